@@ -1,0 +1,45 @@
+//! Exit codes: what a process says when it ends, and whether starting it again can help.
+//!
+//! The numbers follow `sysexits.h` where it has a word for the case.
+
+/// Why a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Exit {
+    /// Done: drained and committed, caught up, or verified without a difference.
+    Done = 0,
+    /// `verify` found a difference.
+    Differs = 1,
+    /// The command line is wrong (clap's own code).
+    Usage = 2,
+    /// Kafka or PostgreSQL is away or was lost; starting again helps once it is back.
+    Away = 69,
+    /// A broken invariant; starting again may help.
+    Bug = 70,
+    /// Another run holds the database, or has taken it over; starting again does not help.
+    Held = 73,
+    /// A member of the run was lost or never came; starting again helps.
+    PeerLost = 74,
+    /// The watchdog saw a frontier stand still; starting again helps.
+    Stalled = 75,
+    /// Credentials or rights are missing; starting again does not help.
+    Denied = 77,
+    /// The configuration, the domain file or the database's schema does not fit; starting again does not help.
+    Config = 78,
+}
+
+impl Exit {
+    /// The process exit status.
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// Whether a supervisor should start a new generation after a child ended with `code`; death by a signal
+    /// (`None`) counts as a crash.
+    pub fn restart_helps(code: Option<i32>) -> bool {
+        match code {
+            None => true,
+            Some(code) => ![0, 1, 2, Exit::Held.code(), Exit::Denied.code(), Exit::Config.code()].contains(&code),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Launching: supervisor, timely's workers and processes, panic hook, watchdog, exit codes.
+pub mod clock;
+pub mod exit;

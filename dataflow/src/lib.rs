@@ -1,0 +1,38 @@
+//! citytide: from a Kafka topic of sensor readings to PostgreSQL tables that can be trusted.
+//!
+//! ```text
+//!  Kafka partitions ─ reader threads ─ bounded queues
+//!         │  (partition p is read by worker p mod workers)
+//!      decode      bytes → readings in batches, or dead letters with the reason
+//!         │
+//!      score       rules decide is_anomaly, severity and reasons; the model's version is stamped
+//!         │
+//!      place       lateness, pane; per-(zone, pane) partial sums on this worker
+//!         │  exchange of partials only: a few rows per epoch, whatever the rate
+//!      window      panes → tumbling and sliding windows; early, final and corrected rows
+//!         │
+//!      commit      raw rows: COPY BINARY, per worker, tagged with the epoch
+//!                  windows, panes, offsets, watermarks, views: one transaction per epoch
+//! ```
+//!
+//! The promises, each with its tests in `tests/`:
+//! 1. One commit, one frontier: in any SQL snapshot the window tables equal what SQL computes from
+//!    `sensor_data where not is_late`.
+//! 2. Lateness is decided once, by the reading's own partition, in log order.
+//! 3. Nothing vanishes: next offset − first offset = accepted + late + dead + lost + gaps, per partition.
+//! 4. PostgreSQL is the recovery point: no checkpoints, no Kafka offsets, any `-w`/`-n` after a restart.
+//! 5. A verdict can be explained, and a restart changes none.
+//!
+//! Rooms; arrows point downwards only: [`cli`] → [`launch`] → [`pipeline`] → [`operators`], [`source`] →
+//! [`window`], [`detect`], [`decode`], [`commit`]. The pure core (decode, detect, window, and the planning
+//! and encoding halves of commit) knows no timely, rdkafka, tokio or clock.
+
+pub mod cli;
+pub mod commit;
+pub mod decode;
+pub mod detect;
+pub mod launch;
+pub mod operators;
+pub mod pipeline;
+pub mod source;
+pub mod window;

@@ -1,0 +1,2 @@
+//! What was typed → what is used → run; nothing else.
+fn main() {}
