@@ -1,8 +1,8 @@
 //! The domain as it is used: validated, with every default filled in and every duration in microseconds.
 //!
 //! Invariants (established by [`Domain::parse`], relied upon everywhere):
-//! 1. metric, window and zone names are unique; metric and window names are SQL identifiers of at most 40 bytes
-//!    that need no quotes (`[a-z][a-z0-9_]*`);
+//! 1. metric, window and zone names are unique; a metric's name and a window's table are SQL identifiers that need
+//!    no quotes: metrics are `[a-z][a-z0-9_]*`, windows `[a-z0-9_]+` behind `metrics_`, both of at most 40 bytes;
 //! 2. there is at least one metric and at least one window; every window's size is a multiple of its slide,
 //!    every size and slide a multiple of one second;
 //! 3. `future_max <= out_of_orderness + allowed_lateness`, so that an accepted reading can never make the next
@@ -156,6 +156,7 @@ impl Window {
     }
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
+/// The greatest common divisor; `gcd(0, b)` is `b`.
+pub(crate) fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

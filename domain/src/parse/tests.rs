@@ -1,0 +1,369 @@
+//! Every kind of mistake, its place, and what a file may leave out.
+
+use proptest::prelude::*;
+
+use super::mistakes::Mistakes;
+use crate::{Domain, Fields, Limits, Retention, TimeSettings, Window, Zone};
+
+/// The least file that is a domain.
+const LEAST: &str = "name = \"plant\"\ntopic = \"machines\"\n[[metrics]]\nname = \"vibration\"\n";
+
+/// The settings that other programs rely on, with their defaults.
+const EXAMPLE: &str = r#"
+name = "smart-city"
+topic = "sensor-data"
+
+[fields]                      # JSON names in a reading
+sensor = "sensor_id"
+time = "timestamp"
+zone = "zone"
+time_zone = "UTC"             # of timestamps without offset
+
+[time]
+out_of_orderness = "5s"
+allowed_lateness = "60s"
+idle_after = "10s"
+future_max = "60s"
+max_age = "366d"
+
+[limits]
+zones_max = 1000
+sensors_max = 20000
+
+[retention]
+raw = "7d"                    # 0 = keep; windows and panes are kept unless set
+
+[[metrics]]
+name = "temperature"
+unit = "°C"
+decimals = 1
+usual = [-10, 50]
+anomalous = { below = -5, above = 40 }
+
+[[metrics]]
+name = "aqi"
+unit = "AQI"
+decimals = 0
+usual = [0, 500]
+anomalous = { above = 300 }
+
+[[windows]]
+name = "1min"                 # table metrics_1min
+size = "1m"
+
+[[windows]]
+name = "5min"
+size = "5m"
+slide = "1m"
+
+[[zones]]
+name = "Downtown"
+map = [2, 3]                  # column, row of the hex on the page
+character = { traffic_flow = 1.6, noise_level = 1.15, aqi = 1.2 }
+"#;
+
+fn mistakes(text: &str) -> Mistakes {
+    Domain::parse("plant.toml", text).expect_err("the text holds a mistake")
+}
+
+/// The one mistake of `text`: its line, column and sentence.
+fn only(text: &str) -> (usize, usize, String) {
+    let mistakes = mistakes(text);
+    assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+    let mistake = &mistakes.list[0];
+    (mistake.line, mistake.column, mistake.sentence.clone())
+}
+
+/// The sentence of the one mistake of the least file with `addition` behind it.
+fn only_with(addition: &str) -> String {
+    only(&format!("{LEAST}{addition}\n")).2
+}
+
+/// As [`only_with`], for lines in front of the first table.
+fn only_with_top(addition: &str) -> String {
+    only(&format!("{addition}\n{LEAST}")).2
+}
+
+#[test]
+fn the_example_has_the_defaults_of_a_file_that_leaves_everything_out() {
+    let example = Domain::parse("example.toml", EXAMPLE).expect("it is the contract");
+    let least = Domain::parse("least.toml", LEAST).expect("it has all that is required");
+    assert_eq!(example.fields, least.fields);
+    assert_eq!(example.time, least.time);
+    assert_eq!(example.limits, least.limits);
+    assert_eq!(example.retention, least.retention);
+    assert_eq!(example.windows, least.windows);
+    assert_eq!(
+        least.fields,
+        Fields {
+            sensor: "sensor_id".into(),
+            time: "timestamp".into(),
+            zone: "zone".into(),
+            time_zone: chrono_tz::Tz::UTC
+        }
+    );
+    assert_eq!(
+        least.time,
+        TimeSettings {
+            out_of_orderness_us: 5_000_000,
+            allowed_lateness_us: 60_000_000,
+            idle_after_us: 10_000_000,
+            future_max_us: 60_000_000,
+            max_age_us: 366 * 86_400_000_000,
+        }
+    );
+    assert_eq!(least.limits, Limits { zones_max: 1000, sensors_max: 20_000 });
+    assert_eq!(least.retention, Retention { raw_us: Some(7 * 86_400_000_000), windows_us: None });
+    assert_eq!(
+        least.windows,
+        [
+            Window { name: "1min".into(), size_us: 60_000_000, slide_us: 60_000_000 },
+            Window { name: "5min".into(), size_us: 300_000_000, slide_us: 60_000_000 },
+        ]
+    );
+    let metric = &least.metrics[0];
+    assert_eq!((metric.unit.as_str(), metric.decimals, metric.usual), ("", 1, (0.0, 100.0)));
+    assert_eq!((metric.below, metric.above, metric.show.as_deref()), (None, None, None));
+    assert_eq!(
+        example.zones,
+        [Zone { name: "Downtown".into(), map: Some((2, 3)), character: vec![1.0, 1.2] }]
+    );
+}
+
+#[test]
+fn smart_city_has_eight_zones_on_the_map_and_the_five_metrics_with_their_rules() {
+    let city = Domain::smart_city();
+    assert_eq!((city.name.as_str(), city.topic.as_str()), ("smart-city", "sensor-data"));
+    let zones: Vec<&str> = city.zones.iter().map(|zone| zone.name.as_str()).collect();
+    assert_eq!(
+        zones,
+        [
+            "Downtown",
+            "University District",
+            "Industrial Park",
+            "Residential North",
+            "Residential South",
+            "Shopping District",
+            "Tech Hub",
+            "Medical Center"
+        ]
+    );
+    let places: std::collections::HashSet<_> =
+        city.zones.iter().map(|zone| zone.map.expect("a place")).collect();
+    assert_eq!(places.len(), 8);
+    let rules: Vec<_> = city
+        .metrics
+        .iter()
+        .map(|metric| (metric.name.as_str(), metric.unit.as_str(), metric.usual, metric.below, metric.above))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            ("temperature", "°C", (-10.0, 50.0), Some(-5.0), Some(40.0)),
+            ("humidity", "%", (0.0, 100.0), None, None),
+            ("aqi", "AQI", (0.0, 500.0), None, Some(300.0)),
+            ("noise_level", "dB", (0.0, 120.0), None, Some(100.0)),
+            ("traffic_flow", "vehicles/min", (0.0, 600.0), None, Some(500.0)),
+        ]
+    );
+    let shows: Vec<_> = city.metrics.iter().map(|metric| metric.show.as_deref()).collect();
+    assert_eq!(shows, [Some("{} °C"), None, Some("AQI {}"), None, Some("traffic {}")]);
+    let tables: Vec<_> = city.windows.iter().map(Window::table).collect();
+    assert_eq!(tables, ["metrics_1min", "metrics_5min"]);
+    assert_eq!(city.pane_us(), 60_000_000);
+}
+
+#[test]
+fn several_mistakes_are_reported_at_once_with_line_and_caret() {
+    let text = "name = \"plant\"\ntopic = \"my machines\"\n\n[[metrics]]\nname = \"zone\"\n\tunti = \"°C\"\nusual = [50, \"high\"]\n\n[[windows]]\nname = \"1min\"\n";
+    let expected = "\
+error: Kafka takes topic names of 1 to 249 letters, digits, `.`, `_` and `-`, but not `.` or `..`
+ --> plant.toml:2:9
+  |
+2 | topic = \"my machines\"
+  |         ^^^^^^^^^^^^^
+
+error: `zone` is a column that every reading has; choose another name for the metric
+ --> plant.toml:5:8
+  |
+5 | name = \"zone\"
+  |        ^^^^^^
+
+error: unknown key `unti` in [[metrics]]; did you mean `unit`?
+ --> plant.toml:6:2
+  |
+6 |     unti = \"°C\"
+  |     ^^^^
+
+error: `usual` in [[metrics]] must be a number, not text
+ --> plant.toml:7:14
+  |
+7 | usual = [50, \"high\"]
+  |              ^^^^^^
+
+error: `size` is missing in [[windows]]
+ --> plant.toml:9:1
+  |
+9 | [[windows]]
+  | ^^^^^^^^^^^
+
+error: plant.toml has 5 mistakes";
+    assert_eq!(mistakes(text).to_string(), expected);
+}
+
+#[test]
+fn every_error_of_syntax_is_reported_and_nothing_is_called_missing_because_of_it() {
+    let mistakes =
+        mistakes("name = \"plant\ntopic = machines\n[[metrics]]\nname = \"vibration\"\ndecimals = 99\n");
+    let lines: Vec<usize> = mistakes.list.iter().map(|mistake| mistake.line).collect();
+    assert_eq!(lines, [1, 2, 5], "{mistakes}");
+}
+
+#[test]
+fn columns_count_characters_and_not_bytes() {
+    let text = format!("{LEAST}unit = \"°°°\" x\n");
+    let (line, column, _) = only(&text);
+    assert_eq!((line, column), (5, 14));
+}
+
+#[test]
+fn an_empty_file_lacks_name_topic_and_metrics() {
+    let mistakes = mistakes("");
+    assert_eq!(mistakes.list.len(), 3, "{mistakes}");
+    assert!(mistakes.list.iter().all(|mistake| (mistake.line, mistake.column) == (1, 1)));
+}
+
+#[test]
+fn names_must_be_columns_tables_and_topics() {
+    for (name, word) in [
+        ("Vibration", "lower-case"),
+        ("2nd", "lower-case"),
+        ("a b", "lower-case"),
+        ("", "lower-case"),
+        ("epoch", "every reading has"),
+        ("is_late", "every reading has"),
+        ("ctid", "every reading has"),
+        ("order", "word of SQL"),
+        ("timestamp", "JSON name"),
+        ("a23456789_123456789_123456789_123456789_1", "at most 40"),
+    ] {
+        let sentence = only_with(&format!("[[metrics]]\nname = \"{name}\""));
+        assert!(sentence.contains(word), "{name}: {sentence}");
+    }
+    for (name, word) in [("1 min", "a window is a table"), ("1min_detail", "cannot end in `_detail`")] {
+        let sentence = only_with(&format!("[[windows]]\nname = \"{name}\"\nsize = \"1m\""));
+        assert!(sentence.contains(word), "{name}: {sentence}");
+    }
+    for topic in ["", ".", "..", "a/b", &"x".repeat(250)] {
+        let text = format!("name = \"plant\"\ntopic = \"{topic}\"\n[[metrics]]\nname = \"vibration\"\n");
+        assert!(only(&text).2.contains("Kafka takes"), "{topic}");
+    }
+    assert!(only_with("[[zones]]\nname = \"\"").contains("cannot be empty"));
+    assert!(only_with(&format!("[[zones]]\nname = \"{}\"", "z".repeat(201))).contains("at most 200 bytes"));
+}
+
+#[test]
+fn two_of_a_kind_cannot_share_a_name() {
+    assert_eq!(only_with("[[metrics]]\nname = \"vibration\""), "a second metric is called `vibration`");
+    let window = "[[windows]]\nname = \"1min\"\nsize = \"1m\"\n";
+    assert_eq!(only_with(&window.repeat(2)), "a second window is called `1min`");
+    assert_eq!(only_with(&"[[zones]]\nname = \"Hall\"\n".repeat(2)), "a second zone is called `Hall`");
+    assert!(
+        only_with("[fields]\nsensor = \"zone\"\nzone = \"place\"\ntime = \"zone\"").contains("another field")
+    );
+    assert!(only_with("[fields]\ntime = \"vibration\"").contains("JSON name of another field"));
+}
+
+#[test]
+fn ranges_and_rules_must_leave_something() {
+    assert!(only_with("usual = [5, 5]").contains("from the lower"));
+    assert!(only_with("usual = [5]").contains("two numbers"));
+    assert!(only_with("usual = 5").contains("two numbers, as [0, 100], not an integer"));
+    assert!(only_with("anomalous = { below = 5, above = 5 }").contains("greater than `below`"));
+    assert!(only_with("anomalous = { above = inf }").contains("finite"));
+    assert!(only_with("anomalous = { above = nan }").contains("finite"));
+    assert!(only_with("anomalous = { above = 1e13 }").contains("10^12"));
+    assert!(only_with("anomalous = { over = 5 }").contains("known here: below, above"));
+    assert!(only_with("decimals = 10").contains("from 0 to 9"));
+    assert!(only_with("show = \"value\"").contains("hold `{}` once"));
+    assert!(only_with("pattern = { peaks = [25] }").contains("from 0 to 24"));
+    assert!(only_with("pattern = { peaks = [] }").contains("1 to 24 hours"));
+    assert!(only_with("pattern = { noise = -1 }").contains("cannot be negative"));
+}
+
+#[test]
+fn durations_and_limits_must_mean_something() {
+    assert!(only_with("[time]\nmax_age = \"366\"").contains("its unit is missing"));
+    assert!(only_with("[time]\nmax_age = \"366days\"").contains("`days` is no unit"));
+    assert!(only_with("[time]\nmax_age = 366").contains("a duration such as"));
+    assert!(only_with("[time]\nidle_after = \"0s\"").contains("longer than 0"));
+    assert!(only_with("[limits]\nzones_max = 0").contains("from 1 to"));
+    assert!(only_with("[limits]\nsensors_max = 1.5").contains("not a float"));
+    assert!(only_with("[time]\nfuture_max = \"66s\"").contains("`future_max` (66s) must not be above"));
+    assert!(only_with("[retention]\nwindows = \"366d\"").contains("longer than `max_age`"));
+    let kept = Domain::parse("plant.toml", &format!("{LEAST}[retention]\nraw = 0\nwindows = \"367d\"\n"));
+    assert_eq!(
+        kept.expect("right").retention,
+        Retention { raw_us: None, windows_us: Some(367 * 86_400_000_000) }
+    );
+}
+
+#[test]
+fn smaller_limits_of_time_lower_the_default_of_future_max() {
+    let text = format!("{LEAST}[time]\nout_of_orderness = \"2s\"\nallowed_lateness = \"0s\"\n");
+    assert_eq!(Domain::parse("plant.toml", &text).expect("right").time.future_max_us, 2_000_000);
+}
+
+#[test]
+fn sizes_and_slides_must_make_panes() {
+    let window = |rest: &str| only_with(&format!("[[windows]]\nname = \"w\"\n{rest}"));
+    assert!(
+        window("size = \"5m\"\nslide = \"2m\"")
+            .contains("`size` (300s) must be a multiple of `slide` (120s)")
+    );
+    assert!(window("size = \"1m\"\nslide = \"2m\"").contains("cannot be longer"));
+    assert!(window("size = \"1500ms\"").contains("multiple of 1s"));
+    assert!(window("size = \"0s\"").contains("multiple of 1s"));
+    assert!(window("size = \"1001s\"\nslide = \"1s\"").contains("1001 panes of 1s"));
+    assert!(only_with_top("windows = []").contains("1 to 32 windows, not 0"));
+    let text = format!(
+        "{LEAST}[[windows]]\nname = \"a\"\nsize = \"90s\"\n[[windows]]\nname = \"b\"\nsize = \"60s\"\n"
+    );
+    assert_eq!(Domain::parse("plant.toml", &text).expect("right").pane_us(), 30_000_000);
+}
+
+#[test]
+fn what_resembles_a_known_name_is_suggested() {
+    assert!(only_with("[fields]\ntime_zone = \"Europe/Berln\"").contains("did you mean \"Europe/Berlin\"?"));
+    assert!(
+        only_with("[[zones]]\nname = \"Hall\"\ncharacter = { vibrations = 2 }")
+            .contains("did you mean `vibration`?")
+    );
+    assert!(only_with("[[zones]]\nname = \"Hall\"\ncharacter = { vibration = 0 }").contains("above 0"));
+    assert!(only_with("[[zones]]\nname = \"Hall\"\nmap = [1, 2.5]").contains("two whole numbers"));
+    assert!(only_with_top("colour = 1").contains("unknown key `colour`; known here: name, topic"));
+    assert!(only_with_top("time = 1").contains("`time` must be a table, not an integer"));
+    assert!(only_with("[windows]").contains("each begun with [[windows]]"));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics_and_its_mistakes_can_be_shown(text in ".{0,200}") {
+        if let Err(mistakes) = Domain::parse("any.toml", &text) {
+            prop_assert!(mistakes.to_string().contains("any.toml:"));
+        }
+    }
+
+    #[test]
+    fn an_example_with_a_part_overwritten_never_panics(at in 0..EXAMPLE.len(), length in 0..40usize, with in "[\\[\\]{}=\"'a-z0-9\\.\n\t\r°,-]{0,12}") {
+        let mut text: Vec<char> = EXAMPLE.chars().collect();
+        let at = at.min(text.len());
+        let end = (at + length).min(text.len());
+        text.splice(at..end, with.chars());
+        let text: String = text.into_iter().collect();
+        if let Err(mistakes) = Domain::parse("any.toml", &text) {
+            prop_assert!(!mistakes.list.is_empty());
+            prop_assert!(mistakes.to_string().contains("any.toml:"));
+        }
+    }
+}
