@@ -1,0 +1,421 @@
+//! Every reason by example, and the two ways of reading against each other and against serde_json and chrono.
+
+use chrono::{DateTime, FixedOffset, TimeZone};
+use citytide_domain::{Domain, Fields, Limits, Metric, Pattern, Retention, TimeSettings, Window};
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: i64 = 1_000_000;
+/// 2026-11-21T05:26:00Z.
+const NOON: i64 = 1_795_238_760 * SECOND;
+
+fn domain(time_zone: Tz) -> Domain {
+    let metric = |name: &str| Metric {
+        name: name.to_owned(),
+        unit: String::new(),
+        decimals: 1,
+        usual: (0.0, 1.0),
+        below: None,
+        above: None,
+        show: None,
+        pattern: Pattern { mean: 0.0, amplitude: 0.0, peaks: vec![], noise: 0.0 },
+    };
+    Domain {
+        name: "tests".to_owned(),
+        topic: "tests".to_owned(),
+        fields: Fields {
+            sensor: "sensor_id".to_owned(),
+            time: "timestamp".to_owned(),
+            zone: "zone".to_owned(),
+            time_zone,
+        },
+        time: TimeSettings {
+            out_of_orderness_us: 5 * SECOND,
+            allowed_lateness_us: 60 * SECOND,
+            idle_after_us: 10 * SECOND,
+            future_max_us: 60 * SECOND,
+            max_age_us: 366 * 86_400 * SECOND,
+        },
+        limits: Limits { zones_max: 1000, sensors_max: 20_000 },
+        retention: Retention { raw_us: None, windows_us: None },
+        metrics: vec![metric("temperature"), metric("aqi")],
+        windows: vec![Window { name: "1min".to_owned(), size_us: 60 * SECOND, slide_us: 60 * SECOND }],
+        zones: vec![],
+    }
+}
+
+fn decode(payload: &[u8]) -> Result<(Reading<'_>, [f64; 2]), DecodeError> {
+    decode_in(Tz::UTC, payload, NOON)
+}
+
+fn decode_in(
+    time_zone: Tz,
+    payload: &[u8],
+    received_at_us: i64,
+) -> Result<(Reading<'_>, [f64; 2]), DecodeError> {
+    let mut values = [0.0; 2];
+    let reading = Decoder::new(&domain(time_zone)).decode(payload, received_at_us, &mut values)?;
+    Ok((reading, values))
+}
+
+fn refusal(payload: &str) -> (Reason, Option<String>) {
+    match decode(payload.as_bytes()) {
+        Err(error) => {
+            assert!(!error.message.contains('\0') && !error.message.is_empty(), "{payload}: {error}");
+            (error.reason, error.field)
+        }
+        Ok(reading) => panic!("{payload} was read as {reading:?}"),
+    }
+}
+
+#[test]
+fn a_reading_as_the_generator_writes_it_is_read() {
+    let payload = br#"{"sensor_id":"42","timestamp":"2026-11-21T05:26:00.123Z","zone":"Downtown","temperature":24.3,"aqi":87}"#;
+    let (reading, values) = decode(payload).unwrap();
+    assert_eq!((&*reading.sensor, &*reading.zone, reading.event_time_us), ("42", "Downtown", NOON + 123_000));
+    assert_eq!(values, [24.3, 87.0]);
+    assert!(matches!((reading.sensor, reading.zone), (Cow::Borrowed(_), Cow::Borrowed(_))));
+}
+
+#[test]
+fn what_is_unusual_but_right_is_read() {
+    let whole = |sensor: &str, zone: &str, temperature: &str| {
+        format!(
+            r#"{{"sensor_id":{sensor},"timestamp":"2026-11-21T05:26:00Z","zone":{zone},"temperature":{temperature},"aqi":null}}"#
+        )
+    };
+    let long = format!("\"{}\"", "ü".repeat(100));
+    for (sensor, zone, temperature, expected) in [
+        ("42", r#""A""#, "1", ("42", "A", 1.0)),
+        ("-7", r#""A""#, "-1", ("-7", "A", -1.0)),
+        ("-0", r#""A""#, "-0.0", ("-0", "A", 0.0)),
+        ("18446744073709551616", r#""A""#, "-0", ("18446744073709551616", "A", 0.0)),
+        (r#""a\"b""#, r#""\u00dcmit""#, "1e12", ("a\"b", "Ümit", 1e12)),
+        (&long, r#"" ""#, "1000000000000", (&long[1..201], " ", 1e12)),
+        (r#""1""#, r#""A""#, "23.456789012345678", ("1", "A", 23.456789012345678)),
+        (r#""1""#, r#""A""#, "1e-999", ("1", "A", 0.0)),
+    ] {
+        let payload = whole(sensor, zone, temperature);
+        let (reading, values) = decode(payload.as_bytes()).unwrap();
+        assert_eq!((&*reading.sensor, &*reading.zone, values[0]), expected, "{payload}");
+        assert!(values[0].is_sign_positive() || values[0] < 0.0, "{payload}");
+        assert!(values[1].is_nan());
+    }
+    let nested = "[".repeat(10_000) + &"]".repeat(10_000);
+    for payload in [
+        r#"{"aqi":1,"zone":"A","timestamp":"2026-11-21T05:26:00Z","sensor_id":"1"}"#.to_owned(),
+        r#" {"\u007aone":"A", "timestamp":"2026-11-21T05:26:00Z","sensor_id":"1","temp\u0065rature":null,"aqi":1 } "#
+            .to_owned(),
+        r#"{"x":{"zone":[1e999]},"x":2,"zone":"A","timestamp":"2026-11-21T05:26:00Z","sensor_id":"1","aqi":1}"#.to_owned(),
+        format!(r#"{{"x":{nested},"zone":"A","timestamp":"2026-11-21T05:26:00Z","sensor_id":"1","aqi":1}}"#),
+    ] {
+        let (reading, values) = decode(payload.as_bytes()).unwrap();
+        assert_eq!((&*reading.sensor, &*reading.zone, reading.event_time_us), ("1", "A", NOON), "{payload}");
+        assert!(values[0].is_nan() && values[1] == 1.0, "{payload}");
+    }
+}
+
+#[test]
+fn every_reason_has_its_cases() {
+    use Reason::*;
+    let bytes = |payload: &[u8]| decode(payload).map(drop).map_err(|error| error.reason);
+    assert_eq!(bytes(b""), Err(Empty));
+    assert_eq!(bytes(b"\xff{}"), Err(NotUtf8));
+    assert_eq!(bytes(b"{\"x\":\"\xc3\"}"), Err(NotUtf8));
+    let records = [
+        ("  ", NotJson),
+        ("hello", NotJson),
+        ("{", NotJson),
+        (r#"{"sensor_id":"1""#, NotJson),
+        ("NaN", NotJson),
+        ("\u{feff}{}", NotJson),
+        ("[1,]", NotJson),
+        ("[]", WrongType),
+        ("3", WrongType),
+        (r#" "text" "#, WrongType),
+        ("null", WrongType),
+        ("true", WrongType),
+    ];
+    for (payload, reason) in records {
+        assert_eq!(refusal(payload), (reason, None), "{payload}");
+    }
+    let whole = |sensor: &str, time: &str, zone: &str, metrics: &str| {
+        format!(r#"{{"sensor_id":{sensor},"timestamp":{time},"zone":{zone}{metrics}}}"#)
+    };
+    let (s, t, z, m) = ("1", "\"2026-11-21T05:26:00Z\"", "\"A\"", ",\"aqi\":1");
+    let long = format!("\"{}\"", "x".repeat(201));
+    let digits = "9".repeat(201);
+    let deep = "[".repeat(1000) + &"]".repeat(1000);
+    let deep = format!(",\"aqi\":{deep}");
+    for (sensor, time, zone, metrics, reason, field) in [
+        ("null", t, z, m, MissingField, Some("sensor_id")),
+        ("\"\"", t, z, m, MissingField, Some("sensor_id")),
+        ("true", t, z, m, WrongType, Some("sensor_id")),
+        ("42.0", t, z, m, WrongType, Some("sensor_id")),
+        ("1e3", t, z, m, WrongType, Some("sensor_id")),
+        ("1e999", t, z, m, WrongType, Some("sensor_id")),
+        ("[1]", t, z, m, WrongType, Some("sensor_id")),
+        ("\"a\\u0000\"", t, z, m, WrongType, Some("sensor_id")),
+        (&long, t, z, m, TooLong, Some("sensor_id")),
+        (&digits, t, z, m, TooLong, Some("sensor_id")),
+        ("01", t, z, m, NotJson, None),
+        ("\"\\ud800\"", t, z, m, NotJson, None),
+        (s, "null", z, m, MissingField, Some("timestamp")),
+        (s, "true", z, m, WrongType, Some("timestamp")),
+        (s, "{}", z, m, WrongType, Some("timestamp")),
+        (s, "\"\"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "\"yesterday\"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "\"2026-02-29T00:00:00Z\"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "\"2026-11-21T24:00:00Z\"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "\"2026-11-21T05:26:00.Z\"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "\"2026-11-21T05:26:00+0100\"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "\"2026-11-21T05:26:00Z \"", z, m, BadTimestamp, Some("timestamp")),
+        (s, "1e999", z, m, BadTimestamp, Some("timestamp")),
+        (s, "9223372036854775807", z, m, BadTimestamp, Some("timestamp")),
+        (s, "-99999999999999999999", z, m, BadTimestamp, Some("timestamp")),
+        (s, "NaN", z, m, NotJson, None),
+        (s, t, "null", m, MissingField, Some("zone")),
+        (s, t, "\"\"", m, MissingField, Some("zone")),
+        (s, t, "5", m, WrongType, Some("zone")),
+        (s, t, "\"\\u0000\"", m, WrongType, Some("zone")),
+        (s, t, &long, m, TooLong, Some("zone")),
+        (s, t, z, "", NoMetric, None),
+        (s, t, z, ",\"aqi\":null,\"temperature\":null", NoMetric, None),
+        (s, t, z, ",\"aqi\":true", WrongType, Some("aqi")),
+        (s, t, z, ",\"aqi\":\"1\"", WrongType, Some("aqi")),
+        (s, t, z, ",\"aqi\":[1]", WrongType, Some("aqi")),
+        (s, t, z, ",\"aqi\":{}", WrongType, Some("aqi")),
+        (s, t, z, &deep, WrongType, Some("aqi")),
+        (s, t, z, ",\"aqi\":NaN", BadNumber, Some("aqi")),
+        (s, t, z, ",\"aqi\": Infinity ,\"temperature\":1", BadNumber, Some("aqi")),
+        (s, t, z, ",\"aqi\":-Infinity", BadNumber, Some("aqi")),
+        (s, t, z, ",\"aqi\":1e999", BadNumber, Some("aqi")),
+        (s, t, z, ",\"aqi\":1000000000000.1", BadNumber, Some("aqi")),
+        (s, t, z, ",\"aqi\":-123456789012345678901234567890", BadNumber, Some("aqi")),
+        (s, t, z, ",\"aqi\":NaN5", NotJson, None),
+        (s, t, z, ",\"aqi\":nan", NotJson, None),
+        (s, t, z, ",\"aqi\":[NaN]", NotJson, None),
+        (s, t, z, ",\"aqi\":1,\"x\":NaN", NotJson, None),
+        (s, t, z, ",\"aqi\":1} {", NotJson, None),
+        (s, t, z, ",\"aqi\":1}x{", NotJson, None),
+        (s, t, z, ",\"aqi\":1,", NotJson, None),
+        (s, t, z, ",\"aqi\":1,\"aqi\":1", DuplicateField, Some("aqi")),
+        (s, t, z, ",\"aqi\":null,\"aqi\":null", DuplicateField, Some("aqi")),
+        (s, t, z, ",\"aqi\":1,\"zone\":\"A\"", DuplicateField, Some("zone")),
+        (s, t, z, ",\"aqi\":1,\"\\u007aone\":\"A\"", DuplicateField, Some("zone")),
+        (s, "\"2026-11-21T05:27:00.000001Z\"", z, m, InTheFuture, Some("timestamp")),
+        (s, "\"2025-11-20T05:25:59.999999Z\"", z, m, TooOld, Some("timestamp")),
+        (s, "0", z, m, TooOld, Some("timestamp")),
+    ] {
+        let payload = whole(sensor, time, zone, metrics);
+        assert_eq!(refusal(&payload), (reason, field.map(str::to_owned)), "{payload}");
+    }
+}
+
+#[test]
+fn of_several_faults_the_first_in_the_order_of_the_rules_is_reported() {
+    use Reason::*;
+    let order = [
+        (r#"{"aqi":true,"aqi":1,"sensor_id":true,"zone":"""#, NotJson, None),
+        (r#"{"aqi":true,"aqi":1,"timestamp":1,"timestamp":2}"#, DuplicateField, Some("timestamp")),
+        (r#"{"aqi":true}"#, MissingField, Some("sensor_id")),
+        (r#"{"sensor_id":1,"zone":5,"aqi":true}"#, MissingField, Some("timestamp")),
+        (r#"{"sensor_id":1,"zone":5,"timestamp":"x","aqi":true}"#, BadTimestamp, Some("timestamp")),
+        (r#"{"aqi":true,"sensor_id":1,"zone":5,"timestamp":0}"#, WrongType, Some("zone")),
+        (
+            r#"{"aqi":true,"temperature":NaN,"sensor_id":1,"zone":"A","timestamp":0}"#,
+            BadNumber,
+            Some("temperature"),
+        ),
+        (r#"{"aqi":true,"temperature":1,"sensor_id":1,"zone":"A","timestamp":0}"#, WrongType, Some("aqi")),
+        (r#"{"sensor_id":1,"zone":"A","timestamp":0}"#, NoMetric, None),
+        (r#"{"aqi":1,"sensor_id":1,"zone":"A","timestamp":0}"#, TooOld, Some("timestamp")),
+    ];
+    for (payload, reason, field) in order {
+        assert_eq!(refusal(payload), (reason, field.map(str::to_owned)), "{payload}");
+    }
+}
+
+#[test]
+fn the_bounds_of_the_clock_are_inside() {
+    for at in ["2026-11-21T05:27:00Z", "2025-11-20T05:26:00Z"] {
+        let payload = format!(r#"{{"sensor_id":"1","timestamp":"{at}","zone":"A","aqi":1}}"#);
+        decode(payload.as_bytes()).unwrap_or_else(|error| panic!("{payload}: {error}"));
+    }
+}
+
+#[test]
+fn times_are_text_seconds_or_milliseconds() {
+    for (written, expected) in [
+        ("1795238760", NOON),
+        ("1795238760123", NOON + 123_000),
+        ("1795238760.1234565", NOON + 123_456),
+        ("1795238760123.4567", NOON + 123_457),
+        ("1.79523876e9", NOON),
+        ("\"2026-11-21 05:26:00\"", NOON),
+        ("\"2026-11-21t05:26:00z\"", NOON),
+        ("\"2026-11-21T05:26:00.1234569Z\"", NOON + 123_456),
+        ("\"2026-11-21T05:25:60.5Z\"", NOON + 500_000),
+        ("\"2026-11-21T06:26:00+01:00\"", NOON),
+        ("\"2026-11-20T23:56:00-05:30\"", NOON),
+        ("\"2026-11-21T05:26:\\u00300Z\"", NOON),
+    ] {
+        let payload = format!(r#"{{"sensor_id":"1","timestamp":{written},"zone":"A","aqi":1}}"#);
+        let (reading, _) = decode(payload.as_bytes()).unwrap_or_else(|error| panic!("{payload}: {error}"));
+        assert_eq!(reading.event_time_us, expected, "{payload}");
+    }
+    assert_eq!(timestamp::from_integer(99_999_999_999), Some(99_999_999_999 * SECOND));
+    assert_eq!(timestamp::from_integer(100_000_000_000), Some(100_000_000_000 * 1_000));
+    assert_eq!(timestamp::from_integer(-1), Some(-SECOND));
+    assert_eq!(timestamp::from_float(-0.0000005), Some(-1));
+    assert_eq!(timestamp::from_float(f64::INFINITY), None);
+    assert_eq!(timestamp::from_float(9.3e15), None);
+}
+
+#[test]
+fn times_without_offset_are_local_ones_of_the_domain() {
+    let berlin = |written: &str| timestamp::from_text(written, Tz::Europe__Berlin);
+    assert_eq!(berlin("2026-11-21T06:26:00"), Some(NOON));
+    assert_eq!(berlin("2026-11-21T06:25:60"), Some(NOON));
+    assert_eq!(berlin("2026-11-21T06:26:00Z"), Some(NOON + 3_600 * SECOND));
+    // 2026-10-25 02:30 happens twice: at 00:30 and at 01:30 UTC.
+    assert_eq!(berlin("2026-10-25T02:30:00"), timestamp::from_text("2026-10-25T00:30:00Z", Tz::UTC));
+    // 2026-03-29 02:30 does not happen.
+    assert_eq!(berlin("2026-03-29T02:30:00"), None);
+    let payload = br#"{"sensor_id":"1","timestamp":"2026-03-29T02:30:00","zone":"A","aqi":1}"#;
+    let error = decode_in(Tz::Europe__Berlin, payload, NOON).unwrap_err();
+    assert_eq!(error.reason, Reason::BadTimestamp);
+}
+
+/// Pieces from which almost-readings are made.
+fn fragments() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "\\u0000",
+        "\\ud800",
+        " ",
+        "null",
+        "true",
+        "NaN",
+        "-Infinity",
+        "1e999",
+        "0",
+        "-0",
+        "1795238760",
+        "3.5",
+        "\"sensor_id\":",
+        "\"zone\":",
+        "\"timestamp\":",
+        "\"aqi\":",
+        "\"temperature\":",
+        "\"A\"",
+        "\"2026-11-21T05:26:00Z\"",
+        "\"\\u007aone\":",
+        "é",
+    ]);
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+/// Objects of known members with values right and wrong.
+fn objects() -> impl Strategy<Value = Vec<u8>> {
+    let name =
+        prop::sample::select(vec!["sensor_id", "zone", "timestamp", "aqi", "temperature", "x", "\\u007aone"]);
+    let value = prop::sample::select(vec![
+        "1",
+        "\"A\"",
+        "\"2026-11-21T05:26:00Z\"",
+        "1795238760.25",
+        "null",
+        "NaN",
+        "1e999",
+        "[{}]",
+        "-0.0",
+        "\"\"",
+    ]);
+    let right = r#""sensor_id":"1","timestamp":"2026-11-21T05:26:00Z","zone":"A","aqi":1"#;
+    (prop::collection::vec((name, value), 0..5), any::<bool>()).prop_map(move |(members, whole)| {
+        let mut members: Vec<String> =
+            members.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        if whole {
+            members.push(right.to_owned());
+        }
+        format!("{{{}}}", members.join(",")).into_bytes()
+    })
+}
+
+fn check_both_ways(payload: &[u8]) {
+    let decoder = Decoder::new(&domain(Tz::UTC));
+    let (mut values, mut again) = ([1.0; 2], [2.0; 2]);
+    let decoded = decoder.decode(payload, NOON, &mut values);
+    let exact = exact::read(&decoder, payload, NOON, &mut again);
+    assert_eq!(decoded, exact);
+    match decoded {
+        Ok(_) => assert_eq!(values.map(f64::to_bits), again.map(f64::to_bits)),
+        Err(error) => assert!(!error.message.is_empty() && !error.message.contains('\0')),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn arbitrary_bytes_give_a_reading_or_a_reason(payload in prop::collection::vec(any::<u8>(), 0..64)) {
+        check_both_ways(&payload);
+    }
+
+    #[test]
+    fn arbitrary_almost_json_gives_a_reading_or_a_reason(payload in prop_oneof![fragments(), objects()]) {
+        check_both_ways(&payload);
+    }
+
+    #[test]
+    fn arbitrary_readings_come_back_as_serde_and_chrono_read_them(
+        sensor in "[^\u{0}]{1,40}", zone in "[^\u{0}]{1,40}", at_us in NOON - 1_000_000 * SECOND..NOON,
+        offset_minutes in -1439..1440, digits in 0..10_usize,
+        temperature in prop::option::of(-1e12..1e12), aqi in any::<i32>(),
+    ) {
+        prop_assume!(sensor.len() <= 200 && zone.len() <= 200);
+        let offset = FixedOffset::east_opt(offset_minutes * 60).unwrap();
+        let at = DateTime::from_timestamp_micros(at_us).unwrap().with_timezone(&offset);
+        let fraction = if digits == 0 { String::new() } else {
+            format!(".{}", &format!("{:06}987", at_us.rem_euclid(SECOND))[..digits.min(9)])
+        };
+        let written = format!("{}{fraction}{}", at.format("%Y-%m-%dT%H:%M:%S"), at.format("%:z"));
+        let value = serde_json::json!({
+            "sensor_id": sensor, "timestamp": written, "zone": zone, "temperature": temperature, "aqi": aqi,
+        });
+        let payload = value.to_string();
+        let (reading, values) = decode(payload.as_bytes()).unwrap();
+        prop_assert_eq!(&*reading.sensor, &sensor);
+        prop_assert_eq!(&*reading.zone, &zone);
+        let oracle = DateTime::parse_from_rfc3339(&written).unwrap().timestamp_micros();
+        prop_assert_eq!(reading.event_time_us, oracle);
+        prop_assert_eq!(values[0].to_bits(), temperature.map_or(f64::NAN, |value| value + 0.0).to_bits());
+        prop_assert_eq!(values[1], f64::from(aqi));
+        check_both_ways(payload.as_bytes());
+    }
+
+    #[test]
+    fn a_local_time_is_the_earliest_instant_that_shows_it(second in 1_700_000_000..1_800_000_000_i64) {
+        let local = DateTime::from_timestamp(second, 0).unwrap().naive_utc();
+        let instants = Tz::Europe__Berlin.from_local_datetime(&local).earliest();
+        let read = timestamp::from_text(&local.format("%Y-%m-%dT%H:%M:%S").to_string(), Tz::Europe__Berlin);
+        prop_assert_eq!(read, instants.map(|at| at.timestamp_micros()));
+    }
+
+    #[test]
+    fn almost_timestamps_are_read_as_chrono_reads_them(
+        text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,12})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])"
+    ) {
+        let oracle = DateTime::parse_from_rfc3339(&text).ok().map(|at| at.timestamp_micros());
+        prop_assert_eq!(timestamp::from_text(&text, Tz::UTC), oracle);
+    }
+}
