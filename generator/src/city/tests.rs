@@ -1,0 +1,203 @@
+//! What a city promises, for smart-city and for a domain with other names.
+
+use std::collections::{HashMap, HashSet};
+
+use citytide_domain::Domain;
+
+use super::{City, CitySettings, Reading, SettingsError};
+use crate::json::Encoder;
+use crate::schedule::Schedule;
+
+const PLANT: &str = r#"
+name = "plant"
+topic = "machines"
+[fields]
+sensor = "machine"
+time = "at"
+zone = "hall"
+[time]
+out_of_orderness = "2s"
+[[metrics]]
+name = "vibration"
+unit = "mm/s"
+decimals = 3
+usual = [0, 30]
+anomalous = { above = 12 }
+[[metrics]]
+name = "load"
+"#;
+
+fn settings() -> CitySettings {
+    CitySettings { seed: 42, sensors: 400, partitions: 4, anomalies: 0.05 }
+}
+
+fn schedule() -> Schedule {
+    // 2026-11-21T05:00:00Z
+    Schedule { start_us: 1_795_237_200_000_000, rate: 200.0, first_offsets: vec![0; 4] }
+}
+
+fn city() -> City {
+    City::new(&Domain::smart_city(), &settings(), schedule()).expect("right")
+}
+
+fn plant() -> (Domain, City) {
+    let domain = Domain::parse("plant.toml", PLANT).expect("right");
+    let city = City::new(&domain, &settings(), schedule()).expect("right");
+    (domain, city)
+}
+
+fn readings(city: &City, count: i64) -> Vec<Reading> {
+    (0..count)
+        .map(|number| city.place_of(number))
+        .map(|(partition, offset)| city.reading(partition, offset))
+        .collect()
+}
+
+fn trips_a_rule(domain: &Domain, reading: &Reading) -> bool {
+    domain.metrics.iter().zip(&reading.values).any(|(metric, value)| {
+        metric.below.is_some_and(|below| *value < below) || metric.above.is_some_and(|above| *value > above)
+    })
+}
+
+#[test]
+fn a_reading_depends_on_seed_partition_and_offset_only() {
+    let (one, other) = (city(), city());
+    let forwards = readings(&one, 1_000);
+    let mut backwards: Vec<Reading> = (0..1_000)
+        .rev()
+        .map(|number| other.place_of(number))
+        .map(|(partition, offset)| other.reading(partition, offset))
+        .collect();
+    backwards.reverse();
+    assert_eq!(forwards, backwards);
+
+    let another = City::new(&Domain::smart_city(), &CitySettings { seed: 43, ..settings() }, schedule())
+        .expect("right");
+    let same = forwards.iter().zip(readings(&another, 1_000)).filter(|(a, b)| a.values == b.values).count();
+    assert!(same < 10, "{same}");
+}
+
+#[test]
+fn a_restart_at_later_offsets_changes_event_times_only() {
+    let mut later = city();
+    later.restart_at(schedule().start_us + 3_600_000_000, vec![500; 4]);
+    assert_eq!(later.place_of(0), (0, 500));
+    let (before, after) = (city().reading(1, 600), later.reading(1, 600));
+    assert_eq!((before.sensor, before.zone), (after.sensor, after.zone));
+    assert!(after.at_ms > before.at_ms);
+}
+
+#[test]
+fn every_sensor_keeps_its_partition_and_zone_and_all_of_them_report() {
+    let city = city();
+    let mut homes: HashMap<u32, (u32, usize)> = HashMap::new();
+    let mut met: HashSet<(u32, usize)> = HashSet::new();
+    for number in 0..2_000 {
+        let (partition, offset) = city.place_of(number);
+        let reading = city.reading(partition, offset);
+        let home = *homes.entry(reading.sensor).or_insert((partition, reading.zone));
+        assert_eq!(home, (partition, reading.zone));
+        met.insert(home);
+    }
+    assert_eq!(homes.len(), 400);
+    assert_eq!(met.len(), 4 * 8, "every zone has sensors in every partition");
+}
+
+#[test]
+fn partitions_take_turns_without_gaps_and_those_without_sensors_are_left_out() {
+    let few = CitySettings { sensors: 3, partitions: 16, ..settings() };
+    let city = City::new(&Domain::smart_city(), &few, schedule()).expect("right");
+    let places: Vec<_> = (0..5).map(|number| city.place_of(number)).collect();
+    assert_eq!(places, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1)]);
+}
+
+#[test]
+fn the_share_of_anomalies_is_what_was_asked_for_and_they_are_what_the_rules_find() {
+    let domain = Domain::smart_city();
+    let readings = readings(&city(), 40_000);
+    assert!(readings.iter().all(|reading| trips_a_rule(&domain, reading) == reading.anomaly.is_some()));
+    let share = readings.iter().filter(|reading| reading.anomaly.is_some()).count() as f64 / 40_000.0;
+    assert!((share - 0.05).abs() < 0.005, "{share}");
+
+    for (asked, expected) in [(0.0, 0), (1.0, 500)] {
+        let settings = CitySettings { anomalies: asked, ..settings() };
+        let city = City::new(&domain, &settings, schedule()).expect("right");
+        let found = super::tests::readings(&city, 500)
+            .iter()
+            .filter(|reading| trips_a_rule(&domain, reading))
+            .count();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn some_readings_are_out_of_order_and_none_by_out_of_orderness() {
+    let (_, plant) = plant();
+    for (city, bound_ms) in [(city(), 5_000), (plant, 2_000)] {
+        let mut highest: HashMap<u32, i64> = HashMap::new();
+        let mut behind_a_second = 0;
+        for number in 0..40_000 {
+            let (partition, offset) = city.place_of(number);
+            let reading = city.reading(partition, offset);
+            let turn_ms = city.schedule().turn_us(number).div_euclid(1_000);
+            assert!(reading.at_ms <= turn_ms && turn_ms - reading.at_ms < bound_ms);
+            let highest = highest.entry(partition).or_insert(i64::MIN);
+            assert!(reading.at_ms > highest.saturating_sub(bound_ms));
+            behind_a_second += i64::from(reading.at_ms < highest.saturating_sub(1_000));
+            *highest = reading.at_ms.max(*highest);
+        }
+        assert!(behind_a_second > 40, "{behind_a_second}");
+    }
+}
+
+#[test]
+fn the_json_says_what_the_reading_says() {
+    let (domain, plant) = plant();
+    for (domain, city) in [(Domain::smart_city(), city()), (domain, plant)] {
+        let encoder = Encoder::new(&domain, &city);
+        let mut json = Vec::new();
+        for reading in readings(&city, 2_000) {
+            encoder.encode(&reading, &mut json);
+            let parsed: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
+            let mut expected = serde_json::Map::new();
+            let at = chrono::DateTime::from_timestamp_millis(reading.at_ms).expect("in range");
+            expected.insert(domain.fields.sensor.clone(), reading.sensor.to_string().into());
+            expected
+                .insert(domain.fields.time.clone(), at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into());
+            expected.insert(domain.fields.zone.clone(), city.zones()[reading.zone].clone().into());
+            for (metric, value) in domain.metrics.iter().zip(&reading.values) {
+                let value = if metric.decimals == 0 { (*value as i64).into() } else { (*value).into() };
+                expected.insert(metric.name.clone(), value);
+            }
+            assert_eq!(parsed, serde_json::Value::Object(expected));
+        }
+    }
+}
+
+#[test]
+fn a_reading_of_smart_city_looks_as_in_the_design() {
+    let city = city();
+    let mut json = Vec::new();
+    Encoder::new(&Domain::smart_city(), &city).encode(&city.reading(0, 0), &mut json);
+    let text = String::from_utf8(json).expect("text");
+    let start = "{\"sensor_id\":\"1\",\"timestamp\":\"2026-11-21T0";
+    assert!(text.starts_with(start), "{text}");
+    let order = [
+        "\"zone\":\"Downtown\",\"temperature\":",
+        "\"humidity\":",
+        "\"aqi\":",
+        "\"noise_level\":",
+        "\"traffic_flow\":",
+    ];
+    let places: Vec<usize> =
+        order.iter().map(|part| text.find(part).expect("a field of the design")).collect();
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn settings_that_make_no_city_are_refused() {
+    let refused = |settings| City::new(&Domain::smart_city(), &settings, schedule()).map(|_| ());
+    assert_eq!(refused(CitySettings { sensors: 0, ..settings() }), Err(SettingsError::Sensors(0)));
+    assert_eq!(refused(CitySettings { partitions: 0, ..settings() }), Err(SettingsError::NoPartition));
+    assert_eq!(refused(CitySettings { anomalies: 1.5, ..settings() }), Err(SettingsError::Anomalies(1.5)));
+}

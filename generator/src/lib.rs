@@ -1,0 +1,22 @@
+//! A synthetic city: readings that a person would believe, each a function of (seed, partition, offset).
+//!
+//! ```text
+//!  (seed, partition, offset) ── City ──▶ sensor, zone ─┐
+//!                 schedule ── event time, disorder ────┼─▶ Reading ── Encoder ──▶ JSON
+//!                 pattern × character + noise, anomaly ┘
+//! ```
+//!
+//! 1. Nothing here keeps state from one reading to the next: any reading can be made again, in any order, on any
+//!    thread. All chance is drawn by [`chance`] from the reading's own coordinates.
+//! 2. A reading that is no injected anomaly trips no rule of the domain.
+//! 3. No clock, no I/O: those are the binary's.
+
+mod chance;
+mod city;
+mod course;
+mod json;
+mod schedule;
+
+pub use city::{Anomaly, City, CitySettings, Reading, SettingsError};
+pub use json::Encoder;
+pub use schedule::Schedule;
