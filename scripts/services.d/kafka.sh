@@ -103,14 +103,14 @@ PROPERTIES
   local log=$STATE/kafka.log
   if [[ ! -s $home/data/meta.properties ]]; then
     recall kafka.cluster >/dev/null || remember kafka.cluster "$(cluster_id)"
-    if ! (cd "$home" && "${AS[@]}" "${KAFKA[@]}" kafka.tools.StorageTool format -t "$(recall kafka.cluster)" \
+    if ! (cd "$home" && ${AS[@]+"${AS[@]}"} "${KAFKA[@]}" kafka.tools.StorageTool format -t "$(recall kafka.cluster)" \
       -c "$home/server.properties") >"$log" 2>&1; then
       show_tail "$log"
       fail "could not format Kafka's storage in $home/data"
     fi
   fi
   cd "$home" || fail "cannot enter $home"
-  start_detached kafka "$log" "${AS[@]}" "${KAFKA[@]}" kafka.Kafka "$home/server.properties"
+  start_detached kafka "$log" ${AS[@]+"${AS[@]}"} "${KAFKA[@]}" kafka.Kafka "$home/server.properties"
   cd "$ROOT" || fail "cannot enter $ROOT"
   wait_until kafka 60 "$log" grep -q 'Kafka Server started' "$log"
   remember kafka.address "127.0.0.1:$port"

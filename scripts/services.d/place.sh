@@ -55,7 +55,7 @@ as_server() {
   AS=(setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups -- env HOME=/tmp "USER=$user")
 }
 
-reachable() { (cd "$1" && "${AS[@]}" test -x "$1" -a -r "$1") 2>/dev/null; }
+reachable() { (cd "$1" && ${AS[@]+"${AS[@]}"} test -x "$1" -a -r "$1") 2>/dev/null; }
 
 # Finds PLACE, and makes it where it is not there yet.
 open_place() {

@@ -52,7 +52,7 @@ postgres_up() {
     rm -rf "$home"
     mkdir -p "$home"
     give "$home"
-    if ! (cd "$home" && "${AS[@]}" "$PG_BIN/initdb" -D "$home/data" -U postgres -A trust -E UTF8 --locale=C) >"$log" 2>&1; then
+    if ! (cd "$home" && ${AS[@]+"${AS[@]}"} "$PG_BIN/initdb" -D "$home/data" -U postgres -A trust -E UTF8 --locale=C) >"$log" 2>&1; then
       show_tail "$log"
       fail "could not create a database cluster in $home/data"
     fi
@@ -60,7 +60,7 @@ postgres_up() {
     remember postgres.ready "$home/data"
   fi
   cd "$home" || fail "cannot enter $home"
-  start_detached postgres "$log" "${AS[@]}" "$PG_BIN/postgres" -D "$home/data" -p "$port"
+  start_detached postgres "$log" ${AS[@]+"${AS[@]}"} "$PG_BIN/postgres" -D "$home/data" -p "$port"
   cd "$ROOT" || fail "cannot enter $ROOT"
   wait_until postgres 60 "$log" grep -q 'database system is ready to accept connections' "$log"
   postgres_database "$port" || {

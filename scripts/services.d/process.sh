@@ -35,7 +35,7 @@ start_detached() {
   [[ ! -s $log ]] || mv -f "$log" "$log.before"
   command -v setsid >/dev/null && detach=(setsid)
   # Descriptor 9 is the lock of `scripts/services`, 3 and 4 may be make's: none of them is the server's.
-  "${detach[@]}" "$@" </dev/null >"$log" 2>&1 3>&- 4>&- 9>&- &
+  ${detach[@]+"${detach[@]}"} "$@" </dev/null >"$log" 2>&1 3>&- 4>&- 9>&- &
   record "$name" "$!"
 }
 
