@@ -2,4 +2,5 @@
 pub mod migrate;
 pub mod postgres;
 pub mod schema;
+pub mod takeover;
 pub mod upkeep;

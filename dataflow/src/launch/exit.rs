@@ -2,6 +2,10 @@
 //!
 //! The numbers follow `sysexits.h` where it has a word for the case.
 
+use super::mesh::MeshError;
+use crate::commit::postgres::DatabaseError;
+use crate::commit::takeover::TakeoverError;
+
 /// Why a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
@@ -39,7 +43,53 @@ impl Exit {
     pub fn restart_helps(code: Option<i32>) -> bool {
         match code {
             None => true,
-            Some(code) => ![0, 1, 2, Exit::Held.code(), Exit::Denied.code(), Exit::Config.code()].contains(&code),
+            Some(code) => {
+                ![0, 1, 2, Exit::Held.code(), Exit::Denied.code(), Exit::Config.code()].contains(&code)
+            }
+        }
+    }
+}
+
+impl From<&DatabaseError> for Exit {
+    fn from(error: &DatabaseError) -> Exit {
+        match error {
+            DatabaseError::Address { .. } => Exit::Config,
+            DatabaseError::Refused { .. } => Exit::Denied,
+            DatabaseError::Fenced(_) => Exit::Held,
+            // Class 42 with this code: a right is missing. Everything else, the next run may find in order.
+            DatabaseError::Statement { sqlstate: Some(state), .. } if state == "42501" => Exit::Denied,
+            DatabaseError::Away { .. } | DatabaseError::Statement { .. } => Exit::Away,
+        }
+    }
+}
+
+impl From<&TakeoverError> for Exit {
+    fn from(error: &TakeoverError) -> Exit {
+        match error {
+            TakeoverError::Held(_) => Exit::Held,
+            // Sessions that are ending, or another run that is starting: a moment later it is decided.
+            TakeoverError::Stuck { .. } => Exit::Away,
+            TakeoverError::MayNotTerminate { .. } => Exit::Denied,
+            TakeoverError::NoRun { .. } => Exit::PeerLost,
+            TakeoverError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<&MeshError> for Exit {
+    fn from(error: &MeshError) -> Exit {
+        use std::io::ErrorKind::{AddrNotAvailable, InvalidInput, PermissionDenied};
+        match error {
+            MeshError::Impossible { .. } => Exit::Config,
+            MeshError::Listen { reason, .. }
+                if matches!(reason.kind(), AddrNotAvailable | InvalidInput | PermissionDenied) =>
+            {
+                Exit::Config
+            }
+            // A port that is taken is free again some time, or another one is chosen.
+            MeshError::Listen { .. } | MeshError::PeerMissing { .. } | MeshError::HandOver(_) => {
+                Exit::PeerLost
+            }
         }
     }
 }

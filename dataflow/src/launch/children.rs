@@ -1,0 +1,151 @@
+//! The processes of one generation: started together, ended together, never left behind.
+//!
+//! 1. A child dies with the supervisor, however that dies: the kernel sends it SIGKILL (parent-death signal). That
+//!    signal belongs to the *thread* that started the child, so that thread must stay until the child has ended.
+//! 2. Each child leads a process group of its own: Ctrl-C in a terminal reaches the supervisor alone, which says
+//!    drain once, and whatever a child has started is killed with it.
+//! 3. Dropping a generation kills and reaps what is left of it.
+
+use std::ffi::OsString;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use signal_hook::consts::SIGKILL;
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By its own exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl Ending {
+    /// The exit code as shells see it: 128 + the signal.
+    pub fn status(self) -> i32 {
+        match self {
+            Ending::Code(code) => code,
+            Ending::Signal(signal) => 128 + signal,
+        }
+    }
+
+    /// Its own exit code, if it had one.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Ending::Code(code) => Some(code),
+            Ending::Signal(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ending::Code(code) => write!(f, "exit {code}"),
+            Ending::Signal(signal) => {
+                write!(f, "killed by {}", signal_hook::low_level::signal_name(*signal).unwrap_or("a signal"))
+            }
+        }
+    }
+}
+
+impl From<ExitStatus> for Ending {
+    fn from(status: ExitStatus) -> Ending {
+        status.code().map_or_else(|| Ending::Signal(status.signal().unwrap_or(SIGKILL)), Ending::Code)
+    }
+}
+
+/// The children of one generation, by index.
+#[derive(Debug, Default)]
+pub struct Children {
+    children: Vec<(Child, Option<Ending>)>,
+}
+
+impl Children {
+    /// Starts one child of `executable` per list of arguments. When one cannot be started, none is left.
+    pub fn start(executable: &Path, arguments: &[Vec<OsString>]) -> std::io::Result<Children> {
+        let mut started = Children::default();
+        for arguments in arguments {
+            started.children.push((start(executable, arguments)?, None));
+        }
+        Ok(started)
+    }
+
+    /// Looks after the children without waiting: those that have ended since the last look, in order of index.
+    pub fn ended(&mut self) -> std::io::Result<Vec<(usize, Ending)>> {
+        let mut ended = Vec::new();
+        for (index, (child, ending)) in self.children.iter_mut().enumerate() {
+            if ending.is_none()
+                && let Some(status) = child.try_wait()?
+            {
+                *ending = Some(status.into());
+                ended.push((index, status.into()));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// How every child ended, once all have.
+    pub fn endings(&self) -> Option<Vec<Ending>> {
+        self.children.iter().map(|(_, ending)| *ending).collect()
+    }
+
+    /// Sends `signal` to every child that is still there.
+    pub fn signal(&self, signal: i32) {
+        for (child, ending) in &self.children {
+            if ending.is_none() {
+                send(child.id() as libc::pid_t, signal);
+            }
+        }
+    }
+
+    /// Kills every process group at once and reaps the children.
+    pub fn kill(&mut self) {
+        for (child, ending) in &mut self.children {
+            // Also of one that has ended: something it started may live on in its group. Its number is not given
+            // anew while the group has members; when it has none this says nothing.
+            send(-(child.id() as libc::pid_t), SIGKILL);
+            if ending.is_none()
+                && let Ok(status) = child.wait()
+            {
+                *ending = Some(status.into());
+            }
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Sends a signal; that the process is gone already is no error.
+fn send(to: libc::pid_t, signal: i32) {
+    // SAFETY: kill(2) touches no memory of this process.
+    unsafe { libc::kill(to, signal) };
+}
+
+/// Starts one child that dies with this thread.
+fn start(executable: &Path, arguments: &[OsString]) -> std::io::Result<Child> {
+    let parent = std::process::id();
+    let mut command = Command::new(executable);
+    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, both of which are allowed there;
+    // nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, SIGKILL) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            // The supervisor may have died before the line above: then nobody will send that signal.
+            if libc::getppid() as u32 != parent {
+                return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            Ok(())
+        });
+    }
+    command.spawn()
+}

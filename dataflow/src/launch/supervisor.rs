@@ -1,0 +1,246 @@
+//! The supervisor: `citytide run` without `--no-supervise` watches over the processes that do the work.
+//!
+//! ```text
+//!  start generation ──▶ running ── all ended with 0 ──────────────────────────────▶ 0
+//!        ▲                │ ├───── one ended with a code that a restart cannot help ─▶ that code
+//!        │                │ └───── first SIGTERM or SIGINT ──▶ draining ─────────────▶ 0, or the worst code
+//!        └── back-off ◀───┘ one ended otherwise: all others are killed at once
+//! ```
+//!
+//! 1. A generation starts and ends as a whole: timely cannot take back a single process, and partial restarts
+//!    crash each other in a loop.
+//! 2. No child outlives a generation, and no generation the supervisor (see `children`).
+//! 3. It goes on for as long as a dependency is away; only the delay between generations is bounded.
+//! 4. A second SIGTERM or SIGINT kills everything at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::backoff::Backoff;
+use super::children::{Children, Ending};
+use super::clock::instant;
+use super::exit::Exit;
+
+/// How often the supervisor looks at its children and signals.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long children may take to end on SIGTERM after one of them has failed.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the cause of a lost peer may be seen after its echo.
+const ECHO: Duration = Duration::from_millis(100);
+/// A child that ended because it lost a peer.
+const LOST: Ending = Ending::Code(Exit::PeerLost as i32);
+/// How long a drain may take, unless set otherwise.
+pub const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// What to supervise, and how patiently.
+pub struct Supervision<'a> {
+    /// The program of every child; `std::env::current_exe()` for the real one.
+    pub executable: PathBuf,
+    /// The arguments of each child of generation N, counted from 1. Asked anew for each generation, so that each
+    /// can be given ports that are free then.
+    pub arguments: &'a dyn Fn(u64) -> std::io::Result<Vec<Vec<OsString>>>,
+    /// The delays between generations.
+    pub backoff: Backoff,
+    /// How long a drain may take before the children are killed.
+    pub drain_max: Duration,
+}
+
+/// Supervises until there is nothing left to do; returns the exit code of the whole. Call it on the main thread:
+/// the children die with the thread that started them.
+///
+/// - 0: all children ended with 0, or a signal came while none was running;
+/// - a child's own code when a restart cannot help (see [`Exit::restart_helps`]);
+/// - after a drain in which a child failed: the code that tells most (see [`worst`]);
+/// - 128 + signal after the second signal.
+pub fn supervise(plan: &Supervision<'_>) -> i32 {
+    match Signals::new([SIGTERM, SIGINT]) {
+        Ok(mut signals) => run(plan, &mut move || signals.pending().next()),
+        Err(reason) => {
+            tracing::error!("cannot listen to signals: {reason}");
+            Exit::Bug.code()
+        }
+    }
+}
+
+/// What ends the life of a generation.
+#[derive(Debug, PartialEq, Eq)]
+enum Life {
+    /// The supervisor ends with this code.
+    Over(i32),
+    /// A new generation may help; what ended this one.
+    Failed(String),
+}
+
+/// `supervise`, told of signals by `signal`.
+fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
+    let mut backoff = plan.backoff.clone();
+    let mut generation = 1;
+    loop {
+        let started = instant();
+        let what = match live(plan, generation, signal) {
+            Life::Over(code) => return code,
+            Life::Failed(what) => what,
+        };
+        let delay = backoff.after(instant().saturating_duration_since(started));
+        let next = generation + 1;
+        tracing::warn!("generation {generation} ended: {what}; starting generation {next} in {delay:?}");
+        if let Some(signal) = wait(delay, signal) {
+            tracing::info!("signal {signal} between two generations: nothing runs, nothing to drain");
+            return Exit::Done.code();
+        }
+        generation = next;
+    }
+}
+
+/// Waits for `delay`, or less when a signal comes.
+fn wait(delay: Duration, signal: &mut dyn FnMut() -> Option<i32>) -> Option<i32> {
+    let until = instant() + delay;
+    loop {
+        let came = signal();
+        let left = until.saturating_duration_since(instant());
+        if came.is_some() || left.is_zero() {
+            return came;
+        }
+        std::thread::sleep(LOOK.min(left));
+    }
+}
+
+/// The life of one generation.
+fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Option<i32>) -> Life {
+    let started = (plan.arguments)(generation).and_then(|lists| Children::start(&plan.executable, &lists));
+    let mut children = match started {
+        Ok(children) => children,
+        Err(reason) => {
+            let what = format!("cannot start {}: {reason}", plan.executable.display());
+            let helps =
+                !matches!(reason.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied);
+            if helps {
+                return Life::Failed(what);
+            }
+            tracing::error!("{what}");
+            return Life::Over(Exit::Config.code());
+        }
+    };
+    loop {
+        if let Some(signal_number) = signal() {
+            return Life::Over(drain(plan, &mut children, signal_number, signal));
+        }
+        if let Some((index, ending)) = failure(&mut children) {
+            let what = format!("process {index} ({ending})");
+            if Exit::restart_helps(ending.code()) {
+                children.kill();
+                return Life::Failed(what);
+            }
+            tracing::error!("{what}: starting again does not help, the others are stopped");
+            children.signal(SIGTERM);
+            return Life::Over(end_within(&mut children, GRACE, signal).unwrap_or(ending.status()));
+        }
+        if children.endings().is_some() {
+            return Life::Over(Exit::Done.code());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The child whose failure tells most, when one has failed. A peer that ends because it lost another may be seen
+/// first: the other one gets a moment to be seen too.
+fn failure(children: &mut Children) -> Option<(usize, Ending)> {
+    let failed = |children: &mut Children| {
+        let mut failed = look(children);
+        failed.retain(|(_, ending)| *ending != Ending::Code(0));
+        failed
+    };
+    let mut failures = failed(children);
+    if failures.iter().all(|(_, ending)| *ending == LOST) && !failures.is_empty() {
+        std::thread::sleep(ECHO);
+        failures.extend(failed(children));
+    }
+    failures.into_iter().rev().max_by_key(|(_, ending)| rank(*ending))
+}
+
+/// The children that have ended since the last look. That children cannot be waited for is a broken invariant.
+fn look(children: &mut Children) -> Vec<(usize, Ending)> {
+    children.ended().expect("a child that was started and not yet reaped can be waited for")
+}
+
+/// Waits until all have ended, killing what is left after `patience`; a signal kills at once and gives its code.
+fn end_within(
+    children: &mut Children,
+    patience: Duration,
+    signal: &mut dyn FnMut() -> Option<i32>,
+) -> Option<i32> {
+    let until = instant() + patience;
+    loop {
+        look(children);
+        if children.endings().is_some() {
+            return None;
+        }
+        let came = signal();
+        if came.is_some() || instant() >= until {
+            children.kill();
+            return came.map(|signal| 128 + signal);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// After the first signal: all drain, within the plan's patience. When one fails the others cannot finish, for an
+/// epoch needs all of them: they get a short grace only.
+fn drain(
+    plan: &Supervision<'_>,
+    children: &mut Children,
+    first: i32,
+    signal: &mut dyn FnMut() -> Option<i32>,
+) -> i32 {
+    tracing::info!("signal {first}: draining, for {} s at most", plan.drain_max.as_secs());
+    children.signal(SIGTERM);
+    let mut until: Instant = instant() + plan.drain_max;
+    loop {
+        for (index, ending) in look(children) {
+            if ending != Ending::Code(0) {
+                tracing::error!("process {index} failed while draining ({ending}); the others cannot finish");
+                until = until.min(instant() + GRACE);
+            }
+        }
+        if let Some(endings) = children.endings() {
+            return worst(&endings);
+        }
+        if let Some(second) = signal() {
+            tracing::warn!("signal {second}: killing all processes");
+            children.kill();
+            return 128 + second;
+        }
+        if instant() >= until {
+            tracing::error!("the drain took too long: killing all processes");
+            children.kill();
+            return worst(&children.endings().unwrap_or_default());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The code that tells most about why a generation failed.
+fn worst(endings: &[Ending]) -> i32 {
+    // The first of equals, so that the answer does not depend on who was reaped last.
+    endings.iter().rev().max_by_key(|ending| rank(**ending)).map_or(0, |ending| ending.status())
+}
+
+/// How much an ending tells: most a code that a restart cannot help, then a cause that a process named, then
+/// death by a signal, and least a lost peer, which is only the echo of another's end.
+fn rank(ending: Ending) -> u8 {
+    match ending {
+        Ending::Code(0) => 0,
+        LOST => 1,
+        Ending::Signal(_) => 2,
+        Ending::Code(code) if Exit::restart_helps(Some(code)) => 3,
+        Ending::Code(_) => 4,
+    }
+}
+
+#[cfg(test)]
+#[path = "supervisor_tests.rs"]
+mod tests;
