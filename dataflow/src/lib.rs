@@ -27,6 +27,7 @@
 //! [`window`], [`detect`], [`decode`], [`commit`]. The pure core (decode, detect, window, and the planning
 //! and encoding halves of commit) knows no timely, rdkafka, tokio or clock.
 
+pub mod batch;
 pub mod cli;
 pub mod commit;
 pub mod decode;

@@ -1,1 +1,39 @@
-//! stub
+//! The thin shells: timely in, plain struct, timely out. The timestamp is the ingest epoch in milliseconds.
+//!
+//! An operator stashes what it receives with its capability, and acts on an epoch once its frontier has passed it:
+//! then every worker has said all it has to say about that epoch.
+
+mod commit;
+mod copy;
+mod place;
+mod read;
+mod recent;
+mod views;
+mod window;
+
+pub use commit::{CommitParts, commit};
+pub use copy::copy;
+pub use place::{Placed, place};
+pub use read::{ReadParts, read};
+pub use recent::recent;
+pub use views::views;
+pub use window::{Changes, WindowParts, window};
+
+use timely::progress::frontier::MutableAntichain;
+
+/// The dataflow's timestamp: an ingest epoch, milliseconds.
+pub type Epoch = u64;
+
+/// What a worker says of a zone goes to the worker with this number modulo the number of workers. FNV-1a, mixed,
+/// because timely masks the low bits.
+pub fn route(zone: &str) -> u64 {
+    let hash = zone.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash ^ (hash >> 32) ^ (hash >> 17)
+}
+
+/// Whether all inputs have passed `epoch`.
+fn passed(frontiers: &[MutableAntichain<Epoch>], epoch: Epoch) -> bool {
+    frontiers.iter().all(|frontier| !frontier.less_equal(&epoch))
+}

@@ -1,1 +1,79 @@
-//! stub
+//! Sources: bytes with (partition, offset), in log order, from threads outside timely.
+//!
+//! The seam is [`Intake`]: a bounded queue of chunks and a [`Control`] that can pause partitions and stop the reader.
+//! Whoever fills the queue keeps each partition's order and says when its end is reached; everything behind the
+//! queue is the same for every source. Kafka is one of them.
+
+pub mod kafka;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam_channel::Receiver;
+
+use crate::batch::Chunk;
+
+/// Chunks that may wait between a reader and its worker.
+pub const CHUNKS_QUEUED_MAX: usize = 8;
+/// Records in one chunk.
+pub const CHUNK_RECORDS_MAX: usize = 4096;
+/// Bytes in one chunk before it is closed; one record may exceed it.
+pub const CHUNK_BYTES_MAX: usize = 768 * 1024;
+
+/// Where one partition is taken up, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub next_offset: i64,
+    /// The first offset that still exists; above `next_offset` when retention was faster.
+    pub low_offset: i64,
+    /// The end offset as of the start.
+    pub end_offset: i64,
+}
+
+/// What a worker reads from.
+pub struct Intake {
+    /// Chunks in each partition's order.
+    pub chunks: Receiver<Chunk>,
+    /// Influence on the reader.
+    pub control: std::sync::Arc<Control>,
+}
+
+/// A worker's influence on its reader.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    changes: AtomicU64,
+    paused: Mutex<BTreeSet<i32>>,
+}
+
+impl Control {
+    /// Ends the reader soon.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the reader should end.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Asks the reader to deliver nothing of a partition, or to go on with it. What is under way may still come.
+    pub fn pause(&self, partition: i32, paused: bool) {
+        let mut partitions = self.paused.lock().expect("no holder panics");
+        let changed = if paused { partitions.insert(partition) } else { partitions.remove(&partition) };
+        if changed {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The paused partitions, if they changed since `seen`, which is brought up to date.
+    pub fn paused_if_changed(&self, seen: &mut u64) -> Option<BTreeSet<i32>> {
+        let changes = self.changes.load(Ordering::Acquire);
+        (std::mem::replace(seen, changes) != changes)
+            .then(|| self.paused.lock().expect("no holder panics").clone())
+    }
+}

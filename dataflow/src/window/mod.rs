@@ -1,1 +1,30 @@
-//! stub
+//! Event time: lateness, panes, windows, watermarks. Plain structs: no timely, no tokio, no clock.
+//!
+//! ```text
+//!  batches ─▶ Placer (one per worker) ── per partition: watermark, late or accepted, counts ──▶ Mark
+//!                  └── per (zone, pane): PaneSums, merged over all batches of an epoch ──▶ partials
+//!  marks ───▶ Watermarks: W, the least watermark of the active partitions, never falling
+//!  partials, W ─▶ Windows (the zones of one worker) ──▶ window rows, panes, what became final
+//! ```
+
+mod exact;
+mod pane;
+mod place;
+mod recent;
+mod watermarks;
+mod windows;
+
+pub use exact::ExactSum;
+pub use pane::{MetricSums, PaneSums};
+pub use place::{EpochPartials, Partial, Placer, RecentAnomaly};
+pub use recent::Recent;
+pub use watermarks::{Mark, Watermarks};
+pub use windows::{Applied, PaneRange, PaneState, WindowRow, Windows, ZoneFact};
+
+/// Microseconds of event time, of the Unix epoch; the watermark before any accepted reading.
+pub const NEVER: i64 = i64::MIN;
+
+/// The greatest multiple of `step_us` that is not above `at_us`.
+pub fn floor_to(at_us: i64, step_us: i64) -> i64 {
+    at_us.div_euclid(step_us).saturating_mul(step_us)
+}

@@ -1,0 +1,201 @@
+//! What flows through timely: batches, not rows.
+//!
+//! A [`Chunk`] is a run of records of one partition as a source read them; a [`Batch`] is what they say, as a
+//! struct of arrays. One partition's chunks and batches keep their log order on every edge of the dataflow.
+//!
+//! Invariants of a `Batch`:
+//! 1. rows are in offset order, and every column has `rows()` entries;
+//! 2. `metrics[m][row]` is NaN exactly where the reading has no value of metric `m`;
+//! 3. `zones[row]` indexes `zone_names`, which only ever grows on one worker;
+//! 4. `anomalies` is sorted by row; a row that it does not name is normal.
+
+mod assemble;
+
+use std::sync::Arc;
+
+pub use assemble::{Assembler, PartitionStart};
+
+use crate::decode::Reason;
+
+/// Whether a partition counts for the watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Activity {
+    /// It has never held a record: does not count.
+    Empty,
+    /// It holds the watermark back.
+    Active,
+    /// It has been read to its end for `idle_after`: does not count until it brings something.
+    Idle,
+}
+
+/// Consecutive records of one partition, as bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Chunk {
+    /// The partition.
+    pub partition: i32,
+    /// All payloads, one after the other.
+    pub payloads: Vec<u8>,
+    /// End of each record's payload in `payloads`.
+    pub ends: Vec<u32>,
+    /// Offset of each record, ascending, not necessarily dense.
+    pub offsets: Vec<i64>,
+    /// Kafka timestamp of each record, milliseconds of the Unix epoch.
+    pub received_at_ms: Vec<i64>,
+    /// Everything below this offset that was not delivered was deleted by retention before it was read.
+    pub lost_below: Option<i64>,
+    /// Whether the partition's end was reached behind the last record.
+    pub at_end: bool,
+    /// The partition's end offset as far as the source knows, for the lag.
+    pub end_offset: i64,
+}
+
+impl Chunk {
+    /// Number of records.
+    pub fn records(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Appends one record.
+    pub fn push(&mut self, offset: i64, received_at_ms: i64, payload: &[u8]) {
+        self.payloads.extend_from_slice(payload);
+        self.ends.push(u32::try_from(self.payloads.len()).expect("a chunk holds less than 4 GiB"));
+        self.offsets.push(offset);
+        self.received_at_ms.push(received_at_ms);
+    }
+
+    /// Forgets the records at or above `offset`, as if they had not been read yet.
+    pub fn cut_at(&mut self, offset: i64) {
+        let keep = self.offsets.partition_point(|&at| at < offset);
+        self.offsets.truncate(keep);
+        self.received_at_ms.truncate(keep);
+        self.ends.truncate(keep);
+        self.payloads.truncate(self.ends.last().map_or(0, |&end| end as usize));
+    }
+
+    fn payload(&self, record: usize) -> &[u8] {
+        let start = if record == 0 { 0 } else { self.ends[record - 1] as usize };
+        &self.payloads[start..self.ends[record] as usize]
+    }
+}
+
+/// A record that is no reading, with the reason.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its offset.
+    pub offset: i64,
+    /// Kafka timestamp, milliseconds of the Unix epoch.
+    pub received_at_ms: i64,
+    /// Why it is no reading.
+    pub reason: Reason,
+    /// The JSON field that is wrong, when it is one.
+    pub field: Option<String>,
+    /// The reason as a sentence.
+    pub message: String,
+    /// The first 64 KiB of the record.
+    pub payload: Vec<u8>,
+    /// Length of the whole record in bytes.
+    pub payload_bytes: i32,
+}
+
+/// The verdict on an anomalous row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anomaly {
+    /// The row.
+    pub row: u32,
+    /// 0 … 1.
+    pub score: f32,
+    /// How bad.
+    pub severity: Severity,
+    /// JSON array, as `sensor_data.reasons` holds it.
+    pub reasons: String,
+}
+
+/// How bad an anomaly is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Slightly unusual.
+    Low,
+    /// Clearly unusual.
+    Medium,
+    /// A rule is broken, or as good as.
+    High,
+}
+
+impl Severity {
+    /// The word in `sensor_data.severity`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+        }
+    }
+}
+
+/// How far a partition has been read, behind the last row of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadProgress {
+    /// The next offset to read.
+    pub next_offset: i64,
+    /// Offsets of this batch that held no record for us: control records, compaction, aborted transactions.
+    pub gaps: i64,
+    /// Offsets of this batch that retention deleted before they were read.
+    pub lost: i64,
+    /// Whether the partition counts for the watermark.
+    pub activity: Activity,
+    /// Whether this is the partition's end.
+    pub at_end: bool,
+    /// The partition's end offset as far as the source knows.
+    pub end_offset: i64,
+}
+
+/// Readings of one partition in log order, a struct of arrays.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The partition.
+    pub partition: i32,
+    /// Offsets.
+    pub offsets: Vec<i64>,
+    /// Event times, microseconds of the Unix epoch.
+    pub event_times_us: Vec<i64>,
+    /// Zones, as indices into `zone_names`.
+    pub zones: Vec<u32>,
+    /// The names of all zones this worker knew when the batch was made.
+    pub zone_names: Arc<Vec<Arc<str>>>,
+    /// All sensor ids, one after the other, UTF-8.
+    pub sensors: Vec<u8>,
+    /// End of each row's sensor id in `sensors`.
+    pub sensor_ends: Vec<u32>,
+    /// Values by metric, then row; NaN where there is none.
+    pub metrics: Vec<Vec<f64>>,
+    /// Records of the same run of the log that are no readings.
+    pub dead: Vec<DeadLetter>,
+    /// Zones that this partition brings for the first time and that the domain file does not name.
+    pub new_zones: Vec<Arc<str>>,
+    /// How far the partition has been read.
+    pub progress: ReadProgress,
+    /// Anomalous rows; filled by `score`.
+    pub anomalies: Vec<Anomaly>,
+    /// Version of the model that judged; 0 = rules only. Filled by `score`.
+    pub model_version: i32,
+    /// Whether a row is late; filled by `place`.
+    pub late: Vec<bool>,
+}
+
+impl Batch {
+    /// Number of readings.
+    pub fn rows(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// A row's sensor id, UTF-8.
+    pub fn sensor(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] as usize };
+        &self.sensors[start..self.sensor_ends[row] as usize]
+    }
+
+    /// A row's zone.
+    pub fn zone(&self, row: usize) -> &Arc<str> {
+        &self.zone_names[self.zones[row] as usize]
+    }
+}

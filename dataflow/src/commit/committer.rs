@@ -1,0 +1,169 @@
+//! The commit: one transaction per plan, on the session that took the run over.
+//!
+//! ```text
+//!  begin · fence ─▶ commits (epoch, previous) · windows · panes · progress · zones · views ─▶ commit ─▶ acknowledge
+//! ```
+//!
+//! Invariants:
+//! 1. the session is older than every COPY of the run and is never opened again: the synchronous commit here makes
+//!    the asynchronous ones of the raw rows durable, within one life of the server;
+//! 2. the transaction takes the fence first; every plan names its predecessor, which is unique, so that no two
+//!    runs can both follow the same epoch;
+//! 3. a plan is acknowledged after its COMMIT was answered. No statement is repeated.
+
+use std::sync::Arc;
+
+use citytide_domain::Domain;
+use crossbeam_channel::Sender;
+use futures_util::future::try_join_all;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+
+use super::faults::{FailAt, Point, pass};
+use super::plan::Plan;
+use super::postgres::DatabaseError;
+use super::session::{OnFailure, Session, Wake};
+use super::statements::{self, Arrays, Timestamp};
+
+/// What the committer needs to know.
+pub struct CommitterSettings {
+    /// The domain.
+    pub domain: Arc<Domain>,
+    /// The run that the fence knows.
+    pub run_id: i64,
+    /// The epoch that this run goes on from; 0 when there is none.
+    pub committed_epoch: i64,
+    /// What `ingest_progress.source` says, before the partition's number.
+    pub source: String,
+    /// Where to die, in tests.
+    pub fail_at: Option<FailAt>,
+}
+
+/// What a transaction has committed.
+pub struct Committed {
+    /// Its epoch.
+    pub epoch: u64,
+    /// The plan itself, for those who tell of it.
+    pub plan: Plan,
+}
+
+struct Prepared {
+    commit: Statement,
+    windows: Vec<Statement>,
+    panes: Statement,
+    progress: Statement,
+    zones: Statement,
+    gone_hot: Statement,
+    hot: Statement,
+    gone_status: Statement,
+    status: Statement,
+}
+
+const INSERT_COMMIT: &str = "insert into commits (epoch, previous_epoch, run_id, committed_at, watermark, readings) \
+     values ($1, $2, $3, now(), $4, $5)";
+
+/// Starts the committing session on an open connection, the one that took the run over. `client` must be driven by
+/// `runtime`.
+pub fn spawn(
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    settings: CommitterSettings,
+    committed: Sender<Committed>,
+    wake: Wake,
+    on_failure: OnFailure,
+) -> Session<Plan> {
+    Session::spawn_on(runtime, "commit".to_owned(), on_failure, async move |mut plans| {
+        let prepared = prepare(&client, &settings.domain).await?;
+        let mut committer = Committer { previous: settings.committed_epoch, client, prepared, settings };
+        while let Some(plan) = plans.recv().await {
+            committer.commit(&plan).await?;
+            let _ = committed.send(Committed { epoch: plan.epoch, plan });
+            wake();
+        }
+        Ok(())
+    })
+}
+
+async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseError> {
+    let prepare = async |sql: String| {
+        let statement = client.prepare(&sql).await;
+        statement.map_err(|error| DatabaseError::statement("preparing the commit", &error))
+    };
+    let mut windows = Vec::new();
+    for window in 0..domain.windows.len() {
+        windows.push(prepare(statements::upsert_window(domain, window)).await?);
+    }
+    Ok(Prepared {
+        commit: prepare(INSERT_COMMIT.to_owned()).await?,
+        windows,
+        panes: prepare(statements::upsert_panes(domain)).await?,
+        progress: prepare(statements::upsert_progress()).await?,
+        zones: prepare(statements::INSERT_ZONES.to_owned()).await?,
+        gone_hot: prepare(statements::DELETE_HOT.to_owned()).await?,
+        hot: prepare(statements::upsert_hot()).await?,
+        gone_status: prepare(statements::DELETE_STATUS.to_owned()).await?,
+        status: prepare(statements::upsert_status(domain)).await?,
+    })
+}
+
+struct Committer {
+    client: Client,
+    prepared: Prepared,
+    settings: CommitterSettings,
+    /// The epoch of the last commit.
+    previous: i64,
+}
+
+impl Committer {
+    async fn commit(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
+        pass(self.settings.fail_at.as_ref(), Point::BetweenCopyAndCommit);
+        let begin = format!("begin; select citytide_fence({})", self.settings.run_id);
+        let taken = self.client.batch_execute(&begin).await;
+        taken.map_err(|error| DatabaseError::statement("taking the fence for a commit", &error))?;
+        self.write(plan).await?;
+        let ended = self.client.batch_execute("commit").await;
+        ended.map_err(|error| DatabaseError::statement(format!("committing epoch {}", plan.epoch), &error))?;
+        self.previous = plan.epoch as i64;
+        pass(self.settings.fail_at.as_ref(), Point::AfterCommit);
+        Ok(())
+    }
+
+    /// Sends every statement at once; the server works them off in this order.
+    async fn write(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
+        let metrics = self.settings.domain.metrics.len();
+        let prepared = &self.prepared;
+        let commit: Arrays = vec![
+            Box::new(plan.epoch as i64),
+            Box::new(self.previous),
+            Box::new(self.settings.run_id),
+            Box::new(Timestamp::watermark(plan.low_us)),
+            Box::new(plan.readings),
+        ];
+        let source = |partition: i32| format!("{}/{partition}", self.settings.source);
+        let mut work: Vec<(&str, &Statement, Option<Arrays>)> = vec![("commits", &prepared.commit, Some(commit))];
+        for (window, statement) in prepared.windows.iter().enumerate() {
+            work.push(("a window's table", statement, statements::window_arrays(plan, window, metrics)));
+        }
+        work.extend([
+            ("panes", &prepared.panes, statements::pane_arrays(plan, metrics)),
+            ("ingest_progress", &prepared.progress, statements::progress_arrays(plan, source)),
+            ("partition_zones", &prepared.zones, statements::zone_arrays(plan)),
+            ("hot_sensors", &prepared.gone_hot, statements::gone_hot_arrays(plan)),
+            ("hot_sensors", &prepared.hot, statements::hot_arrays(plan)),
+            ("zone_status", &prepared.gone_status, statements::gone_status_arrays(plan)),
+            ("zone_status", &prepared.status, statements::status_arrays(plan, metrics)),
+        ]);
+        let client = &self.client;
+        try_join_all(work.iter().filter_map(|(table, statement, arrays)| {
+            let arrays = arrays.as_ref()?;
+            Some(async move {
+                let arguments: Vec<&(dyn ToSql + Sync)> =
+                    arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+                let written = client.execute(*statement, &arguments).await;
+                written.map_err(|error| DatabaseError::statement(format!("writing {table}"), &error))
+            })
+        }))
+        .await?;
+        Ok(())
+    }
+}

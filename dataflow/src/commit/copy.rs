@@ -1,0 +1,104 @@
+//! Batches → rows in PostgreSQL's binary COPY format. Pure: bytes in, bytes out.
+//!
+//! The format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format". The order of the columns is
+//! [`super::schema::reading_columns`] and [`super::schema::dead_letter_columns`].
+
+use crate::batch::{Batch, DeadLetter};
+
+/// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
+pub const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+
+/// What opens a stream: signature, no flags, no header extension.
+pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What closes a stream.
+pub const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// Columns of a reading besides its metrics.
+const READING_COLUMNS: usize = 12;
+const DEAD_LETTER_COLUMNS: i16 = 9;
+
+/// Version byte in front of a jsonb value.
+const JSONB_VERSION: u8 = 1;
+
+struct Row<'a>(&'a mut Vec<u8>);
+
+impl Row<'_> {
+    fn bytes(&mut self, value: &[u8]) {
+        self.0.extend_from_slice(&(value.len() as i32).to_be_bytes());
+        self.0.extend_from_slice(value);
+    }
+
+    /// A value of known length: one copy of length and bytes together.
+    fn fixed<const N: usize>(&mut self, value: [u8; N]) {
+        self.0.extend_from_slice(&(N as i32).to_be_bytes());
+        self.0.extend_from_slice(&value);
+    }
+
+    fn null(&mut self) {
+        self.0.extend_from_slice(&(-1_i32).to_be_bytes());
+    }
+}
+
+/// Appends a placed batch's readings as rows of `epoch`.
+pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
+    let columns = i16::try_from(READING_COLUMNS + batch.metrics.len()).expect("columns fit PostgreSQL's limit");
+    rows.reserve(batch.rows() * (110 + 12 * batch.metrics.len()));
+    let mut anomalies = batch.anomalies.iter().peekable();
+    for index in 0..batch.rows() {
+        rows.extend_from_slice(&columns.to_be_bytes());
+        let mut row = Row(rows);
+        row.fixed((epoch as i64).to_be_bytes());
+        row.fixed(batch.partition.to_be_bytes());
+        row.fixed(batch.offsets[index].to_be_bytes());
+        row.bytes(batch.sensor(index));
+        row.bytes(batch.zone(index).as_bytes());
+        row.fixed((batch.event_times_us[index] - POSTGRES_EPOCH_US).to_be_bytes());
+        for column in &batch.metrics {
+            let value = column[index];
+            if value.is_nan() {
+                row.null();
+            } else {
+                row.fixed(value.to_be_bytes());
+            }
+        }
+        row.fixed([u8::from(batch.late[index])]);
+        match anomalies.next_if(|anomaly| anomaly.row as usize == index) {
+            None => {
+                row.fixed([0]);
+                row.fixed(0_f32.to_be_bytes());
+                row.null();
+                row.null();
+            }
+            Some(anomaly) => {
+                row.fixed([1]);
+                row.fixed(anomaly.score.to_be_bytes());
+                row.bytes(anomaly.severity.as_str().as_bytes());
+                row.0.extend_from_slice(&(anomaly.reasons.len() as i32 + 1).to_be_bytes());
+                row.0.push(JSONB_VERSION);
+                row.0.extend_from_slice(anomaly.reasons.as_bytes());
+            }
+        }
+        row.fixed(batch.model_version.to_be_bytes());
+    }
+}
+
+/// Appends a partition's dead letters as rows of `epoch`.
+pub fn encode_dead_letters(partition: i32, dead: &[DeadLetter], epoch: u64, rows: &mut Vec<u8>) {
+    for letter in dead {
+        rows.extend_from_slice(&DEAD_LETTER_COLUMNS.to_be_bytes());
+        let mut row = Row(rows);
+        row.fixed((epoch as i64).to_be_bytes());
+        row.fixed(partition.to_be_bytes());
+        row.fixed(letter.offset.to_be_bytes());
+        row.fixed((letter.received_at_ms.saturating_mul(1000).saturating_sub(POSTGRES_EPOCH_US)).to_be_bytes());
+        row.bytes(letter.reason.as_str().as_bytes());
+        match &letter.field {
+            Some(field) => row.bytes(field.as_bytes()),
+            None => row.null(),
+        }
+        row.bytes(letter.message.as_bytes());
+        row.bytes(&letter.payload);
+        row.fixed(letter.payload_bytes.to_be_bytes());
+    }
+}

@@ -1,0 +1,112 @@
+//! What one commit says, put together from the epochs below the frontier. Pure.
+//!
+//! Invariants:
+//! 1. the plan of several epochs equals what committing them one by one would leave behind: of a window row, a
+//!    pane, a mark and a view's row the last one stands;
+//! 2. an empty plan says nothing, and no transaction is made of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::window::{Applied, Mark, PaneState, WindowRow};
+
+/// A row of `hot_sensors`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct HotSensor {
+    /// The zone.
+    pub zone: String,
+    /// 1 … 10.
+    pub rank: u32,
+    /// The sensor.
+    pub sensor: String,
+    /// Its recent anomalies.
+    pub anomalies: u64,
+    /// The latest of them, microseconds.
+    pub last_us: i64,
+}
+
+/// A row of `zone_status`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct ZoneStatus {
+    /// The zone.
+    pub zone: String,
+    /// Its last final row of the domain's first window: start in microseconds, readings, anomalies, and the bits of
+    /// the averages by metric.
+    pub last_final: Option<(i64, u64, u64, Vec<Option<u64>>)>,
+    /// Its recent anomalies.
+    pub recent_anomalies: u64,
+    /// Latest event time of its accepted readings, microseconds.
+    pub last_recorded_us: i64,
+}
+
+/// A row of a live view that appeared (+1) or disappeared (−1).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum ViewRow {
+    /// Of `hot_sensors`.
+    Hot(HotSensor),
+    /// Of `zone_status`.
+    Status(ZoneStatus),
+}
+
+/// What the epochs of one commit change.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The greatest epoch.
+    pub epoch: u64,
+    /// W at its end; [`crate::window::NEVER`] before there is one.
+    pub low_us: i64,
+    /// Readings, accepted and late, that it makes visible.
+    pub readings: i64,
+    /// Window rows by (window, zone, start).
+    pub windows: HashMap<(usize, Arc<str>, i64), WindowRow>,
+    /// Panes by (zone, start).
+    pub panes: HashMap<(Arc<str>, i64), PaneState>,
+    /// The last mark of each partition that has one; `new_zones` are those of all epochs.
+    pub marks: BTreeMap<i32, Mark>,
+    /// Rows of `hot_sensors` by (zone, rank); `None` deletes.
+    pub hot: BTreeMap<(String, u32), Option<HotSensor>>,
+    /// Rows of `zone_status` by zone; `None` deletes.
+    pub status: BTreeMap<String, Option<ZoneStatus>>,
+}
+
+impl Plan {
+    /// Whether there is nothing to say. Rows of views come with the mark that moved them; alone, as after a
+    /// restart, they repeat what the tables hold and wait.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.windows.is_empty() && self.panes.is_empty()
+    }
+
+    /// Adds a partition's mark.
+    pub fn mark(&mut self, mut mark: Mark) {
+        if let Some(before) = self.marks.remove(&mark.partition) {
+            mark.new_zones.splice(0..0, before.new_zones);
+        }
+        self.marks.insert(mark.partition, mark);
+    }
+
+    /// Adds rows of windows and panes of a later epoch.
+    pub fn apply(&mut self, applied: Applied) {
+        for row in applied.windows {
+            self.windows.insert((row.window, row.zone.clone(), row.start_us), row);
+        }
+        for pane in applied.panes {
+            self.panes.insert((pane.zone.clone(), pane.start_us), pane);
+        }
+    }
+
+    /// Adds the changes of the views of one epoch: a row that replaces another one appears and disappears at once.
+    pub fn views(&mut self, mut changes: Vec<(ViewRow, isize)>) {
+        changes.sort_by_key(|(_, diff)| *diff);
+        for (row, diff) in changes {
+            match row {
+                ViewRow::Hot(row) => {
+                    let key = (row.zone.clone(), row.rank);
+                    self.hot.insert(key, (diff > 0).then_some(row));
+                }
+                ViewRow::Status(row) => {
+                    self.status.insert(row.zone.clone(), (diff > 0).then_some(row));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The statements of an epoch's transaction: their SQL, and a plan's rows as arrays.
+//!
+//! Each table takes one statement, `insert … select from unnest(arrays) on conflict do update`, whatever the number of
+//! rows. What `revision` becomes is decided by the row that is there: one more if it was final, else what it was.
+
+use bytes::BytesMut;
+use citytide_domain::Domain;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::copy::POSTGRES_EPOCH_US;
+use super::plan::Plan;
+use super::schema::quoted;
+use crate::window::NEVER;
+
+/// A `timestamptz` in microseconds of the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// `None` before the first watermark.
+    pub fn watermark(at_us: i64) -> Option<Timestamp> {
+        (at_us != NEVER).then_some(Timestamp(at_us))
+    }
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&(self.0 - POSTGRES_EPOCH_US).to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+
+    to_sql_checked!();
+}
+
+/// A statement's arguments, one array per column.
+pub type Arrays = Vec<Box<dyn ToSql + Sync + Send>>;
+
+fn array<T, I>(values: I) -> Box<dyn ToSql + Sync + Send>
+where
+    I: Iterator<Item = T>,
+    Vec<T>: ToSql + Sync + Send + 'static,
+{
+    Box::new(values.collect::<Vec<T>>())
+}
+
+/// `insert into <table> (columns) select … from unnest(…)`, with the arrays' types.
+fn insert(table: &str, columns: &[(String, &str)]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let arrays: Vec<String> =
+        columns.iter().enumerate().map(|(index, (_, ty))| format!("${}::{ty}[]", index + 1)).collect();
+    format!("insert into {table} ({}) select * from unnest({})", names.join(", "), arrays.join(", "))
+}
+
+/// `on conflict (keys) do update set` every other column, after `extra` assignments.
+fn or_update(keys: &str, columns: &[(String, &str)], extra: &[&str]) -> String {
+    let keyed: Vec<&str> = keys.split(", ").collect();
+    let mut set: Vec<String> = extra.iter().map(|assignment| (*assignment).to_owned()).collect();
+    let changing = columns.iter().filter(|(name, _)| !keyed.contains(&name.as_str()));
+    set.extend(changing.map(|(name, _)| format!("{name} = excluded.{name}")));
+    format!(" on conflict ({keys}) do update set {}", set.join(", "))
+}
+
+fn column(name: &str, ty: &'static str) -> (String, &'static str) {
+    (name.to_owned(), ty)
+}
+
+/// SQL of the upsert into the table of one of the domain's windows.
+pub fn upsert_window(domain: &Domain, window: usize) -> String {
+    let mut columns = vec![
+        column("zone", "text"),
+        column("window_start", "timestamptz"),
+        column("window_end", "timestamptz"),
+        column("reading_count", "bigint"),
+        column("anomaly_count", "bigint"),
+        column("is_final", "boolean"),
+    ];
+    for metric in &domain.metrics {
+        for figure in ["avg", "min", "max"] {
+            columns.push((quoted(&format!("{figure}_{}", metric.name)), "double precision"));
+        }
+    }
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let arrays: Vec<String> =
+        columns.iter().enumerate().map(|(index, (_, ty))| format!("${}::{ty}[]", index + 1)).collect();
+    format!(
+        "insert into {table} as kept (revision, updated_at, {names}) select 0, now(), * from unnest({arrays}){update}",
+        table = quoted(&domain.windows[window].table()),
+        names = names.join(", "),
+        arrays = arrays.join(", "),
+        update = or_update(
+            "zone, window_start",
+            &columns,
+            &["revision = kept.revision + kept.is_final::integer", "updated_at = excluded.updated_at"]
+        ),
+    )
+}
+
+/// Arguments of [`upsert_window`], or `None` when the plan has no row for it.
+pub fn window_arrays(plan: &Plan, window: usize, metrics: usize) -> Option<Arrays> {
+    let rows: Vec<_> = plan.windows.values().filter(|row| row.window == window).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let mut arrays: Arrays = vec![
+        array(rows.iter().map(|row| row.zone.to_string())),
+        array(rows.iter().map(|row| Timestamp(row.start_us))),
+        array(rows.iter().map(|row| Timestamp(row.end_us))),
+        array(rows.iter().map(|row| row.readings as i64)),
+        array(rows.iter().map(|row| row.anomalies as i64)),
+        array(rows.iter().map(|row| row.is_final)),
+    ];
+    for metric in 0..metrics {
+        arrays.push(array(rows.iter().map(|row| row.figures[metric].map(|(average, _, _)| average))));
+        arrays.push(array(rows.iter().map(|row| row.figures[metric].map(|(_, least, _)| least))));
+        arrays.push(array(rows.iter().map(|row| row.figures[metric].map(|(_, _, greatest)| greatest))));
+    }
+    Some(arrays)
+}
+
+/// SQL of the upsert into `panes`.
+pub fn upsert_panes(domain: &Domain) -> String {
+    let columns = pane_columns(domain);
+    insert("panes", &columns) + &or_update("zone, pane_start", &columns, &[])
+}
+
+/// Columns of `panes` with their types, in the order that [`pane_arrays`] and the reader of panes use.
+pub fn pane_columns(domain: &Domain) -> Vec<(String, &'static str)> {
+    let mut columns = vec![
+        column("zone", "text"),
+        column("pane_start", "timestamptz"),
+        column("reading_count", "bigint"),
+        column("anomaly_count", "bigint"),
+        column("first_epoch", "bigint"),
+        column("last_epoch", "bigint"),
+    ];
+    for metric in &domain.metrics {
+        for (part, ty) in
+            [("count", "bigint"), ("sum", "bytea"), ("min", "double precision"), ("max", "double precision")]
+        {
+            columns.push((quoted(&format!("{part}_{}", metric.name)), ty));
+        }
+    }
+    columns
+}
+
+/// Arguments of [`upsert_panes`].
+pub fn pane_arrays(plan: &Plan, metrics: usize) -> Option<Arrays> {
+    let panes: Vec<_> = plan.panes.values().collect();
+    if panes.is_empty() {
+        return None;
+    }
+    let mut arrays: Arrays = vec![
+        array(panes.iter().map(|pane| pane.zone.to_string())),
+        array(panes.iter().map(|pane| Timestamp(pane.start_us))),
+        array(panes.iter().map(|pane| pane.sums.readings as i64)),
+        array(panes.iter().map(|pane| pane.sums.anomalies as i64)),
+        array(panes.iter().map(|pane| pane.first_epoch as i64)),
+        array(panes.iter().map(|pane| pane.last_epoch as i64)),
+    ];
+    for metric in 0..metrics {
+        let sums = || panes.iter().map(move |pane| &pane.sums.metrics[metric]);
+        let some = |count: u64| count > 0;
+        arrays.push(array(sums().map(|sums| sums.count as i64)));
+        arrays.push(array(sums().map(|sums| some(sums.count).then(|| sums.sum.to_bytes().to_vec()))));
+        arrays.push(array(sums().map(|sums| some(sums.count).then_some(sums.min))));
+        arrays.push(array(sums().map(|sums| some(sums.count).then_some(sums.max))));
+    }
+    Some(arrays)
+}
+
+/// SQL of the upsert into `ingest_progress`.
+pub fn upsert_progress() -> String {
+    let columns = [
+        column("kafka_partition", "integer"),
+        column("source", "text"),
+        column("first_offset", "bigint"),
+        column("next_offset", "bigint"),
+        column("accepted", "bigint"),
+        column("late", "bigint"),
+        column("dead", "bigint"),
+        column("lost", "bigint"),
+        column("gaps", "bigint"),
+        column("watermark", "timestamptz"),
+        column("is_idle", "boolean"),
+    ];
+    insert("ingest_progress", &columns) + &or_update("kafka_partition", &columns, &[])
+}
+
+/// Arguments of [`upsert_progress`]; `source` names a partition.
+pub fn progress_arrays(plan: &Plan, source: impl Fn(i32) -> String) -> Option<Arrays> {
+    if plan.marks.is_empty() {
+        return None;
+    }
+    let marks = || plan.marks.values();
+    Some(vec![
+        array(marks().map(|mark| mark.partition)),
+        array(marks().map(|mark| source(mark.partition))),
+        array(marks().map(|mark| mark.first_offset)),
+        array(marks().map(|mark| mark.next_offset)),
+        array(marks().map(|mark| mark.accepted)),
+        array(marks().map(|mark| mark.late)),
+        array(marks().map(|mark| mark.dead)),
+        array(marks().map(|mark| mark.lost)),
+        array(marks().map(|mark| mark.gaps)),
+        array(marks().map(|mark| Timestamp::watermark(mark.watermark_us))),
+        array(marks().map(|mark| mark.activity == crate::batch::Activity::Idle)),
+    ])
+}
+
+/// SQL that remembers which zones a partition has brought.
+pub const INSERT_ZONES: &str = "insert into partition_zones (kafka_partition, zone) \
+     select * from unnest($1::integer[], $2::text[]) on conflict do nothing";
+
+/// Arguments of [`INSERT_ZONES`].
+pub fn zone_arrays(plan: &Plan) -> Option<Arrays> {
+    let zones: Vec<(i32, String)> = plan
+        .marks
+        .values()
+        .flat_map(|mark| mark.new_zones.iter().map(|zone| (mark.partition, zone.clone())))
+        .collect();
+    (!zones.is_empty()).then(|| {
+        let arrays: Arrays = vec![
+            array(zones.iter().map(|(partition, _)| *partition)),
+            array(zones.iter().map(|(_, zone)| zone.clone())),
+        ];
+        arrays
+    })
+}
+
+/// SQL that deletes rows of `hot_sensors`.
+pub const DELETE_HOT: &str = "delete from hot_sensors using unnest($1::text[], $2::integer[]) as gone (zone, rank) \
+     where hot_sensors.zone = gone.zone and hot_sensors.rank = gone.rank";
+
+/// Arguments of [`DELETE_HOT`].
+pub fn gone_hot_arrays(plan: &Plan) -> Option<Arrays> {
+    let gone: Vec<_> = plan.hot.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
+    (!gone.is_empty()).then(|| {
+        let arrays: Arrays = vec![
+            array(gone.iter().map(|(zone, _)| zone.clone())),
+            array(gone.iter().map(|(_, rank)| *rank as i32)),
+        ];
+        arrays
+    })
+}
+
+/// SQL of the upsert into `hot_sensors`.
+pub fn upsert_hot() -> String {
+    let columns = [
+        column("zone", "text"),
+        column("rank", "integer"),
+        column("sensor_id", "text"),
+        column("anomaly_count", "bigint"),
+        column("last_anomaly_at", "timestamptz"),
+    ];
+    insert("hot_sensors", &columns) + &or_update("zone, rank", &columns, &[])
+}
+
+/// Arguments of [`upsert_hot`].
+pub fn hot_arrays(plan: &Plan) -> Option<Arrays> {
+    let rows: Vec<_> = plan.hot.values().flatten().collect();
+    (!rows.is_empty()).then(|| {
+        let arrays: Arrays = vec![
+            array(rows.iter().map(|row| row.zone.clone())),
+            array(rows.iter().map(|row| row.rank as i32)),
+            array(rows.iter().map(|row| row.sensor.clone())),
+            array(rows.iter().map(|row| row.anomalies as i64)),
+            array(rows.iter().map(|row| Timestamp(row.last_us))),
+        ];
+        arrays
+    })
+}
+
+/// SQL that deletes rows of `zone_status`.
+pub const DELETE_STATUS: &str = "delete from zone_status where zone = any($1::text[])";
+
+/// Arguments of [`DELETE_STATUS`].
+pub fn gone_status_arrays(plan: &Plan) -> Option<Arrays> {
+    let gone: Vec<_> = plan.status.iter().filter(|(_, row)| row.is_none()).map(|(zone, _)| zone.clone()).collect();
+    (!gone.is_empty()).then(|| vec![array(gone.into_iter())])
+}
+
+/// SQL of the upsert into `zone_status`.
+pub fn upsert_status(domain: &Domain) -> String {
+    let mut columns = vec![
+        column("zone", "text"),
+        column("window_start", "timestamptz"),
+        column("reading_count", "bigint"),
+        column("anomaly_count", "bigint"),
+        column("anomalies_5min", "bigint"),
+        column("last_recorded_at", "timestamptz"),
+    ];
+    for metric in &domain.metrics {
+        columns.push((quoted(&format!("avg_{}", metric.name)), "double precision"));
+    }
+    insert("zone_status", &columns) + &or_update("zone", &columns, &[])
+}
+
+/// Arguments of [`upsert_status`].
+pub fn status_arrays(plan: &Plan, metrics: usize) -> Option<Arrays> {
+    let rows: Vec<_> = plan.status.values().flatten().collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let last_final = || rows.iter().map(|row| row.last_final.as_ref());
+    let mut arrays: Arrays = vec![
+        array(rows.iter().map(|row| row.zone.clone())),
+        array(last_final().map(|row| row.map(|row| Timestamp(row.0)))),
+        array(last_final().map(|row| row.map(|row| row.1 as i64))),
+        array(last_final().map(|row| row.map(|row| row.2 as i64))),
+        array(rows.iter().map(|row| row.recent_anomalies as i64)),
+        array(rows.iter().map(|row| Timestamp(row.last_recorded_us))),
+    ];
+    for metric in 0..metrics {
+        arrays.push(array(last_final().map(|row| row.and_then(|row| row.3[metric].map(f64::from_bits)))));
+    }
+    Some(arrays)
+}

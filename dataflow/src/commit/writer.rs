@@ -1,0 +1,159 @@
+//! Raw rows: one session per worker streams them by COPY as they come, one transaction per epoch.
+//!
+//! Invariants:
+//! 1. a transaction holds rows of one epoch only, and takes the fence before its first row;
+//! 2. it commits asynchronously: the synchronous commit of the epoch, later in the same write-ahead log, makes it
+//!    durable; therefore the committing session is older and no session is ever opened twice;
+//! 3. an epoch is acknowledged after its COMMIT was answered; no COPY and no COMMIT is repeated.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use citytide_domain::Domain;
+use crossbeam_channel::Sender;
+use futures_util::SinkExt;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_postgres::{Client, CopyInSink, Statement};
+
+use super::copy::{HEADER, TRAILER};
+use super::faults::{FailAt, Point, pass};
+use super::postgres::{Database, DatabaseError};
+use super::schema;
+use super::session::{OnFailure, Session, Wake};
+
+/// What a worker hands over. Jobs of one epoch follow each other: rows, dead letters, then `Finish`.
+pub enum Rows {
+    /// Encoded readings of an epoch.
+    Readings(u64, Bytes),
+    /// The epoch's readings are complete; these are its encoded dead letters.
+    Finish(u64, Bytes),
+}
+
+/// What a writer needs to know.
+pub struct WriterSettings {
+    /// Where to.
+    pub database: Database,
+    /// For the columns.
+    pub domain: Arc<Domain>,
+    /// The run that the fence knows.
+    pub run_id: i64,
+    /// The worker's index, for the session's name.
+    pub worker: usize,
+    /// Where to die, in tests.
+    pub fail_at: Option<FailAt>,
+}
+
+/// Starts the session of one worker. Finished epochs come back through `finished`.
+pub fn spawn(settings: WriterSettings, finished: Sender<u64>, wake: Wake, on_failure: OnFailure) -> Session<Rows> {
+    Session::spawn(format!("copy-{}", settings.worker), on_failure, async move |jobs| {
+        let name = format!("citytide:{}:copy-{}", settings.run_id, settings.worker);
+        let client = settings.database.connect(&name).await?;
+        Writer { client, settings, copies: HashMap::new(), open: None }.run(jobs, finished, wake).await
+    })
+}
+
+struct Writer {
+    client: Client,
+    settings: WriterSettings,
+    /// Prepared COPY statements by leaf table.
+    copies: HashMap<String, Statement>,
+    /// The epoch whose transaction is open, and the stream of its readings.
+    open: Option<(u64, Option<CopyStream>)>,
+}
+
+type CopyStream = std::pin::Pin<Box<CopyInSink<Bytes>>>;
+
+impl Writer {
+    async fn run(
+        mut self,
+        mut jobs: UnboundedReceiver<Rows>,
+        finished: Sender<u64>,
+        wake: Wake,
+    ) -> Result<(), DatabaseError> {
+        while let Some(job) = jobs.recv().await {
+            match job {
+                Rows::Readings(epoch, rows) => {
+                    if self.open.is_none() {
+                        self.begin(epoch).await?;
+                    }
+                    let (_, stream) = self.open.as_mut().expect("begun");
+                    if stream.is_none() {
+                        let table = schema::day_table("sensor_readings", epoch);
+                        let columns = schema::reading_columns(&self.settings.domain);
+                        *stream = Some(copy_into(&self.client, &mut self.copies, table, &columns).await?);
+                    }
+                    let stream = stream.as_mut().expect("opened");
+                    stream.send(rows).await.map_err(|error| DatabaseError::statement("sending readings", &error))?;
+                }
+                Rows::Finish(epoch, dead) => {
+                    if self.open.is_none() {
+                        self.begin(epoch).await?;
+                    }
+                    self.finish(epoch, dead).await?;
+                    let _ = finished.send(epoch);
+                    wake();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, epoch: u64) -> Result<(), DatabaseError> {
+        pass(self.settings.fail_at.as_ref(), Point::BeforeCopy);
+        let begin = format!(
+            "begin; set local synchronous_commit = off; select citytide_fence({})",
+            self.settings.run_id
+        );
+        let taken = self.client.batch_execute(&begin).await;
+        taken.map_err(|error| DatabaseError::statement("taking the fence for raw rows", &error))?;
+        self.open = Some((epoch, None));
+        Ok(())
+    }
+
+    async fn finish(&mut self, epoch: u64, dead: Bytes) -> Result<(), DatabaseError> {
+        let (open, stream) = self.open.take().expect("begun");
+        assert_eq!(open, epoch, "epochs are written one after the other");
+        if let Some(stream) = stream {
+            close(stream, "finishing an epoch's readings").await?;
+        }
+        if !dead.is_empty() {
+            let table = schema::day_table("dead_letter_records", epoch);
+            let mut stream =
+                copy_into(&self.client, &mut self.copies, table, &schema::dead_letter_columns()).await?;
+            stream.send(dead).await.map_err(|error| DatabaseError::statement("sending dead letters", &error))?;
+            close(stream, "finishing an epoch's dead letters").await?;
+        }
+        let committed = self.client.batch_execute("commit").await;
+        committed.map_err(|error| DatabaseError::statement("committing raw rows", &error))
+    }
+}
+
+async fn copy_into(
+    client: &Client,
+    copies: &mut HashMap<String, Statement>,
+    table: String,
+    columns: &[impl AsRef<str>],
+) -> Result<CopyStream, DatabaseError> {
+    if !copies.contains_key(&table) {
+        let columns: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
+        let copy = format!("copy {table} ({}) from stdin (format binary)", columns.join(", "));
+        let statement = client.prepare(&copy).await;
+        let statement =
+            statement.map_err(|error| DatabaseError::statement(format!("preparing COPY into {table}"), &error))?;
+        copies.insert(table.clone(), statement);
+    }
+    let sink = client.copy_in(&copies[&table]).await;
+    let sink = sink.map_err(|error| DatabaseError::statement(format!("starting COPY into {table}"), &error))?;
+    let mut stream = Box::pin(sink);
+    let header = stream.send(Bytes::from_static(HEADER)).await;
+    header.map_err(|error| DatabaseError::statement(format!("starting COPY into {table}"), &error))?;
+    Ok(stream)
+}
+
+async fn close(mut stream: CopyStream, attempted: &str) -> Result<(), DatabaseError> {
+    let trailer = stream.send(Bytes::from_static(TRAILER)).await;
+    trailer.map_err(|error| DatabaseError::statement(attempted, &error))?;
+    let rows = stream.as_mut().finish().await;
+    rows.map(|_| ()).map_err(|error| DatabaseError::statement(attempted, &error))
+}

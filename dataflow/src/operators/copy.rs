@@ -1,0 +1,95 @@
+//! copy: encodes placed batches and hands them to this worker's writer, an epoch at a time. Its output carries no
+//! data: the epoch's capability is held until the writer has acknowledged it, so the frontier behind this operator
+//! says which raw rows are in the database.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::{Epoch, passed};
+use crate::batch::Batch;
+use crate::commit::copy::{encode_dead_letters, encode_readings};
+use crate::commit::session::{Session, Wake};
+use crate::commit::writer::Rows;
+
+/// Encoded bytes that are handed over at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+struct OpenEpoch {
+    capability: Capability<Epoch>,
+    readings: Vec<u8>,
+    dead: Vec<u8>,
+    /// Whether all of it has been handed over.
+    handed_over: bool,
+}
+
+/// Builds the operator. `open` starts the writer, which acknowledges epochs on the channel.
+pub fn copy<'scope>(
+    batches: StreamVec<'scope, Epoch, Batch>,
+    open: impl FnOnce(crossbeam_channel::Sender<Epoch>, Wake) -> Session<Rows>,
+) -> StreamVec<'scope, Epoch, ()> {
+    let scope = batches.scope();
+    let mut builder = OperatorBuilder::new("copy".to_owned(), scope);
+    let mut input = builder.new_input(batches, Pipeline);
+    let (_output, copied) = builder.new_output::<Vec<()>>();
+    let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let (finished, acknowledged) = crossbeam_channel::unbounded();
+    let writer = open(
+        finished,
+        std::sync::Arc::new(move || {
+            let _ = wake.activate();
+        }),
+    );
+
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
+        move |frontiers| {
+            let hand_over = |epoch: Epoch, readings: &mut Vec<u8>| {
+                let rows = std::mem::replace(readings, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 2));
+                writer.send(Rows::Readings(epoch, Bytes::from(rows)));
+            };
+            input.for_each(|capability, batches| {
+                let epoch = *capability.time();
+                let first = epochs.iter().find(|(_, open)| !open.handed_over).is_none_or(|(first, _)| *first >= epoch);
+                let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch {
+                    capability: capability.retain(0),
+                    readings: Vec::new(),
+                    dead: Vec::new(),
+                    handed_over: false,
+                });
+                for batch in batches.drain(..) {
+                    encode_readings(&batch, epoch, &mut open.readings);
+                    encode_dead_letters(batch.partition, &batch.dead, epoch, &mut open.dead);
+                    // Only the oldest epoch is streamed; a later one waits for its turn in memory.
+                    if first && open.readings.len() >= CHUNK_BYTES {
+                        hand_over(epoch, &mut open.readings);
+                    }
+                }
+            });
+            for (&epoch, open) in &mut epochs {
+                if open.handed_over {
+                    continue;
+                }
+                if !passed(frontiers, epoch) {
+                    break;
+                }
+                if !open.readings.is_empty() {
+                    hand_over(epoch, &mut open.readings);
+                }
+                open.readings = Vec::new();
+                writer.send(Rows::Finish(epoch, Bytes::from(std::mem::take(&mut open.dead))));
+                open.handed_over = true;
+            }
+            for epoch in acknowledged.try_iter() {
+                let open = epochs.remove(&epoch).expect("an epoch is acknowledged once");
+                drop(open.capability);
+            }
+        }
+    });
+    copied
+}

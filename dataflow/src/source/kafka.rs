@@ -1,0 +1,322 @@
+//! The Kafka source: a consumer per worker on assigned partitions, no consumer group, no committed offsets.
+//!
+//! One thread per worker polls librdkafka and cuts each partition's records into chunks; a chunk leaves when it is
+//! full or when nothing more is waiting, so that a quiet topic is as prompt as a busy one is efficient. All queues
+//! are bounded: librdkafka's (`queued.max.messages.kbytes`), and ours (`CHUNKS_QUEUED_MAX`), behind which this
+//! thread stops polling.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{SendTimeoutError, Sender, bounded};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{Assigned, CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, CHUNKS_QUEUED_MAX, Control, Intake};
+use crate::batch::Chunk;
+use crate::commit::session::Wake;
+use crate::launch::clock::wall_ms;
+
+/// How long the broker may take to answer a question about the topic.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a poll waits for a record when nothing is pending.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// Bytes that librdkafka holds for one worker.
+const QUEUED_KBYTES_MAX: &str = "16384";
+
+/// What went wrong at Kafka, sorted by what can be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaSourceError {
+    /// A restart helps once it is back.
+    #[error("cannot reach Kafka at {brokers} while {attempted}: {reason}; is it running, and are host and port right?")]
+    Away {
+        /// The bootstrap servers.
+        brokers: String,
+        /// What was attempted.
+        attempted: String,
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// A restart does not help.
+    #[error("topic {topic} does not exist at {brokers}; create it, for example with\n  kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions 4 --config message.timestamp.type=LogAppendTime")]
+    MissingTopic {
+        /// The bootstrap servers.
+        brokers: String,
+        /// The topic.
+        topic: String,
+    },
+    /// Settings that librdkafka refuses, credentials, or a topic that is not the one the database knows.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// Where the topic is.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// Bootstrap servers, host:port, separated by commas.
+    pub brokers: String,
+    /// The topic.
+    pub name: String,
+}
+
+/// A partition's bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset that exists.
+    pub low_offset: i64,
+    /// The end offset.
+    pub end_offset: i64,
+}
+
+impl Topic {
+    fn consumer(&self) -> Result<BaseConsumer, KafkaSourceError> {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", "citytide")
+            // librdkafka asks for a group even where partitions are assigned; nothing joins it or commits to it.
+            .set("group.id", "citytide")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            // An offset that is gone ends the run; the next one finds it below the log's start and counts the loss.
+            .set("auto.offset.reset", "error")
+            .set("queued.min.messages", "200000")
+            .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX)
+            // With the default of 1,000 ms a full queue puts the fetcher to sleep for a second.
+            .set("fetch.queue.backoff.ms", "4")
+            .set("fetch.error.backoff.ms", "100")
+            .set("fetch.wait.max.ms", "250")
+            .set("fetch.max.bytes", "8388608")
+            .set("socket.nagle.disable", "true")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("check.crcs", "false")
+            .set_log_level(RDKafkaLogLevel::Error)
+            .create()
+            .map_err(|error| KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.brokers)))
+    }
+
+    fn away(&self, attempted: &str, error: &KafkaError) -> KafkaSourceError {
+        let reason = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+                "no broker answers".to_owned()
+            }
+            Some(code) => code.to_string(),
+            None => error.to_string(),
+        };
+        KafkaSourceError::Away { brokers: self.brokers.clone(), attempted: attempted.to_owned(), reason }
+    }
+
+    /// The bounds of every partition, in the partitions' order.
+    pub fn bounds(&self) -> Result<Vec<Bounds>, KafkaSourceError> {
+        let consumer = self.consumer()?;
+        let metadata = consumer
+            .fetch_metadata(Some(&self.name), ANSWER_TIMEOUT)
+            .map_err(|error| self.away("asking for the topic's partitions", &error))?;
+        let missing = || KafkaSourceError::MissingTopic { brokers: self.brokers.clone(), topic: self.name.clone() };
+        let topic = metadata.topics().first().ok_or_else(missing)?;
+        if let Some(error) = topic.error() {
+            let code = RDKafkaErrorCode::from(error);
+            return Err(match code {
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => missing(),
+                RDKafkaErrorCode::TopicAuthorizationFailed => KafkaSourceError::Unusable(format!(
+                    "Kafka at {} does not let this client read topic {}: {code}; grant it DESCRIBE and READ",
+                    self.brokers, self.name
+                )),
+                _ => KafkaSourceError::Away {
+                    brokers: self.brokers.clone(),
+                    attempted: format!("asking for topic {}", self.name),
+                    reason: code.to_string(),
+                },
+            });
+        }
+        let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
+        if partitions.is_empty() {
+            return Err(missing());
+        }
+        partitions.sort_unstable();
+        let mut bounds = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let (low_offset, end_offset) = consumer
+                .fetch_watermarks(&self.name, partition, ANSWER_TIMEOUT)
+                .map_err(|error| self.away(&format!("asking for the offsets of partition {partition}"), &error))?;
+            bounds.push(Bounds { partition, low_offset, end_offset });
+        }
+        Ok(bounds)
+    }
+
+    /// Starts the reader of the assigned partitions. `wake` is called after every chunk.
+    pub fn read(
+        &self,
+        worker: usize,
+        assigned: Vec<Assigned>,
+        wake: Wake,
+        on_failure: Arc<dyn Fn(KafkaSourceError) + Send + Sync>,
+    ) -> Intake {
+        let (chunks, receiver) = bounded(CHUNKS_QUEUED_MAX);
+        let control = Arc::new(Control::default());
+        let topic = self.clone();
+        let held = control.clone();
+        std::thread::Builder::new()
+            .name(format!("kafka-{worker}"))
+            .spawn(move || {
+                let opened = topic.consumer().and_then(|consumer| {
+                    let mut list = TopicPartitionList::new();
+                    for one in &assigned {
+                        let offset = Offset::Offset(one.next_offset.max(one.low_offset));
+                        list.add_partition_offset(&topic.name, one.partition, offset)
+                            .map_err(|error| topic.away("assigning partitions", &error))?;
+                    }
+                    consumer.assign(&list).map_err(|error| topic.away("assigning partitions", &error))?;
+                    Ok(consumer)
+                });
+                let ended = opened.and_then(|consumer| {
+                    let name = CString::new(topic.name.clone()).expect("a topic's name holds no NUL");
+                    Reader { topic: &topic, name, consumer, open: BTreeMap::new(), chunks, control: held, wake }
+                        .run(&assigned)
+                });
+                if let Err(error) = ended {
+                    on_failure(error);
+                }
+            })
+            .expect("a reader needs a thread");
+        Intake { chunks: receiver, control }
+    }
+}
+
+struct Reader<'a> {
+    topic: &'a Topic,
+    name: CString,
+    consumer: BaseConsumer,
+    /// Chunks being filled, by partition.
+    open: BTreeMap<i32, Chunk>,
+    chunks: Sender<Chunk>,
+    control: Arc<Control>,
+    wake: Wake,
+}
+
+impl Reader<'_> {
+    fn run(mut self, assigned: &[Assigned]) -> Result<(), KafkaSourceError> {
+        for one in assigned {
+            let lost_below = (one.low_offset > one.next_offset).then_some(one.low_offset);
+            self.open.insert(one.partition, Chunk { partition: one.partition, lost_below, ..Chunk::default() });
+        }
+        let mut seen = 0;
+        let mut pending = false;
+        while !self.control.stopped() {
+            if let Some(paused) = self.control.paused_if_changed(&mut seen) {
+                self.pause(assigned, &paused)?;
+            }
+            let timeout = if pending { Duration::ZERO } else { POLL_TIMEOUT };
+            match self.consumer.poll(timeout) {
+                Some(Ok(record)) => {
+                    let chunk = self.open.get_mut(&record.partition()).expect("an assigned partition");
+                    chunk.at_end = false;
+                    let received_at_ms = record.timestamp().to_millis();
+                    // Kafka's oldest message format had no timestamps.
+                    let received_at_ms = received_at_ms.unwrap_or_else(|| wall_ms() as i64);
+                    chunk.push(record.offset(), received_at_ms, record.payload().unwrap_or_default());
+                    pending = true;
+                    if chunk.records() >= CHUNK_RECORDS_MAX || chunk.payloads.len() >= CHUNK_BYTES_MAX {
+                        let partition = chunk.partition;
+                        drop(record);
+                        if !self.send(partition) {
+                            return Ok(());
+                        }
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.open.get_mut(&partition).expect("an assigned partition").at_end = true;
+                    pending = true;
+                }
+                Some(Err(error)) => self.judge(error)?,
+                None if pending => {
+                    let ready: Vec<i32> = self.open.keys().copied().collect();
+                    if !ready.into_iter().all(|partition| self.send(partition)) {
+                        return Ok(());
+                    }
+                    pending = false;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes a partition's chunk on if it says anything; `false` when the reader should end.
+    fn send(&mut self, partition: i32) -> bool {
+        let chunk = self.open.get_mut(&partition).expect("an assigned partition");
+        if chunk.records() == 0 && !chunk.at_end && chunk.lost_below.is_none() {
+            return true;
+        }
+        let mut chunk = std::mem::replace(chunk, Chunk { partition, ..Chunk::default() });
+        chunk.end_offset = self.end_offset(partition);
+        loop {
+            match self.chunks.send_timeout(chunk, POLL_TIMEOUT) {
+                Ok(()) => {
+                    (self.wake)();
+                    return true;
+                }
+                Err(SendTimeoutError::Disconnected(_)) => return false,
+                Err(SendTimeoutError::Timeout(_)) if self.control.stopped() => return false,
+                Err(SendTimeoutError::Timeout(back)) => chunk = back,
+            }
+        }
+    }
+
+    /// The end offset that the last fetch response told of; asks nobody.
+    fn end_offset(&self, partition: i32) -> i64 {
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the client outlives the call, the name is NUL-terminated, both results are valid for writing.
+        unsafe {
+            rdkafka::bindings::rd_kafka_get_watermark_offsets(
+                self.consumer.client().native_ptr(),
+                self.name.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+            );
+        }
+        high
+    }
+
+    fn pause(&self, assigned: &[Assigned], paused: &BTreeSet<i32>) -> Result<(), KafkaSourceError> {
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for one in assigned {
+            let list = if paused.contains(&one.partition) { &mut pause } else { &mut resume };
+            list.add_partition(&self.topic.name, one.partition);
+        }
+        let done = self.consumer.pause(&pause).and_then(|()| self.consumer.resume(&resume));
+        done.map_err(|error| self.topic.away("pausing partitions", &error))
+    }
+
+    /// Transport errors pass by themselves: librdkafka reconnects. What does not ends the run.
+    fn judge(&self, error: KafkaError) -> Result<(), KafkaSourceError> {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => Err(self.topic.away("reading the topic", &error)),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                Err(KafkaSourceError::Unusable(format!(
+                    "Kafka at {} does not let this client read topic {}: {error}",
+                    self.topic.brokers, self.topic.name
+                )))
+            }
+            _ => {
+                tracing::warn!(brokers = %self.topic.brokers, %error, "Kafka is in trouble; waiting for it");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Places readings: late or accepted, and if accepted, into the partial sums of their (zone, pane).
+//!
+//! Invariants:
+//! 1. a reading is late iff `pane_end + allowed_lateness <= wm(p)`, where wm(p) is the highest event time of the
+//!    partition's *earlier accepted* readings less `out_of_orderness`: a function of the partition's log alone;
+//! 2. late readings and dead letters do not move a watermark;
+//! 3. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use citytide_domain::Domain;
+use serde::{Deserialize, Serialize};
+
+use super::{Mark, NEVER, PaneSums, floor_to};
+use crate::batch::Batch;
+
+/// What one worker adds to one pane of one zone in one epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Partial {
+    /// The zone.
+    pub zone: Arc<str>,
+    /// Start of the pane, microseconds.
+    pub pane_us: i64,
+    /// What it adds.
+    pub sums: PaneSums,
+}
+
+/// An accepted anomalous reading, as the live views see it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RecentAnomaly {
+    /// The zone.
+    pub zone: String,
+    /// The sensor.
+    pub sensor: String,
+    /// Event time, microseconds.
+    pub recorded_us: i64,
+}
+
+/// Partial sums of one epoch on one worker.
+#[derive(Debug, Default)]
+pub struct EpochPartials {
+    slots: Vec<Partial>,
+    by_pane: HashMap<(u32, i64), usize>,
+    /// By zone id, the pane it was last added to and its slot: nearly every reading finds its slot here.
+    latest: Vec<(i64, usize)>,
+}
+
+impl EpochPartials {
+    fn slot(&mut self, zone: u32, pane_us: i64, batch: &Batch) -> &mut PaneSums {
+        if self.latest.len() <= zone as usize {
+            self.latest.resize(zone as usize + 1, (NEVER, 0));
+        }
+        if self.latest[zone as usize].0 != pane_us {
+            let slots = &mut self.slots;
+            let slot = *self.by_pane.entry((zone, pane_us)).or_insert_with(|| {
+                slots.push(Partial {
+                    zone: batch.zone_names[zone as usize].clone(),
+                    pane_us,
+                    sums: PaneSums::empty(batch.metrics.len()),
+                });
+                slots.len() - 1
+            });
+            self.latest[zone as usize] = (pane_us, slot);
+        }
+        &mut self.slots[self.latest[zone as usize].1].sums
+    }
+
+    /// The partial sums, one per (zone, pane).
+    pub fn finish(self) -> Vec<Partial> {
+        self.slots
+    }
+}
+
+/// Decides lateness and adds up panes for the partitions that one worker reads.
+pub struct Placer {
+    pane_us: i64,
+    allowed_lateness_us: i64,
+    out_of_orderness_us: i64,
+    partitions: HashMap<i32, Mark>,
+}
+
+impl Placer {
+    /// A placer that goes on from the given marks, those of the last commit.
+    pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Placer {
+        Placer {
+            pane_us: domain.pane_us(),
+            allowed_lateness_us: domain.time.allowed_lateness_us,
+            out_of_orderness_us: domain.time.out_of_orderness_us,
+            partitions: marks.into_iter().map(|mark| (mark.partition, mark)).collect(),
+        }
+    }
+
+    /// Fills in `batch.late` and adds what is accepted to `partials`. Returns the partition's mark, whose new zones
+    /// are those of this batch alone, and the accepted anomalies.
+    pub fn place(&mut self, batch: &mut Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
+        let mark = self.partitions.get_mut(&batch.partition).expect("a batch of an assigned partition");
+        let mut watermark_us = mark.watermark_us;
+        let mut late_rows = 0;
+        batch.late.clear();
+        let mut anomalies = batch.anomalies.iter().peekable();
+        let mut recent = Vec::new();
+        for row in 0..batch.rows() {
+            let event_time_us = batch.event_times_us[row];
+            let pane_us = floor_to(event_time_us, self.pane_us);
+            let is_anomaly = anomalies.next_if(|anomaly| anomaly.row as usize == row).is_some();
+            let late = pane_us + self.pane_us + self.allowed_lateness_us <= watermark_us;
+            batch.late.push(late);
+            if late {
+                late_rows += 1;
+                continue;
+            }
+            watermark_us = watermark_us.max(event_time_us - self.out_of_orderness_us);
+            let sums = partials.slot(batch.zones[row], pane_us, batch);
+            sums.readings += 1;
+            sums.last_event_us = sums.last_event_us.max(event_time_us);
+            for (metric, column) in sums.metrics.iter_mut().zip(&batch.metrics) {
+                metric.add(column[row]);
+            }
+            if is_anomaly {
+                sums.anomalies += 1;
+                recent.push(RecentAnomaly {
+                    zone: batch.zone(row).to_string(),
+                    sensor: String::from_utf8_lossy(batch.sensor(row)).into_owned(),
+                    recorded_us: event_time_us,
+                });
+            }
+        }
+        mark.watermark_us = watermark_us;
+        mark.accepted += batch.rows() as i64 - late_rows;
+        mark.late += late_rows;
+        mark.dead += batch.dead.len() as i64;
+        mark.lost += batch.progress.lost;
+        mark.gaps += batch.progress.gaps;
+        mark.next_offset = batch.progress.next_offset;
+        mark.activity = batch.progress.activity;
+        mark.at_end = batch.progress.at_end;
+        mark.end_offset = batch.progress.end_offset;
+        let mut told = mark.clone();
+        told.new_zones = batch.new_zones.iter().map(|zone| zone.to_string()).collect();
+        (told, recent)
+    }
+}

@@ -1,0 +1,190 @@
+//! W, the least watermark of the active partitions, from what the partitions say of themselves.
+//!
+//! Invariants:
+//! 1. a partition that has not spoken yet holds W back: nobody knows what it will bring;
+//! 2. W never falls. A partition that returns from idleness with an older watermark corrects final windows
+//!    instead of reopening them;
+//! 3. with no active partition W stands still.
+
+use serde::{Deserialize, Serialize};
+
+use super::NEVER;
+use crate::batch::Activity;
+
+/// How far ahead of the least active partition another one may run, microseconds of event time.
+const LEAD_MAX_US: i64 = 10 * 60 * 1_000_000;
+
+/// What a partition says of itself at the end of an epoch. Counts are totals since the partition's first offset, so
+/// that a later mark stands for all earlier ones, except for `new_zones`, which add up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset that was ever asked for.
+    pub first_offset: i64,
+    /// The next offset to read.
+    pub next_offset: i64,
+    /// Readings that are in all of their windows.
+    pub accepted: i64,
+    /// Readings that came too late and are in none.
+    pub late: i64,
+    /// Records that are no readings.
+    pub dead: i64,
+    /// Offsets that retention deleted before they were read.
+    pub lost: i64,
+    /// Offsets that hold no record for us.
+    pub gaps: i64,
+    /// The partition's watermark in microseconds; [`NEVER`] before its first accepted reading.
+    pub watermark_us: i64,
+    /// Whether it counts for W.
+    pub activity: Activity,
+    /// Whether it has been read to its end: then waiting for it would be in vain.
+    pub at_end: bool,
+    /// The partition's end offset as far as the source knows; for the lag only.
+    pub end_offset: i64,
+    /// Zones that the partition brought for the first time.
+    pub new_zones: Vec<String>,
+}
+
+impl Mark {
+    /// Whether the ledger would say the same of both.
+    pub fn stands_where(&self, other: &Mark) -> bool {
+        let told = |mark: &Mark| {
+            (mark.next_offset, mark.accepted, mark.late, mark.dead, mark.lost, mark.gaps, mark.watermark_us, mark.activity)
+        };
+        told(self) == told(other)
+    }
+}
+
+/// The partitions' watermarks and W.
+#[derive(Debug, Clone)]
+pub struct Watermarks {
+    partitions: Vec<Option<(i64, Activity, bool)>>,
+    low_us: i64,
+}
+
+impl Watermarks {
+    /// `partitions` that have not spoken yet; `low_us` is the committed W.
+    pub fn new(partitions: usize, low_us: i64) -> Watermarks {
+        Watermarks { partitions: vec![None; partitions], low_us }
+    }
+
+    /// Takes note of a mark. [`Watermarks::advance`] must follow once an epoch's marks are all in.
+    pub fn observe(&mut self, mark: &Mark) {
+        let index = usize::try_from(mark.partition).expect("a partition number is not negative");
+        if self.partitions.len() <= index {
+            self.partitions.resize(index + 1, None);
+        }
+        self.partitions[index] = Some((mark.watermark_us, mark.activity, mark.at_end));
+    }
+
+    /// Raises W to the least watermark of the active partitions, if that is higher, and returns it.
+    pub fn advance(&mut self) -> i64 {
+        let active = self.partitions.iter().filter_map(|partition| match partition {
+            None => Some(NEVER),
+            Some((watermark_us, Activity::Active, _)) => Some(*watermark_us),
+            Some(_) => None,
+        });
+        if let Some(least_us) = active.min() {
+            self.low_us = self.low_us.max(least_us);
+        }
+        self.low_us
+    }
+
+    /// W, [`NEVER`] before every active partition has an accepted reading.
+    pub fn low_us(&self) -> i64 {
+        self.low_us
+    }
+
+    /// Whether a partition is so far ahead that it should wait for the slowest one that still has a backlog.
+    /// A partition at its end is not waited for: pausing others would not bring it forward.
+    pub fn is_ahead(&self, partition: i32) -> bool {
+        let Some(Some((own_us, _, _))) = self.partitions.get(partition as usize) else { return false };
+        let behind = self.partitions.iter().enumerate().filter_map(|(index, other)| match other {
+            Some((watermark_us, Activity::Active, false)) if index != partition as usize => Some(*watermark_us),
+            _ => None,
+        });
+        behind.min().is_some_and(|least_us| *own_us > least_us.saturating_add(LEAD_MAX_US))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn mark(partition: i32, watermark_us: i64, activity: Activity, at_end: bool) -> Mark {
+        Mark {
+            partition,
+            first_offset: 0,
+            next_offset: 0,
+            accepted: 0,
+            late: 0,
+            dead: 0,
+            lost: 0,
+            gaps: 0,
+            watermark_us,
+            activity,
+            at_end,
+            end_offset: 0,
+            new_zones: Vec::new(),
+        }
+    }
+
+    fn with(marks: &[Mark]) -> Watermarks {
+        let mut watermarks = Watermarks::new(marks.len(), NEVER);
+        marks.iter().for_each(|mark| watermarks.observe(mark));
+        watermarks
+    }
+
+    #[test]
+    fn a_partition_that_has_not_spoken_holds_the_watermark_back() {
+        let mut watermarks = Watermarks::new(2, NEVER);
+        watermarks.observe(&mark(0, 100, Activity::Active, false));
+        assert_eq!(watermarks.advance(), NEVER);
+        watermarks.observe(&mark(1, 70, Activity::Active, false));
+        assert_eq!(watermarks.advance(), 70);
+    }
+
+    #[test]
+    fn idle_and_empty_partitions_do_not_count() {
+        let mut watermarks = with(&[
+            mark(0, 100, Activity::Active, false),
+            mark(1, 50, Activity::Idle, true),
+            mark(2, NEVER, Activity::Empty, true),
+        ]);
+        assert_eq!(watermarks.advance(), 100);
+    }
+
+    #[test]
+    fn a_returning_partition_does_not_take_the_watermark_back() {
+        let mut watermarks = with(&[mark(0, 100, Activity::Active, true), mark(1, 50, Activity::Idle, true)]);
+        assert_eq!(watermarks.advance(), 100);
+        watermarks.observe(&mark(1, 60, Activity::Active, false));
+        assert_eq!(watermarks.advance(), 100);
+        watermarks.observe(&mark(0, 200, Activity::Active, false));
+        assert_eq!(watermarks.advance(), 100);
+        watermarks.observe(&mark(1, 150, Activity::Active, false));
+        assert_eq!(watermarks.advance(), 150);
+    }
+
+    #[test]
+    fn with_all_partitions_idle_the_watermark_stands_still() {
+        let mut watermarks = with(&[mark(0, 100, Activity::Active, true)]);
+        assert_eq!(watermarks.advance(), 100);
+        watermarks.observe(&mark(0, 130, Activity::Idle, true));
+        assert_eq!(watermarks.advance(), 100);
+    }
+
+    #[test]
+    fn a_partition_waits_only_for_one_that_still_has_a_backlog() {
+        let hour_us = 3_600_000_000;
+        let mut watermarks =
+            with(&[mark(0, hour_us, Activity::Active, false), mark(1, 0, Activity::Active, false)]);
+        assert!(watermarks.is_ahead(0));
+        assert!(!watermarks.is_ahead(1));
+        watermarks.observe(&mark(1, 0, Activity::Active, true));
+        assert!(!watermarks.is_ahead(0));
+        watermarks.observe(&mark(1, hour_us - LEAD_MAX_US, Activity::Active, false));
+        assert!(!watermarks.is_ahead(0));
+    }
+}
