@@ -32,6 +32,20 @@ missing() {
 remember() { printf '%s\n' "$2" >"$STATE/$1"; }
 recall() { [[ -s $STATE/$1 ]] && cat "$STATE/$1"; }
 
+# A checkout that was copied as a whole brings the other one's state, whose servers and data are not its own: forgotten.
+# One that was moved keeps it.
+forget_copied_state() {
+  local origin
+  origin=$(recall root) && [[ $origin != "$ROOT" ]] || return 0
+  if [[ -d $origin/.services && ! $origin/.services -ef $STATE ]]; then
+    warn ".services was copied from $origin and belongs to it: starting anew here"
+    rm -rf -- "$STATE"
+  else
+    remember root "$ROOT"
+  fi
+}
+forget_copied_state
+
 # The user that the servers run as: empty for "whoever calls".
 server_user() {
   [[ $(id -u) == 0 ]] || return 0
@@ -60,6 +74,7 @@ reachable() { (cd "$1" && ${AS[@]+"${AS[@]}"} test -x "$1" -a -r "$1") 2>/dev/nu
 # Finds PLACE, and makes it where it is not there yet.
 open_place() {
   mkdir -p "$STATE"
+  remember root "$ROOT"
   as_server
   if PLACE=$(recall place) && [[ -d $PLACE ]]; then
     return
