@@ -1,3 +1,6 @@
+-- The database of the domain smart-city, as citytide makes it in an empty database.
+-- Rendered from dataflow/src/commit/schema; a test holds this file equal to it.
+
 create table citytide_database (
     only_row        boolean primary key default true check (only_row),
     schema_version  integer not null,
@@ -5,13 +8,30 @@ create table citytide_database (
     topic           text not null,
     windows         jsonb not null,
     pane_us         bigint not null,
-    horizon_epoch   bigint not null default 0
+    horizon_epoch   bigint not null default 0,
+    horizon_raised_at timestamptz
 );
+comment on table citytide_database is 'What this database is for; one row';
+comment on column citytide_database.only_row is 'Holds the table to one row';
+comment on column citytide_database.schema_version is 'Version of this schema';
+comment on column citytide_database.domain is 'Name of the domain whose readings are here';
+comment on column citytide_database.topic is 'The Kafka topic they come from';
+comment on column citytide_database.windows is 'The windows: name, size_us, slide_us, in the order of the domain file';
+comment on column citytide_database.pane_us is 'Length of a pane in microseconds';
+comment on column citytide_database.horizon_epoch is 'Rows up to this epoch are no longer shown; retention raises it';
+comment on column citytide_database.horizon_raised_at is 'When horizon_epoch was last raised; partitions behind it go an hour later';
+
+insert into citytide_database (schema_version, domain, topic, windows, pane_us)
+values (1, 'smart-city', 'sensor-data', '[{"name":"1min","size_us":60000000,"slide_us":60000000},{"name":"5min","size_us":300000000,"slide_us":60000000}]', 60000000);
 
 create table fence (
     only_row        boolean primary key default true check (only_row),
     run_id          bigint not null
 );
+comment on table fence is 'The run that may write; one row';
+comment on column fence.only_row is 'Holds the table to one row';
+comment on column fence.run_id is 'The run that may write';
+
 insert into fence (run_id) values (0);
 
 create function citytide_fence(mine bigint) returns void language plpgsql volatile as $$
@@ -24,6 +44,7 @@ begin
         raise exception 'run % has been taken over by run %', mine, current using errcode = 'CT001';
     end if;
 end $$;
+comment on function citytide_fence(bigint) is 'Begins every writing transaction: a run that was taken over fails here, with SQLSTATE CT001. The lock is taken first and run_id read by a later statement, whose snapshot is not older than it';
 
 create table runs (
     run_id          bigint primary key,
@@ -37,6 +58,17 @@ create table runs (
     ended_at        timestamptz,
     why             text
 );
+comment on table runs is 'Every start of citytide on this database';
+comment on column runs.run_id is 'Number of the run, ascending';
+comment on column runs.host is 'Where its process 0 runs';
+comment on column runs.process_id is 'Process id of its process 0 there';
+comment on column runs.processes is 'Number of processes';
+comment on column runs.workers is 'Workers per process';
+comment on column runs.epoch_offset_ms is 'What the run adds to the clock so that epochs never repeat, milliseconds';
+comment on column runs.started_at is 'When it started';
+comment on column runs.heartbeat_at is 'When it last said that it lives, every second';
+comment on column runs.ended_at is 'When it ended; null while it runs and after a crash';
+comment on column runs.why is 'Why it ended';
 
 create table run_members (
     run_id          bigint not null,
@@ -45,6 +77,11 @@ create table run_members (
     joined_at       timestamptz not null default clock_timestamp(),
     primary key (run_id, process)
 );
+comment on table run_members is 'The processes of each run';
+comment on column run_members.run_id is 'The run';
+comment on column run_members.process is 'Number of the process in the run, from 0';
+comment on column run_members.host is 'Where it runs';
+comment on column run_members.joined_at is 'When it joined';
 
 create table commits (
     epoch           bigint primary key,
@@ -54,6 +91,13 @@ create table commits (
     watermark       timestamptz,
     readings        bigint not null
 );
+comment on table commits is 'The ledger: one row per commit; everything above the highest epoch does not exist yet';
+comment on column commits.epoch is 'Every row up to this epoch is committed, milliseconds';
+comment on column commits.previous_epoch is 'The commit before; unique, so that no epoch has two successors';
+comment on column commits.run_id is 'The run that committed';
+comment on column commits.committed_at is 'When';
+comment on column commits.watermark is 'W: windows that end up to here are final; null before the first reading';
+comment on column commits.readings is 'Readings that this commit brought, late ones included';
 
 create table ingest_progress (
     kafka_partition integer primary key,
@@ -68,12 +112,27 @@ create table ingest_progress (
     watermark       timestamptz,
     is_idle         boolean not null
 ) with (fillfactor = 50);
+comment on table ingest_progress is 'How far each partition has been read, as of the newest commit';
+comment on column ingest_progress.kafka_partition is 'The partition, as the readings name it';
+comment on column ingest_progress.source is 'What it is: topic and partition';
+comment on column ingest_progress.first_offset is 'The offset at which reading began';
+comment on column ingest_progress.next_offset is 'The next offset to read';
+comment on column ingest_progress.accepted is 'Readings in windows';
+comment on column ingest_progress.late is 'Readings too late for any window';
+comment on column ingest_progress.dead is 'Records that are no readings';
+comment on column ingest_progress.lost is 'Offsets that Kafka deleted before they were read';
+comment on column ingest_progress.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
+comment on column ingest_progress.watermark is 'Highest event time of its accepted readings less out_of_orderness';
+comment on column ingest_progress.is_idle is 'Whether it has been silent for idle_after and no longer holds W back';
 
 create table partition_zones (
     kafka_partition integer not null,
     zone            text not null,
     primary key (kafka_partition, zone)
 );
+comment on table partition_zones is 'Zones that count against zones_max, by partition';
+comment on column partition_zones.kafka_partition is 'The partition';
+comment on column partition_zones.zone is 'A zone it brought that the domain file does not name';
 
 create table sensor_readings (
     epoch           bigint not null,
@@ -96,6 +155,26 @@ create table sensor_readings (
     confidence      real,
     detector        text
 ) partition by range (epoch);
+comment on table sensor_readings is 'All readings, also those whose epoch is not committed yet: read sensor_data instead';
+comment on column sensor_readings.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on column sensor_readings.kafka_partition is 'Partition; with kafka_offset the identity of a reading';
+comment on column sensor_readings.kafka_offset is 'Offset in the partition';
+comment on column sensor_readings.sensor_id is 'The sensor';
+comment on column sensor_readings.zone is 'The zone';
+comment on column sensor_readings.recorded_at is 'Event time, microseconds kept';
+comment on column sensor_readings.temperature is 'In °C; null when not sent';
+comment on column sensor_readings.humidity is 'In %; null when not sent';
+comment on column sensor_readings.aqi is 'In AQI; null when not sent';
+comment on column sensor_readings.noise_level is 'In dB; null when not sent';
+comment on column sensor_readings.traffic_flow is 'In vehicles/min; null when not sent';
+comment on column sensor_readings.is_late is 'Came too late: in none of its windows';
+comment on column sensor_readings.is_anomaly is 'Whether it is anomalous';
+comment on column sensor_readings.anomaly_score is '0 … 1; with rules only 0 or 1';
+comment on column sensor_readings.severity is 'low, medium or high; null when normal';
+comment on column sensor_readings.reasons is 'Why it is anomalous, as [{"metric", "actual", "rule"}, …]; null when normal';
+comment on column sensor_readings.model_version is 'The model that judged; 0 = rules only';
+comment on column sensor_readings.confidence is 'How sure the detector is; null with rules only';
+comment on column sensor_readings.detector is 'What found it: rules, model or both; null when normal';
 
 create table dead_letter_records (
     epoch           bigint not null,
@@ -108,6 +187,16 @@ create table dead_letter_records (
     payload         bytea not null,
     payload_bytes   integer not null
 ) partition by range (epoch);
+comment on table dead_letter_records is 'All dead letters, also those whose epoch is not committed yet: read dead_letters instead';
+comment on column dead_letter_records.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on column dead_letter_records.kafka_partition is 'Partition; with kafka_offset the identity of a record';
+comment on column dead_letter_records.kafka_offset is 'Offset in the partition';
+comment on column dead_letter_records.received_at is 'Kafka''s timestamp of the record';
+comment on column dead_letter_records.reason is 'Why it is no reading: empty, not_utf8, not_json, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
+comment on column dead_letter_records.field is 'The field that is wrong; null when none is';
+comment on column dead_letter_records.message is 'The reason as a sentence';
+comment on column dead_letter_records.payload is 'The first 64 KiB of the record';
+comment on column dead_letter_records.payload_bytes is 'Length of the whole record in bytes';
 
 create table panes (
     zone            text not null,
@@ -120,10 +209,52 @@ create table panes (
     sum_temperature bytea,
     min_temperature double precision,
     max_temperature double precision,
-    -- … the four columns of every further metric
+    count_humidity  bigint not null default 0,
+    sum_humidity    bytea,
+    min_humidity    double precision,
+    max_humidity    double precision,
+    count_aqi       bigint not null default 0,
+    sum_aqi         bytea,
+    min_aqi         double precision,
+    max_aqi         double precision,
+    count_noise_level bigint not null default 0,
+    sum_noise_level bytea,
+    min_noise_level double precision,
+    max_noise_level double precision,
+    count_traffic_flow bigint not null default 0,
+    sum_traffic_flow bytea,
+    min_traffic_flow double precision,
+    max_traffic_flow double precision,
     primary key (zone, pane_start)
 ) with (fillfactor = 50);
 create index panes_pane_start on panes (pane_start);
+comment on table panes is 'What windows are merged from: exact sums by zone and pane, of accepted readings';
+comment on column panes.zone is 'The zone';
+comment on column panes.pane_start is 'Start of the pane';
+comment on column panes.reading_count is 'Accepted readings';
+comment on column panes.anomaly_count is 'Anomalous ones among them';
+comment on column panes.first_epoch is 'The first epoch that added to it';
+comment on column panes.last_epoch is 'The last one';
+comment on column panes.count_temperature is 'Readings with temperature';
+comment on column panes.sum_temperature is 'Exact sum of temperature: 128-bit two''s complement, big-endian, 60 binary places; null when none';
+comment on column panes.min_temperature is 'Least temperature in °C';
+comment on column panes.max_temperature is 'Greatest temperature in °C';
+comment on column panes.count_humidity is 'Readings with humidity';
+comment on column panes.sum_humidity is 'Exact sum of humidity: 128-bit two''s complement, big-endian, 60 binary places; null when none';
+comment on column panes.min_humidity is 'Least humidity in %';
+comment on column panes.max_humidity is 'Greatest humidity in %';
+comment on column panes.count_aqi is 'Readings with aqi';
+comment on column panes.sum_aqi is 'Exact sum of aqi: 128-bit two''s complement, big-endian, 60 binary places; null when none';
+comment on column panes.min_aqi is 'Least aqi in AQI';
+comment on column panes.max_aqi is 'Greatest aqi in AQI';
+comment on column panes.count_noise_level is 'Readings with noise_level';
+comment on column panes.sum_noise_level is 'Exact sum of noise_level: 128-bit two''s complement, big-endian, 60 binary places; null when none';
+comment on column panes.min_noise_level is 'Least noise_level in dB';
+comment on column panes.max_noise_level is 'Greatest noise_level in dB';
+comment on column panes.count_traffic_flow is 'Readings with traffic_flow';
+comment on column panes.sum_traffic_flow is 'Exact sum of traffic_flow: 128-bit two''s complement, big-endian, 60 binary places; null when none';
+comment on column panes.min_traffic_flow is 'Least traffic_flow in vehicles/min';
+comment on column panes.max_traffic_flow is 'Greatest traffic_flow in vehicles/min';
 
 create table metrics_1min (
     window_start    timestamptz not null,
@@ -134,14 +265,100 @@ create table metrics_1min (
     avg_temperature double precision,
     min_temperature double precision,
     max_temperature double precision,
-    -- … the three columns of every further metric
+    avg_humidity    double precision,
+    min_humidity    double precision,
+    max_humidity    double precision,
+    avg_aqi         double precision,
+    min_aqi         double precision,
+    max_aqi         double precision,
+    avg_noise_level double precision,
+    min_noise_level double precision,
+    max_noise_level double precision,
+    avg_traffic_flow double precision,
+    min_traffic_flow double precision,
+    max_traffic_flow double precision,
     is_final        boolean not null,
     revision        integer not null,
     updated_at      timestamptz not null,
     primary key (zone, window_start)
 ) with (fillfactor = 50);
 create index metrics_1min_window_start on metrics_1min (window_start);
--- … a table for every further window
+comment on table metrics_1min is 'Accepted readings by zone in windows of 60 s, one every 60 s';
+comment on column metrics_1min.window_start is 'Start, inclusive';
+comment on column metrics_1min.window_end is 'End, exclusive';
+comment on column metrics_1min.zone is 'The zone';
+comment on column metrics_1min.reading_count is 'Accepted readings; never 0';
+comment on column metrics_1min.anomaly_count is 'Anomalous ones among them';
+comment on column metrics_1min.avg_temperature is 'Average temperature in °C; null when no reading has it';
+comment on column metrics_1min.min_temperature is 'Least temperature in °C; null when no reading has it';
+comment on column metrics_1min.max_temperature is 'Greatest temperature in °C; null when no reading has it';
+comment on column metrics_1min.avg_humidity is 'Average humidity in %; null when no reading has it';
+comment on column metrics_1min.min_humidity is 'Least humidity in %; null when no reading has it';
+comment on column metrics_1min.max_humidity is 'Greatest humidity in %; null when no reading has it';
+comment on column metrics_1min.avg_aqi is 'Average aqi in AQI; null when no reading has it';
+comment on column metrics_1min.min_aqi is 'Least aqi in AQI; null when no reading has it';
+comment on column metrics_1min.max_aqi is 'Greatest aqi in AQI; null when no reading has it';
+comment on column metrics_1min.avg_noise_level is 'Average noise_level in dB; null when no reading has it';
+comment on column metrics_1min.min_noise_level is 'Least noise_level in dB; null when no reading has it';
+comment on column metrics_1min.max_noise_level is 'Greatest noise_level in dB; null when no reading has it';
+comment on column metrics_1min.avg_traffic_flow is 'Average traffic_flow in vehicles/min; null when no reading has it';
+comment on column metrics_1min.min_traffic_flow is 'Least traffic_flow in vehicles/min; null when no reading has it';
+comment on column metrics_1min.max_traffic_flow is 'Greatest traffic_flow in vehicles/min; null when no reading has it';
+comment on column metrics_1min.is_final is 'Whether W has passed the window''s end; never taken back';
+comment on column metrics_1min.revision is 'How many commits corrected the row after it was final';
+comment on column metrics_1min.updated_at is 'When the row was last committed';
+
+create table metrics_5min (
+    window_start    timestamptz not null,
+    window_end      timestamptz not null,
+    zone            text not null,
+    reading_count   bigint not null,
+    anomaly_count   bigint not null,
+    avg_temperature double precision,
+    min_temperature double precision,
+    max_temperature double precision,
+    avg_humidity    double precision,
+    min_humidity    double precision,
+    max_humidity    double precision,
+    avg_aqi         double precision,
+    min_aqi         double precision,
+    max_aqi         double precision,
+    avg_noise_level double precision,
+    min_noise_level double precision,
+    max_noise_level double precision,
+    avg_traffic_flow double precision,
+    min_traffic_flow double precision,
+    max_traffic_flow double precision,
+    is_final        boolean not null,
+    revision        integer not null,
+    updated_at      timestamptz not null,
+    primary key (zone, window_start)
+) with (fillfactor = 50);
+create index metrics_5min_window_start on metrics_5min (window_start);
+comment on table metrics_5min is 'Accepted readings by zone in windows of 300 s, one every 60 s';
+comment on column metrics_5min.window_start is 'Start, inclusive';
+comment on column metrics_5min.window_end is 'End, exclusive';
+comment on column metrics_5min.zone is 'The zone';
+comment on column metrics_5min.reading_count is 'Accepted readings; never 0';
+comment on column metrics_5min.anomaly_count is 'Anomalous ones among them';
+comment on column metrics_5min.avg_temperature is 'Average temperature in °C; null when no reading has it';
+comment on column metrics_5min.min_temperature is 'Least temperature in °C; null when no reading has it';
+comment on column metrics_5min.max_temperature is 'Greatest temperature in °C; null when no reading has it';
+comment on column metrics_5min.avg_humidity is 'Average humidity in %; null when no reading has it';
+comment on column metrics_5min.min_humidity is 'Least humidity in %; null when no reading has it';
+comment on column metrics_5min.max_humidity is 'Greatest humidity in %; null when no reading has it';
+comment on column metrics_5min.avg_aqi is 'Average aqi in AQI; null when no reading has it';
+comment on column metrics_5min.min_aqi is 'Least aqi in AQI; null when no reading has it';
+comment on column metrics_5min.max_aqi is 'Greatest aqi in AQI; null when no reading has it';
+comment on column metrics_5min.avg_noise_level is 'Average noise_level in dB; null when no reading has it';
+comment on column metrics_5min.min_noise_level is 'Least noise_level in dB; null when no reading has it';
+comment on column metrics_5min.max_noise_level is 'Greatest noise_level in dB; null when no reading has it';
+comment on column metrics_5min.avg_traffic_flow is 'Average traffic_flow in vehicles/min; null when no reading has it';
+comment on column metrics_5min.min_traffic_flow is 'Least traffic_flow in vehicles/min; null when no reading has it';
+comment on column metrics_5min.max_traffic_flow is 'Greatest traffic_flow in vehicles/min; null when no reading has it';
+comment on column metrics_5min.is_final is 'Whether W has passed the window''s end; never taken back';
+comment on column metrics_5min.revision is 'How many commits corrected the row after it was final';
+comment on column metrics_5min.updated_at is 'When the row was last committed';
 
 create table hot_sensors (
     zone            text not null,
@@ -151,6 +368,12 @@ create table hot_sensors (
     last_anomaly_at timestamptz not null,
     primary key (zone, rank)
 ) with (fillfactor = 50);
+comment on table hot_sensors is 'The sensors with the most anomalies lately, by zone';
+comment on column hot_sensors.zone is 'The zone';
+comment on column hot_sensors.rank is '1 … 10, ties by sensor_id';
+comment on column hot_sensors.sensor_id is 'The sensor';
+comment on column hot_sensors.anomaly_count is 'Its accepted anomalies of the five minutes before W';
+comment on column hot_sensors.last_anomaly_at is 'The latest of them, event time';
 
 create table zone_status (
     zone            text primary key,
@@ -158,20 +381,81 @@ create table zone_status (
     reading_count   bigint,
     anomaly_count   bigint,
     avg_temperature double precision,
-    -- … the average of every further metric
+    avg_humidity    double precision,
+    avg_aqi         double precision,
+    avg_noise_level double precision,
+    avg_traffic_flow double precision,
     anomalies_5min  bigint not null,
     last_recorded_at timestamptz not null
 ) with (fillfactor = 50);
+comment on table zone_status is 'How each zone is: its last final row of metrics_1min, and what came since';
+comment on column zone_status.zone is 'The zone';
+comment on column zone_status.window_start is 'Start of its last final window; null before the first';
+comment on column zone_status.reading_count is 'Accepted readings of that window';
+comment on column zone_status.anomaly_count is 'Anomalous ones among them';
+comment on column zone_status.avg_temperature is 'Average temperature of that window in °C';
+comment on column zone_status.avg_humidity is 'Average humidity of that window in %';
+comment on column zone_status.avg_aqi is 'Average aqi of that window in AQI';
+comment on column zone_status.avg_noise_level is 'Average noise_level of that window in dB';
+comment on column zone_status.avg_traffic_flow is 'Average traffic_flow of that window in vehicles/min';
+comment on column zone_status.anomalies_5min is 'Its accepted anomalies of the five minutes before W';
+comment on column zone_status.last_recorded_at is 'The latest event time of its accepted readings';
 
 create view sensor_data as
-    select * from sensor_readings   -- (columns listed by name)
+    select epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, temperature, humidity, aqi,
+           noise_level, traffic_flow, is_late, is_anomaly, anomaly_score, severity, reasons, model_version,
+           confidence, detector
+    from sensor_readings
     where epoch <= (select max(epoch) from commits)
       and epoch > (select horizon_epoch from citytide_database);
+comment on view sensor_data is 'The committed readings, behind the retention horizon';
+comment on column sensor_data.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on column sensor_data.kafka_partition is 'Partition; with kafka_offset the identity of a reading';
+comment on column sensor_data.kafka_offset is 'Offset in the partition';
+comment on column sensor_data.sensor_id is 'The sensor';
+comment on column sensor_data.zone is 'The zone';
+comment on column sensor_data.recorded_at is 'Event time, microseconds kept';
+comment on column sensor_data.temperature is 'In °C; null when not sent';
+comment on column sensor_data.humidity is 'In %; null when not sent';
+comment on column sensor_data.aqi is 'In AQI; null when not sent';
+comment on column sensor_data.noise_level is 'In dB; null when not sent';
+comment on column sensor_data.traffic_flow is 'In vehicles/min; null when not sent';
+comment on column sensor_data.is_late is 'Came too late: in none of its windows';
+comment on column sensor_data.is_anomaly is 'Whether it is anomalous';
+comment on column sensor_data.anomaly_score is '0 … 1; with rules only 0 or 1';
+comment on column sensor_data.severity is 'low, medium or high; null when normal';
+comment on column sensor_data.reasons is 'Why it is anomalous, as [{"metric", "actual", "rule"}, …]; null when normal';
+comment on column sensor_data.model_version is 'The model that judged; 0 = rules only';
+comment on column sensor_data.confidence is 'How sure the detector is; null with rules only';
+comment on column sensor_data.detector is 'What found it: rules, model or both; null when normal';
+
 create view dead_letters as
-    select * from dead_letter_records
+    select epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes
+    from dead_letter_records
     where epoch <= (select max(epoch) from commits)
       and epoch > (select horizon_epoch from citytide_database);
+comment on view dead_letters is 'The committed records that are no readings, behind the retention horizon';
+comment on column dead_letters.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on column dead_letters.kafka_partition is 'Partition; with kafka_offset the identity of a record';
+comment on column dead_letters.kafka_offset is 'Offset in the partition';
+comment on column dead_letters.received_at is 'Kafka''s timestamp of the record';
+comment on column dead_letters.reason is 'Why it is no reading: empty, not_utf8, not_json, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
+comment on column dead_letters.field is 'The field that is wrong; null when none is';
+comment on column dead_letters.message is 'The reason as a sentence';
+comment on column dead_letters.payload is 'The first 64 KiB of the record';
+comment on column dead_letters.payload_bytes is 'Length of the whole record in bytes';
+
 create view conservation as
     select kafka_partition, first_offset, next_offset, accepted, late, dead, lost, gaps,
            next_offset - first_offset = accepted + late + dead + lost + gaps as holds
     from ingest_progress;
+comment on view conservation is 'Nothing vanishes: what became of every offset of every partition';
+comment on column conservation.kafka_partition is 'The partition, as the readings name it';
+comment on column conservation.first_offset is 'The offset at which reading began';
+comment on column conservation.next_offset is 'The next offset to read';
+comment on column conservation.accepted is 'Readings in windows';
+comment on column conservation.late is 'Readings too late for any window';
+comment on column conservation.dead is 'Records that are no readings';
+comment on column conservation.lost is 'Offsets that Kafka deleted before they were read';
+comment on column conservation.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
+comment on column conservation.holds is 'Whether next_offset - first_offset is the sum of the others';

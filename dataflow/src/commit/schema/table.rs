@@ -1,0 +1,112 @@
+//! Tables, columns and views as data, and how they are written down.
+
+/// A column of a table or a view.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Type and constraints; the type alone in a view.
+    pub definition: &'static str,
+    /// What it means, a sentence without its full stop.
+    pub comment: String,
+}
+
+/// A column.
+pub fn column(name: impl Into<String>, definition: &'static str, comment: impl Into<String>) -> Column {
+    Column { name: name.into(), definition, comment: comment.into() }
+}
+
+/// A table with its constraints and what follows it.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub comment: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Columns of its primary key when there are several.
+    pub key: &'static str,
+    /// What stands behind the closing bracket.
+    pub storage: &'static str,
+    /// A column with an index of its own.
+    pub index: Option<&'static str>,
+}
+
+/// A view with the columns it lists.
+#[derive(Debug)]
+pub struct View {
+    /// Its name.
+    pub name: String,
+    /// What it shows.
+    pub comment: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Expressions by the columns' names, where they differ.
+    pub expressions: Vec<(&'static str, &'static str)>,
+    /// From `from` to the end.
+    pub source: String,
+}
+
+impl Table {
+    /// The statements that make it.
+    pub fn render(&self) -> String {
+        let mut lines: Vec<String> =
+            self.columns.iter().map(|column| format!("    {}", spaced(column))).collect();
+        if !self.key.is_empty() {
+            lines.push(format!("    primary key ({})", self.key));
+        }
+        let storage = if self.storage.is_empty() { String::new() } else { format!(" {}", self.storage) };
+        let mut script = format!("create table {} (\n{}\n){storage};\n", self.name, lines.join(",\n"));
+        if let Some(indexed) = self.index {
+            script += &format!("create index {0}_{indexed} on {0} ({indexed});\n", self.name);
+        }
+        script += &format!("comment on table {} is {};\n", self.name, literal(&self.comment));
+        script + &comments(&self.name, &self.columns)
+    }
+}
+
+impl View {
+    /// The statements that make it.
+    pub fn render(&self) -> String {
+        let mut select = String::new();
+        let mut line = String::from("    select");
+        for (index, column) in self.columns.iter().enumerate() {
+            let expression = self.expressions.iter().find(|(name, _)| *name == column.name);
+            let mut item = match expression {
+                Some((name, expression)) => format!(" {expression} as {name}"),
+                None => format!(" {}", column.name),
+            };
+            if index + 1 < self.columns.len() {
+                item.push(',');
+            }
+            if line.len() + item.len() > 110 {
+                select += &line;
+                line = String::from("\n          ");
+            }
+            line += &item;
+        }
+        select += &line;
+        let mut script = format!("create view {} as\n{select}\n    {};\n", self.name, self.source);
+        script += &format!("comment on view {} is {};\n", self.name, literal(&self.comment));
+        script + &comments(&self.name, &self.columns)
+    }
+}
+
+/// A column's name and definition, the definitions of a table one below the other.
+fn spaced(column: &Column) -> String {
+    format!("{:<15} {}", column.name, column.definition)
+}
+
+/// The comments on the columns of a relation.
+pub fn comments(relation: &str, columns: &[Column]) -> String {
+    let comment = |column: &Column| {
+        format!("comment on column {relation}.{} is {};\n", column.name, literal(&column.comment))
+    };
+    columns.iter().map(comment).collect()
+}
+
+/// A text as SQL writes it, for servers with standard_conforming_strings on (the default since 9.1).
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
