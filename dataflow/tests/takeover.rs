@@ -1,12 +1,14 @@
 //! Taking over, against a real server: who is refused, who is ended, and that no transaction of an old run slips
 //! past the fence. Each test has a database of its own and drops it.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use citytide::commit::postgres::{Database, DatabaseError};
 use citytide::commit::takeover::{Member, Patience, Run, Takeover, TakeoverError, finish, join_run, take};
 use citytide::launch::clock::wall_ms;
+use futures_util::future::{Either, select};
 use tokio_postgres::Client;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -148,7 +150,16 @@ fn a_second_run_is_refused_and_names_the_first() {
     with_database(async |scratch| {
         let (first, run) = start(scratch, &request()).await.expect("the first run");
         assert_eq!((run.run_id, run.committed_epoch, run.epoch_offset_ms), (1, 0, 0));
-        let error = start(scratch, &request()).await.err().expect("refused");
+        let beating = async {
+            loop {
+                execute(&first, "update runs set heartbeat_at = clock_timestamp()").await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let request = request();
+        let second = start(scratch, &request);
+        let Either::Left((second, _)) = select(pin!(second), pin!(beating)).await;
+        let error: TakeoverError = second.expect_err("refused");
         let TakeoverError::Held(holder) = &error else { panic!("{error}") };
         assert_eq!((holder.run_id, holder.host.as_str(), holder.process_id), (1, "here", 4711));
         assert!(error.to_string().ends_with("stop it, or replace it with --take-over"), "{error}");
@@ -177,13 +188,26 @@ fn a_run_without_heartbeat_is_taken_over_and_its_sessions_end() {
 }
 
 #[test]
+fn a_run_that_has_just_died_is_waited_for_until_it_counts_as_silent() {
+    with_database(async |scratch| {
+        // The server keeps the session of a dead process for a while: while it is busy, or when a machine is lost.
+        let (first, _) = start(scratch, &request()).await.expect("the first run");
+        let patience = Patience { silence: Duration::from_secs(1), ..request().patience };
+        let (_second, run) =
+            start(scratch, &Takeover { patience, ..request() }).await.expect("the second run");
+        assert_eq!(run.run_id, 2);
+        assert!(first.batch_execute("select").await.is_err(), "the old committer lives");
+    });
+}
+
+#[test]
 fn take_over_replaces_a_run_that_lives_and_also_a_starter_that_hangs() {
     with_database(async |scratch| {
         let by_force = Takeover { take_over: true, ..request() };
         // Somebody has the lock, and no run.
         let hanging = scratch.open("citytide:starting").await;
         execute(&hanging, "select pg_advisory_lock(1667855481, 2)").await;
-        let stuck = start(scratch, &request()).await.err().expect("refused").to_string();
+        let stuck = start(scratch, &request()).await.expect_err("refused").to_string();
         assert!(stuck.contains("(citytide:starting)"), "{stuck}");
         let (first, _) = start(scratch, &by_force).await.expect("the first run");
         let (second, run) = start(scratch, &by_force).await.expect("the second run");

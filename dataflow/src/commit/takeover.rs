@@ -17,15 +17,24 @@
 //!    opened again; losing it loses the lock and ends the run.
 //! 3. Who holds the session lock may end the old run's sessions: its committing session is gone, it can never
 //!    commit again. Without the lock only a run that is silent (by the database's clock), or that the operator
-//!    wants replaced, is ended.
+//!    wants replaced, is ended. A run is in the way when its heart beats while this one waits; one that has just
+//!    died, and whose session the server still keeps, is waited for until it counts as silent.
 //! 4. Nothing waits without a bound.
+
+mod member;
+mod sessions;
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, IsolationLevel, Row};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, IsolationLevel};
 
 use super::postgres::DatabaseError;
 use crate::launch::clock::{instant, wall_ms};
+
+pub use member::{Member, join_run};
+pub use sessions::Holder;
+use sessions::{end_sessions, holders, newest_run};
 
 /// The pause between two looks at a lock or at `runs`.
 const LOOK: Duration = Duration::from_millis(50);
@@ -35,7 +44,7 @@ const GRID_MS: i64 = 50;
 /// How long each step of a takeover may take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patience {
-    /// How long the lock of a run that lives is tried.
+    /// How long the lock is tried before the holder's heartbeat is looked at.
     pub lock: Duration,
     /// A heartbeat older than this is that of a dead run.
     pub silence: Duration,
@@ -76,21 +85,6 @@ pub struct Takeover {
     pub patience: Patience,
 }
 
-/// Which process wants to join a run that process 0 has started.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The index of this process, from 1.
-    pub process: i32,
-    /// The number of processes that the run must have.
-    pub processes: i32,
-    /// The machine's name, for people.
-    pub host: String,
-    /// Runs below this one are not joined.
-    pub not_before: i64,
-    /// How long to wait for what.
-    pub patience: Patience,
-}
-
 /// A run, as all its processes know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
@@ -101,21 +95,6 @@ pub struct Run {
     /// What is added to the wall clock's milliseconds when an epoch is minted, so that epochs lie above the
     /// committed one also after the clock was set back. Of one run: the same in all its processes.
     pub epoch_offset_ms: i64,
-}
-
-/// The run that is in the way, by the database's clock.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Holder {
-    /// Its number.
-    pub run_id: i64,
-    /// Its machine.
-    pub host: String,
-    /// Its process 0.
-    pub process_id: i32,
-    /// When it began, in UTC.
-    pub started_at: String,
-    /// Seconds since its last heartbeat.
-    pub silent_s: f64,
 }
 
 /// Why the database was not taken over, or no run joined.
@@ -191,7 +170,8 @@ pub async fn take(
 /// One process 0 at a time. The lock lives as long as the session.
 async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), TakeoverError> {
     let patience = &request.patience;
-    let mut until = instant() + patience.lock;
+    let begun = instant();
+    let mut until = begun + patience.lock;
     let mut ending = false;
     loop {
         let locked = client
@@ -203,21 +183,33 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
         }
         if instant() >= until {
             let holder = newest_run(client).await?;
-            let silent = holder.as_ref().is_some_and(|run| run.silent_s > patience.silence.as_secs_f64());
-            if ending || !(silent || request.take_over) {
-                return Err(match holder {
-                    Some(holder) if !silent => TakeoverError::Held(holder),
-                    _ => TakeoverError::Stuck { holders: holders(client, 2).await? },
-                });
+            let lives = |holder: &Holder| holder.silent_s < (instant() - begun).as_secs_f64();
+            let silent = |holder: &Holder| holder.silent_s > patience.silence.as_secs_f64();
+            match holder {
+                // It had a heartbeat while this run waited.
+                Some(holder) if lives(&holder) && (ending || !request.take_over) => {
+                    return Err(TakeoverError::Held(holder));
+                }
+                None if ending || !request.take_over => return stuck(client, 2).await,
+                Some(_) if ending => return stuck(client, 2).await,
+                holder if request.take_over || holder.as_ref().is_some_and(silent) => {
+                    // Only an operator's word ends a session that has no run yet: it may just be starting.
+                    let run_id = holder.map_or(0, |holder| holder.run_id);
+                    end_sessions(client, run_id, if request.take_over { 2 } else { 0 }).await?;
+                    ending = true;
+                    until = instant() + patience.termination;
+                }
+                // Neither a heartbeat nor silence for long enough: a predecessor that has just died, perhaps.
+                _ => {}
             }
-            // Only an operator's word ends a session that has no run yet: another one may just be starting.
-            let run_id = holder.map_or(0, |holder| holder.run_id);
-            end_sessions(client, run_id, if request.take_over { 2 } else { 0 }).await?;
-            ending = true;
-            until = instant() + patience.termination;
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Says who holds a lock that is not set free.
+async fn stuck<T>(client: &Client, lock: u32) -> Result<T, TakeoverError> {
+    Err(TakeoverError::Stuck { holders: holders(client, lock).await? })
 }
 
 /// The transaction in which the new run replaces the old one.
@@ -232,7 +224,7 @@ async fn raise_fence(client: &mut Client, request: &Takeover) -> Result<Run, Tak
             }
         }
     }
-    Err(TakeoverError::Stuck { holders: holders(client, 1).await? })
+    stuck(client, 1).await
 }
 
 /// As [`raise_fence`]; `None` when an old transaction holds the lock for longer than `waits`.
@@ -248,7 +240,7 @@ async fn raise_fence_within(
         waits.as_millis().max(1)
     );
     match transaction.batch_execute(&lock).await {
-        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => {
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
             transaction.rollback().await.map_err(failed("giving up the takeover's lock"))?;
             return Ok(None);
         }
@@ -292,137 +284,6 @@ async fn raise_fence_within(
     write.await.map_err(failed("raising the fence"))?;
     transaction.commit().await.map_err(failed("committing the takeover"))?;
     Ok(Some(Run { run_id, committed_epoch, epoch_offset_ms }))
-}
-
-/// Ends the sessions of run `run_id`, and those that hold the advisory lock (1667855481, `lock`), in this database.
-async fn end_sessions(client: &Client, run_id: i64, lock: u32) -> Result<(), TakeoverError> {
-    let name = format!("citytide:{run_id}:%");
-    let ended = client
-        .query(
-            "select a.pid, a.application_name, pg_terminate_backend(a.pid)
-             from pg_stat_activity a
-             where a.datname = current_database() and a.pid <> pg_backend_pid()
-               and (a.application_name like $1
-                    or a.pid in (select l.pid from pg_locks l
-                                 where l.locktype = 'advisory' and l.granted and l.classid = 1667855481
-                                   and l.objid = $2 and l.objsubid = 2
-                                   and l.database = (select oid from pg_database where datname = current_database())))",
-            &[&name, &lock],
-        )
-        .await;
-    match ended {
-        Ok(sessions) => {
-            for session in sessions {
-                let (pid, name): (i32, String) = (session.get(0), session.get(1));
-                tracing::warn!("ended session {pid} ({name}) of the run that is taken over");
-            }
-            Ok(())
-        }
-        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let row = client
-                .query_one("select current_user::text", &[])
-                .await
-                .map_err(failed("asking for the role"))?;
-            let reason = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
-            Err(TakeoverError::MayNotTerminate { role: row.get(0), reason })
-        }
-        Err(error) => Err(failed("ending the old run's sessions")(error)),
-    }
-}
-
-/// The run that was started last, ended or not.
-async fn newest_run(client: &Client) -> Result<Option<Holder>, TakeoverError> {
-    let row = client
-        .query_opt(
-            "select run_id, host, process_id, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'),
-                    extract(epoch from clock_timestamp() - heartbeat_at)::float8
-             from runs order by run_id desc limit 1",
-            &[],
-        )
-        .await
-        .map_err(failed("looking for the newest run"))?;
-    let holder = |row: Row| Holder {
-        run_id: row.get(0),
-        host: row.get(1),
-        process_id: row.get(2),
-        started_at: row.get(3),
-        silent_s: row.get(4),
-    };
-    Ok(row.map(holder))
-}
-
-/// Who holds the advisory lock (1667855481, `lock`), for people.
-async fn holders(client: &Client, lock: u32) -> Result<String, TakeoverError> {
-    let row = client
-        .query_one(
-            "select coalesce(string_agg(format('session %s (%s)', a.pid, a.application_name), ', '), 'nobody any more')
-             from pg_locks l join pg_stat_activity a on a.pid = l.pid
-             where l.locktype = 'advisory' and l.granted and l.classid = 1667855481 and l.objid = $1
-               and l.objsubid = 2 and a.datname = current_database() and a.pid <> pg_backend_pid()",
-            &[&lock],
-        )
-        .await
-        .map_err(failed("looking for the lock's holders"))?;
-    Ok(row.get(0))
-}
-
-/// Joins, as a process other than 0, the run that process 0 has started: the newest one, unless it is silent, has
-/// ended, has another number of processes, or had this process before (my dead predecessor's run cannot be mine).
-pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverError> {
-    let Member { process, processes, host, not_before, patience } = member;
-    let until = instant() + patience.run;
-    loop {
-        let joined = client
-            .query_opt(
-                "insert into run_members (run_id, process, host)
-                 select run_id, $1, $2 from runs
-                 where run_id = (select max(run_id) from runs) and run_id >= $3 and processes = $4
-                   and ended_at is null
-                   and heartbeat_at > clock_timestamp() - $5::float8 * interval '1 second'
-                 on conflict do nothing
-                 returning run_id, (select epoch_offset_ms from runs r where r.run_id = run_members.run_id),
-                           coalesce((select max(epoch) from commits), 0)",
-                &[process, host, not_before, processes, &patience.silence.as_secs_f64()],
-            )
-            .await
-            .map_err(failed("joining the run"))?;
-        if let Some(row) = joined {
-            return Ok(Run { run_id: row.get(0), epoch_offset_ms: row.get(1), committed_epoch: row.get(2) });
-        }
-        if instant() >= until {
-            let why = why_not(client, member).await?;
-            return Err(TakeoverError::NoRun { process: *process, waited: patience.run, why });
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// What keeps a process from joining the newest run, for people.
-async fn why_not(client: &Client, member: &Member) -> Result<String, TakeoverError> {
-    let row = client
-        .query_opt(
-            "select run_id, processes, ended_at is not null,
-                    extract(epoch from clock_timestamp() - heartbeat_at)::float8
-             from runs order by run_id desc limit 1",
-            &[],
-        )
-        .await
-        .map_err(failed("looking for the newest run"))?;
-    let Some(row) = row else { return Ok("there is none; is process 0 running?".to_owned()) };
-    let (run_id, processes, ended, silent_s): (i64, i32, bool, f64) =
-        (row.get(0), row.get(1), row.get(2), row.get(3));
-    let is = if ended {
-        "has ended; is process 0 running?".to_owned()
-    } else if silent_s > member.patience.silence.as_secs_f64() {
-        format!("has been silent for {silent_s:.1} s; is process 0 running?")
-    } else if processes != member.processes {
-        format!("has {processes} processes, this one was started with -n {}", member.processes)
-    } else if run_id < member.not_before {
-        format!("is older than run {}, which this process waits for", member.not_before)
-    } else {
-        format!("had a process {} before; the next one has not begun", member.process)
-    };
-    Ok(format!("run {run_id} {is}"))
 }
 
 /// Notes that the run has ended, and why. Its session lock goes with its session.

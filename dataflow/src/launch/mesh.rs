@@ -16,10 +16,14 @@
 //! A stranger, another run or other `-w` is refused and logged and does not end the wait. The wait is bounded.
 //! What happens to sockets later is timely's and the watchdog's business.
 
+mod accept;
+mod connect;
+mod hello;
+
 use std::any::Any;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::thread::ThreadBuilder;
@@ -27,17 +31,14 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::{AllocatorBuilder, Hooks};
 
 use super::clock::instant;
-use super::hello::{GO, Hello, LENGTH};
+use accept::accept;
+use connect::connect;
+use hello::Hello;
 
 /// How long one attempt to connect, and then each side's hello, may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
-/// The first and the longest pause between two attempts to connect.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// How often the accepting side looks at its sockets.
 const LOOK: Duration = Duration::from_millis(5);
-/// Connections whose hello is awaited at the same time; beyond that the oldest is dropped.
-const PENDING_MAX: usize = 64;
-
 /// What a process knows about its run when it joins the others.
 #[derive(Debug, Clone)]
 pub struct Mesh {
@@ -179,195 +180,10 @@ fn hello(settings: &Mesh) -> Hello {
     }
 }
 
-/// Connects to `peer`, again and again until `deadline`.
-fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> Found {
-    let address = &settings.addresses[peer];
-    let mut pause = BACK_OFF.0;
-    let mut why = String::new();
-    loop {
-        match attempt(settings, peer, deadline) {
-            Ok(socket) => return Ok(socket),
-            Err(now) => {
-                if now != why {
-                    tracing::info!("not yet connected to process {peer} ({address}): {now}");
-                }
-                why = now;
-            }
-        }
-        let left = deadline.saturating_duration_since(instant());
-        if left.is_zero() {
-            return Err(why);
-        }
-        std::thread::sleep(pause.min(left));
-        pause = (pause * 2).min(BACK_OFF.1);
-    }
-}
-
-/// One attempt: connect, hello, hello, go.
-fn attempt(settings: &Mesh, peer: usize, deadline: Instant) -> Found {
-    let said = |reason: std::io::Error| reason.to_string();
-    let most = || deadline.saturating_duration_since(instant()).clamp(LOOK, ATTEMPT_MAX);
-    let mut socket = Err("its name resolves to no address".to_owned());
-    for address in settings.addresses[peer].to_socket_addrs().map_err(said)? {
-        socket = TcpStream::connect_timeout(&address, most()).map_err(said);
-        if socket.is_ok() {
-            break;
-        }
-    }
-    let mut socket = socket?;
-    let mine = hello(settings);
-    socket.set_nodelay(true).map_err(said)?;
-    socket.write_all(&mine.to_bytes()).map_err(said)?;
-    let mut bytes = [0; LENGTH];
-    read_until(&mut socket, &mut bytes, instant() + most())?;
-    let other = Hello::from_bytes(&bytes)?;
-    if let Some(refusal) = mine.refuse(&other) {
-        return Err(refusal);
-    }
-    if other.process as usize != peer {
-        return Err(format!("process {} answers there", other.process));
-    }
-    socket.write_all(&[GO]).map_err(said)?;
-    socket.set_read_timeout(None).map_err(said)?;
-    Ok(socket)
-}
-
-/// Fills `bytes`, or says why it cannot by `until`.
-fn read_until(socket: &mut TcpStream, bytes: &mut [u8], until: Instant) -> Result<(), String> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        let left = until.saturating_duration_since(instant());
-        if left.is_zero() {
-            return Err("it accepts connections but does not answer".to_owned());
-        }
-        socket.set_read_timeout(Some(left)).map_err(|reason| reason.to_string())?;
-        match socket.read(&mut bytes[filled..]) {
-            Ok(0) => return Err("it closed the connection before it answered".to_owned()),
-            Ok(read) => filled += read,
-            Err(reason) if waits(&reason) => {}
-            Err(reason) => return Err(reason.to_string()),
-        }
-    }
-    Ok(())
-}
-
 /// Whether a socket merely has nothing to say yet.
 fn waits(reason: &std::io::Error) -> bool {
     matches!(reason.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-/// A connection whose hello or go has not come yet.
-struct Pending {
-    socket: TcpStream,
-    from: SocketAddr,
-    since: Instant,
-    bytes: Vec<u8>,
-    /// The index it has said and been answered.
-    peer: Option<usize>,
-}
-
-/// What became of a pending connection.
-enum Step {
-    Wait,
-    Refuse(String),
-    Joined(usize),
-}
-
-/// Accepts the peers above this process until all have come or `deadline` has. No connection holds up another.
-fn accept(settings: &Mesh, listener: &TcpListener, deadline: Instant) -> Vec<Found> {
-    let mine = hello(settings);
-    let first = settings.process + 1;
-    let mut peers: Vec<Found> =
-        (first..settings.addresses.len()).map(|_| Err("it never connected".to_owned())).collect();
-    let mut pending: Vec<Pending> = Vec::new();
-    while peers.iter().any(Result::is_err) && instant() < deadline {
-        while let Ok((socket, from)) = listener.accept() {
-            if pending.len() == PENDING_MAX {
-                pending.remove(0);
-            }
-            if socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true)).is_ok() {
-                pending.push(Pending { socket, from, since: instant(), bytes: Vec::new(), peer: None });
-            }
-        }
-        let mut waiting = Vec::with_capacity(pending.len());
-        for mut connection in pending {
-            match connection.step(&mine, first) {
-                Step::Wait if instant() < connection.since + ATTEMPT_MAX => waiting.push(connection),
-                Step::Wait => tracing::warn!("refused {}: it said nothing for too long", connection.from),
-                Step::Refuse(why) => {
-                    tracing::warn!("refused {}: {why}", connection.from);
-                    if let Some(Err(last)) = connection.peer.and_then(|peer| peers.get_mut(peer - first)) {
-                        *last = why;
-                    }
-                }
-                Step::Joined(peer) => peers[peer - first] = Ok(connection.socket),
-            }
-        }
-        pending = waiting;
-        std::thread::sleep(LOOK);
-    }
-    // Blocking again; timely expects it so.
-    for peer in &mut peers {
-        if let Err(reason) = peer.as_ref().map_or(Ok(()), |socket| socket.set_nonblocking(false)) {
-            *peer = Err(reason.to_string());
-        }
-    }
-    peers
-}
-
-impl Pending {
-    /// Reads what has come, answers a hello, and recognises go.
-    fn step(&mut self, mine: &Hello, first: usize) -> Step {
-        let mut byte = [0; LENGTH];
-        loop {
-            let wanted = if self.peer.is_some() { 1 } else { LENGTH - self.bytes.len() };
-            let read = match self.socket.read(&mut byte[..wanted]) {
-                Ok(0) => return Step::Refuse("it closed the connection".to_owned()),
-                Ok(read) => read,
-                Err(reason) if waits(&reason) => return Step::Wait,
-                Err(reason) => return Step::Refuse(reason.to_string()),
-            };
-            if let Some(peer) = self.peer {
-                return if byte[0] == GO {
-                    Step::Joined(peer)
-                } else {
-                    Step::Refuse("it said no go".to_owned())
-                };
-            }
-            self.bytes.extend_from_slice(&byte[..read]);
-            if !Hello::can_begin_with(&self.bytes) {
-                let said = self.bytes[..self.bytes.len().min(16)].escape_ascii();
-                return Step::Refuse(format!("it is no citytide process: it began with `{said}`"));
-            }
-            if let Ok(bytes) = <&[u8; LENGTH]>::try_from(self.bytes.as_slice()) {
-                if let Err(why) = self.answer(bytes.to_owned(), mine, first) {
-                    return Step::Refuse(why);
-                }
-            }
-        }
-    }
-
-    /// Answers a whole hello, also one that is refused, so that the other side can say why.
-    fn answer(&mut self, bytes: [u8; LENGTH], mine: &Hello, first: usize) -> Result<(), String> {
-        let other = Hello::from_bytes(&bytes);
-        // A fresh socket takes these few bytes at once; one that does not is as good as closed.
-        self.socket.write_all(&mine.to_bytes()).map_err(|reason| reason.to_string())?;
-        let other = other?;
-        let index = other.process as usize;
-        let awaited = index >= first && index < mine.processes as usize;
-        if awaited {
-            self.peer = Some(index);
-        }
-        match mine.refuse(&other) {
-            Some(refusal) => Err(refusal),
-            None if !awaited => {
-                Err(format!("process {index} is not one that connects to process {}", mine.process))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "mesh_tests.rs"]
 mod tests;

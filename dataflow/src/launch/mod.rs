@@ -3,7 +3,6 @@ pub mod backoff;
 pub mod children;
 pub mod clock;
 pub mod exit;
-mod hello;
 pub mod hosts;
 pub mod mesh;
 pub mod panic;

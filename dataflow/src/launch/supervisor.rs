@@ -33,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const ECHO: Duration = Duration::from_millis(100);
 /// A child that ended because it lost a peer.
 const LOST: Ending = Ending::Code(Exit::PeerLost as i32);
+/// A child that a drain reached before it listened for signals.
+const UNHEARD: Ending = Ending::Signal(SIGTERM);
 /// How long a drain may take, unless set otherwise.
 pub const DRAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -52,7 +54,8 @@ pub struct Supervision<'a> {
 /// Supervises until there is nothing left to do; returns the exit code of the whole. Call it on the main thread:
 /// the children die with the thread that started them.
 ///
-/// - 0: all children ended with 0, or a signal came while none was running;
+/// - 0: all children ended with 0, or a signal came while none was running. A child that the drain's SIGTERM
+///   killed did not yet listen for it, hence had nothing to drain: that is as good as 0;
 /// - a child's own code when a restart cannot help (see [`Exit::restart_helps`]);
 /// - after a drain in which a child failed: the code that tells most (see [`worst`]);
 /// - 128 + signal after the second signal.
@@ -201,7 +204,7 @@ fn drain(
     let mut until: Instant = instant() + plan.drain_max;
     loop {
         for (index, ending) in look(children) {
-            if ending != Ending::Code(0) {
+            if rank(ending) > 0 {
                 tracing::error!("process {index} failed while draining ({ending}); the others cannot finish");
                 until = until.min(instant() + GRACE);
             }
@@ -226,14 +229,15 @@ fn drain(
 /// The code that tells most about why a generation failed.
 fn worst(endings: &[Ending]) -> i32 {
     // The first of equals, so that the answer does not depend on who was reaped last.
-    endings.iter().rev().max_by_key(|ending| rank(**ending)).map_or(0, |ending| ending.status())
+    let worst = endings.iter().rev().max_by_key(|ending| rank(**ending));
+    worst.filter(|ending| rank(**ending) > 0).map_or(0, |ending| ending.status())
 }
 
 /// How much an ending tells: most a code that a restart cannot help, then a cause that a process named, then
 /// death by a signal, and least a lost peer, which is only the echo of another's end.
 fn rank(ending: Ending) -> u8 {
     match ending {
-        Ending::Code(0) => 0,
+        Ending::Code(0) | UNHEARD => 0,
         LOST => 1,
         Ending::Signal(_) => 2,
         Ending::Code(code) if Exit::restart_helps(Some(code)) => 3,
@@ -242,5 +246,4 @@ fn rank(ending: Ending) -> u8 {
 }
 
 #[cfg(test)]
-#[path = "supervisor_tests.rs"]
 mod tests;

@@ -1,5 +1,6 @@
 //! The mesh over loopback: processes are threads here, strangers included.
 
+use std::io::{Read, Write};
 use std::sync::{Arc, mpsc};
 
 use timely::communication::initialize::initialize_from;

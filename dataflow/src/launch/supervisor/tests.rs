@@ -146,6 +146,17 @@ fn the_first_signal_is_handed_on_and_a_clean_drain_ends_with_0() {
 }
 
 #[test]
+fn a_child_that_does_not_listen_yet_has_nothing_to_drain() {
+    let ready = Scratch::new("unheard");
+    let child = format!("echo r >> {}; exec sleep 600", ready.path());
+    let mut signals = VecDeque::from([SIGTERM]);
+    let code = supervise_shells(&|_| scripts(&[&child]), &mut || {
+        if ready.lines().is_empty() { None } else { signals.pop_front() }
+    });
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn a_child_that_fails_while_draining_gives_the_code_that_tells_most() {
     let ready = Scratch::new("fail");
     let child =

@@ -1,0 +1,93 @@
+//! Who is in the way of a takeover: the newest run, the holders of its locks, and the end of their sessions.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
+
+use super::{TakeoverError, failed};
+
+/// The run that is in the way, by the database's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holder {
+    /// Its number.
+    pub run_id: i64,
+    /// Its machine.
+    pub host: String,
+    /// Its process 0.
+    pub process_id: i32,
+    /// When it began, in UTC.
+    pub started_at: String,
+    /// Seconds since its last heartbeat.
+    pub silent_s: f64,
+}
+
+/// Ends the sessions of run `run_id`, and those that hold the advisory lock (1667855481, `lock`), in this database.
+pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: u32) -> Result<(), TakeoverError> {
+    let name = format!("citytide:{run_id}:%");
+    let ended = client
+        .query(
+            "select a.pid, a.application_name, pg_terminate_backend(a.pid)
+             from pg_stat_activity a
+             where a.datname = current_database() and a.pid <> pg_backend_pid()
+               and (a.application_name like $1
+                    or a.pid in (select l.pid from pg_locks l
+                                 where l.locktype = 'advisory' and l.granted and l.classid = 1667855481
+                                   and l.objid = $2 and l.objsubid = 2
+                                   and l.database = (select oid from pg_database where datname = current_database())))",
+            &[&name, &lock],
+        )
+        .await;
+    match ended {
+        Ok(sessions) => {
+            for session in sessions {
+                let (pid, name): (i32, String) = (session.get(0), session.get(1));
+                tracing::warn!("ended session {pid} ({name}) of the run that is taken over");
+            }
+            Ok(())
+        }
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let row = client
+                .query_one("select current_user::text", &[])
+                .await
+                .map_err(failed("asking for the role"))?;
+            let reason = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
+            Err(TakeoverError::MayNotTerminate { role: row.get(0), reason })
+        }
+        Err(error) => Err(failed("ending the old run's sessions")(error)),
+    }
+}
+
+/// The run that was started last, ended or not.
+pub(super) async fn newest_run(client: &Client) -> Result<Option<Holder>, TakeoverError> {
+    let row = client
+        .query_opt(
+            "select run_id, host, process_id, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'),
+                    extract(epoch from clock_timestamp() - heartbeat_at)::float8
+             from runs order by run_id desc limit 1",
+            &[],
+        )
+        .await
+        .map_err(failed("looking for the newest run"))?;
+    let holder = |row: Row| Holder {
+        run_id: row.get(0),
+        host: row.get(1),
+        process_id: row.get(2),
+        started_at: row.get(3),
+        silent_s: row.get(4),
+    };
+    Ok(row.map(holder))
+}
+
+/// Who holds the advisory lock (1667855481, `lock`), for people.
+pub(super) async fn holders(client: &Client, lock: u32) -> Result<String, TakeoverError> {
+    let row = client
+        .query_one(
+            "select coalesce(string_agg(format('session %s (%s)', a.pid, a.application_name), ', '), 'nobody any more')
+             from pg_locks l join pg_stat_activity a on a.pid = l.pid
+             where l.locktype = 'advisory' and l.granted and l.classid = 1667855481 and l.objid = $1
+               and l.objsubid = 2 and a.datname = current_database() and a.pid <> pg_backend_pid()",
+            &[&lock],
+        )
+        .await
+        .map_err(failed("looking for the lock's holders"))?;
+    Ok(row.get(0))
+}
