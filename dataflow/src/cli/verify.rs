@@ -1,1 +1,155 @@
-//! stub
+//! `citytide verify`: recomputes in SQL what the tables say, and lists each difference.
+//!
+//! Everything is read in one snapshot, so it may run beside a living run. What is recomputed:
+//! 1. every window of every window table, from `sensor_data where not is_late`: counts, least and greatest values
+//!    exactly, averages within 10⁻⁹; whether it is final, from the newest watermark;
+//! 2. panes, from the same readings;
+//! 3. the conservation law per partition, and its counts from the raw tables while nothing lies behind the horizon;
+//! 4. the chain of commits;
+//! 5. `hot_sensors` and `zone_status`.
+//!
+//! What lies behind the retention horizon cannot be recomputed: a window is compared only when all its panes began
+//! after it.
+
+mod compare;
+mod ledger;
+mod live;
+mod report;
+mod windows;
+
+use std::path::PathBuf;
+
+use citytide_domain::{Domain, Mistakes};
+
+use crate::commit::migrate::{Declared, MigrateError};
+use crate::commit::postgres::{Database, DatabaseError};
+use crate::launch::exit::Exit;
+use compare::Snapshot;
+pub use report::{Check, Report};
+
+/// What `citytide verify` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the database is: postgresql://user@host:port/database
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: String,
+    /// The domain file; without it, the built-in smart-city
+    #[arg(long, value_name = "FILE")]
+    pub domain: Option<PathBuf>,
+}
+
+/// Why nothing could be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The domain file cannot be read.
+    #[error("cannot read the domain file {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The domain file is wrong.
+    #[error(transparent)]
+    Domain(#[from] Mistakes),
+    /// There is no schema of citytide.
+    #[error("{database} holds no tables of citytide; is it the right database? citytide run creates them")]
+    NotThere {
+        /// The database.
+        database: String,
+    },
+    /// The domain file has a metric that the database has no columns for.
+    #[error(
+        "this database has no columns for the metric {metric} yet; citytide run with this domain file adds them"
+    )]
+    MetricNew {
+        /// The metric.
+        metric: String,
+    },
+    /// The database is another domain's.
+    #[error(transparent)]
+    Other(#[from] MigrateError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl VerifyError {
+    /// What the process says when it ends with this.
+    pub fn exit(&self) -> Exit {
+        match self {
+            VerifyError::Database(error) | VerifyError::Other(MigrateError::Database(error)) => match error {
+                DatabaseError::Address { .. } => Exit::Config,
+                DatabaseError::Refused { .. } => Exit::Denied,
+                DatabaseError::Statement { sqlstate: Some(state), .. } if state == "42501" => Exit::Denied,
+                DatabaseError::Fenced(_) => Exit::Held,
+                DatabaseError::Away { .. } | DatabaseError::Statement { .. } => Exit::Away,
+            },
+            _ => Exit::Config,
+        }
+    }
+}
+
+/// Verifies and prints what was found, or why nothing was.
+pub fn run(args: &Args) -> Exit {
+    match read_domain(args).and_then(|domain| verify(&Database::parse(&args.database_url)?, &domain)) {
+        Ok(report) => {
+            print!("{report}");
+            if report.agrees() { Exit::Done } else { Exit::Differs }
+        }
+        Err(error) => {
+            eprintln!("citytide verify: {error}");
+            error.exit()
+        }
+    }
+}
+
+fn read_domain(args: &Args) -> Result<Domain, VerifyError> {
+    let Some(path) = &args.domain else { return Ok(Domain::smart_city()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| VerifyError::Unreadable { path: path.clone(), error })?;
+    Ok(Domain::parse(&path.display().to_string(), &text)?)
+}
+
+/// Verifies a database in one snapshot.
+///
+/// # Errors
+///
+/// When there is nothing of this domain to verify, or the server fails. A difference is no error: see
+/// [`Report::agrees`].
+pub fn verify(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime for one thread needs a few file descriptors");
+    runtime.block_on(in_one_snapshot(database, domain))
+}
+
+async fn in_one_snapshot(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {
+    let mut client = database.connect("citytide:verify").await?;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(|error| DatabaseError::statement("beginning a snapshot", &error))?;
+    let there = transaction
+        .query_one("select to_regclass('citytide_database') is not null", &[])
+        .await
+        .map_err(|error| DatabaseError::statement("looking for the tables", &error))?;
+    let declared = if there.get(0) { Declared::read(&transaction).await? } else { None };
+    let Some(declared) = declared else {
+        return Err(VerifyError::NotThere { database: database.to_string() });
+    };
+    declared.check(domain, None)?;
+    if let Some(metric) = declared.missing_metric(domain) {
+        return Err(VerifyError::MetricNew { metric: metric.to_owned() });
+    }
+    let snapshot = Snapshot::read(&transaction).await?;
+    let mut checks = Vec::new();
+    for comparison in snapshot.comparisons(domain) {
+        checks.push(comparison.run(&transaction).await?);
+    }
+    Ok(Report { epoch: snapshot.epoch, watermark_us: snapshot.watermark_us, checks })
+}

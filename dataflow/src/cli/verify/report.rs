@@ -1,0 +1,125 @@
+//! What was found, for people: a line per check, and the first differences below it.
+
+use std::fmt;
+
+/// How many differences are printed, over all checks; all are counted.
+pub const SHOWN_MAX: usize = 100;
+
+/// What came of one comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was compared, a table as a rule.
+    pub name: String,
+    /// What its rows are, in the plural.
+    pub rows: &'static str,
+    /// How many were compared.
+    pub compared: u64,
+    /// How many of them differ.
+    pub differing: u64,
+    /// The first of these: which row, and below it what differs, a line per column.
+    pub shown: Vec<String>,
+}
+
+/// What came of all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The newest commit; `None` before the first.
+    pub epoch: Option<i64>,
+    /// W, microseconds; `None` before the first reading.
+    pub watermark_us: Option<i64>,
+    /// All checks, in the order of the printed lines.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// Whether nothing differs.
+    pub fn agrees(&self) -> bool {
+        self.checks.iter().all(|check| check.differing == 0)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.epoch {
+            Some(epoch) => write!(f, "as of commit {epoch}")?,
+            None => write!(f, "before the first commit")?,
+        }
+        match self.watermark_us.and_then(chrono::DateTime::from_timestamp_micros) {
+            Some(at) => writeln!(f, ", watermark {}", at.format("%Y-%m-%d %H:%M:%S%.3f UTC"))?,
+            None => writeln!(f, ", no watermark yet")?,
+        }
+        let mut left = SHOWN_MAX;
+        for check in &self.checks {
+            let Check { name, rows, compared, differing, shown } = check;
+            if *differing == 0 {
+                writeln!(f, "✓ {name}: {} {rows} agree", grouped(*compared))?;
+                continue;
+            }
+            writeln!(f, "✗ {name}: {} of {} {rows} differ", grouped(*differing), grouped(*compared))?;
+            let printed = shown.len().min(left);
+            for difference in &shown[..printed] {
+                for (depth, line) in difference.lines().enumerate() {
+                    writeln!(f, "{:indent$}{line}", "", indent = if depth == 0 { 4 } else { 6 })?;
+                }
+            }
+            left -= printed;
+            if *differing > printed as u64 {
+                writeln!(f, "    … and {} more", grouped(differing - printed as u64))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(differing: u64, shown: usize) -> Check {
+        let line = "2026-11-21 05:26:00 University District\nreading_count is 1, recomputed 2".to_owned();
+        Check {
+            name: "metrics_1min".into(),
+            rows: "windows",
+            compared: 1234,
+            differing,
+            shown: vec![line; shown],
+        }
+    }
+
+    #[test]
+    fn a_report_is_a_line_per_check_with_differences_below() {
+        let report =
+            Report { epoch: Some(5), watermark_us: Some(1_500_000), checks: vec![check(0, 0), check(2, 1)] };
+        assert!(!report.agrees());
+        assert_eq!(
+            report.to_string(),
+            "as of commit 5, watermark 1970-01-01 00:00:01.500 UTC\n\
+             ✓ metrics_1min: 1,234 windows agree\n\
+             ✗ metrics_1min: 2 of 1,234 windows differ\n    \
+             2026-11-21 05:26:00 University District\n      \
+             reading_count is 1, recomputed 2\n    … and 1 more\n"
+        );
+    }
+
+    #[test]
+    fn no_more_than_a_hundred_differences_are_printed_and_all_are_counted() {
+        let report = Report { epoch: None, watermark_us: None, checks: vec![check(70, 70), check(70, 70)] };
+        let text = report.to_string();
+        assert_eq!(text.matches("recomputed").count(), SHOWN_MAX);
+        assert!(text.contains("… and 40 more"));
+        assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+}
