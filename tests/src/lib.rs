@@ -1,1 +1,28 @@
-//! Black-box tests.
+//! The black box: a real Apache Kafka, a real PostgreSQL, processes. Links nothing of the product.
+//!
+//! ```text
+//!  load ── readings and garbage, each with what it means ──▶ kafka (partition, offset and timestamp are ours)
+//!    │                                                          │
+//!    ▼                                                          ▼
+//!  oracle: every table, recomputed from what was sent      process: citytide run, killed, stopped, restarted
+//!    │                                                          │
+//!    └────────────▶ compare ◀── database ◀──────────────────────┘
+//!                                  ▲ snapshot: hammers it meanwhile, every single statement must be consistent
+//! ```
+//!
+//! The rules are those of the design's "Time" and "Domains", written a second time here and on purpose in another
+//! way: a list in log order, no panes, no epochs, no batches.
+
+// Tests wait for processes and print nothing that depends on when they ran.
+#![allow(clippy::disallowed_methods)]
+
+pub mod city;
+pub mod compare;
+pub mod database;
+pub mod kafka;
+pub mod load;
+pub mod oracle;
+pub mod process;
+pub mod scene;
+pub mod services;
+pub mod snapshot;

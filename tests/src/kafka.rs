@@ -1,0 +1,191 @@
+//! A topic of the test's own. Partition, offset and timestamp of every record are known, because nobody else writes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::load::Reading;
+use crate::services::{Services, unique};
+
+/// What a record is, in the test's own words.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meaning {
+    /// A well-formed reading: the oracle decides between accepted, late and dead by time and zones.
+    Reading(Reading),
+    /// A record that cannot be decoded, for this reason and in this field.
+    Garbage {
+        /// Reason.
+        reason: &'static str,
+        /// JSON name of the field.
+        field: Option<String>,
+    },
+    /// An offset that Kafka never delivers: a control record or an aborted transaction.
+    Gap,
+    /// A record that was deleted before it could be read.
+    Lost,
+}
+
+/// One offset of a partition.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Kafka's timestamp in milliseconds.
+    pub received_at_ms: i64,
+    /// The bytes.
+    pub payload: Vec<u8>,
+    /// What they mean.
+    pub meaning: Meaning,
+}
+
+/// Whose clock stamps the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamp {
+    /// The test's.
+    CreateTime,
+    /// The broker's.
+    LogAppendTime,
+}
+
+struct Failures(Arc<AtomicU64>);
+
+impl ClientContext for Failures {}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A topic that lives as long as the test, with the record of what was sent: by partition, in the order of offsets.
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    brokers: String,
+    admin: AdminClient<DefaultClientContext>,
+    producer: ThreadedProducer<Failures>,
+    failures: Arc<AtomicU64>,
+    sent: Mutex<Vec<Vec<Sent>>>,
+}
+
+impl Topic {
+    /// Creates a topic.
+    pub fn create(services: &Services, test: &str, partitions: i32, stamp: Stamp) -> Topic {
+        let name = unique(test);
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &services.brokers);
+        let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
+        let stamp = if stamp == Stamp::CreateTime { "CreateTime" } else { "LogAppendTime" };
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
+            .set("message.timestamp.type", stamp)
+            .set("retention.ms", "-1");
+        let created =
+            block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("creating a topic");
+        created.into_iter().for_each(|result| {
+            result.expect("creating a topic");
+        });
+        let failures = Arc::new(AtomicU64::new(0));
+        let producer = config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "1000000")
+            .create_with_context(Failures(failures.clone()))
+            .expect("a producer");
+        let sent = Mutex::new(vec![Vec::new(); partitions as usize]);
+        Topic { name, brokers: services.brokers.clone(), admin, producer, failures, sent }
+    }
+
+    /// Sends one record. It is delivered at the latest when [`Topic::flush`] returns.
+    pub fn send(&self, partition: i32, received_at_ms: i64, payload: Vec<u8>, meaning: Meaning) {
+        let mut sent = self.sent.lock().expect("the record of what was sent");
+        loop {
+            let record: BaseRecord<'_, (), [u8]> =
+                BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).payload(&payload);
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err((error, _)) => panic!("sending a record: {error}"),
+            }
+        }
+        sent[partition as usize].push(Sent { received_at_ms, payload, meaning });
+    }
+
+    /// Waits until everything is in the topic, at the offsets that the record of what was sent says.
+    pub fn flush(&self) {
+        self.producer.flush(Duration::from_secs(60)).expect("delivering records");
+        assert_eq!(self.failures.load(Ordering::SeqCst), 0, "every record is delivered");
+    }
+
+    /// What was sent so far, by partition in the order of offsets.
+    pub fn sent(&self) -> Vec<Vec<Sent>> {
+        self.sent.lock().expect("the record of what was sent").clone()
+    }
+
+    /// Number of offsets used so far.
+    pub fn offsets(&self) -> i64 {
+        self.sent.lock().expect("the record of what was sent").iter().map(|log| log.len() as i64).sum()
+    }
+
+    /// Sends records in a transaction of its own and commits or aborts it. A transaction ends with a control record.
+    pub fn send_transaction(&self, partition: i32, records: Vec<(i64, Vec<u8>, Meaning)>, commit: bool) {
+        self.flush();
+        let producer: rdkafka::producer::BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("transactional.id", unique("transaction"))
+            .create()
+            .expect("a transactional producer");
+        let limit = Duration::from_secs(30);
+        producer.init_transactions(limit).expect("transactions");
+        producer.begin_transaction().expect("a transaction");
+        let mut sent = self.sent.lock().expect("the record of what was sent");
+        let log = &mut sent[partition as usize];
+        for (received_at_ms, payload, meaning) in records {
+            let record: BaseRecord<'_, (), [u8]> =
+                BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).payload(&payload);
+            producer.send(record).map_err(|(error, _)| error).expect("sending in a transaction");
+            let meaning = if commit { meaning } else { Meaning::Gap };
+            log.push(Sent { received_at_ms, payload, meaning });
+        }
+        producer.flush(limit).expect("delivering a transaction");
+        if commit { producer.commit_transaction(limit) } else { producer.abort_transaction(limit) }
+            .expect("ending a transaction");
+        log.push(Sent { received_at_ms: 0, payload: Vec::new(), meaning: Meaning::Gap });
+    }
+
+    /// Deletes everything before `offset`, as retention does; what lies between `read` and `offset` is lost.
+    pub fn delete_before(&self, partition: i32, read: i64, offset: i64) {
+        self.flush();
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.name, partition, Offset::Offset(offset)).expect("an offset");
+        block_on(self.admin.delete_records(&offsets, &AdminOptions::new())).expect("deleting records");
+        let mut sent = self.sent.lock().expect("the record of what was sent");
+        for record in &mut sent[partition as usize][read as usize..offset as usize] {
+            record.meaning = Meaning::Lost;
+        }
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        let deleted = block_on(self.admin.delete_topics(&[&self.name], &AdminOptions::new()));
+        if let Err(error) = deleted {
+            eprintln!("the topic {} could not be deleted: {error}", self.name);
+        }
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(future)
+}

@@ -1,0 +1,197 @@
+//! Hammers the database during a run: every single statement must see tables that agree with each other.
+//!
+//! One statement is one snapshot. It recomputes windows, views, progress and the chain of commits from `sensor_data`
+//! as it sees it, and returns a row for each disagreement.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::city::City;
+use crate::database::{Database, Session};
+
+/// Disagreements that one snapshot lists.
+const LISTED_MAX: usize = 10;
+/// A breath between two snapshots: the machine has other things to do.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// The statement: what, where, found, computed.
+pub fn statement(city: &City) -> String {
+    let metrics: Vec<&str> = city.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    let mut parts = Vec::new();
+    let mut computed = Vec::new();
+    for window in &city.windows {
+        let (name, size, slide) = (&window.name, window.size_us, window.slide_us);
+        let sums: Vec<String> =
+            metrics.iter().map(|m| format!("avg({m}) avg_{m}, min({m}) min_{m}, max({m}) max_{m}")).collect();
+        computed.push(format!(
+            "c_{name} as materialized (select zone, us - us % {slide} - k * {slide} as start_us, count(*) \
+             reading_count, count(*) filter (where is_anomaly) anomaly_count, {} from kept cross join \
+             generate_series(0, {}) k group by 1, 2)",
+            sums.join(", "),
+            size / slide - 1
+        ));
+        let mut wrong = vec![
+            "c.zone is null".to_owned(),
+            "t.zone is null".to_owned(),
+            "t.reading_count is distinct from c.reading_count".to_owned(),
+            "t.anomaly_count is distinct from c.anomaly_count".to_owned(),
+            format!("t.end_us is distinct from c.start_us + {size}"),
+            "t.is_final is distinct from coalesce(t.end_us <= (select w_us from newest), false)".to_owned(),
+        ];
+        for m in &metrics {
+            wrong.push(format!("t.min_{m} is distinct from c.min_{m}"));
+            wrong.push(format!("t.max_{m} is distinct from c.max_{m}"));
+            wrong.push(format!("(t.avg_{m} is null) <> (c.avg_{m} is null)"));
+            wrong.push(format!(
+                "abs(t.avg_{m} - c.avg_{m}) > 1e-9 * greatest(abs(t.avg_{m}), abs(c.avg_{m})) + 1e-12"
+            ));
+        }
+        parts.push(format!(
+            "select 'metrics_{name}', coalesce(t.zone, c.zone) || ' ' || coalesce(t.start_us, c.start_us), \
+             row_to_json(t)::text, row_to_json(c)::text from (select *, (extract(epoch from window_start) * \
+             1000000)::bigint start_us, (extract(epoch from window_end) * 1000000)::bigint end_us from metrics_{name}) t \
+             full join c_{name} c on t.zone = c.zone and t.start_us = c.start_us where {}",
+            wrong.join(" or ")
+        ));
+    }
+    parts.push(
+        "select 'conservation', kafka_partition::text, row_to_json(c)::text, '' from conservation c where not holds"
+            .to_owned(),
+    );
+    parts.push(
+        "select 'ingest_progress', kafka_partition::text, row_to_json(p)::text, row_to_json(c)::text \
+         from ingest_progress p full join (select kafka_partition, sum(accepted) accepted, sum(late) late, sum(dead) \
+         dead, max(last) last, max(wm_us) wm_us from (select kafka_partition, count(*) filter (where not is_late) \
+         accepted, count(*) filter (where is_late) late, 0 dead, max(kafka_offset) last, max(us) filter (where not \
+         is_late) wm_us from raw group by 1 union all select kafka_partition, 0, 0, count(*), max(kafka_offset), null \
+         from dead_letters group by 1) x group by 1) c using (kafka_partition) \
+         where p.accepted is distinct from coalesce(c.accepted, 0) or p.late is distinct from coalesce(c.late, 0) \
+         or p.dead is distinct from coalesce(c.dead, 0) or c.last >= p.next_offset \
+         or (extract(epoch from p.watermark) * 1000000)::bigint is distinct from c.wm_us - "
+            .to_owned()
+            + &city.out_of_orderness_us.to_string(),
+    );
+    parts.push(
+        "select 'sensor_data', kafka_partition || ' ' || kafka_offset, count(*)::text, '1' from raw \
+         group by kafka_partition, kafka_offset having count(*) > 1"
+            .to_owned(),
+    );
+    parts.push(
+        "select 'commits', epoch::text, previous_epoch::text, p::text from (select epoch, previous_epoch, lag(epoch) \
+         over (order by epoch) p from commits) x where p is not null and previous_epoch is distinct from p"
+            .to_owned(),
+    );
+    parts.push(
+        "select 'commits', epoch::text, watermark::text, p::text from (select epoch, watermark, lag(watermark) \
+         over (order by epoch) p from commits) x where p is not null and (watermark is null or watermark < p)"
+            .to_owned(),
+    );
+    parts.push(
+        "select 'hot_sensors', coalesce(t.zone, c.zone) || ' ' || coalesce(t.rank, c.rank), row_to_json(t)::text, \
+         row_to_json(c)::text from hot_sensors t full join hot c on t.zone = c.zone and t.rank = c.rank \
+         where t.zone is null or c.zone is null or t.sensor_id is distinct from c.sensor_id or t.anomaly_count is \
+         distinct from c.anomaly_count or t.last_anomaly_at is distinct from c.last_anomaly_at"
+            .to_owned(),
+    );
+    parts.push(format!(
+        "select 'zone_status', coalesce(t.zone, c.zone), row_to_json(t)::text, row_to_json(c)::text from zone_status t \
+         full join (select z.*, w.window_start, w.reading_count, w.anomaly_count from (select zone, \
+         max(recorded_at) last_recorded_at, count(*) filter (where is_anomaly and us < (select w_us from newest) \
+         and us >= (select w_us from newest) - 300000000) anomalies from kept group by 1) z left join (select distinct \
+         on (zone) * from metrics_{} where is_final order by zone, window_start desc) w using (zone)) c using (zone) \
+         where t.window_start is distinct from c.window_start or t.reading_count is distinct from c.reading_count or \
+         t.anomaly_count is distinct from c.anomaly_count or t.anomalies_5min is distinct from c.anomalies or \
+         t.last_recorded_at is distinct from c.last_recorded_at",
+        city.windows[0].name
+    ));
+    format!(
+        "with newest as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint w_us from commits \
+         order by epoch desc limit 1), raw as materialized (select *, (extract(epoch from recorded_at) * \
+         1000000)::bigint us from sensor_data), kept as materialized (select * from raw where not is_late), \
+         hot as materialized (select * from (select zone, sensor_id, count(*) anomaly_count, max(recorded_at) \
+         last_anomaly_at, row_number() over (partition by zone order by count(*) desc, sensor_id collate \"C\") rank \
+         from kept where is_anomaly and us < (select w_us from newest) and us >= (select w_us from newest) - 300000000 \
+         group by 1, 2) h where rank <= 10), {} select * from ({}) disagreement (what, place, found, computed) limit \
+         {LISTED_MAX}",
+        computed.join(", "),
+        parts.join(" union all ")
+    )
+}
+
+/// Takes one snapshot. Panics when its tables disagree.
+pub fn check_once(session: &Session, city: &City) {
+    let found = look(session, city);
+    assert!(found.is_empty(), "a snapshot is inconsistent:\n  {}", found.join("\n  "));
+}
+
+/// Takes one snapshot and returns what disagrees in it.
+pub fn look(session: &Session, city: &City) -> Vec<String> {
+    disagreements(session, &statement(city)).expect("a snapshot")
+}
+
+fn disagreements(session: &Session, statement: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+    let rows = session.try_query(statement)?;
+    let text = |row: &tokio_postgres::Row, at| {
+        row.get::<_, Option<String>>(at).unwrap_or_else(|| "nothing".to_owned())
+    };
+    Ok(rows
+        .iter()
+        .map(|row| {
+            format!("{} {}: found {}, computed {}", text(row, 0), text(row, 1), text(row, 2), text(row, 3))
+        })
+        .collect())
+}
+
+/// A thread that takes one snapshot after the other.
+pub struct Checker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<(usize, Vec<String>)>>,
+}
+
+impl Checker {
+    /// Starts with the first commit and goes on until [`Checker::finish`].
+    pub fn start(database: &Database, city: &City) -> Checker {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (url, statement, stopped) = (database.url.clone(), statement(city), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let session = Session::open(&url);
+            let mut snapshots = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                if snapshots > 0 || session.has_tables() {
+                    let found = match disagreements(&session, &statement) {
+                        Ok(found) => found,
+                        Err(error) => vec![format!("{error:?}")],
+                    };
+                    snapshots += 1;
+                    if !found.is_empty() {
+                        return (snapshots, found);
+                    }
+                }
+                std::thread::sleep(PAUSE);
+            }
+            (snapshots, Vec::new())
+        });
+        Checker { stop, thread: Some(thread) }
+    }
+
+    /// Ends it and says how many snapshots it took. Panics when one was inconsistent, or when there was none.
+    pub fn finish(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("a checker is finished once");
+        let (snapshots, found) = thread.join().expect("the checker's thread");
+        assert!(found.is_empty(), "snapshot {snapshots} is inconsistent:\n  {}", found.join("\n  "));
+        assert!(snapshots > 0, "the checker took a snapshot");
+        snapshots
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

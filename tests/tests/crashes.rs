@@ -1,0 +1,222 @@
+//! Killed at any point, deprived of its connections, stopped and overtaken: the tables stay exact.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use citytide_tests::city::City;
+use citytide_tests::load::{Random, Traffic};
+use citytide_tests::process::{Ended, send_signal};
+use citytide_tests::scene::{LIMIT, Scene};
+use citytide_tests::services::wait_until;
+use citytide_tests::snapshot::{Checker, check_once};
+
+/// Sends traffic at about 2,000 records a second while `meanwhile` runs, also when that panics.
+fn under_load(scene: &Scene, partitions: i32, seed: u64, meanwhile: impl FnOnce()) {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut traffic = Traffic::new(seed, 20_000);
+            while !stop.load(Ordering::Relaxed) {
+                traffic.send(&scene.topic, &scene.city, partitions, 20);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let _stop = Stop(&stop);
+        meanwhile();
+    });
+}
+
+fn newest_run(scene: &Scene) -> i64 {
+    if !scene.database.session.has_tables() {
+        return 0;
+    }
+    scene.database.session.value("select coalesce(max(run_id), 0) from commits")
+}
+
+#[test]
+fn killed_at_each_point_of_the_commit_and_restarted_with_other_workers_it_loses_and_repeats_nothing() {
+    let scene = Scene::new("points", City::smart(), 4);
+    let session = &scene.database.session;
+    let mut traffic = Traffic::new(5, 50_000);
+    let mut killed_between = false;
+    let rounds = [
+        ("before-copy:1", "-w 2"),
+        ("between-copy-and-commit:1", "-w 1"),
+        ("after-commit:1", "-w 2"),
+        ("between-copy-and-commit:2", "-w 3"),
+        ("after-commit:2", "-w 1"),
+        ("before-copy:2", "-w 2"),
+    ];
+    for (point, workers) in rounds {
+        traffic.send(&scene.topic, &scene.city, 4, 2500);
+        scene.topic.flush();
+        let before = scene.database.commits();
+        let mut run = scene.run(&format!("{workers} --no-supervise --fail-at {point}")).spawn();
+        // The second passage needs something to commit after the first.
+        while run.ended().is_none() {
+            traffic.send(&scene.topic, &scene.city, 4, 10);
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(traffic.now_us < i64::MAX / 2 && !run.log().contains("never reached"));
+        }
+        assert_eq!(run.wait(LIMIT), Ended::Signal(libc::SIGKILL), "{point}");
+        if scene.database.session.has_tables() {
+            check_once(session, &scene.city);
+            let (raw, seen): (i64, i64) = (
+                session.value("select count(*) from sensor_readings"),
+                session.value("select count(*) from sensor_data"),
+            );
+            killed_between |= point.starts_with("between") && raw > seen;
+            if point == "after-commit:1" {
+                assert!(scene.database.commits() > before, "killed after a commit");
+            }
+        }
+    }
+    assert!(killed_between, "killed between COPY and commit, rows wait above the committed epoch");
+    scene.catch_up("-n 2 -w 2");
+    scene.assert_tables();
+    check_once(session, &scene.city);
+    let leftovers: i64 =
+        session.value("select (select count(*) from sensor_readings) - (select count(*) from sensor_data)");
+    assert_eq!(leftovers, 0, "what was never committed is gone");
+}
+
+#[test]
+fn killed_at_random_under_load_every_snapshot_stays_consistent() {
+    let scene = Scene::new("kills", City::smart(), 4);
+    let checker = Checker::start(&scene.database, &scene.city);
+    let mut random = Random(11);
+    under_load(&scene, 4, 6, || {
+        for arguments in ["-w 2", "-n 2", "-w 1", "-n 2 -w 2", "-w 3", "-w 2"] {
+            let mut run = scene.run(arguments).spawn();
+            let before = newest_run(&scene);
+            wait_until("the restarted run commits", LIMIT, || {
+                assert_eq!(run.ended(), None, "{arguments}");
+                newest_run(&scene) > before
+            });
+            std::thread::sleep(Duration::from_millis(random.below(800) as u64));
+            // A process below the supervisor: the supervisor begins a new generation.
+            let below = run.descendants();
+            let victim = below[random.below(below.len() as i64) as usize];
+            let before = newest_run(&scene);
+            send_signal(victim, libc::SIGKILL);
+            wait_until("the supervisor's next generation commits", LIMIT, || {
+                assert_eq!(run.ended(), None, "the supervisor outlives its children");
+                newest_run(&scene) > before
+            });
+            std::thread::sleep(Duration::from_millis(random.below(800) as u64));
+            run.kill();
+        }
+    });
+    scene.catch_up("-w 2");
+    checker.finish();
+    scene.assert_tables();
+}
+
+#[test]
+fn the_children_of_a_supervisor_that_is_killed_die_with_it() {
+    let scene = Scene::new("orphans", City::smart(), 2);
+    Traffic::new(7, 50_000).send(&scene.topic, &scene.city, 2, 500);
+    let mut run = scene.run("-n 2").spawn();
+    scene.wait_committed(&mut run);
+    let below = run.descendants();
+    assert!(below.len() >= 2, "two processes work below the supervisor");
+    run.signal(libc::SIGKILL);
+    run.wait(LIMIT);
+    wait_until("the children are gone", Duration::from_secs(20), || {
+        below.iter().all(|id| !std::path::Path::new(&format!("/proc/{id}/exe")).exists())
+    });
+}
+
+#[test]
+fn losing_any_database_connection_ends_the_generation_and_the_next_one_goes_on_exactly() {
+    let scene = Scene::new("connections", City::smart(), 2);
+    let checker = Checker::start(&scene.database, &scene.city);
+    let session = &scene.database.session;
+    let sessions = "from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and \
+                    application_name <> 'citytide-tests'";
+    under_load(&scene, 2, 8, || {
+        let mut run = scene.run("-w 2").spawn();
+        wait_until("the first run commits", LIMIT, || newest_run(&scene) > 0);
+        let names: Vec<String> = session
+            .query(&format!("select distinct application_name {sessions} order by 1"))
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        assert!(!names.is_empty(), "the run has sessions");
+        for name in &names {
+            let before = newest_run(&scene);
+            // The new generation has the same sessions; the one that writes only now and then may come later.
+            wait_until(&format!("there is a session {name} to end"), LIMIT, || {
+                !session
+                    .query(&format!(
+                        "select pg_terminate_backend(pid) {sessions} and application_name = '{}' limit 1",
+                        name.replace('\'', "''")
+                    ))
+                    .is_empty()
+            });
+            wait_until(&format!("a new generation commits after {name} was lost"), LIMIT, || {
+                assert_eq!(run.ended(), None, "the supervisor goes on after {name} was lost");
+                newest_run(&scene) > before
+            });
+        }
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+    });
+    scene.catch_up("-w 1");
+    checker.finish();
+    scene.assert_tables();
+}
+
+/// A run is stopped under load, another one takes over, the first one wakes up and must write nothing more.
+fn overtaken(test: &'static str, stopped_arguments: &str, second_arguments: &str, pause: Duration) {
+    let scene = Scene::new(test, City::smart(), 2);
+    let checker = Checker::start(&scene.database, &scene.city);
+    let session = &scene.database.session;
+    under_load(&scene, 2, 9, || {
+        let mut stopped = scene.run(stopped_arguments).spawn();
+        wait_until("the first run commits", LIMIT, || newest_run(&scene) > 0 && scene.database.commits() > 5);
+        let old = newest_run(&scene);
+        let tree = stopped.tree();
+        tree.iter().for_each(|id| send_signal(*id, libc::SIGSTOP));
+        std::thread::sleep(pause);
+        let mut second = scene.run(second_arguments).spawn();
+        let taken = || session.value::<i64>(&format!("select count(*) from commits where run_id > {old}"));
+        wait_until("the second run commits", LIMIT, || {
+            assert_eq!(second.ended(), None, "the second run goes on");
+            taken() > 5
+        });
+        tree.iter().for_each(|id| send_signal(*id, libc::SIGCONT));
+        assert_eq!(stopped.wait(LIMIT), Ended::Exit(73), "the first run gives up");
+        let before = taken();
+        wait_until("the second run still commits", LIMIT, || taken() > before + 5);
+        let late: i64 = session.value(&format!(
+            "select count(*) from commits where run_id = {old} and epoch > (select min(epoch) from commits where \
+             run_id > {old})"
+        ));
+        assert_eq!(late, 0, "commits of the overtaken run");
+        second.signal(libc::SIGTERM);
+        assert_eq!(second.wait(LIMIT), Ended::Exit(0));
+    });
+    scene.catch_up("-w 1");
+    checker.finish();
+    scene.assert_tables();
+    let leftovers: i64 =
+        session.value("select (select count(*) from sensor_readings) - (select count(*) from sensor_data)");
+    assert_eq!(leftovers, 0, "nothing slipped in beside the committed epochs");
+}
+
+#[test]
+fn a_run_that_was_stopped_and_taken_over_writes_nothing_more_when_it_wakes_up() {
+    overtaken("fence", "-w 2", "-w 1 --take-over", Duration::ZERO);
+}
+
+#[test]
+fn a_run_whose_heartbeat_is_old_may_be_taken_over_without_being_asked() {
+    overtaken("heartbeat", "-n 2", "-w 2", Duration::from_secs(6));
+}

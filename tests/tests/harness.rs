@@ -1,0 +1,210 @@
+//! The harness against itself: what it finds in tables that are right, and in tables that are wrong.
+
+use citytide_tests::city::City;
+use citytide_tests::compare::differences;
+use citytide_tests::database::{Database, Session};
+use citytide_tests::kafka::{Stamp, Topic};
+use citytide_tests::load::Traffic;
+use citytide_tests::oracle::{Expected, Watermark, expect};
+use citytide_tests::services::services;
+use citytide_tests::snapshot;
+
+fn at(us: i64) -> String {
+    format!("to_timestamp({}::numeric / 1000000)", us)
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("null".to_owned(), |value| format!("'{value}'::float8"))
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Writes the tables as the oracle has them, without the product.
+fn write_tables(session: &Session, city: &City, expected: &Expected) {
+    let mut sql = String::new();
+    let metrics: Vec<&str> = city.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    sql += "create table commits (epoch bigint, previous_epoch bigint, watermark timestamptz);";
+    sql += &format!(
+        "insert into commits values (5, 0, null), (7, 5, {});",
+        expected.watermark_us.map_or("null".to_owned(), at)
+    );
+    sql += &format!(
+        "create table sensor_data (kafka_partition int, kafka_offset bigint, sensor_id text, zone text, recorded_at \
+         timestamptz, {} float8, is_late bool, is_anomaly bool, anomaly_score real, severity text, reasons jsonb, \
+         model_version int, confidence real, detector text);",
+        metrics.join(" float8, ")
+    );
+    for ((partition, offset), row) in &expected.rows {
+        let anomalous = !row.reasons.is_empty();
+        let reasons: Vec<String> = row
+            .reasons
+            .iter()
+            .map(|(metric, actual, rule)| {
+                format!("{{\"metric\":\"{metric}\",\"actual\":{actual},\"rule\":\"{rule}\"}}")
+            })
+            .collect();
+        let values: Vec<String> =
+            row.reading.values.iter().map(|value| number(value.map(|value| value + 0.0))).collect();
+        sql += &format!(
+            "insert into sensor_data values ({partition}, {offset}, {}, {}, {}, {}, {}, {anomalous}, {}, {}, {}, 0, null, \
+             null);",
+            quoted(&row.reading.sensor),
+            quoted(&row.reading.zone),
+            at(row.reading.event_us),
+            values.join(", "),
+            row.is_late,
+            u8::from(anomalous),
+            if anomalous { "'high'" } else { "null" },
+            if anomalous { quoted(&format!("[{}]", reasons.join(","))) } else { "null".to_owned() },
+        );
+    }
+    sql += "create table dead_letters (kafka_partition int, kafka_offset bigint, received_at timestamptz, reason text, \
+            field text, message text, payload bytea, payload_bytes int);";
+    for ((partition, offset), dead) in &expected.dead {
+        let hex: String = dead.payload.iter().map(|byte| format!("{byte:02x}")).collect();
+        sql += &format!(
+            "insert into dead_letters values ({partition}, {offset}, {}, '{}', {}, 'wrong', '\\x{hex}', {});",
+            at(dead.received_at_ms * 1000),
+            dead.reason,
+            dead.field.as_deref().map_or("null".to_owned(), quoted),
+            dead.payload_bytes
+        );
+    }
+    sql += "create table ingest_progress (kafka_partition int, first_offset bigint, next_offset bigint, accepted bigint, \
+            late bigint, dead bigint, lost bigint, gaps bigint, watermark timestamptz);
+            create view conservation as select *, next_offset - first_offset = accepted + late + dead + lost + gaps as \
+            holds from ingest_progress;";
+    for (partition, p) in &expected.progress {
+        sql += &format!(
+            "insert into ingest_progress values ({partition}, 0, {}, {}, {}, {}, {}, {}, {});",
+            p.next_offset,
+            p.accepted,
+            p.late,
+            p.dead,
+            p.lost,
+            p.gaps,
+            p.watermark_us.map_or("null".to_owned(), at)
+        );
+    }
+    for (window, rows) in city.windows.iter().zip(&expected.windows) {
+        let columns: Vec<String> =
+            metrics.iter().map(|m| format!("avg_{m} float8, min_{m} float8, max_{m} float8")).collect();
+        sql += &format!(
+            "create table metrics_{} (zone text, window_start timestamptz, window_end timestamptz, reading_count bigint, \
+             anomaly_count bigint, {}, is_final bool, revision int);",
+            window.name,
+            columns.join(", ")
+        );
+        for ((zone, start), row) in rows {
+            let figures: Vec<String> = row
+                .metrics
+                .iter()
+                .flat_map(|span| {
+                    let some = |value| number((span.count > 0).then_some(value));
+                    [number(span.average()), some(span.min), some(span.max)]
+                })
+                .collect();
+            sql += &format!(
+                "insert into metrics_{} values ({}, {}, {}, {}, {}, {}, {}, 0);",
+                window.name,
+                quoted(zone),
+                at(*start),
+                at(start + window.size_us),
+                row.readings,
+                row.anomalies,
+                figures.join(", "),
+                row.is_final
+            );
+        }
+    }
+    sql += "create table hot_sensors (zone text, rank int, sensor_id text, anomaly_count bigint, last_anomaly_at \
+            timestamptz);";
+    for (zone, rank, sensor, count, last) in &expected.hot {
+        sql += &format!(
+            "insert into hot_sensors values ({}, {rank}, {}, {count}, {});",
+            quoted(zone),
+            quoted(sensor),
+            at(*last)
+        );
+    }
+    sql += &format!(
+        "create table zone_status (zone text, window_start timestamptz, reading_count bigint, anomaly_count bigint, \
+         avg_{} float8, anomalies_5min bigint, last_recorded_at timestamptz);",
+        metrics.join(" float8, avg_")
+    );
+    for (zone, status) in &expected.status {
+        let last = status.last_final.as_ref();
+        let averages: Vec<String> = (0..metrics.len())
+            .map(|metric| number(last.and_then(|(_, row)| row.metrics[metric].average())))
+            .collect();
+        let figure = |value: Option<i64>| value.map_or("null".to_owned(), |value| value.to_string());
+        sql += &format!(
+            "insert into zone_status values ({}, {}, {}, {}, {}, {}, {});",
+            quoted(zone),
+            last.map_or("null".to_owned(), |(start, _)| at(*start)),
+            figure(last.map(|(_, row)| row.readings)),
+            figure(last.map(|(_, row)| row.anomalies)),
+            averages.join(", "),
+            status.anomalies,
+            at(status.last_recorded_us)
+        );
+    }
+    session.batch(&sql);
+}
+
+#[test]
+fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_every_table_that_is_wrong() {
+    let services = services();
+    let city = City::smart();
+    let topic = Topic::create(&services, "harness", 2, Stamp::CreateTime);
+    let mut traffic = Traffic::new(1, 100_000);
+    traffic.garbage_per_mille = 40;
+    traffic.send(&topic, &city, 2, 6000);
+    topic.flush();
+    let expected = expect(&city, &topic.sent(), Watermark::OfAllPartitions);
+    // The traffic has everything that is to be told apart.
+    assert!(expected.rows.values().any(|row| row.is_late));
+    assert!(expected.dead.values().any(|dead| dead.reason == "in_the_future"));
+    assert!(expected.dead.values().any(|dead| dead.reason == "too_old"));
+    assert!(!expected.hot.is_empty());
+    assert!(expected.windows.iter().all(|rows| rows.values().any(|row| row.is_final)));
+    assert!(expected.windows.iter().all(|rows| rows.values().any(|row| !row.is_final)));
+
+    let database = Database::create(&services, "harness");
+    let session = &database.session;
+    write_tables(session, &city, &expected);
+    differences(session, &city, &expected).assert_none();
+    snapshot::check_once(session, &city);
+
+    let some = |table: &str| format!("ctid = (select min(ctid) from {table})");
+    for (table, set, snapshots_see_it) in [
+        ("metrics_1min", "reading_count = reading_count + 1", true),
+        ("metrics_5min", "anomaly_count = anomaly_count + 1", true),
+        ("metrics_5min", "min_aqi = -1e-9", true),
+        ("metrics_1min", "avg_humidity = avg_humidity * (1 + 1e-8)", true),
+        ("metrics_1min", "avg_humidity = null", true),
+        ("metrics_1min", "is_final = not is_final", true),
+        ("metrics_1min", "window_start = window_start + interval '1 day'", true),
+        ("sensor_data", "is_late = not is_late", true),
+        ("sensor_data", "temperature = coalesce(temperature, 0) + 1e6", true),
+        ("sensor_data", "sensor_id = 'x'", false),
+        ("sensor_data", "is_anomaly = not is_anomaly", true),
+        ("dead_letters", "reason = 'nothing'", false),
+        ("dead_letters", "payload = '\\x00'", false),
+        ("dead_letters", "kafka_offset = 1000000", true),
+        ("ingest_progress", "accepted = accepted + 1", true),
+        ("ingest_progress", "watermark = watermark + interval '1 second'", true),
+        ("hot_sensors", "anomaly_count = anomaly_count + 1", true),
+        ("zone_status", "anomalies_5min = anomalies_5min + 1", true),
+        ("zone_status", "avg_aqi = avg_aqi + 1", false),
+    ] {
+        session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
+        assert!(!differences(session, &city, &expected).is_empty(), "{table} set {set} goes unnoticed");
+        assert_eq!(!snapshot::look(session, &city).is_empty(), snapshots_see_it, "{table} set {set}");
+        session.batch("rollback");
+    }
+    session.batch("update commits set previous_epoch = 6 where epoch = 7");
+    assert!(!snapshot::look(session, &city).is_empty(), "a broken chain goes unnoticed");
+}

@@ -1,0 +1,209 @@
+//! Late, final, idle, returning, leading: event time as the design has it.
+
+use std::time::Duration;
+
+use citytide_tests::city::{City, SECOND};
+use citytide_tests::kafka::{Meaning, Stamp};
+use citytide_tests::load::{DAWN, Reading, Traffic, send};
+use citytide_tests::process::Ended;
+use citytide_tests::scene::{LIMIT, Scene};
+use citytide_tests::services::wait_until;
+use citytide_tests::snapshot::{Checker, check_once};
+
+const MINUTE: i64 = 60 * SECOND;
+
+fn reading(scene: &Scene, partition: i32, at_us: i64, value: f64) {
+    let sensor = format!("s{partition}");
+    send(
+        &scene.topic,
+        &scene.city,
+        partition,
+        Reading::plain(&scene.city, &sensor, "Downtown", at_us, value),
+    );
+}
+
+#[test]
+fn a_reading_is_late_when_its_pane_ended_a_minute_before_the_watermark_and_not_a_microsecond_earlier() {
+    let scene = Scene::new("late", City::smart(), 1);
+    // The watermark is the highest earlier event time less five seconds; panes end with the minute.
+    let edge = DAWN + 10 * MINUTE;
+    for (highest, at) in [
+        (edge + 65 * SECOND - 1, edge - 1),
+        (edge + 65 * SECOND, edge - 1),
+        (edge + 65 * SECOND, edge),
+        (edge + 65 * SECOND, edge - MINUTE),
+    ] {
+        // A late reading and the one that would make it late in the same batch: log order decides.
+        for at in [highest, at] {
+            let received_at_ms = highest / 1000 + 1;
+            let reading = Reading::plain(&scene.city, "s", "Downtown", at, 20.0);
+            scene.topic.send(0, received_at_ms, reading.json(&scene.city), Meaning::Reading(reading));
+        }
+    }
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+    let late: Vec<i64> = scene
+        .database
+        .session
+        .query("select kafka_offset from sensor_data where is_late order by 1")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(late, [3, 7]);
+}
+
+#[test]
+fn partitions_that_hold_nothing_do_not_hold_the_watermark_back() {
+    let scene = Scene::new("empty", City::smart(), 4);
+    for minute in 0..20 {
+        reading(&scene, 1, DAWN + minute * MINUTE, 20.0);
+        reading(&scene, 3, DAWN + minute * MINUTE / 2, 20.0);
+    }
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    assert_eq!(scene.database.watermark_us(), Some(DAWN + 19 * MINUTE / 2 - 5 * SECOND));
+}
+
+#[test]
+fn an_idle_partition_lets_the_others_go_on_and_its_return_corrects_final_windows() {
+    let scene = Scene::new("idle", City::impatient(), 2);
+    let session = &scene.database.session;
+    let checker = Checker::start(&scene.database, &scene.city);
+    let mut run = scene.run("-w 2").spawn();
+    for second in 0..60 {
+        reading(&scene, 0, DAWN + second * SECOND, 20.0);
+        reading(&scene, 1, DAWN + second * SECOND, 21.0);
+    }
+    scene.wait_committed(&mut run);
+    // Partition 0 goes on for half an hour, partition 1 is silent.
+    let mut now = DAWN + MINUTE;
+    wait_until("the silent partition is idle and W goes on", LIMIT, || {
+        assert_eq!(run.ended(), None);
+        if now < DAWN + 30 * MINUTE {
+            reading(&scene, 0, now, 22.0);
+            now += 20 * SECOND;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        scene.database.watermark_us() > Some(DAWN + 29 * MINUTE)
+    });
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    assert!(session.value::<bool>("select is_idle from ingest_progress where kafka_partition = 1"));
+    let reached = scene.database.watermark_us();
+
+    // It returns with a reading of a minute that it had, by its own watermark not late, and final for everybody else.
+    let revisions = |at_us: i64| -> Vec<(String, i32)> {
+        let mut revisions = Vec::new();
+        for window in &scene.city.windows {
+            let table = format!("metrics_{}", window.name);
+            for row in session.query(&format!(
+                "select window_start::text, revision from {table} where zone = 'Downtown' and is_final and \
+                 extract(epoch from window_start) * 1000000 <= {at_us} and \
+                 extract(epoch from window_end) * 1000000 > {at_us} order by 1"
+            )) {
+                revisions.push((format!("{table} {}", row.get::<_, &str>(0)), row.get(1)));
+            }
+        }
+        revisions
+    };
+    let returned = DAWN + 30 * SECOND;
+    let before = revisions(returned);
+    assert_eq!(before.len(), 6, "one minute and five sliding windows, all final");
+    reading(&scene, 1, returned, 99.5);
+    scene.wait_committed(&mut run);
+    let after: Vec<(String, i32)> =
+        before.iter().map(|(row, revision)| (row.clone(), revision + 1)).collect();
+    assert_eq!(revisions(returned), after, "one commit, one revision");
+    scene.assert_tables();
+    assert!(scene.database.watermark_us() >= reached, "finality is never taken back");
+
+    // And with new windows, hours later, that are final when they are first written.
+    reading(&scene, 1, DAWN + 20 * MINUTE + 1, -20.0);
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    checker.finish();
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+
+    // After a restart the panes are not in memory at all.
+    reading(&scene, 1, DAWN + 20 * MINUTE + 30 * SECOND, 10.0);
+    scene.catch_up("-w 1");
+    scene.assert_tables();
+    check_once(session, &scene.city);
+}
+
+#[test]
+fn a_row_first_written_after_its_end_is_final_with_revision_zero() {
+    let scene = Scene::new("first", City::impatient(), 2);
+    let mut run = scene.run("-w 1").spawn();
+    reading(&scene, 1, DAWN, 20.0);
+    reading(&scene, 0, DAWN, 20.0);
+    scene.wait_committed(&mut run);
+    reading(&scene, 0, DAWN + 30 * MINUTE, 20.0);
+    wait_until("W has left the first minutes behind", LIMIT, || {
+        scene.database.watermark_us() > Some(DAWN + 29 * MINUTE)
+    });
+    reading(&scene, 1, DAWN + 20 * MINUTE, 20.0);
+    scene.wait_committed(&mut run);
+    let row = "from metrics_1min where window_start = '2024-01-01T00:20:00Z'";
+    assert!(scene.database.session.value::<bool>(&format!("select is_final and revision = 0 {row}")));
+    scene.assert_tables();
+}
+
+#[test]
+fn a_partition_hours_ahead_of_the_others_changes_nothing_in_the_tables() {
+    let scene = Scene::new("ahead", City::smart(), 3);
+    // Partition 0 has few readings over ten hours, partition 1 many over the same, partition 2 many over one hour.
+    for step in 0..3600 {
+        reading(&scene, 0, DAWN + step * 10 * SECOND, 20.0);
+    }
+    for step in 0..18_000 {
+        reading(&scene, 1, DAWN + step * 2 * SECOND, 21.0);
+    }
+    for step in 0..3600 {
+        reading(&scene, 2, DAWN + step * SECOND, 22.0);
+    }
+    let checker = Checker::start(&scene.database, &scene.city);
+    scene.catch_up("-w 2");
+    checker.finish();
+    scene.assert_caught_up();
+}
+
+#[test]
+fn where_the_broker_stamps_a_lying_clock_is_found_out() {
+    let scene = Scene::stamped("stamp", City::smart(), 1, Stamp::LogAppendTime);
+    let now_us =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
+    let now_us = now_us as i64 / SECOND * SECOND;
+    for at in
+        [now_us - 10 * SECOND, now_us + 3600 * SECOND, now_us - 367 * 86_400 * SECOND, now_us - 5 * SECOND]
+    {
+        // The record claims to be as old as the reading; the broker knows better.
+        send(&scene.topic, &scene.city, 0, Reading::plain(&scene.city, "s", "Tech Hub", at, 20.0));
+    }
+    scene.catch_up("-w 1");
+    let reasons: Vec<String> = scene
+        .database
+        .session
+        .query("select kafka_offset || ' ' || reason from dead_letters order by kafka_offset")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(reasons, ["1 in_the_future", "2 too_old"]);
+    assert_eq!(scene.database.session.value::<i64>("select count(*) from sensor_data where not is_late"), 2);
+}
+
+#[test]
+fn disorder_across_many_restarts_is_judged_in_log_order() {
+    let scene = Scene::new(
+        "disorder",
+        City { allowed_lateness_us: 90 * SECOND, built_in: false, ..City::smart() },
+        2,
+    );
+    let mut traffic = Traffic::new(21, 400_000);
+    for round in 0..4 {
+        traffic.send(&scene.topic, &scene.city, 2, 700);
+        scene.catch_up(if round % 2 == 0 { "-w 2" } else { "-w 1" });
+    }
+    scene.assert_caught_up();
+}

@@ -1,0 +1,57 @@
+//! Workers, processes and serialization change nothing, not even a bit.
+
+use citytide_tests::city::City;
+use citytide_tests::compare::{assert_tables, dump};
+use citytide_tests::database::Database;
+use citytide_tests::load::Traffic;
+use citytide_tests::oracle::{Watermark, expect};
+use citytide_tests::process::Ended;
+use citytide_tests::scene::{LIMIT, Scene};
+use citytide_tests::snapshot::{Checker, check_once};
+
+#[test]
+fn any_number_of_workers_and_processes_writes_the_same_bits() {
+    let scene = Scene::new("workers", City::smart(), 4);
+    Traffic::new(3, 50_000).send(&scene.topic, &scene.city, 4, 30_000);
+    scene.topic.flush();
+    let expected = expect(&scene.city, &scene.topic.sent(), Watermark::OfAllPartitions);
+    let mut first: Option<Vec<String>> = None;
+    for arguments in ["-w 1", "-w 2", "-w 2 --zerocopy", "-w 3", "-n 2", "-n 2 -w 2"] {
+        let database = Database::create(&scene.services, "workers");
+        let checker = Checker::start(&database, &scene.city);
+        let mut run = scene.run_on(&database, &format!("--until-caught-up {arguments}")).spawn();
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{arguments}");
+        check_once(&database.session, &scene.city);
+        checker.finish();
+        assert_tables(&database.session, &scene.city, &expected);
+        let tables = dump(&database.session, &scene.city);
+        let first = first.get_or_insert_with(|| tables.clone());
+        for (one, other) in first.iter().zip(&tables) {
+            assert_eq!(one, other, "-w 1 and {arguments} differ");
+        }
+        assert_eq!(first.len(), tables.len(), "-w 1 and {arguments} differ");
+    }
+}
+
+#[test]
+fn a_run_in_pieces_with_other_workers_each_time_writes_what_one_run_writes() {
+    let scene = Scene::new("pieces", City::smart(), 3);
+    let mut traffic = Traffic::new(4, 100_000);
+    for (arguments, count) in [("-w 1", 3000), ("-n 2 -w 2", 50), ("-w 2", 4000), ("-n 2", 1), ("-w 1", 3000)]
+    {
+        traffic.send(&scene.topic, &scene.city, 3, count);
+        scene.catch_up(arguments);
+        scene.assert_caught_up();
+        check_once(&scene.database.session, &scene.city);
+    }
+    let before = scene.database.commits();
+    scene.catch_up("-w 2");
+    assert_eq!(scene.database.commits(), before, "when there is nothing to say, there is no transaction");
+    let whole = Database::create(&scene.services, "pieces");
+    let mut run = scene.run_on(&whole, "--until-caught-up -w 2").spawn();
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+    assert!(
+        dump(&whole.session, &scene.city) == dump(&scene.database.session, &scene.city),
+        "in pieces and in one: the same"
+    );
+}
