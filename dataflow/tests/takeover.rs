@@ -287,6 +287,10 @@ fn a_transaction_that_never_ends_is_ended() {
 #[test]
 fn a_transaction_that_waits_at_the_fence_during_the_takeover_fails() {
     with_database(async |scratch| {
+        // Whatever the database's default is: under this one the fence would not see the new run either.
+        let level =
+            format!("alter database {} set default_transaction_isolation = 'repeatable read'", scratch.name);
+        execute(&scratch.server, &level).await;
         let (old, _) = start(scratch, &request()).await.expect("the first run");
         let asking = scratch.open("asking").await;
         // The race: the new run holds the lock, the old one already waits for it, then the new one commits.

@@ -123,7 +123,8 @@ impl Database {
     }
 
     /// Opens a session that calls itself `application_name` and drives it on the current tokio runtime.
-    /// The session is in UTC, with `search_path` and everything else as the address or the role says.
+    /// The session is in UTC and READ COMMITTED (a fence under a higher level would compare with a snapshot that is
+    /// older than its lock), with `search_path` and everything else as the address or the role says.
     pub async fn connect(&self, application_name: &str) -> Result<Client, DatabaseError> {
         let mut config = self.config.clone();
         config.application_name(application_name);
@@ -142,7 +143,7 @@ impl Database {
             let _ = connection.await;
         });
         client
-            .batch_execute("set time zone 'UTC'")
+            .batch_execute("set time zone 'UTC'; set default_transaction_isolation = 'read committed'")
             .await
             .map_err(|error| DatabaseError::statement("setting up the session", &error))?;
         Ok(client)

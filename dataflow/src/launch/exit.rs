@@ -3,8 +3,6 @@
 //! The numbers follow `sysexits.h` where it has a word for the case.
 
 use super::mesh::MeshError;
-use crate::commit::postgres::DatabaseError;
-use crate::commit::takeover::TakeoverError;
 
 /// Why a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,32 +44,6 @@ impl Exit {
             Some(code) => {
                 ![0, 1, 2, Exit::Held.code(), Exit::Denied.code(), Exit::Config.code()].contains(&code)
             }
-        }
-    }
-}
-
-impl From<&DatabaseError> for Exit {
-    fn from(error: &DatabaseError) -> Exit {
-        match error {
-            DatabaseError::Address { .. } => Exit::Config,
-            DatabaseError::Refused { .. } => Exit::Denied,
-            DatabaseError::Fenced(_) => Exit::Held,
-            // Class 42 with this code: a right is missing. Everything else, the next run may find in order.
-            DatabaseError::Statement { sqlstate: Some(state), .. } if state == "42501" => Exit::Denied,
-            DatabaseError::Away { .. } | DatabaseError::Statement { .. } => Exit::Away,
-        }
-    }
-}
-
-impl From<&TakeoverError> for Exit {
-    fn from(error: &TakeoverError) -> Exit {
-        match error {
-            TakeoverError::Held(_) => Exit::Held,
-            // Sessions that are ending, or another run that is starting: a moment later it is decided.
-            TakeoverError::Stuck { .. } => Exit::Away,
-            TakeoverError::MayNotTerminate { .. } => Exit::Denied,
-            TakeoverError::NoRun { .. } => Exit::PeerLost,
-            TakeoverError::Database(error) => error.into(),
         }
     }
 }
