@@ -86,7 +86,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         );
     }
     let run = Run { city, sink, pace, is_live, count: options.count, quiet: options.quiet };
-    let sent = run.to_the_end(&domain, &stop, wall_us)?;
+    let sent = run.until_done(&domain, &stop, wall_us)?;
     if !options.quiet {
         let seconds = (wall_us() - now_us) as f64 / 1e6;
         eprintln!("{} readings in {seconds:.1} s", grouped(sent));
