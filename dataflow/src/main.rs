@@ -1,2 +1,40 @@
 //! What was typed → what is used → run; nothing else.
-fn main() {}
+
+use citytide::cli;
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// From a Kafka topic of sensor readings to exactly-once tables in PostgreSQL
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Typed {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    log: tracing_subscriber::EnvFilter,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read the topic, score, aggregate and commit, until told to end
+    Run(cli::run::Args),
+    /// Recompute every window from sensor_data and list each difference
+    Verify(cli::verify::Args),
+}
+
+fn main() {
+    let typed = Typed::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(typed.log)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let code = match typed.command {
+        Command::Run(args) => cli::run::run(args),
+        Command::Verify(args) => cli::verify::run(&args).code(),
+    };
+    std::process::exit(code);
+}

@@ -102,6 +102,7 @@ impl Assembler {
                 activity,
                 at_end: chunk.at_end,
                 end_offset: chunk.end_offset,
+                leaving: chunk.leaving,
             },
             anomalies: Vec::new(),
             model_version: 0,

@@ -47,6 +47,8 @@ pub struct Chunk {
     pub at_end: bool,
     /// The partition's end offset as far as the source knows, for the lag.
     pub end_offset: i64,
+    /// Whether this is the last chunk because the reading process was asked to end.
+    pub leaving: bool,
 }
 
 impl Chunk {
@@ -147,6 +149,8 @@ pub struct ReadProgress {
     pub at_end: bool,
     /// The partition's end offset as far as the source knows.
     pub end_offset: i64,
+    /// Whether the reading process was asked to end.
+    pub leaving: bool,
 }
 
 /// Readings of one partition in log order, a struct of arrays.

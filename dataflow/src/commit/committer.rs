@@ -26,6 +26,7 @@ use super::session::{OnFailure, Session, Wake};
 use super::statements::{self, Arrays, Timestamp};
 
 /// What the committer needs to know.
+#[derive(Clone)]
 pub struct CommitterSettings {
     /// The domain.
     pub domain: Arc<Domain>,
@@ -122,7 +123,8 @@ impl Committer {
         taken.map_err(|error| DatabaseError::statement("taking the fence for a commit", &error))?;
         self.write(plan).await?;
         let ended = self.client.batch_execute("commit").await;
-        ended.map_err(|error| DatabaseError::statement(format!("committing epoch {}", plan.epoch), &error))?;
+        ended
+            .map_err(|error| DatabaseError::statement(format!("committing epoch {}", plan.epoch), &error))?;
         self.previous = plan.epoch as i64;
         pass(self.settings.fail_at.as_ref(), Point::AfterCommit);
         Ok(())
@@ -140,7 +142,8 @@ impl Committer {
             Box::new(plan.readings),
         ];
         let source = |partition: i32| format!("{}/{partition}", self.settings.source);
-        let mut work: Vec<(&str, &Statement, Option<Arrays>)> = vec![("commits", &prepared.commit, Some(commit))];
+        let mut work: Vec<(&str, &Statement, Option<Arrays>)> =
+            vec![("commits", &prepared.commit, Some(commit))];
         for (window, statement) in prepared.windows.iter().enumerate() {
             work.push(("a window's table", statement, statements::window_arrays(plan, window, metrics)));
         }

@@ -42,7 +42,8 @@ impl Row<'_> {
 
 /// Appends a placed batch's readings as rows of `epoch`.
 pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
-    let columns = i16::try_from(READING_COLUMNS + batch.metrics.len()).expect("columns fit PostgreSQL's limit");
+    let columns =
+        i16::try_from(READING_COLUMNS + batch.metrics.len()).expect("columns fit PostgreSQL's limit");
     rows.reserve(batch.rows() * (110 + 12 * batch.metrics.len()));
     let mut anomalies = batch.anomalies.iter().peekable();
     for index in 0..batch.rows() {
@@ -91,7 +92,9 @@ pub fn encode_dead_letters(partition: i32, dead: &[DeadLetter], epoch: u64, rows
         row.fixed((epoch as i64).to_be_bytes());
         row.fixed(partition.to_be_bytes());
         row.fixed(letter.offset.to_be_bytes());
-        row.fixed((letter.received_at_ms.saturating_mul(1000).saturating_sub(POSTGRES_EPOCH_US)).to_be_bytes());
+        row.fixed(
+            (letter.received_at_ms.saturating_mul(1000).saturating_sub(POSTGRES_EPOCH_US)).to_be_bytes(),
+        );
         row.bytes(letter.reason.as_str().as_bytes());
         match &letter.field {
             Some(field) => row.bytes(field.as_bytes()),

@@ -32,10 +32,16 @@ impl FromStr for FailAt {
             "before-copy" => Point::BeforeCopy,
             "between-copy-and-commit" => Point::BetweenCopyAndCommit,
             "after-commit" => Point::AfterCommit,
-            _ => return Err("expected before-copy, between-copy-and-commit or after-commit, then :N".to_owned()),
+            _ => {
+                return Err(
+                    "expected before-copy, between-copy-and-commit or after-commit, then :N".to_owned()
+                );
+            }
         };
         match passages.parse() {
-            Ok(passages) if passages > 0 => Ok(FailAt { point, passages_left: Arc::new(AtomicU32::new(passages)) }),
+            Ok(passages) if passages > 0 => {
+                Ok(FailAt { point, passages_left: Arc::new(AtomicU32::new(passages)) })
+            }
             _ => Err(format!("{passages} is no passage: a whole number from 1 is expected")),
         }
     }

@@ -66,6 +66,8 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
         activity: Activity::Active,
         at_end: false,
         end_offset: row.get(2),
+        leaving: false,
+        anomalies: 0,
         new_zones: row.get(9),
     };
     Ok(rows.iter().map(mark).collect())
@@ -85,8 +87,11 @@ async fn anomalies(client: &Client, from_us: i64) -> Result<Vec<RecentAnomaly>, 
 }
 
 async fn facts(client: &Client, domain: &Domain) -> Result<Vec<(String, Vec<ZoneFact>)>, DatabaseError> {
-    let averages: Vec<String> =
-        domain.metrics.iter().map(|metric| format!(", {}", quoted(&format!("avg_{}", metric.name)))).collect();
+    let averages: Vec<String> = domain
+        .metrics
+        .iter()
+        .map(|metric| format!(", {}", quoted(&format!("avg_{}", metric.name))))
+        .collect();
     let sql = format!(
         "select zone, window_start, reading_count, anomaly_count, last_recorded_at{} from zone_status",
         averages.concat()

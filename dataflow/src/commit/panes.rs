@@ -68,7 +68,11 @@ fn pane(row: &Row, metrics: usize) -> PaneState {
 }
 
 /// The panes that start at or above `from_us`, all when that is [`NEVER`].
-pub async fn load_open(client: &Client, domain: &Domain, from_us: i64) -> Result<Vec<PaneState>, DatabaseError> {
+pub async fn load_open(
+    client: &Client,
+    domain: &Domain,
+    from_us: i64,
+) -> Result<Vec<PaneState>, DatabaseError> {
     let sql = format!("{} where $1::timestamptz is null or pane_start >= $1", select(domain));
     let rows = client.query(&sql, &[&Timestamp::watermark(from_us)]).await;
     let rows = rows.map_err(|error| DatabaseError::statement("reading the open panes", &error))?;

@@ -14,7 +14,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The address cannot be understood; a restart does not help.
-    #[error("the database address {address} cannot be used: {reason}; expected postgresql://user@host:port/database")]
+    #[error(
+        "the database address {address} cannot be used: {reason}; expected postgresql://user@host:port/database"
+    )]
     Address {
         /// The address without its password.
         address: String,
@@ -22,7 +24,9 @@ pub enum DatabaseError {
         reason: String,
     },
     /// The server refuses the user, the password or the database; a restart does not help.
-    #[error("PostgreSQL at {address} refused the connection: {reason}; check user, password and database name")]
+    #[error(
+        "PostgreSQL at {address} refused the connection: {reason}; check user, password and database name"
+    )]
     Refused {
         /// The address without its password.
         address: String,
@@ -101,9 +105,8 @@ impl std::fmt::Debug for Database {
 impl Database {
     /// Understands `postgresql://…` or libpq's `key=value` form.
     pub fn parse(address: &str) -> Result<Database, DatabaseError> {
-        let mut config: Config = address.parse().map_err(|error: tokio_postgres::Error| DatabaseError::Address {
-            address: "given".to_owned(),
-            reason: words(&error),
+        let mut config: Config = address.parse().map_err(|error: tokio_postgres::Error| {
+            DatabaseError::Address { address: "given".to_owned(), reason: words(&error) }
         })?;
         config.connect_timeout(CONNECT_TIMEOUT);
         let hosts: Vec<String> = config
@@ -115,7 +118,10 @@ impl Database {
             })
             .collect();
         if hosts.is_empty() {
-            return Err(DatabaseError::Address { address: "given".to_owned(), reason: "it names no host".to_owned() });
+            return Err(DatabaseError::Address {
+                address: "given".to_owned(),
+                reason: "it names no host".to_owned(),
+            });
         }
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let shown = format!("{}:{port}/{}", hosts.join(","), config.get_dbname().unwrap_or("(default)"));
@@ -129,14 +135,18 @@ impl Database {
         let mut config = self.config.clone();
         config.application_name(application_name);
         let away = |reason: String| DatabaseError::Away { address: self.shown.clone(), reason };
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| match error.as_db_error() {
-            // Class 57: starting up or shutting down; class 53: out of connections or memory. Waiting helps.
-            Some(database) if database.code().code().starts_with("57") || database.code().code().starts_with("53") => {
-                away(words(&error))
-            }
-            Some(_) => DatabaseError::Refused { address: self.shown.clone(), reason: words(&error) },
-            None => away(words(&error)),
-        })?;
+        let (client, connection) =
+            config.connect(NoTls).await.map_err(|error| match error.as_db_error() {
+                // Class 57: starting up or shutting down; class 53: out of connections or memory. Waiting helps.
+                Some(database)
+                    if database.code().code().starts_with("57")
+                        || database.code().code().starts_with("53") =>
+                {
+                    away(words(&error))
+                }
+                Some(_) => DatabaseError::Refused { address: self.shown.clone(), reason: words(&error) },
+                None => away(words(&error)),
+            })?;
         // When the connection breaks, every statement under way and every later one returns an error: that is
         // where the run ends. The task itself has nothing to say.
         tokio::spawn(async move {

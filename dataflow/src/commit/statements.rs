@@ -283,7 +283,8 @@ pub const DELETE_STATUS: &str = "delete from zone_status where zone = any($1::te
 
 /// Arguments of [`DELETE_STATUS`].
 pub fn gone_status_arrays(plan: &Plan) -> Option<Arrays> {
-    let gone: Vec<_> = plan.status.iter().filter(|(_, row)| row.is_none()).map(|(zone, _)| zone.clone()).collect();
+    let gone: Vec<_> =
+        plan.status.iter().filter(|(_, row)| row.is_none()).map(|(zone, _)| zone.clone()).collect();
     (!gone.is_empty()).then(|| vec![array(gone.into_iter())])
 }
 

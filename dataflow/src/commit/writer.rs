@@ -45,7 +45,12 @@ pub struct WriterSettings {
 }
 
 /// Starts the session of one worker. Finished epochs come back through `finished`.
-pub fn spawn(settings: WriterSettings, finished: Sender<u64>, wake: Wake, on_failure: OnFailure) -> Session<Rows> {
+pub fn spawn(
+    settings: WriterSettings,
+    finished: Sender<u64>,
+    wake: Wake,
+    on_failure: OnFailure,
+) -> Session<Rows> {
     Session::spawn(format!("copy-{}", settings.worker), on_failure, async move |jobs| {
         let name = format!("citytide:{}:copy-{}", settings.run_id, settings.worker);
         let client = settings.database.connect(&name).await?;
@@ -84,7 +89,10 @@ impl Writer {
                         *stream = Some(copy_into(&self.client, &mut self.copies, table, &columns).await?);
                     }
                     let stream = stream.as_mut().expect("opened");
-                    stream.send(rows).await.map_err(|error| DatabaseError::statement("sending readings", &error))?;
+                    stream
+                        .send(rows)
+                        .await
+                        .map_err(|error| DatabaseError::statement("sending readings", &error))?;
                 }
                 Rows::Finish(epoch, dead) => {
                     if self.open.is_none() {
@@ -121,7 +129,10 @@ impl Writer {
             let table = schema::day_table("dead_letter_records", epoch);
             let mut stream =
                 copy_into(&self.client, &mut self.copies, table, &schema::dead_letter_columns()).await?;
-            stream.send(dead).await.map_err(|error| DatabaseError::statement("sending dead letters", &error))?;
+            stream
+                .send(dead)
+                .await
+                .map_err(|error| DatabaseError::statement("sending dead letters", &error))?;
             close(stream, "finishing an epoch's dead letters").await?;
         }
         let committed = self.client.batch_execute("commit").await;
@@ -139,12 +150,13 @@ async fn copy_into(
         let columns: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
         let copy = format!("copy {table} ({}) from stdin (format binary)", columns.join(", "));
         let statement = client.prepare(&copy).await;
-        let statement =
-            statement.map_err(|error| DatabaseError::statement(format!("preparing COPY into {table}"), &error))?;
+        let statement = statement
+            .map_err(|error| DatabaseError::statement(format!("preparing COPY into {table}"), &error))?;
         copies.insert(table.clone(), statement);
     }
     let sink = client.copy_in(&copies[&table]).await;
-    let sink = sink.map_err(|error| DatabaseError::statement(format!("starting COPY into {table}"), &error))?;
+    let sink =
+        sink.map_err(|error| DatabaseError::statement(format!("starting COPY into {table}"), &error))?;
     let mut stream = Box::pin(sink);
     let header = stream.send(Bytes::from_static(HEADER)).await;
     header.map_err(|error| DatabaseError::statement(format!("starting COPY into {table}"), &error))?;

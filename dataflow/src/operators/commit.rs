@@ -72,14 +72,20 @@ pub fn commit<'scope>(
         let committer = (parts.open)(acknowledge, wake);
         let marks = parts.marks.into_iter().map(|mark| (mark.partition, mark)).collect();
         let told = (parts.on_committed, parts.on_mark);
-        (Planner { next: Plan::default(), marks, watermarks: parts.watermarks }, committer, acknowledged, told)
+        (
+            Planner { next: Plan::default(), marks, watermarks: parts.watermarks },
+            committer,
+            acknowledged,
+            told,
+        )
     });
 
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
         // Capabilities of the epochs in the next plan, and of those in the plan under way.
-        let (mut next, mut under_way): (Vec<Capability<Epoch>>, Option<Vec<Capability<Epoch>>>) = (Vec::new(), None);
+        let (mut next, mut under_way): (Vec<Capability<Epoch>>, Option<Vec<Capability<Epoch>>>) =
+            (Vec::new(), None);
         move |frontiers| {
             copied_in.for_each(|_, _| {});
             let Some((planner, committer, acknowledged, (on_committed, on_mark))) = state.as_mut() else {

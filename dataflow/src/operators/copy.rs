@@ -55,7 +55,10 @@ pub fn copy<'scope>(
             };
             input.for_each(|capability, batches| {
                 let epoch = *capability.time();
-                let first = epochs.iter().find(|(_, open)| !open.handed_over).is_none_or(|(first, _)| *first >= epoch);
+                let first = epochs
+                    .iter()
+                    .find(|(_, open)| !open.handed_over)
+                    .is_none_or(|(first, _)| *first >= epoch);
                 let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch {
                     capability: capability.retain(0),
                     readings: Vec::new(),

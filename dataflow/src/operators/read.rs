@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::generic::source;
+use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::{Scope, StreamVec};
 
 use super::Epoch;
@@ -47,9 +47,9 @@ const BACKLOG_RECORDS_MIN: usize = 8 * 1024;
 const EPOCHS_IN_FLIGHT_MAX: usize = 4;
 
 /// What the source of one worker needs.
-pub struct ReadParts {
+pub struct ReadParts<F> {
     /// Opens the intake; the wake-up is the operator's.
-    pub open: Box<dyn FnOnce(Wake) -> Intake>,
+    pub open: F,
     /// The partitions of this worker.
     pub assigned: Vec<Assigned>,
     /// Added to the wall clock, so that epochs lie above every committed one also when the clock was set back.
@@ -62,6 +62,8 @@ pub struct ReadParts {
     pub until_caught_up: bool,
     /// Set to stop reading, commit what was read, and end.
     pub drain: Arc<AtomicBool>,
+    /// Set when another process was asked to: the same.
+    pub peer_left: Arc<AtomicBool>,
     /// All partitions' watermarks, as the window operator knows them.
     pub watermarks: Rc<RefCell<Watermarks>>,
     /// The commit's frontier.
@@ -82,40 +84,55 @@ struct Partition {
 }
 
 /// Builds the source of one worker.
-pub fn read(scope: Scope<'_, Epoch>, parts: ReadParts) -> StreamVec<'_, Epoch, (Chunk, Activity)> {
+pub fn read<F>(scope: Scope<'_, Epoch>, parts: ReadParts<F>) -> StreamVec<'_, Epoch, (Chunk, Activity)>
+where
+    F: FnOnce(Wake) -> Intake,
+{
+    let ReadParts {
+        open,
+        assigned,
+        epoch_offset_ms,
+        idle_after,
+        until_caught_up,
+        drain,
+        peer_left,
+        watermarks,
+        committed,
+        ..
+    } = parts;
+    let first_epoch = parts.committed_epoch + 1;
     source::<_, CapacityContainerBuilder<Vec<(Chunk, Activity)>>, _, _>(scope, "read", |capability, info| {
         let activator = scope.worker().activator_for(info.address.clone());
         let wake = scope.worker().sync_activator_for(info.address.to_vec());
-        let intake = (parts.open)(Arc::new(move || {
+        let intake = open(Arc::new(move || {
             // It fails only when the worker is gone, and then nothing is to be woken.
             let _ = wake.activate();
         }));
         let mut capability = Some(capability);
-        let mut reader = Reader::new(&parts.assigned, parts.until_caught_up);
+        let mut reader = Reader::new(&assigned, until_caught_up);
         let mut epoch = 0;
         let mut open = Open::default();
         let mut in_flight: VecDeque<Epoch> = VecDeque::new();
-        let first_epoch = parts.committed_epoch + 1;
         move |output| {
             let Some(cap) = capability.as_mut() else { return };
-            let now_ms = clock::wall_ms().saturating_add_signed(parts.epoch_offset_ms);
+            let now_ms = clock::wall_ms().saturating_add_signed(epoch_offset_ms);
             let now = clock::instant();
             let grid_ms = now_ms / COMMIT_INTERVAL_MIN_MS * COMMIT_INTERVAL_MIN_MS;
             if epoch == 0 {
                 epoch = grid_ms.max(first_epoch.next_multiple_of(COMMIT_INTERVAL_MIN_MS));
                 cap.downgrade(&epoch);
                 open.since_ms = now_ms;
-                output.session(&cap).give_iterator(reader.introduce(&parts.assigned));
+                output.session(&cap).give_iterator(reader.introduce(&assigned));
                 open.records = 1;
             }
-            while in_flight.front().is_some_and(|first| !parts.committed.less_equal(first)) {
+            while in_flight.front().is_some_and(|first| !committed.less_equal(first)) {
                 in_flight.pop_front();
             }
-            let drain = parts.drain.load(Ordering::Relaxed);
-            reader.steer(&intake, &parts.watermarks.borrow());
+            let draining = drain.load(Ordering::Relaxed) || peer_left.load(Ordering::Relaxed);
+            reader.steer(&intake, &watermarks.borrow());
             let room = in_flight.len() < EPOCHS_IN_FLIGHT_MAX;
             let mut starved = false;
-            while room && !drain && !open.is_full() {
+            while room && !draining && !open.is_full() {
                 let Some(chunk) = reader.next(&intake, now) else {
                     starved = true;
                     break;
@@ -125,14 +142,17 @@ pub fn read(scope: Scope<'_, Epoch>, parts: ReadParts) -> StreamVec<'_, Epoch, (
                 let activity = reader.partitions[&chunk.partition].activity;
                 output.session(&cap).give((chunk, activity));
             }
-            if let Some(idle_after) = parts.idle_after {
+            if let Some(idle_after) = idle_after {
                 for chunk in reader.fall_idle(now, idle_after) {
                     open.records += 1;
                     output.session(&cap).give((chunk, Activity::Idle));
                 }
             }
-            let done = drain || (parts.until_caught_up && reader.partitions.values().all(|one| one.done));
+            let done = draining || (until_caught_up && reader.partitions.values().all(|one| one.done));
             if done {
+                if draining {
+                    output.session(&cap).give_iterator(reader.leave());
+                }
                 intake.control.stop();
                 capability = None;
                 return;
@@ -148,7 +168,8 @@ pub fn read(scope: Scope<'_, Epoch>, parts: ReadParts) -> StreamVec<'_, Epoch, (
                 cap.downgrade(&epoch);
                 open = Open { since_ms: now_ms, ..Open::default() };
             }
-            let next_ms = (epoch + COMMIT_INTERVAL_MIN_MS).saturating_sub(now_ms).clamp(1, COMMIT_INTERVAL_MIN_MS);
+            let next_ms =
+                (epoch + COMMIT_INTERVAL_MIN_MS).saturating_sub(now_ms).clamp(1, COMMIT_INTERVAL_MIN_MS);
             activator.activate_after(Duration::from_millis(next_ms));
         }
     })
@@ -201,6 +222,14 @@ impl Reader {
                 ..Chunk::default()
             };
             (chunk, partition.activity)
+        })
+    }
+
+    /// A chunk without records for every partition, that tells the other processes to drain too.
+    fn leave(&self) -> impl Iterator<Item = (Chunk, Activity)> {
+        self.partitions.iter().map(|(&number, partition)| {
+            let end_offset = partition.end_offset;
+            (Chunk { partition: number, end_offset, leaving: true, ..Chunk::default() }, partition.activity)
         })
     }
 

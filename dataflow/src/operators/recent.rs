@@ -43,7 +43,9 @@ pub fn recent<'scope>(
             let mut output = output.activate();
             if let Some((capability, anomalies)) = initial.take() {
                 let updates = recent.advance(anomalies, watermarks.low_us());
-                output.session(&capability).give_iterator(updates.into_iter().map(|(row, diff)| (row, 0, diff)));
+                output
+                    .session(&capability)
+                    .give_iterator(updates.into_iter().map(|(row, diff)| (row, 0, diff)));
             }
             anomalies_in.for_each(|capability, anomalies| {
                 let open = epochs.entry(*capability.time()).or_default();
@@ -64,7 +66,9 @@ pub fn recent<'scope>(
                 open.marks.iter().for_each(|mark| watermarks.observe(mark));
                 let updates = recent.advance(open.anomalies, watermarks.advance());
                 let capability = open.capability.expect("set with the first message");
-                output.session(&capability).give_iterator(updates.into_iter().map(|(row, diff)| (row, epoch, diff)));
+                output
+                    .session(&capability)
+                    .give_iterator(updates.into_iter().map(|(row, diff)| (row, epoch, diff)));
             }
         }
     });

@@ -35,29 +35,38 @@ pub fn views<'scope>(
         .map(|((zone, sensor), (count, last_us))| (zone, (Reverse(count), sensor, last_us)))
         .reduce_named("hottest sensors of a zone", |_, sensors, hottest| {
             // Values come sorted: the most anomalies first, then by sensor.
-            for (index, ((Reverse(count), sensor, last_us), _)) in sensors.iter().take(HOT_SENSORS_MAX).enumerate() {
+            for (index, ((Reverse(count), sensor, last_us), _)) in
+                sensors.iter().take(HOT_SENSORS_MAX).enumerate()
+            {
                 hottest.push(((index as u32 + 1, sensor.clone(), *count, *last_us), 1));
             }
         })
         .map(|(zone, (rank, sensor, anomalies, last_us))| {
             ViewRow::Hot(HotSensor { zone, rank, sensor, anomalies, last_us })
         });
-    let counts = sensors
-        .map(|((zone, _), (count, _))| (zone, count))
-        .reduce_named("anomalies of a zone", |_, counts, total| {
+    let counts = sensors.map(|((zone, _), (count, _))| (zone, count)).reduce_named(
+        "anomalies of a zone",
+        |_, counts, total| {
             let anomalies: u64 = counts.iter().map(|(count, sensors)| *count * *sensors as u64).sum();
             total.push((ZoneFact::RecentAnomalies(anomalies), 1));
-        });
+        },
+    );
     let status = facts
         .concat(counts)
-        .reduce_named("status of a zone", |zone, facts, status| status.extend(status_of(zone, facts).map(|row| (row, 1))))
+        .reduce_named("status of a zone", |zone, facts, status| {
+            status.extend(status_of(zone, facts).map(|row| (row, 1)))
+        })
         .map(|(_, row)| ViewRow::Status(row));
     hot.concat(status)
 }
 
 fn status_of(zone: &str, facts: &[(&ZoneFact, isize)]) -> Option<ZoneStatus> {
-    let mut row =
-        ZoneStatus { zone: zone.to_owned(), last_final: None, recent_anomalies: 0, last_recorded_us: i64::MIN };
+    let mut row = ZoneStatus {
+        zone: zone.to_owned(),
+        last_final: None,
+        recent_anomalies: 0,
+        last_recorded_us: i64::MIN,
+    };
     for (fact, _) in facts {
         match fact {
             ZoneFact::Final { start_us, readings, anomalies, averages } => {

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -46,6 +47,8 @@ pub struct WindowParts<F> {
     pub watermarks: Rc<RefCell<Watermarks>>,
     /// The commit's frontier.
     pub committed: Handle<Epoch>,
+    /// Set when a partition's process was asked to end.
+    pub peer_left: Arc<AtomicBool>,
     /// Starts the session that reads panes back.
     pub open_panes: F,
 }
@@ -70,7 +73,8 @@ where
 {
     let scope = partials.scope();
     let mut builder = OperatorBuilder::new("window".to_owned(), scope);
-    let mut partials_in = builder.new_input(partials, Exchange::new(|partial: &Partial| route(&partial.zone)));
+    let mut partials_in =
+        builder.new_input(partials, Exchange::new(|partial: &Partial| route(&partial.zone)));
     let mut marks_in = builder.new_input(marks, Pipeline);
     let (output, changes) = builder.new_output::<Vec<Changes>>();
     let mut to_commit = OutputBuilder::<_, CapacityContainerBuilder<Vec<Changes>>>::from(output);
@@ -84,7 +88,7 @@ where
             let _ = wake.activate();
         }),
     );
-    let WindowParts { mut windows, facts: initial, watermarks, committed, .. } = parts;
+    let WindowParts { mut windows, facts: initial, watermarks, committed, peer_left, .. } = parts;
 
     builder.build(move |capabilities| {
         let mut initial = Some((capabilities, initial));
@@ -127,6 +131,9 @@ where
                     first.get_mut().complete = true;
                 }
                 let open = first.remove();
+                if open.marks.iter().any(|mark| mark.leaving) {
+                    peer_left.store(true, Ordering::Relaxed);
+                }
                 let low_us = {
                     let mut watermarks = watermarks.borrow_mut();
                     open.marks.iter().for_each(|mark| watermarks.observe(mark));
@@ -138,10 +145,14 @@ where
                 let mut session = to_commit.session(&changes);
                 session.give_iterator(applied.windows.into_iter().map(Changes::Window));
                 session.give_iterator(applied.panes.into_iter().map(Changes::Pane));
-                let updates = applied.facts.into_iter().map(|(zone, fact, diff)| ((zone.to_string(), fact), epoch, diff));
+                let updates = applied
+                    .facts
+                    .into_iter()
+                    .map(|(zone, fact, diff)| ((zone.to_string(), fact), epoch, diff));
                 to_views.session(&facts).give_iterator(updates);
             }
-            windows.evict(committed.with_frontier(|frontier| frontier.first().copied().unwrap_or(Epoch::MAX)));
+            windows
+                .evict(committed.with_frontier(|frontier| frontier.first().copied().unwrap_or(Epoch::MAX)));
         }
     });
     (changes, facts)

@@ -33,7 +33,9 @@ const QUEUED_KBYTES_MAX: &str = "16384";
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaSourceError {
     /// A restart helps once it is back.
-    #[error("cannot reach Kafka at {brokers} while {attempted}: {reason}; is it running, and are host and port right?")]
+    #[error(
+        "cannot reach Kafka at {brokers} while {attempted}: {reason}; is it running, and are host and port right?"
+    )]
     Away {
         /// The bootstrap servers.
         brokers: String,
@@ -43,7 +45,9 @@ pub enum KafkaSourceError {
         reason: String,
     },
     /// A restart does not help.
-    #[error("topic {topic} does not exist at {brokers}; create it, for example with\n  kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions 4 --config message.timestamp.type=LogAppendTime")]
+    #[error(
+        "topic {topic} does not exist at {brokers}; create it, for example with\n  kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions 4 --config message.timestamp.type=LogAppendTime"
+    )]
     MissingTopic {
         /// The bootstrap servers.
         brokers: String,
@@ -99,7 +103,9 @@ impl Topic {
             .set("check.crcs", "false")
             .set_log_level(RDKafkaLogLevel::Error)
             .create()
-            .map_err(|error| KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.brokers)))
+            .map_err(|error| {
+                KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.brokers))
+            })
     }
 
     fn away(&self, attempted: &str, error: &KafkaError) -> KafkaSourceError {
@@ -119,7 +125,8 @@ impl Topic {
         let metadata = consumer
             .fetch_metadata(Some(&self.name), ANSWER_TIMEOUT)
             .map_err(|error| self.away("asking for the topic's partitions", &error))?;
-        let missing = || KafkaSourceError::MissingTopic { brokers: self.brokers.clone(), topic: self.name.clone() };
+        let missing =
+            || KafkaSourceError::MissingTopic { brokers: self.brokers.clone(), topic: self.name.clone() };
         let topic = metadata.topics().first().ok_or_else(missing)?;
         if let Some(error) = topic.error() {
             let code = RDKafkaErrorCode::from(error);
@@ -143,9 +150,10 @@ impl Topic {
         partitions.sort_unstable();
         let mut bounds = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let (low_offset, end_offset) = consumer
-                .fetch_watermarks(&self.name, partition, ANSWER_TIMEOUT)
-                .map_err(|error| self.away(&format!("asking for the offsets of partition {partition}"), &error))?;
+            let (low_offset, end_offset) =
+                consumer.fetch_watermarks(&self.name, partition, ANSWER_TIMEOUT).map_err(|error| {
+                    self.away(&format!("asking for the offsets of partition {partition}"), &error)
+                })?;
             bounds.push(Bounds { partition, low_offset, end_offset });
         }
         Ok(bounds)
@@ -178,8 +186,16 @@ impl Topic {
                 });
                 let ended = opened.and_then(|consumer| {
                     let name = CString::new(topic.name.clone()).expect("a topic's name holds no NUL");
-                    Reader { topic: &topic, name, consumer, open: BTreeMap::new(), chunks, control: held, wake }
-                        .run(&assigned)
+                    Reader {
+                        topic: &topic,
+                        name,
+                        consumer,
+                        open: BTreeMap::new(),
+                        chunks,
+                        control: held,
+                        wake,
+                    }
+                    .run(&assigned)
                 });
                 if let Err(error) = ended {
                     on_failure(error);
@@ -205,7 +221,8 @@ impl Reader<'_> {
     fn run(mut self, assigned: &[Assigned]) -> Result<(), KafkaSourceError> {
         for one in assigned {
             let lost_below = (one.low_offset > one.next_offset).then_some(one.low_offset);
-            self.open.insert(one.partition, Chunk { partition: one.partition, lost_below, ..Chunk::default() });
+            self.open
+                .insert(one.partition, Chunk { partition: one.partition, lost_below, ..Chunk::default() });
         }
         let mut seen = 0;
         let mut pending = false;

@@ -17,7 +17,7 @@ mod windows;
 pub use exact::ExactSum;
 pub use pane::{MetricSums, PaneSums};
 pub use place::{EpochPartials, Partial, Placer, RecentAnomaly};
-pub use recent::Recent;
+pub use recent::{RECENT_US, Recent};
 pub use watermarks::{Mark, Watermarks};
 pub use windows::{Applied, PaneRange, PaneState, WindowRow, Windows, ZoneFact};
 

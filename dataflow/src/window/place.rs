@@ -129,6 +129,7 @@ impl Placer {
         mark.watermark_us = watermark_us;
         mark.accepted += batch.rows() as i64 - late_rows;
         mark.late += late_rows;
+        mark.anomalies += recent.len() as i64;
         mark.dead += batch.dead.len() as i64;
         mark.lost += batch.progress.lost;
         mark.gaps += batch.progress.gaps;
@@ -136,6 +137,7 @@ impl Placer {
         mark.activity = batch.progress.activity;
         mark.at_end = batch.progress.at_end;
         mark.end_offset = batch.progress.end_offset;
+        mark.leaving = batch.progress.leaving;
         let mut told = mark.clone();
         told.new_zones = batch.new_zones.iter().map(|zone| zone.to_string()).collect();
         (told, recent)

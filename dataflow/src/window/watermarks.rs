@@ -42,6 +42,10 @@ pub struct Mark {
     pub at_end: bool,
     /// The partition's end offset as far as the source knows; for the lag only.
     pub end_offset: i64,
+    /// Whether the process that reads it was asked to end: then all others drain too.
+    pub leaving: bool,
+    /// Accepted readings that are anomalous, since the run began; for people only.
+    pub anomalies: i64,
     /// Zones that the partition brought for the first time.
     pub new_zones: Vec<String>,
 }
@@ -50,7 +54,16 @@ impl Mark {
     /// Whether the ledger would say the same of both.
     pub fn stands_where(&self, other: &Mark) -> bool {
         let told = |mark: &Mark| {
-            (mark.next_offset, mark.accepted, mark.late, mark.dead, mark.lost, mark.gaps, mark.watermark_us, mark.activity)
+            (
+                mark.next_offset,
+                mark.accepted,
+                mark.late,
+                mark.dead,
+                mark.lost,
+                mark.gaps,
+                mark.watermark_us,
+                mark.activity,
+            )
         };
         told(self) == told(other)
     }
@@ -101,7 +114,9 @@ impl Watermarks {
     pub fn is_ahead(&self, partition: i32) -> bool {
         let Some(Some((own_us, _, _))) = self.partitions.get(partition as usize) else { return false };
         let behind = self.partitions.iter().enumerate().filter_map(|(index, other)| match other {
-            Some((watermark_us, Activity::Active, false)) if index != partition as usize => Some(*watermark_us),
+            Some((watermark_us, Activity::Active, false)) if index != partition as usize => {
+                Some(*watermark_us)
+            }
             _ => None,
         });
         behind.min().is_some_and(|least_us| *own_us > least_us.saturating_add(LEAD_MAX_US))
@@ -126,6 +141,8 @@ mod tests {
             activity,
             at_end,
             end_offset: 0,
+            leaving: false,
+            anomalies: 0,
             new_zones: Vec::new(),
         }
     }

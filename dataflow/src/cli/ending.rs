@@ -1,0 +1,86 @@
+//! How a command ends when it cannot go on: the exit code, and what the user reads.
+
+use crate::commit::migrate::MigrateError;
+use crate::commit::postgres::DatabaseError;
+use crate::commit::takeover::TakeoverError;
+use crate::launch::exit::Exit;
+use crate::source::kafka::KafkaSourceError;
+
+/// SQLSTATE of a missing right.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// An exit code with its reason.
+#[derive(Debug)]
+pub struct Ending {
+    exit: Exit,
+    why: String,
+}
+
+impl Ending {
+    /// Ends with `exit` because of `why`.
+    pub fn new(exit: Exit, why: String) -> Ending {
+        Ending { exit, why }
+    }
+
+    /// A source that failed. A topic that is missing although it has been read before is an outage: brokers that
+    /// are starting do not know their topics yet.
+    pub fn of_source(error: KafkaSourceError, has_been_read: bool) -> Ending {
+        let exit = match error {
+            KafkaSourceError::Away { .. } => Exit::Away,
+            KafkaSourceError::MissingTopic { .. } if has_been_read => Exit::Away,
+            KafkaSourceError::MissingTopic { .. } => Exit::Config,
+            KafkaSourceError::Unusable(_) => Exit::Denied,
+        };
+        Ending::new(exit, error.to_string())
+    }
+}
+
+impl From<KafkaSourceError> for Ending {
+    /// A source that failed while it was being read.
+    fn from(error: KafkaSourceError) -> Ending {
+        Ending::of_source(error, true)
+    }
+}
+
+impl From<DatabaseError> for Ending {
+    fn from(error: DatabaseError) -> Ending {
+        let exit = match &error {
+            DatabaseError::Address { .. } => Exit::Config,
+            DatabaseError::Refused { .. } => Exit::Denied,
+            DatabaseError::Away { .. } => Exit::Away,
+            DatabaseError::Fenced(_) => Exit::Held,
+            DatabaseError::Statement { sqlstate, .. } => match sqlstate.as_deref() {
+                Some(INSUFFICIENT_PRIVILEGE) => Exit::Denied,
+                _ => Exit::Away,
+            },
+        };
+        Ending::new(exit, error.to_string())
+    }
+}
+
+impl From<MigrateError> for Ending {
+    fn from(error: MigrateError) -> Ending {
+        match error {
+            MigrateError::Database(error) => error.into(),
+            MigrateError::Denied { .. } => Ending::new(Exit::Denied, error.to_string()),
+            _ => Ending::new(Exit::Config, error.to_string()),
+        }
+    }
+}
+
+impl From<TakeoverError> for Ending {
+    fn from(error: TakeoverError) -> Ending {
+        match error {
+            TakeoverError::Database(error) => error.into(),
+            TakeoverError::Held(_) | TakeoverError::Stuck { .. } => Ending::new(Exit::Held, error.to_string()),
+            TakeoverError::MayNotTerminate { .. } => Ending::new(Exit::Denied, error.to_string()),
+            TakeoverError::NoRun { .. } => Ending::new(Exit::PeerLost, error.to_string()),
+        }
+    }
+}
+
+/// Tells why, and returns the code to end with.
+pub fn ending(ending: &Ending) -> i32 {
+    tracing::error!("{}", ending.why);
+    ending.exit.code()
+}

@@ -1,0 +1,101 @@
+//! `--show`: readings, thinned out, and every window as it closes, one line each on standard output.
+//!
+//! ```text
+//!  ✓ #123 Tech Hub · 21.5 °C · AQI 52 · traffic 115
+//!  ✗ #77 Downtown · 44.0 °C · AQI 91 · traffic 240 · temperature > 40
+//!  1 min · Downtown · 480 readings · avg 23.1 °C · avg AQI 81 · avg traffic 182 · 0 anomalies
+//! ```
+
+use std::time::{Duration, Instant};
+
+use citytide_domain::{Domain, Metric};
+
+use crate::batch::Batch;
+use crate::commit::committer::Committed;
+
+/// At most one reading in this time, normal and anomalous ones counted apart.
+const THINNED: Duration = Duration::from_millis(250);
+
+/// Picks the readings that are shown.
+#[derive(Debug, Default)]
+pub struct Sample {
+    last: [Option<Instant>; 2],
+}
+
+impl Sample {
+    /// The lines for a batch: none, one, or one of each kind.
+    pub fn lines(&mut self, domain: &Domain, batch: &Batch, now: Instant) -> Vec<String> {
+        let normal = (0..batch.rows()).find(|row| batch.anomalies.iter().all(|one| one.row as usize != *row));
+        let anomalous = batch.anomalies.first().map(|anomaly| anomaly.row as usize);
+        let picked = [normal, anomalous].into_iter().enumerate();
+        let due = picked.filter_map(|(kind, row)| {
+            let row = row?;
+            if self.last[kind].is_some_and(|last| now.duration_since(last) < THINNED) {
+                return None;
+            }
+            self.last[kind] = Some(now);
+            Some(reading(domain, batch, row))
+        });
+        due.collect()
+    }
+}
+
+fn reading(domain: &Domain, batch: &Batch, row: usize) -> String {
+    let anomaly = batch.anomalies.iter().find(|anomaly| anomaly.row as usize == row);
+    let sensor = String::from_utf8_lossy(batch.sensor(row));
+    let mut line = format!("{} #{sensor} {}", if anomaly.is_some() { '✗' } else { '✓' }, batch.zone(row));
+    for (metric, column) in domain.metrics.iter().zip(&batch.metrics) {
+        let value = column[row];
+        if !value.is_nan()
+            && let Some(shown) = shown(metric, value)
+        {
+            line += &format!(" · {shown}");
+        }
+    }
+    for (metric, column) in domain.metrics.iter().zip(&batch.metrics) {
+        let value = column[row];
+        match (metric.below, metric.above) {
+            (Some(below), _) if value < below => line += &format!(" · {} < {below}", metric.name),
+            (_, Some(above)) if value > above => line += &format!(" · {} > {above}", metric.name),
+            _ => {}
+        }
+    }
+    line
+}
+
+/// The lines for the windows that a commit closed.
+pub fn windows(domain: &Domain, committed: &Committed) -> Vec<String> {
+    let mut rows: Vec<_> = committed.plan.windows.values().filter(|row| row.is_final).collect();
+    rows.sort_by(|a, b| (a.end_us, a.window, &a.zone).cmp(&(b.end_us, b.window, &b.zone)));
+    let line = |row: &&crate::window::WindowRow| {
+        let mut line = format!(
+            "{} · {} · {} readings",
+            length(domain.windows[row.window].size_us),
+            row.zone,
+            super::status::thousands(row.readings as i64)
+        );
+        for (metric, figures) in domain.metrics.iter().zip(&row.figures) {
+            if let Some((average, _, _)) = figures
+                && let Some(shown) = shown(metric, *average)
+            {
+                line += &format!(" · avg {shown}");
+            }
+        }
+        line + &format!(" · {} anomalies", row.anomalies)
+    };
+    rows.iter().map(line).collect()
+}
+
+fn shown(metric: &Metric, value: f64) -> Option<String> {
+    let number = format!("{value:.decimals$}", decimals = usize::from(metric.decimals));
+    metric.show.as_ref().map(|show| show.replace("{}", &number))
+}
+
+fn length(us: i64) -> String {
+    let seconds = us / 1_000_000;
+    match seconds {
+        _ if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        _ if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
