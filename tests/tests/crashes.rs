@@ -59,11 +59,10 @@ fn killed_at_each_point_of_the_commit_and_restarted_with_other_workers_it_loses_
         let before = scene.database.commits();
         let mut run = scene.run(&format!("{workers} --no-supervise --fail-at {point}")).spawn();
         // The second passage needs something to commit after the first.
-        while run.ended().is_none() {
+        wait_until(&format!("the run is killed at {point}"), LIMIT, || {
             traffic.send(&scene.topic, &scene.city, 4, 10);
-            std::thread::sleep(Duration::from_millis(50));
-            assert!(traffic.now_us < i64::MAX / 2 && !run.log().contains("never reached"));
-        }
+            run.ended().is_some()
+        });
         assert_eq!(run.wait(LIMIT), Ended::Signal(libc::SIGKILL), "{point}");
         if scene.database.session.has_tables() {
             check_once(session, &scene.city);

@@ -117,7 +117,7 @@ fn an_idle_partition_lets_the_others_go_on_and_its_return_corrects_final_windows
     scene.assert_tables();
     assert!(scene.database.watermark_us() >= reached, "finality is never taken back");
 
-    // And with new windows, hours later, that are final when they are first written.
+    // And with a later one, which moves its own watermark, and not W.
     reading(&scene, 1, DAWN + 20 * MINUTE + 1, -20.0);
     scene.wait_committed(&mut run);
     scene.assert_tables();

@@ -1,0 +1,208 @@
+//! What is typed and what comes back: exit codes, messages, signals, verify.
+
+use std::time::Duration;
+
+use citytide_tests::city::City;
+use citytide_tests::database::{Session, at_database};
+use citytide_tests::load::Traffic;
+use citytide_tests::process::{CommandLine, Ended};
+use citytide_tests::scene::{LIMIT, Scene};
+use citytide_tests::services::{services, unique};
+
+fn fill(scene: &Scene, count: usize) {
+    Traffic::new(51, 100_000).send(&scene.topic, &scene.city, 2, count);
+    scene.topic.flush();
+}
+
+#[test]
+fn verify_is_content_with_what_a_run_writes_and_names_every_table_that_was_tampered_with() {
+    let scene = Scene::new("verify", City::smart(), 2);
+    fill(&scene, 8000);
+    scene.catch_up("-w 2");
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    let session = &scene.database.session;
+    for (table, set, zone_is_named) in [
+        ("metrics_1min", "reading_count = reading_count + 1", true),
+        ("metrics_5min", "anomaly_count = anomaly_count + 1", true),
+        ("metrics_1min", "max_aqi = max_aqi + 1", true),
+        ("metrics_5min", "avg_humidity = avg_humidity * 1.00000001", true),
+        ("metrics_1min", "is_final = not is_final", true),
+        ("metrics_1min", "window_start = window_start - interval '1 day'", true),
+        ("hot_sensors", "anomaly_count = anomaly_count + 1", true),
+        ("zone_status", "anomalies_5min = anomalies_5min + 1", true),
+        ("ingest_progress", "accepted = accepted + 1", false),
+    ] {
+        session.batch(&format!("create table saved as select * from {table}"));
+        let zone = if zone_is_named { "zone" } else { "''" };
+        let tampered = format!("ctid = (select min(ctid) from {table})");
+        let zone: String = session.value(&format!("select {zone} from {table} where {tampered}"));
+        session.batch(&format!("update {table} set {set} where {tampered}"));
+        let (ended, said) = scene.verify();
+        assert_eq!(ended, Ended::Exit(1), "{table} set {set}: {said}");
+        assert!(said.contains(table) || table == "ingest_progress", "{table} is named: {said}");
+        assert!(said.contains(&zone), "{zone} is named: {said}");
+        session.batch(&format!(
+            "delete from {table}; insert into {table} select * from saved; drop table saved"
+        ));
+    }
+    session.batch("delete from metrics_5min where ctid = (select min(ctid) from metrics_5min)");
+    assert_eq!(scene.verify().0, Ended::Exit(1), "a missing row is a difference");
+}
+
+#[test]
+fn sigterm_drains_commits_and_ends_with_zero() {
+    for arguments in ["-w 2", "-n 2", "-w 1 --no-supervise"] {
+        let scene = Scene::new("sigterm", City::smart(), 2);
+        let mut run = scene.run(arguments).spawn();
+        fill(&scene, 3000);
+        scene.wait_committed(&mut run);
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{arguments}");
+        scene.assert_tables();
+    }
+}
+
+#[test]
+fn sigterm_in_the_middle_of_a_backlog_leaves_tables_that_the_next_run_completes() {
+    let scene = Scene::new("middle", City::smart(), 2);
+    fill(&scene, 30_000);
+    let mut run = scene.run("-w 2").spawn();
+    citytide_tests::services::wait_until("the first commit", LIMIT, || scene.database.commits() > 0);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+    citytide_tests::snapshot::check_once(&scene.database.session, &scene.city);
+    scene.catch_up("-w 1");
+    scene.assert_tables();
+}
+
+#[test]
+fn a_second_run_on_the_same_database_ends_with_its_own_code_and_names_the_first() {
+    let scene = Scene::new("second", City::smart(), 2);
+    fill(&scene, 1000);
+    let mut first = scene.run("-w 1").spawn();
+    scene.wait_committed(&mut first);
+    let host: String = scene.database.session.value("select host from runs order by run_id desc limit 1");
+    for arguments in ["-w 1", "-w 1 --no-supervise"] {
+        let (ended, said) = scene.run(arguments).finish(LIMIT);
+        assert_eq!(ended, Ended::Exit(73), "{arguments}: {said}");
+        assert!(
+            said.contains(&host) && said.contains("--take-over"),
+            "the holder and the way out are named: {said}"
+        );
+    }
+    assert_eq!(first.ended(), None, "the first run goes on");
+    // A run that was killed holds nothing.
+    first.kill();
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+}
+
+#[test]
+fn what_cannot_work_ends_with_a_code_and_a_sentence_that_say_why() {
+    let scene = Scene::new("codes", City::smart(), 1);
+    let services = &scene.services;
+    let database_url = &scene.database.url;
+    let run = |brokers: &str, topic: &str, database_url: &str, more: &[&str]| {
+        CommandLine::new(&services.citytide, "codes")
+            .args([
+                "run",
+                "--brokers",
+                brokers,
+                "--topic",
+                topic,
+                "--database-url",
+                database_url,
+                "--no-supervise",
+            ])
+            .args(more.iter().copied())
+            .finish(LIMIT)
+    };
+    let expect = |(ended, said): (Ended, String), code: i32, words: &[&str]| {
+        assert_eq!(ended, Ended::Exit(code), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word} is not in: {said}");
+        }
+    };
+    let topic = scene.topic.name.as_str();
+    expect(run(&services.brokers, topic, database_url, &["--no-such-flag"]), 2, &["--no-such-flag"]);
+    expect(
+        run(&services.brokers, topic, database_url, &["--domain", "/nowhere.toml"]),
+        78,
+        &["/nowhere.toml"],
+    );
+    expect(run(&services.brokers, "no-such-topic", database_url, &[]), 78, &["no-such-topic"]);
+    expect(run("127.0.0.1:1", topic, database_url, &[]), 69, &["127.0.0.1:1"]);
+    expect(run(&services.brokers, topic, "postgresql://nobody@127.0.0.1:1/x", &[]), 69, &["127.0.0.1:1"]);
+    expect(run(&services.brokers, topic, "this is no address", &[]), 78, &["postgresql://"]);
+    let nowhere = at_database(database_url, "no_such_database");
+    expect(run(&services.brokers, topic, &nowhere, &[]), 77, &["no_such_database"]);
+
+    // A role that may connect and nothing else; the password matters only where the server asks for it.
+    let role = unique("role");
+    scene.database.session.batch(&format!("create role {role} login password 'right'"));
+    let denied = run(&services.brokers, topic, &scene.database.url_as(&role, "wrong"), &[]);
+    let missing = run(&services.brokers, topic, &scene.database.url_as("no_such_role", "secret-word"), &[]);
+    Session::open(&services.database_url).batch(&format!("drop role {role}"));
+    expect(denied, 77, &[&role]);
+    assert!(!missing.1.contains("secret-word"), "a password is never printed: {}", missing.1);
+    expect(missing, 77, &["no_such_role"]);
+}
+
+#[test]
+fn every_mistake_in_a_domain_file_is_reported_at_once_with_its_line() {
+    let services = services();
+    let path = citytide_tests::process::scratch().join(format!("{}.toml", unique("mistakes")));
+    let file = City::harbour()
+        .toml()
+        .replace("zones_max = 3", "zones_max = -3\nsensor_max = 4")
+        .replace("size = \"10000ms\"", "size = \"10 parsecs\"");
+    let line = |needle: &str| 1 + file.lines().position(|line| line.contains(needle)).expect("the mistake");
+    std::fs::write(&path, &file).expect("writing a domain file");
+    let (ended, said) = CommandLine::run(&services, "t", "postgresql://nobody@127.0.0.1:1/x", "mistakes")
+        .domain(Some(&path))
+        .args(["--no-supervise"])
+        .finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(78), "{said}");
+    for needle in ["zones_max = -3", "sensor_max", "10 parsecs"] {
+        assert!(said.contains(needle), "{needle} is shown: {said}");
+        assert!(
+            said.contains(&format!(":{}", line(needle))) || said.contains(&line(needle).to_string()),
+            "{said}"
+        );
+    }
+    assert!(said.contains('^'), "a caret points at the place: {said}");
+}
+
+#[test]
+fn a_supervised_run_waits_for_a_broker_that_is_away_and_can_be_told_to_end() {
+    let scene = Scene::new("away", City::smart(), 1);
+    let mut run = CommandLine::new(&scene.services.citytide, "away")
+        .args(["run", "--brokers", "127.0.0.1:1", "--topic", &scene.topic.name])
+        .args(["--database-url", &scene.database.url])
+        .spawn();
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(run.ended(), None, "the supervisor goes on for as long as a dependency is away");
+    run.signal(libc::SIGTERM);
+    let ended = run.wait(LIMIT);
+    assert!(matches!(ended, Ended::Exit(_)), "{ended:?}");
+}
+
+#[test]
+fn what_the_generator_sends_is_read_without_a_dead_letter_and_verified() {
+    let scene = Scene::new("generator", City::smart(), 2);
+    let (ended, said) = CommandLine::new(&scene.services.generator, "generator")
+        .args(["--brokers", &scene.services.brokers, "--topic", &scene.topic.name])
+        .args(["--rate", "0", "--count", "20000", "--seed", "7", "--quiet"])
+        .finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    let mut run = scene.run("--until-caught-up -w 2").spawn();
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+    let session = &scene.database.session;
+    assert_eq!(session.value::<i64>("select count(*) from sensor_data"), 20_000);
+    assert_eq!(session.value::<i64>("select count(*) from dead_letters"), 0);
+    let anomalous: i64 = session.value("select count(*) from sensor_data where is_anomaly");
+    assert!((200..4000).contains(&anomalous), "{anomalous} anomalies among 20,000 readings");
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}

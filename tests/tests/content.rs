@@ -1,0 +1,245 @@
+//! What a topic may bring, and what a domain file may ask for.
+
+use std::time::Duration;
+
+use citytide_tests::city::{City, Metric, SECOND};
+use citytide_tests::kafka::Meaning;
+use citytide_tests::load::{DAWN, Random, Reading, Traffic, garbage, rfc3339, send, text};
+use citytide_tests::process::{CommandLine, Ended};
+use citytide_tests::scene::{LIMIT, Scene};
+use citytide_tests::services::wait_until;
+use citytide_tests::snapshot::{Checker, check_once};
+
+#[test]
+fn every_kind_of_garbage_becomes_a_dead_letter_with_its_reason_and_its_bytes() {
+    let scene = Scene::new("garbage", City::smart(), 2);
+    let good = Reading::plain(&scene.city, "s", "Downtown", DAWN, 21.0);
+    for (at, (payload, reason, field)) in garbage(&scene.city, &good).into_iter().enumerate() {
+        scene.topic.send((at % 2) as i32, DAWN / 1000, payload, Meaning::Garbage { reason, field });
+        send(&scene.topic, &scene.city, 0, good.clone());
+        send(&scene.topic, &scene.city, 1, good.clone());
+    }
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+}
+
+#[test]
+fn a_flood_of_garbage_does_not_stop_the_stream() {
+    let scene = Scene::new("flood", City::smart(), 2);
+    let mut run = scene.run("-w 2").spawn();
+    let checker = Checker::start(&scene.database, &scene.city);
+    let good = Reading::plain(&scene.city, "s", "Downtown", DAWN, 21.0);
+    let kinds = garbage(&scene.city, &good);
+    let mut random = Random(31);
+    let big = vec![b'x'; 100_000];
+    for at in 0..6000_i64 {
+        let (payload, reason, field) = kinds[random.below(kinds.len() as i64) as usize].clone();
+        scene.topic.send(0, (DAWN + at * 1000) / 1000, payload, Meaning::Garbage { reason, field });
+        if at % 500 == 0 {
+            let meaning = Meaning::Garbage { reason: "not_json", field: None };
+            scene.topic.send(0, (DAWN + at * 1000) / 1000, big.clone(), meaning);
+            send(&scene.topic, &scene.city, 0, Reading { event_us: DAWN + at * 1000, ..good.clone() });
+            send(&scene.topic, &scene.city, 1, Reading { event_us: DAWN + at * 1000, ..good.clone() });
+        }
+    }
+    scene.wait_committed(&mut run);
+    checker.finish();
+    scene.assert_tables();
+    assert_eq!(run.ended(), None, "the run goes on");
+}
+
+#[test]
+fn another_domain_file_means_other_fields_metrics_windows_and_tables() {
+    let scene = Scene::new("harbour", City::harbour(), 2);
+    let mut traffic = Traffic::new(41, 30_000);
+    traffic.send(&scene.topic, &scene.city, 2, 6000);
+    // Times and sensors in every form that is allowed. Berlin is an hour ahead of UTC in January.
+    let City { sensor, time, zone, .. } = &scene.city;
+    let at = traffic.now_us / SECOND * SECOND;
+    let local = rfc3339(at + 3600 * SECOND);
+    let local = local.trim_end_matches('Z');
+    let times = [
+        text(local),
+        text(&local.replace('T', " ")),
+        text(&local.replace('.', ".000000999").replace("999000000", "999")),
+        text(&rfc3339(at).replace('T', "t").replace('Z', "z")),
+        text(&format!("{}+05:30", rfc3339(at + 19_800 * SECOND).trim_end_matches('Z'))),
+        (at / SECOND).to_string(),
+        format!("{}.0", at / SECOND),
+        (at / 1000).to_string(),
+        format!("{}.25e0", at / 1000),
+    ];
+    for (index, written) in times.iter().enumerate() {
+        let buoy = if index % 2 == 0 { "\"42\"" } else { "42" };
+        let payload = format!(
+            "{{\"x\":{{\"at\":1}}, {}:{{}}, {}:\"Dock 4\",\"wind_speed\":-0.0,{}:{buoy},\"salinity\":null,{}:{written}}}",
+            text("unknown"),
+            text(zone),
+            text(sensor),
+            text(time),
+        );
+        let event_us = if written.ends_with("e0") { at + 250 } else { at };
+        let reading = Reading {
+            sensor: "42".to_owned(),
+            zone: "Dock 4".to_owned(),
+            event_us,
+            values: vec![Some(0.0), None, None],
+        };
+        scene.topic.send(1, at / 1000, payload.into_bytes(), Meaning::Reading(reading));
+    }
+    // Numbers whose last bit is easily lost.
+    for value in [
+        0.1,
+        1.0 / 3.0,
+        23.456789012345678,
+        1e12,
+        -1e12,
+        123_456_789.123_456_79,
+        5e-324,
+        0.003906250000000001,
+    ] {
+        send(&scene.topic, &scene.city, 1, Reading::plain(&scene.city, "bits", "North Quay", at, value));
+    }
+    let checker = Checker::start(&scene.database, &scene.city);
+    scene.catch_up("-w 2");
+    checker.finish();
+    scene.assert_caught_up();
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
+fn zones_beyond_the_limit_are_dead_letters_per_partition_and_in_log_order_also_after_a_restart() {
+    let scene = Scene::new("zones", City::harbour(), 2);
+    // Three further zones are allowed per partition; a late reading takes its place as well.
+    let mut step = 0;
+    let mut show = |partition: i32, zone: &str, late: bool| {
+        step += 1;
+        let now = DAWN + step * SECOND;
+        let event_us = if late { now - 1000 * SECOND } else { now };
+        let reading = Reading::plain(&scene.city, "s", zone, event_us, 1.0);
+        scene.topic.send(partition, now / 1000, reading.json(&scene.city), Meaning::Reading(reading));
+    };
+    for (partition, zone) in [(0, "A"), (0, "Dock 4"), (0, "B"), (1, "D"), (0, "A")] {
+        show(partition, zone, false);
+    }
+    scene.catch_up("-w 1");
+    show(0, "C", true);
+    for (partition, zone) in [(0, "D"), (0, "B"), (0, "North Quay"), (1, "A"), (0, "C"), (1, "B"), (1, "C")] {
+        show(partition, zone, false);
+    }
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    let dead: i64 =
+        scene.database.session.value("select count(*) from dead_letters where reason = 'too_many_zones'");
+    assert_eq!(dead, 2);
+}
+
+#[test]
+fn ten_thousand_zones_are_as_good_as_eight() {
+    let city = City { zones_max: 20_000, built_in: false, ..City::smart() };
+    let scene = Scene::new("many", city, 2);
+    for at in 0..20_000_i64 {
+        let zone = format!("zone {}", at % 10_000);
+        let reading = Reading::plain(&scene.city, "s", &zone, DAWN + at * 20_000, 20.0);
+        send(&scene.topic, &scene.city, (at % 2) as i32, reading);
+    }
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+}
+
+#[test]
+fn offsets_that_kafka_never_delivers_are_gaps_and_what_it_deleted_unread_is_lost() {
+    let scene = Scene::new("offsets", City::smart(), 2);
+    let mut at = DAWN;
+    let mut record = || {
+        at += SECOND;
+        let reading = Reading::plain(&scene.city, "s", "Downtown", at, 20.0);
+        (at / 1000, reading.json(&scene.city), Meaning::Reading(reading))
+    };
+    let mut records =
+        |count: usize| -> Vec<(i64, Vec<u8>, Meaning)> { (0..count).map(|_| record()).collect() };
+    let plain = |partition, records: Vec<(i64, Vec<u8>, Meaning)>| {
+        for (received_at_ms, payload, meaning) in records {
+            scene.topic.send(partition, received_at_ms, payload, meaning);
+        }
+    };
+    plain(0, records(5));
+    scene.topic.send_transaction(0, records(3), true);
+    scene.topic.send_transaction(0, records(4), false);
+    plain(0, records(2));
+    // Partition 1 ends with records that are never delivered.
+    plain(1, records(3));
+    scene.topic.send_transaction(1, records(2), false);
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    // Retention runs ahead of us in partition 1; in partition 0 everything unread is gone.
+    let (first, second) = (scene.topic.sent()[0].len() as i64, scene.topic.sent()[1].len() as i64);
+    plain(0, records(6));
+    plain(1, records(6));
+    scene.topic.delete_before(0, first, first + 6);
+    scene.topic.delete_before(1, second, second + 4);
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+    check_once(&scene.database.session, &scene.city);
+}
+
+#[test]
+fn a_further_metric_adds_its_columns_and_a_metric_that_is_gone_is_refused() {
+    let mut scene = Scene::new("metric", City::harbour(), 1);
+    let session = &scene.database.session;
+    let old = scene.city.clone();
+    let value = |city: &City, second: i64| Reading::plain(city, "s", "Dock 4", DAWN + second * SECOND, 2.5);
+    (0..30).for_each(|second| send(&scene.topic, &old, 0, value(&old, second)));
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+
+    scene.city.metrics.insert(1, Metric { name: "swell".to_owned(), below: None, above: Some(2.0) });
+    scene.file = scene.city.file("metric");
+    (30..60).for_each(|second| send(&scene.topic, &scene.city, 0, value(&scene.city, second)));
+    scene.catch_up("-w 2");
+    assert_eq!(session.value::<i64>("select count(*) from sensor_data where swell = 2.5"), 30);
+    assert_eq!(
+        session.value::<i64>("select count(*) from sensor_data where swell is null and wind_speed = 2.5"),
+        30
+    );
+    // An early row of the old file goes on with the new one: nulls do not count.
+    assert_eq!(
+        session.value::<i64>("select sum(reading_count)::bigint from metrics_10s where avg_swell = 2.5"),
+        30
+    );
+    check_once(session, &scene.city);
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+
+    let file = old.file("metric");
+    let (ended, said) = CommandLine::run(&scene.services, &scene.topic.name, &scene.database.url, "metric")
+        .domain(file.as_deref())
+        .args(["--until-caught-up"])
+        .finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(78), "{said}");
+    assert!(said.contains("swell"), "the metric is named: {said}");
+    check_once(session, &scene.city);
+}
+
+#[test]
+fn a_live_run_shows_new_readings_within_moments_and_follows_partitions_that_were_empty() {
+    let scene = Scene::new("live", City::impatient(), 3);
+    let mut run = scene.run("-n 2").spawn();
+    for step in 0..40 {
+        for partition in 0..=(step / 15) as i32 {
+            let reading = Reading::plain(&scene.city, "s", "Tech Hub", DAWN + step * 5 * SECOND, 20.0);
+            send(&scene.topic, &scene.city, partition, reading);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    wait_until("all partitions are idle", LIMIT, || {
+        scene.database.session.value("select bool_and(is_idle) from ingest_progress")
+    });
+    let stands = scene.database.watermark_us();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(scene.database.watermark_us(), stands, "with all partitions idle, W stands still");
+    assert_eq!(run.ended(), None);
+}
