@@ -23,7 +23,7 @@ mod hello;
 use std::any::Any;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::thread::ThreadBuilder;
@@ -37,6 +37,8 @@ use hello::Hello;
 
 /// How long one attempt to connect, and then each side's hello, may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
+/// How long a port that is taken is tried.
+const TAKEN_MAX: Duration = Duration::from_secs(2);
 /// How often the accepting side looks at its sockets.
 const LOOK: Duration = Duration::from_millis(5);
 /// What a process knows about its run when it joins the others.
@@ -132,8 +134,7 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
     let own = &settings.addresses[settings.process];
     let listen = |reason| MeshError::Listen { address: own.clone(), reason };
     let deadline = instant() + settings.patience;
-    // The standard library sets SO_REUSEADDR: connections of an earlier generation in TIME_WAIT are no hindrance.
-    let listener = TcpListener::bind(own.as_str()).map_err(listen)?;
+    let listener = listen_on(own, deadline).map_err(listen)?;
     listener.set_nonblocking(true).map_err(listen)?;
 
     let found: Vec<Found> = std::thread::scope(|scope| {
@@ -163,6 +164,20 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
     // The last process has nobody behind it.
     sockets.resize_with(settings.addresses.len(), || None);
     Ok(sockets)
+}
+
+/// Listens; a port that is taken may be that of a process of the last generation that is just ending.
+fn listen_on(address: &str, deadline: Instant) -> std::io::Result<TcpListener> {
+    let until = deadline.min(instant() + TAKEN_MAX);
+    loop {
+        // The standard library sets SO_REUSEADDR: connections that are left in TIME_WAIT are no hindrance.
+        match TcpListener::bind(address) {
+            Err(reason) if reason.kind() == ErrorKind::AddrInUse && instant() < until => {
+                std::thread::sleep(LOOK)
+            }
+            listener => return listener,
+        }
+    }
 }
 
 /// The socket of one peer, or what was seen of it last.

@@ -128,10 +128,14 @@ fn a_peer_that_never_comes_is_named() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named() {
+fn an_address_that_stays_taken_is_named_and_one_that_becomes_free_is_used() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
-    let addresses = [address.clone(), "127.0.0.1:9".to_owned()];
-    let said = join(&mesh(0, &addresses, 5, LONG)).err().expect("taken").to_string();
+    let nobody = [address.clone(), "127.0.0.1:9".to_owned()];
+    let said = join(&mesh(0, &nobody, 5, Duration::from_millis(50))).err().expect("taken").to_string();
     assert!(said.starts_with(&format!("cannot listen on {address}")), "{said}");
+    let waiting = std::thread::spawn(move || listen_on(&address, instant() + LONG));
+    std::thread::sleep(LOOK);
+    drop(taken);
+    waiting.join().expect("no panic").expect("free by now");
 }
