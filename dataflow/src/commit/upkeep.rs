@@ -94,7 +94,7 @@ async fn beat(client: &Client, run_id: i64, stop: &AtomicBool) -> Result<(), Dat
     );
     while !stop.load(Ordering::Relaxed) {
         client.batch_execute(&script).await.map_err(failed("the heartbeat of this run"))?;
-        pause(HEARTBEAT_EVERY, stop).await;
+        pause(HEARTBEAT_EVERY, client, stop).await;
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ async fn work(
             later(retain(&mut client, domain, run_id, now_ms).await)?;
         }
         round += 1;
-        pause(SUMMARIZE_EVERY, stop).await;
+        pause(SUMMARIZE_EVERY, &client, stop).await;
     }
     Ok(())
 }
@@ -156,15 +156,15 @@ async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> 
                 return Ok(());
             }
         }
-        pause(INDEX_EVERY, stop).await;
+        pause(INDEX_EVERY, client, stop).await;
     }
     Ok(())
 }
 
-/// Sleeps, but no longer than the run.
-async fn pause(duration: Duration, stop: &AtomicBool) {
+/// Sleeps, but no longer than the run, and no longer than the connection: what comes next tells that it was lost.
+async fn pause(duration: Duration, client: &Client, stop: &AtomicBool) {
     let mut left = duration;
-    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) && !client.is_closed() {
         let nap = left.min(LOOK);
         tokio::time::sleep(nap).await;
         left -= nap;

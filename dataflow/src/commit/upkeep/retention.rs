@@ -30,7 +30,8 @@ pub async fn raise_horizon(
     let attempted = "raising the retention horizon";
     let (until_ms, _) = day_bounds(now_ms.saturating_sub((raw_us / 1000) as u64));
     let horizon = until_ms.saturating_sub(1) as i64;
-    let above = "least($1, (select max(epoch) from commits))";
+    // Null, not $1, before the first commit: then there is nothing to hide.
+    let above = "(select least($1, epoch) from commits order by epoch desc limit 1)";
     let row = client
         .query_one(&format!("select horizon_epoch < {above} from citytide_database"), &[&horizon])
         .await

@@ -1,0 +1,17 @@
+//! The database side against a real server: schema, migration, upkeep, clean-up, verify. Each test has a database of
+//! its own and drops it; one that fails leaves it behind, for whoever looks into it.
+//!
+//! `DATABASE_URL` names the server (a role that may create databases). It is read in `scratch.rs` and nowhere else.
+
+#[path = "database/clean_up.rs"]
+mod clean_up;
+#[path = "database/migration.rs"]
+mod migration;
+#[path = "database/queries.rs"]
+mod queries;
+#[path = "database/scratch.rs"]
+mod scratch;
+#[path = "database/upkeep.rs"]
+mod upkeep;
+#[path = "database/verify.rs"]
+mod verify;

@@ -1,0 +1,113 @@
+//! Creating the schema, adding metrics, and what is refused.
+
+use citytide::commit::migrate::{self, MigrateError};
+use citytide::commit::upkeep::ensure_days;
+use citytide_domain::Domain;
+use futures_util::future::join_all;
+
+use super::scratch::{NOON_MS, execute, number, texts, with_database};
+
+fn windy() -> Domain {
+    let mut domain = Domain::smart_city();
+    let mut wind = domain.metrics[0].clone();
+    wind.name = "wind".to_owned();
+    domain.metrics.insert(1, wind);
+    domain
+}
+
+#[test]
+fn several_first_starts_at_once_make_one_schema() {
+    with_database(async |scratch| {
+        let start = async || {
+            let mut client = scratch.open().await;
+            migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await
+        };
+        for outcome in join_all([start(), start(), start(), start()]).await {
+            outcome.expect("every start finds the schema");
+        }
+        let client = scratch.open().await;
+        assert_eq!(number(&client, "select count(*) from citytide_database").await, 1);
+    });
+}
+
+#[test]
+fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        ensure_days(&mut client, 0, NOON_MS).await.expect("days");
+        execute(&client, include_str!("../../../sql/roles.sql")).await;
+        migrate::apply(&mut client, &windy(), "sensor-data").await.expect("added");
+        migrate::apply(&mut client, &windy(), "sensor-data").await.expect("nothing to do");
+        let columns = texts(
+            &client,
+            "select attname::text from pg_attribute where attrelid = 'sensor_data'::regclass and attnum between 6 and 9 \
+             order by attnum",
+        )
+        .await;
+        assert_eq!(columns, ["recorded_at", "temperature", "wind", "humidity"]);
+        let holders = texts(
+            &client,
+            "select distinct attrelid::regclass::text from pg_attribute where attname like '%wind' order by 1",
+        )
+        .await;
+        assert_eq!(
+            holders,
+            [
+                "metrics_1min",
+                "metrics_5min",
+                "panes",
+                "sensor_data",
+                "sensor_readings",
+                "sensor_readings_20261121",
+                "sensor_readings_20261122",
+                "zone_status"
+            ]
+        );
+        let may = "select has_table_privilege('citytide_reader', 'sensor_data', 'select')::text";
+        assert_eq!(texts(&client, may).await, ["true"]);
+        execute(&client, "drop owned by citytide_reader").await;
+        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        assert!(matches!(&error, MigrateError::MetricGone { metric } if metric == "wind"), "{error}");
+    });
+}
+
+#[test]
+fn a_view_of_somebody_else_on_sensor_data_is_named_and_nothing_changes() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(&client, "create view mine as select zone from sensor_data").await;
+        let error = migrate::apply(&mut client, &windy(), "sensor-data").await.unwrap_err();
+        assert!(matches!(&error, MigrateError::Dependents { reason } if reason.contains("mine")), "{error}");
+        assert_eq!(number(&client, "select count(*) from pg_attribute where attname = 'wind'").await, 0);
+    });
+}
+
+#[test]
+fn what_was_changed_by_hand_is_refused() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(&client, "drop table hot_sensors").await;
+        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        assert!(
+            matches!(&error, MigrateError::HalfMade { absent, .. } if absent == "hot_sensors"),
+            "{error}"
+        );
+        execute(&client, "drop table citytide_database cascade").await;
+        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        assert!(error.is_configuration(), "{error}");
+    });
+}
+
+#[test]
+fn a_role_without_rights_is_told_so() {
+    with_database(async |scratch| {
+        let owner = scratch.open().await;
+        let role = format!("nobody_{}", std::process::id());
+        execute(&owner, &format!("create role {role} login; revoke create on schema public from public"))
+            .await;
+        let mut client = scratch.database(Some(&role)).connect("test").await.expect("a session");
+        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        execute(&owner, &format!("drop owned by {role}; drop role {role}")).await;
+        assert!(error.is_denied() && error.to_string().contains(&role), "{error}");
+    });
+}

@@ -1,0 +1,214 @@
+//! Days ahead, retention, indexes of past days, the fence, the heartbeat.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use citytide::commit::postgres::DatabaseError;
+use citytide::commit::upkeep::{
+    drop_days, ensure_days, index_past_days, prune_commits, prune_windows, raise_horizon, spawn, summarize,
+};
+use citytide_domain::Domain;
+
+use super::scratch::{DAY_MS, NOON_MS, execute, number, texts, with_database};
+
+const DAY_US: i64 = DAY_MS as i64 * 1000;
+const LONG: Duration = Duration::from_secs(60);
+
+const LEAVES: &str = "select inhrelid::regclass::text from pg_inherits \
+                      where inhparent = 'sensor_readings'::regclass order by 1";
+
+#[test]
+fn days_are_made_ahead_while_somebody_reads_and_somebody_copies() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        ensure_days(&mut client, 0, NOON_MS).await.expect("the first days");
+        let reader = scratch.open().await;
+        execute(&reader, "begin; select count(*) from sensor_data").await;
+        let writer = scratch.open().await;
+        execute(&writer, "begin; insert into dead_letter_records values (1795262400000, 0, 0, now(), 'empty', null, '', '', 0)")
+            .await;
+        ensure_days(&mut client, 0, NOON_MS + DAY_MS).await.expect("the next days");
+        assert_eq!(
+            texts(&client, LEAVES).await,
+            ["sensor_readings_20261121", "sensor_readings_20261122", "sensor_readings_20261123"]
+        );
+        let leftover = "select count(*) from pg_constraint where contype = 'c' and conname like '%\\_day'";
+        assert_eq!(number(&client, leftover).await, 0);
+        execute(&writer, "commit").await;
+        summarize(&client, NOON_MS).await.expect("summarised");
+    });
+}
+
+#[test]
+fn a_run_that_was_taken_over_makes_no_day() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(&client, "update fence set run_id = 2").await;
+        let error = ensure_days(&mut client, 1, NOON_MS).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Fenced(_)), "{error}");
+        assert!(texts(&client, LEAVES).await.is_empty());
+    });
+}
+
+#[test]
+fn the_horizon_comes_first_and_partitions_go_an_hour_later() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        for day in 0..3 {
+            ensure_days(&mut client, 0, NOON_MS + day * DAY_MS).await.expect("days");
+        }
+        let horizon = "select horizon_epoch from citytide_database";
+        let now_ms = NOON_MS + 3 * DAY_MS;
+        raise_horizon(&mut client, 0, DAY_US, now_ms).await.expect("nothing committed");
+        assert_eq!(number(&client, horizon).await, 0);
+        let commit = |epoch: u64, before: u64| {
+            format!(
+                "insert into commits (epoch, previous_epoch, run_id, readings) values ({epoch}, {before}, 0, 0);"
+            )
+        };
+        execute(&client, &(commit(NOON_MS, 0) + &commit(NOON_MS + 50, NOON_MS))).await;
+        raise_horizon(&mut client, 0, DAY_US, now_ms).await.expect("raised");
+        assert_eq!(number(&client, horizon).await, NOON_MS as i64 + 50, "not beyond the committed epoch");
+        execute(&client, &commit(now_ms, NOON_MS + 50)).await;
+        raise_horizon(&mut client, 0, DAY_US, now_ms).await.expect("raised");
+        let end_of_second_day = (NOON_MS + DAY_MS + DAY_MS / 2) as i64 - 1;
+        assert_eq!(number(&client, horizon).await, end_of_second_day);
+
+        drop_days(&mut client, 0).await.expect("too early");
+        assert_eq!(texts(&client, LEAVES).await.len(), 4);
+        execute(&client, "update citytide_database set horizon_raised_at = now() - interval '61 minutes'")
+            .await;
+        drop_days(&mut client, 0).await.expect("dropped");
+        assert_eq!(texts(&client, LEAVES).await, ["sensor_readings_20261123", "sensor_readings_20261124"]);
+
+        prune_commits(&mut client, 0).await.expect("pruned");
+        assert_eq!(texts(&client, "select epoch::text from commits").await, [now_ms.to_string()]);
+    });
+}
+
+#[test]
+fn the_newest_commit_stays_although_it_lies_behind_the_horizon() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(
+            &client,
+            "insert into commits (epoch, previous_epoch, run_id, readings) values (1, 0, 0, 0), (2, 1, 0, 0); \
+             update citytide_database set horizon_epoch = 2",
+        )
+        .await;
+        prune_commits(&mut client, 0).await.expect("pruned");
+        assert_eq!(number(&client, "select sum(epoch)::bigint from commits").await, 2);
+    });
+}
+
+#[test]
+fn windows_and_panes_go_once_they_are_older_than_their_retention() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(
+            &client,
+            "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+             values (1, 0, 0, 0, '2026-11-21 12:00:00+00'); \
+             insert into panes (zone, pane_start, reading_count, anomaly_count, first_epoch, last_epoch) \
+             select 'a', '2026-11-21 10:00:00+00'::timestamptz + n * interval '1 minute', 1, 0, 1, 1 \
+             from generate_series(0, 119) as n; \
+             insert into metrics_5min (zone, window_start, window_end, reading_count, anomaly_count, is_final, revision, \
+             updated_at) select zone, pane_start, pane_start, 1, 0, true, 0, now() from panes",
+        )
+        .await;
+        let mut domain = Domain::smart_city();
+        prune_windows(&mut client, 0, &domain).await.expect("kept for ever");
+        assert_eq!(number(&client, "select count(*) from panes").await, 120);
+        domain.retention.windows_us = Some(3_600_000_000);
+        prune_windows(&mut client, 0, &domain).await.expect("pruned");
+        for table in ["panes", "metrics_5min"] {
+            assert_eq!(number(&client, &format!("select count(*) from {table}")).await, 60, "{table}");
+        }
+    });
+}
+
+#[test]
+fn a_day_that_is_over_is_indexed_and_an_invalid_left_over_replaced() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        ensure_days(&mut client, 0, NOON_MS).await.expect("days");
+        let valid = "select indexrelid::regclass::text from pg_index where indisvalid and indisready \
+                     and indexrelid::regclass::text like '%\\_sensor'";
+        let commit = |epoch: u64| {
+            format!(
+                "insert into commits (epoch, previous_epoch, run_id, readings) values ({epoch}, {epoch} - 1, 0, 0)"
+            )
+        };
+        execute(&client, &commit(NOON_MS)).await;
+        index_past_days(&client).await.expect("nothing to do");
+        assert!(texts(&client, valid).await.is_empty());
+        execute(&client, &commit(NOON_MS + DAY_MS)).await;
+        execute(
+            &client,
+            "create index sensor_readings_20261121_sensor on sensor_readings_20261121 (sensor_id, recorded_at); \
+             update pg_index set indisvalid = false where indexrelid = 'sensor_readings_20261121_sensor'::regclass",
+        )
+        .await;
+        for _ in 0..2 {
+            index_past_days(&client).await.expect("indexed");
+            assert_eq!(texts(&client, valid).await, ["sensor_readings_20261121_sensor"]);
+        }
+    });
+}
+
+#[test]
+fn the_upkeep_beats_makes_days_and_stops_when_told() {
+    with_database(async |scratch| {
+        let client = scratch.with_schema().await;
+        execute(
+            &client,
+            "update fence set run_id = 7; insert into runs (run_id, host, process_id, processes, workers, \
+             epoch_offset_ms, heartbeat_at) values (7, 'here', 1, 1, 1, 0, '2000-01-01')",
+        )
+        .await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = spawn(scratch.database(None), Domain::smart_city(), 7, stop.clone(), |error| {
+            panic!("nothing fails here: {error}")
+        });
+        while number(&client, "select count(*) from runs where heartbeat_at > '2001-01-01'").await == 0
+            || texts(&client, LEAVES).await.len() < 2
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        thread.join().expect("it stops");
+    });
+}
+
+#[test]
+fn losing_a_connection_and_being_taken_over_end_the_run() {
+    with_database(async |scratch| {
+        let client = scratch.with_schema().await;
+        let terminate = "select pg_terminate_backend(pid) from pg_stat_activity \
+                         where datname = current_database() and application_name = 'citytide:0:indexes'";
+        let take_over = "update fence set run_id = 9";
+        for ending in [terminate, take_over] {
+            let (tell, told) = mpsc::channel();
+            let stop = Arc::new(AtomicBool::new(false));
+            let thread = spawn(scratch.database(None), Domain::smart_city(), 0, stop.clone(), move |error| {
+                tell.send(error).expect("the test waits");
+            });
+            while number(
+                &client,
+                "select count(*) from pg_stat_activity where datname = current_database() \
+                 and application_name like 'citytide:0:%'",
+            )
+            .await
+                < 3
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            execute(&client, ending).await;
+            let error = told.recv_timeout(LONG).expect("the run is told");
+            assert_eq!(matches!(error, DatabaseError::Fenced(_)), ending == take_over, "{error}");
+            thread.join().expect("the thread ends");
+        }
+    });
+}

@@ -1,0 +1,241 @@
+//! `verify` agrees with a database that is right, whatever its windows, and finds whatever is wrong with one.
+
+use citytide::cli::verify::{Report, VerifyError, verify};
+use citytide::commit::migrate;
+use citytide::commit::upkeep::ensure_days;
+use citytide_domain::{Domain, Window};
+use tokio_postgres::Client;
+
+use super::scratch::{NOON_MS, Scratch, execute, with_database};
+
+/// W of the database that [`fill`] makes, and the epochs of its readings.
+const WATERMARK: &str = "timestamptz '2026-11-21 12:08:20+00'";
+const FIRST_EPOCH: u64 = NOON_MS;
+const LAST_EPOCH: u64 = NOON_MS + 50 * 39;
+
+/// Three zones, ten minutes of readings, committed in 40 epochs; the tables computed naively.
+async fn fill(client: &mut Client, domain: &Domain) {
+    migrate::apply(client, domain, "t").await.expect("the schema");
+    ensure_days(client, 0, NOON_MS).await.expect("days");
+    let names: Vec<&str> = domain.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    // Values of several magnitudes and signs, some of them null; averages near zero occur.
+    let values: Vec<String> = (1..=names.len())
+        .map(|metric| {
+            format!("case when (n + {metric}) % 7 > 0 then sin(n * {metric}.7) * power(10, n % 4) end")
+        })
+        .collect();
+    execute(
+        client,
+        &format!(
+            "insert into sensor_readings (epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, {names}, \
+             is_late, is_anomaly, anomaly_score, model_version) \
+             select {FIRST_EPOCH} + n / 50 * 50, n % 2, n / 2, (n % 37)::text, 'zone ' || n % 3, \
+             timestamptz '2026-11-21 12:00:00+00' + n * interval '300 milliseconds', {values}, n % 41 = 0, n % 5 = 0, 0, 0 \
+             from generate_series(0, 1999) as n; \
+             insert into dead_letter_records select {FIRST_EPOCH}, 0, 1000 + n, now(), 'empty', null, '', '', 0 \
+             from generate_series(0, 4) as n; \
+             insert into commits select e, case e when {FIRST_EPOCH} then 0 else e - 50 end, 0, now(), {WATERMARK}, 50 \
+             from generate_series({FIRST_EPOCH}::bigint, {LAST_EPOCH}, 50) as e; \
+             insert into ingest_progress select p, 't ' || p, 0, 1000 + 5 * (1 - p), \
+             (select count(*) from sensor_readings where kafka_partition = p and not is_late), \
+             (select count(*) from sensor_readings where kafka_partition = p and is_late), 5 * (1 - p), 0, 0, \
+             {WATERMARK}, false from generate_series(0, 1) as p",
+            names = names.join(", "),
+            values = values.join(", "),
+        ),
+    )
+    .await;
+    let each =
+        |form: &dyn Fn(&str) -> String| names.iter().map(|name| form(name)).collect::<Vec<_>>().join(", ");
+    for window in &domain.windows {
+        let (size, slide) = (window.size_us, window.slide_us);
+        // The last multiple of the slide before the morning.
+        let first = (NOON_MS - 6 * 3_600_000) as i64 * 1000 / slide;
+        execute(
+            client,
+            &format!(
+                "insert into {table} (window_start, window_end, zone, reading_count, anomaly_count, {columns}, is_final, \
+                 revision, updated_at) select s, s + interval '{size} us', zone, count(*), \
+                 count(*) filter (where is_anomaly), {figures}, s + interval '{size} us' <= {WATERMARK}, 0, now() \
+                 from generate_series(timestamptz 'epoch' + {first} * interval '{slide} us', '2026-11-21 13:00:00+00', '{slide} us') \
+                 as s \
+                 join sensor_readings on recorded_at >= s and recorded_at < s + interval '{size} us' \
+                 where not is_late group by s, zone",
+                table = window.table(),
+                columns = each(&|name| format!("avg_{name}, min_{name}, max_{name}")),
+                figures = each(&|name| format!("avg({name}), min({name}), max({name})")),
+            ),
+        )
+        .await;
+    }
+    execute(
+        client,
+        &format!(
+            "insert into panes (zone, pane_start, reading_count, anomaly_count, first_epoch, last_epoch, {columns}) \
+             select zone, s, count(*), count(*) filter (where is_anomaly), min(epoch), max(epoch), {figures} \
+             from generate_series(timestamptz '2026-11-21 12:00:00+00', '2026-11-21 13:00:00+00', '{pane} us') as s \
+             join sensor_readings on recorded_at >= s and recorded_at < s + interval '{pane} us' \
+             where not is_late group by s, zone; \
+             insert into hot_sensors select zone, row_number() over (partition by zone order by n desc, sensor_id collate \"C\"), \
+             sensor_id, n, at from (select zone, sensor_id, count(*) as n, max(recorded_at) as at, \
+             row_number() over (partition by zone order by count(*) desc, sensor_id collate \"C\") as r from sensor_readings \
+             where is_anomaly and not is_late and recorded_at >= {WATERMARK} - interval '5 min' \
+             and recorded_at < {WATERMARK} group by 1, 2) as counted where r <= 10; \
+             insert into zone_status (zone, window_start, reading_count, anomaly_count, {averages}, anomalies_5min, \
+             last_recorded_at) select zone, window_start, reading_count, anomaly_count, {averages}, \
+             (select count(*) from sensor_readings as r where r.zone = z.zone and is_anomaly and not is_late \
+             and recorded_at >= {WATERMARK} - interval '5 min' and recorded_at < {WATERMARK}), \
+             (select max(recorded_at) from sensor_readings as r where r.zone = z.zone and not is_late) \
+             from {first} as z where is_final and window_start = (select max(window_start) from {first} where is_final)",
+            columns = each(&|name| format!("count_{name}, min_{name}, max_{name}")),
+            figures = each(&|name| format!("count({name}), min({name}), max({name})")),
+            averages = each(&|name| format!("avg_{name}")),
+            pane = domain.pane_us(),
+            first = domain.windows[0].table(),
+        ),
+    )
+    .await;
+}
+
+async fn report(scratch: &Scratch, domain: &Domain) -> Report {
+    let (database, domain) = (scratch.database(None), domain.clone());
+    // `verify` has a runtime of its own, and the test has one: another thread keeps them apart.
+    std::thread::spawn(move || verify(&database, &domain).expect("something to verify"))
+        .join()
+        .expect("no panic")
+}
+
+/// Names of the checks that differ.
+async fn differing(scratch: &Scratch, domain: &Domain) -> Vec<String> {
+    let report = report(scratch, domain).await;
+    report.checks.into_iter().filter(|check| check.differing > 0).map(|check| check.name).collect()
+}
+
+#[test]
+fn a_right_database_agrees() {
+    with_database(async |scratch| {
+        let domain = Domain::smart_city();
+        fill(&mut scratch.open().await, &domain).await;
+        let report = report(scratch, &domain).await;
+        assert!(report.agrees(), "{report}");
+        assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
+    });
+}
+
+#[test]
+fn windows_of_any_size_and_slide_agree() {
+    with_database(async |scratch| {
+        let mut domain = Domain::smart_city();
+        let window = |name: &str, size_s: i64, slide_s: i64| Window {
+            name: name.to_owned(),
+            size_us: size_s * 1_000_000,
+            slide_us: slide_s * 1_000_000,
+        };
+        domain.windows = vec![window("90s", 90, 30), window("7s", 7, 7), window("hour", 3600, 1200)];
+        fill(&mut scratch.open().await, &domain).await;
+        let report = report(scratch, &domain).await;
+        assert!(report.agrees(), "{report}");
+    });
+}
+
+#[test]
+fn every_kind_of_damage_is_found() {
+    let damages = [
+        (
+            "update metrics_1min set reading_count = reading_count + 1 where zone = 'zone 1'",
+            "metrics_1min zone_status",
+        ),
+        ("update metrics_5min set avg_aqi = avg_aqi * (1 + 1e-7) where zone = 'zone 1'", "metrics_5min"),
+        ("update metrics_5min set min_humidity = null where zone = 'zone 1'", "metrics_5min"),
+        ("update metrics_5min set is_final = not is_final where zone = 'zone 1'", "metrics_5min"),
+        ("delete from metrics_5min where zone = 'zone 2'", "metrics_5min"),
+        (
+            "insert into metrics_5min (window_start, window_end, zone, reading_count, anomaly_count, is_final, revision, \
+             updated_at) values ('2026-11-21 11:00+00', '2026-11-21 11:05+00', 'zone 1', 1, 0, true, 0, now())",
+            "metrics_5min",
+        ),
+        ("update panes set max_aqi = max_aqi + 1 where zone = 'zone 0'", "panes"),
+        ("update panes set first_epoch = last_epoch + 1", "panes"),
+        ("update ingest_progress set gaps = 1 where kafka_partition = 0", "conservation"),
+        ("update ingest_progress set late = late + 1, accepted = accepted - 1", "conservation"),
+        ("delete from dead_letter_records where kafka_offset = 1001", "conservation"),
+        ("delete from ingest_progress where kafka_partition = 1", "conservation"),
+        ("delete from commits where epoch = 1795262400050", "commits"),
+        ("update hot_sensors set rank = 11 - rank + 100", "hot_sensors"),
+        ("update zone_status set avg_aqi = null where zone = 'zone 1'", "zone_status"),
+        ("update zone_status set anomalies_5min = 0", "zone_status"),
+        ("delete from zone_status where zone = 'zone 1'", "zone_status"),
+    ];
+    with_database(async |scratch| {
+        let domain = Domain::smart_city();
+        let mut client = scratch.open().await;
+        fill(&mut client, &domain).await;
+        execute(&client, "create schema kept").await;
+        let tables = [
+            "metrics_1min",
+            "metrics_5min",
+            "panes",
+            "ingest_progress",
+            "dead_letter_records",
+            "commits",
+            "hot_sensors",
+            "zone_status",
+        ];
+        for table in tables {
+            execute(&client, &format!("create table kept.{table} as table {table}")).await;
+        }
+        for (damage, found) in damages {
+            execute(&client, damage).await;
+            assert_eq!(differing(scratch, &domain).await.join(" "), found, "{damage}");
+            for table in tables {
+                execute(&client, &format!("delete from {table}; insert into {table} table kept.{table}"))
+                    .await;
+            }
+        }
+        assert!(report(scratch, &domain).await.agrees());
+    });
+}
+
+#[test]
+fn what_lies_behind_the_horizon_is_not_compared_and_the_rest_is() {
+    with_database(async |scratch| {
+        let domain = Domain::smart_city();
+        let mut client = scratch.open().await;
+        fill(&mut client, &domain).await;
+        let before = report(scratch, &domain).await;
+        let horizon = FIRST_EPOCH + 50 * 10;
+        execute(&client, &format!("update citytide_database set horizon_epoch = {horizon}")).await;
+        execute(&client, &format!("delete from sensor_readings where epoch <= {horizon}")).await;
+        let after = report(scratch, &domain).await;
+        assert!(after.agrees(), "{after}");
+        for (before, after) in before.checks.iter().zip(&after.checks).take(3) {
+            assert!(after.compared > 0 && after.compared < before.compared, "{}", after.name);
+        }
+        execute(&client, "update metrics_5min set anomaly_count = anomaly_count + 1").await;
+        assert_eq!(differing(scratch, &domain).await, ["metrics_5min"]);
+    });
+}
+
+#[test]
+fn before_the_first_commit_there_is_nothing_to_differ() {
+    with_database(async |scratch| {
+        scratch.with_schema().await;
+        let report = report(scratch, &Domain::smart_city()).await;
+        assert!(report.agrees() && report.epoch.is_none(), "{report}");
+    });
+}
+
+#[test]
+fn an_empty_database_and_another_domains_are_no_success() {
+    with_database(async |scratch| {
+        let verify_now = |domain: Domain| {
+            let database = scratch.database(None);
+            std::thread::spawn(move || verify(&database, &domain)).join().expect("no panic").unwrap_err()
+        };
+        assert!(matches!(verify_now(Domain::smart_city()), VerifyError::NotThere { .. }));
+        scratch.with_schema().await;
+        let mut other = Domain::smart_city();
+        other.name = "harbour".to_owned();
+        assert!(matches!(verify_now(other), VerifyError::Other(_)));
+    });
+}
