@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::load::Reading;
-use crate::services::{Services, unique};
+use crate::services::{Services, unique, wait_until};
 
 /// What a record is, in the test's own words.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,6 +161,11 @@ impl Topic {
         if commit { producer.commit_transaction(limit) } else { producer.abort_transaction(limit) }
             .expect("ending a transaction");
         log.push(Sent { received_at_ms: 0, payload: Vec::new(), meaning: Meaning::Gap });
+        // The broker answers before it has written the control record.
+        wait_until("the transaction has ended", limit, || {
+            let ends = producer.client().fetch_watermarks(&self.name, partition, limit);
+            ends.is_ok_and(|(_, end)| end == log.len() as i64)
+        });
     }
 
     /// Deletes everything before `offset`, as retention does; what lies between `read` and `offset` is lost.

@@ -43,9 +43,14 @@ pub fn services() -> Services {
 pub fn unique(test: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("t_{test}_{:x}_{:x}_{count}", since.as_millis() & 0xff_ffff_ffff, std::process::id())
+    format!("t_{test}_{:x}_{:x}_{count}", (now_us() / 1000) & 0xff_ffff_ffff, std::process::id())
+}
+
+/// The clock of this machine in microseconds of the Unix epoch, for records that the broker stamps.
+pub fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_micros()).expect("before the year 294246")
 }
 
 /// Polls `holds` until it is true. Panics with `what` after `limit`.

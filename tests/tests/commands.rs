@@ -131,7 +131,6 @@ fn what_cannot_work_ends_with_a_code_and_a_sentence_that_say_why() {
         78,
         &["/nowhere.toml"],
     );
-    expect(run(&services.brokers, "no-such-topic", database_url, &[]), 78, &["no-such-topic"]);
     expect(run("127.0.0.1:1", topic, database_url, &[]), 69, &["127.0.0.1:1"]);
     expect(run(&services.brokers, topic, "postgresql://nobody@127.0.0.1:1/x", &[]), 69, &["127.0.0.1:1"]);
     expect(run(&services.brokers, topic, "this is no address", &[]), 78, &["postgresql://"]);
@@ -147,6 +146,21 @@ fn what_cannot_work_ends_with_a_code_and_a_sentence_that_say_why() {
     expect(denied, 77, &[&role]);
     assert!(!missing.1.contains("secret-word"), "a password is never printed: {}", missing.1);
     expect(missing, 77, &["no_such_role"]);
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_named_and_does_not_claim_the_database() {
+    let scene = Scene::new("typo", City::smart(), 2);
+    fill(&scene, 100);
+    for arguments in ["--no-supervise", ""] {
+        let (ended, said) = CommandLine::run(&scene.services, "no-such-topic", &scene.database.url, "typo")
+            .args(arguments.split_whitespace())
+            .finish(LIMIT);
+        assert_eq!(ended, Ended::Exit(78), "{said}");
+        assert!(said.contains("no-such-topic"), "the topic is named: {said}");
+    }
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
 }
 
 #[test]

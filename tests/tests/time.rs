@@ -7,7 +7,7 @@ use citytide_tests::kafka::{Meaning, Stamp};
 use citytide_tests::load::{DAWN, Reading, Traffic, send};
 use citytide_tests::process::Ended;
 use citytide_tests::scene::{LIMIT, Scene};
-use citytide_tests::services::wait_until;
+use citytide_tests::services::{now_us, wait_until};
 use citytide_tests::snapshot::{Checker, check_once};
 
 const MINUTE: i64 = 60 * SECOND;
@@ -172,9 +172,7 @@ fn a_partition_hours_ahead_of_the_others_changes_nothing_in_the_tables() {
 #[test]
 fn where_the_broker_stamps_a_lying_clock_is_found_out() {
     let scene = Scene::stamped("stamp", City::smart(), 1, Stamp::LogAppendTime);
-    let now_us =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
-    let now_us = now_us as i64 / SECOND * SECOND;
+    let now_us = now_us() / SECOND * SECOND;
     for at in
         [now_us - 10 * SECOND, now_us + 3600 * SECOND, now_us - 367 * 86_400 * SECOND, now_us - 5 * SECOND]
     {
