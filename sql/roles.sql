@@ -1,5 +1,5 @@
 -- A role for people and dashboards: it reads what is meant to be read, and nothing else.
--- Run it once as the owner of the database, after the first start of citytide; again after adding windows or a domain:
+-- Run it once as the owner of the database, after the first start of citytide; again does no harm:
 --   psql "$DATABASE_URL" -f sql/roles.sql
 -- Then: grant citytide_reader to somebody;
 

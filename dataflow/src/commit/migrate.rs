@@ -18,7 +18,7 @@ use super::schema::{self, LOCK_SCHEMA, LOCK_SPACE, SCHEMA_VERSION};
 /// How long one statement waits for a lock.
 const LOCK_TIMEOUT_MS: u32 = 100;
 /// How long to wait for another process that is creating or changing the schema.
-const TURN_TIMEOUT_MS: u32 = 30_000;
+const TURN_TIMEOUT_MS: u32 = 5_000;
 /// How often the transaction is tried when locks are in the way.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -129,29 +129,31 @@ impl MigrateError {
 pub async fn apply(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
     let mut tries = 1;
     loop {
-        match in_one_transaction(client, domain, Some(topic)).await {
-            Err(MigrateError::Database(DatabaseError::Statement { sqlstate: Some(state), .. }))
-                if ["55P03", "40P01"].contains(&state.as_str()) && tries < TRIES =>
-            {
+        let Err(error) = in_one_transaction(client, domain, topic).await else { return Ok(()) };
+        let MigrateError::Database(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }) =
+            error
+        else {
+            return Err(error);
+        };
+        match state.as_str() {
+            "55P03" | "40P01" if tries < TRIES => {
                 tries += 1;
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(MigrateError::Database(DatabaseError::Statement {
-                reason, sqlstate: Some(state), ..
-            })) if state == "42501" => {
+            "55P03" | "40P01" => {
+                let reason = format!("{reason}; end long queries on the tables, or what else holds them");
+                return Err(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }.into());
+            }
+            "42501" => {
                 let [role, schema] = whereabouts(client).await?;
                 return Err(MigrateError::Denied { role, schema, reason });
             }
-            done => return done,
+            _ => return Err(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }.into()),
         }
     }
 }
 
-async fn in_one_transaction(
-    client: &mut Client,
-    domain: &Domain,
-    topic: Option<&str>,
-) -> Result<(), MigrateError> {
+async fn in_one_transaction(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
     let transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
     let turn = format!(
         "set local lock_timeout = {TURN_TIMEOUT_MS}; select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_SCHEMA}); \
@@ -160,11 +162,10 @@ async fn in_one_transaction(
     run(&transaction, "waiting for another process that changes the schema", &turn).await?;
     match Present::read(&transaction, domain).await? {
         Present::Nothing => {
-            let topic = topic.unwrap_or(&domain.topic);
             run(&transaction, "creating the schema", &schema::create(domain, topic)).await?;
         }
         Present::Schema(there) => {
-            there.check(domain, topic)?;
+            there.check(domain, Some(topic))?;
             add_metrics(&transaction, domain, &there.metrics).await?;
         }
     }

@@ -131,10 +131,11 @@ async fn work(
 async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) -> Result<(), DatabaseError> {
     if let Some(raw_us) = domain.retention.raw_us {
         raise_horizon(client, run_id, raw_us, now_ms).await?;
-        prune_commits(client, run_id).await?;
-        drop_days(client, run_id).await?;
     }
-    prune_windows(client, run_id, domain).await
+    prune_commits(client, run_id).await?;
+    prune_windows(client, run_id, domain).await?;
+    // Last: it is the one that a long query can keep from its lock for hours.
+    drop_days(client, run_id).await
 }
 
 async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> {

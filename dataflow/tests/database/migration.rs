@@ -3,7 +3,7 @@
 use citytide::commit::migrate::{self, MigrateError};
 use citytide::commit::upkeep::ensure_days;
 use citytide_domain::Domain;
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 
 use super::scratch::{NOON_MS, execute, number, texts, with_database};
 
@@ -109,5 +109,32 @@ fn a_role_without_rights_is_told_so() {
         let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
         execute(&owner, &format!("drop owned by {role}; drop role {role}")).await;
         assert!(error.is_denied() && error.to_string().contains(&role), "{error}");
+    });
+}
+
+#[test]
+fn a_migration_that_finds_the_tables_held_is_tried_again_until_it_succeeds() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let holder = scratch.open().await;
+        execute(&holder, "begin; select count(*) from panes").await;
+        let domain = windy();
+        let mut migration = std::pin::pin!(migrate::apply(&mut client, &domain, "sensor-data"));
+        let release = std::pin::pin!(async {
+            let failed = "select count(*) from pg_stat_activity where datname = current_database() \
+                          and wait_event_type = 'Lock'";
+            while number(&holder, failed).await == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            // The waiter gives up after its lock timeout; only a further attempt can succeed.
+            while number(&holder, failed).await > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            execute(&holder, "commit").await;
+        });
+        match select(migration.as_mut(), release).await {
+            Either::Left((outcome, _)) => panic!("it ended while the table was held: {outcome:?}"),
+            Either::Right(_) => migration.await.expect("migrated"),
+        }
     });
 }

@@ -48,15 +48,21 @@ impl fmt::Display for Report {
             Some(at) => writeln!(f, ", watermark {}", at.format("%Y-%m-%d %H:%M:%S%.3f UTC"))?,
             None => writeln!(f, ", no watermark yet")?,
         }
+        // Every check that differs gets its share, so that none hides behind another.
         let mut left = SHOWN_MAX;
+        let mut sharing = self.checks.iter().filter(|check| check.differing > 0).count();
         for check in &self.checks {
             let Check { name, rows, compared, differing, shown } = check;
             if *differing == 0 {
-                writeln!(f, "✓ {name}: {} {rows} agree", grouped(*compared))?;
+                match compared {
+                    1 => writeln!(f, "✓ {name}: 1 {} agrees", rows.trim_end_matches('s'))?,
+                    _ => writeln!(f, "✓ {name}: {} {rows} agree", grouped(*compared))?,
+                }
                 continue;
             }
             writeln!(f, "✗ {name}: {} of {} {rows} differ", grouped(*differing), grouped(*compared))?;
-            let printed = shown.len().min(left);
+            let printed = shown.len().min(left / sharing);
+            sharing -= 1;
             for difference in &shown[..printed] {
                 for (depth, line) in difference.lines().enumerate() {
                     writeln!(f, "{:indent$}{line}", "", indent = if depth == 0 { 4 } else { 6 })?;
@@ -119,7 +125,7 @@ mod tests {
         let report = Report { epoch: None, watermark_us: None, checks: vec![check(70, 70), check(70, 70)] };
         let text = report.to_string();
         assert_eq!(text.matches("recomputed").count(), SHOWN_MAX);
-        assert!(text.contains("… and 40 more"));
+        assert_eq!(text.matches("… and 20 more").count(), 2, "both have their share");
         assert!(text.lines().all(|line| line.chars().count() <= 80));
     }
 }
