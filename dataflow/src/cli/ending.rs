@@ -72,7 +72,9 @@ impl From<TakeoverError> for Ending {
     fn from(error: TakeoverError) -> Ending {
         match error {
             TakeoverError::Database(error) => error.into(),
-            TakeoverError::Held(_) | TakeoverError::Stuck { .. } => Ending::new(Exit::Held, error.to_string()),
+            TakeoverError::Held(_) | TakeoverError::Stuck { .. } => {
+                Ending::new(Exit::Held, error.to_string())
+            }
             TakeoverError::MayNotTerminate { .. } => Ending::new(Exit::Denied, error.to_string()),
             TakeoverError::NoRun { .. } => Ending::new(Exit::PeerLost, error.to_string()),
         }

@@ -185,6 +185,14 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let runtime = session::runtime();
     let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
     let Started { client, run, ledger, partitions } = started;
+    let on_failure: OnFailure = Arc::new(|error: DatabaseError| abandon(error.into()));
+    // The heart beats from here on: the other processes join only a run that lives.
+    let upkeep_stop = Arc::new(AtomicBool::new(false));
+    let upkeep = (process == 0).then(|| {
+        let end = on_failure.clone();
+        let (database, domain) = (database.clone(), domain.as_ref().clone());
+        upkeep::spawn(database, domain, run.run_id, upkeep_stop.clone(), move |error| end(error))
+    });
     let builders = mesh::join(&Mesh {
         process: usize::from(process),
         addresses,
@@ -193,7 +201,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         zerocopy: args.zerocopy,
         patience: PEERS_PATIENCE,
     })
-    .map_err(|error| Ending::new(Exit::PeerLost, error.to_string()))?;
+    .map_err(|error| Ending::new(Exit::from(&error), error.to_string()))?;
     tracing::info!(
         run = run.run_id,
         from_epoch = run.committed_epoch,
@@ -204,13 +212,6 @@ fn member(args: Args) -> Result<Exit, Ending> {
         args.workers,
     );
 
-    let on_failure: OnFailure = Arc::new(|error: DatabaseError| abandon(error.into()));
-    let upkeep_stop = Arc::new(AtomicBool::new(false));
-    let upkeep = (process == 0).then(|| {
-        let end = on_failure.clone();
-        let (database, domain) = (database.clone(), domain.as_ref().clone());
-        upkeep::spawn(database, domain, run.run_id, upkeep_stop.clone(), move |error| end(error))
-    });
     let committer = (process == 0).then(|| (client, runtime));
     let frontier = Arc::new(AtomicU64::new(0));
     watchdog::watch("committed", &frontier, STALL_PATIENCE)

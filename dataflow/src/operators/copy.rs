@@ -50,7 +50,7 @@ pub fn copy<'scope>(
         let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
         move |frontiers| {
             let hand_over = |epoch: Epoch, readings: &mut Vec<u8>| {
-                let rows = std::mem::replace(readings, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 2));
+                let rows = std::mem::take(readings);
                 writer.send(Rows::Readings(epoch, Bytes::from(rows)));
             };
             input.for_each(|capability, batches| {

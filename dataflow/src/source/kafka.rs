@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -27,7 +28,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a poll waits for a record when nothing is pending.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// Bytes that librdkafka holds for one worker.
-const QUEUED_KBYTES_MAX: &str = "16384";
+const QUEUED_KBYTES_MAX: &str = "8192";
 
 /// What went wrong at Kafka, sorted by what can be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +80,26 @@ pub struct Bounds {
     pub end_offset: i64,
 }
 
+/// Where librdkafka's own log and errors go. Errors come to `poll` as well, where they are judged; the end of a
+/// partition is none.
+struct Log;
+
+impl ClientContext for Log {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error, KafkaError::PartitionEOF(_)) {
+            tracing::debug!(%error, "librdkafka: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Log {}
+
 impl Topic {
-    fn consumer(&self) -> Result<BaseConsumer, KafkaSourceError> {
+    fn consumer(&self) -> Result<BaseConsumer<Log>, KafkaSourceError> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", "citytide")
@@ -91,18 +110,18 @@ impl Topic {
             .set("enable.partition.eof", "true")
             // An offset that is gone ends the run; the next one finds it below the log's start and counts the loss.
             .set("auto.offset.reset", "error")
-            .set("queued.min.messages", "200000")
+            .set("queued.min.messages", "20000")
             .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX)
             // With the default of 1,000 ms a full queue puts the fetcher to sleep for a second.
             .set("fetch.queue.backoff.ms", "4")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.wait.max.ms", "250")
-            .set("fetch.max.bytes", "8388608")
+            .set("fetch.max.bytes", "4194304")
             .set("socket.nagle.disable", "true")
             .set("reconnect.backoff.max.ms", "1000")
             .set("check.crcs", "false")
             .set_log_level(RDKafkaLogLevel::Error)
-            .create()
+            .create_with_context(Log)
             .map_err(|error| {
                 KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.brokers))
             })
@@ -209,7 +228,7 @@ impl Topic {
 struct Reader<'a> {
     topic: &'a Topic,
     name: CString,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Log>,
     /// Chunks being filled, by partition.
     open: BTreeMap<i32, Chunk>,
     chunks: Sender<Chunk>,

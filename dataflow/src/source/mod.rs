@@ -15,7 +15,7 @@ use crossbeam_channel::Receiver;
 use crate::batch::Chunk;
 
 /// Chunks that may wait between a reader and its worker.
-pub const CHUNKS_QUEUED_MAX: usize = 8;
+pub const CHUNKS_QUEUED_MAX: usize = 4;
 /// Records in one chunk.
 pub const CHUNK_RECORDS_MAX: usize = 4096;
 /// Bytes in one chunk before it is closed; one record may exceed it.
