@@ -121,6 +121,15 @@ impl Topic {
         sent[partition as usize].push(Sent { received_at_ms, payload, meaning });
     }
 
+    /// Sends a record whose value is null.
+    pub fn send_nothing(&self, partition: i32, received_at_ms: i64, meaning: Meaning) {
+        let mut sent = self.sent.lock().expect("the record of what was sent");
+        let record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).key(b"key");
+        self.producer.send(record).map_err(|(error, _)| error).expect("sending a record");
+        sent[partition as usize].push(Sent { received_at_ms, payload: Vec::new(), meaning });
+    }
+
     /// Waits until everything is in the topic, at the offsets that the record of what was sent says.
     pub fn flush(&self) {
         self.producer.flush(Duration::from_secs(60)).expect("delivering records");

@@ -23,6 +23,7 @@ pub mod kafka;
 pub mod load;
 pub mod oracle;
 pub mod process;
+pub mod proxy;
 pub mod scene;
 pub mod services;
 pub mod snapshot;

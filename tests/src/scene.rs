@@ -1,12 +1,14 @@
 //! What most tests begin with: a city, a topic, a database, and runs between them.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::city::City;
 use crate::compare::assert_tables;
 use crate::database::Database;
 use crate::kafka::{Stamp, Topic};
+use crate::load::Traffic;
 use crate::oracle::{Watermark, expect};
 use crate::process::{CommandLine, Ended, Process};
 use crate::services::{Services, services, wait_until};
@@ -92,5 +94,42 @@ impl Scene {
             assert_eq!(run.ended(), None, "the run goes on");
             self.database.committed_offsets() == offsets
         });
+    }
+
+    /// Sends traffic at about 2,000 records a second while `meanwhile` runs, also when that panics.
+    pub fn under_load(&self, partitions: i32, seed: u64, meanwhile: impl FnOnce()) {
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut traffic = Traffic::new(seed, 20_000);
+                while !stop.load(Ordering::Relaxed) {
+                    traffic.send(&self.topic, &self.city, partitions, 20);
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            });
+            let _stop = Stop(&stop);
+            meanwhile();
+        });
+    }
+
+    /// The newest run that has committed; 0 before the first one.
+    pub fn newest_run(&self) -> i64 {
+        if !self.database.session.has_tables() {
+            return 0;
+        }
+        self.database.session.value("select coalesce(max(run_id), 0) from commits")
+    }
+
+    /// Whether something is committed within the next half second.
+    pub fn is_advancing(&self) -> bool {
+        let before = self.database.commits();
+        std::thread::sleep(Duration::from_millis(500));
+        self.database.commits() > before
     }
 }

@@ -7,7 +7,7 @@ use citytide_tests::database::{Session, at_database};
 use citytide_tests::load::Traffic;
 use citytide_tests::process::{CommandLine, Ended};
 use citytide_tests::scene::{LIMIT, Scene};
-use citytide_tests::services::{services, unique};
+use citytide_tests::services::{services, unique, wait_until};
 
 fn fill(scene: &Scene, count: usize) {
     Traffic::new(51, 100_000).send(&scene.topic, &scene.city, 2, count);
@@ -51,6 +51,20 @@ fn verify_is_content_with_what_a_run_writes_and_names_every_table_that_was_tampe
 }
 
 #[test]
+fn verify_is_content_with_a_database_that_is_being_written() {
+    let scene = Scene::new("meanwhile", City::smart(), 2);
+    scene.under_load(2, 52, || {
+        let mut run = scene.run("-w 2").spawn();
+        wait_until("the first commit", LIMIT, || scene.database.commits() > 0);
+        for _ in 0..5 {
+            let (ended, said) = scene.verify();
+            assert_eq!(ended, Ended::Exit(0), "{said}");
+        }
+        assert_eq!(run.ended(), None);
+    });
+}
+
+#[test]
 fn sigterm_drains_commits_and_ends_with_zero() {
     for arguments in ["-w 2", "-n 2", "-w 1 --no-supervise"] {
         let scene = Scene::new("sigterm", City::smart(), 2);
@@ -68,7 +82,7 @@ fn sigterm_in_the_middle_of_a_backlog_leaves_tables_that_the_next_run_completes(
     let scene = Scene::new("middle", City::smart(), 2);
     fill(&scene, 30_000);
     let mut run = scene.run("-w 2").spawn();
-    citytide_tests::services::wait_until("the first commit", LIMIT, || scene.database.commits() > 0);
+    wait_until("the first commit", LIMIT, || scene.database.commits() > 0);
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait(LIMIT), Ended::Exit(0));
     citytide_tests::snapshot::check_once(&scene.database.session, &scene.city);

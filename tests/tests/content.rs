@@ -243,3 +243,65 @@ fn a_live_run_shows_new_readings_within_moments_and_follows_partitions_that_were
     assert_eq!(scene.database.watermark_us(), stands, "with all partitions idle, W stands still");
     assert_eq!(run.ended(), None);
 }
+
+#[test]
+fn names_may_hold_whatever_text_holds() {
+    let scene = Scene::new("names", City::smart(), 1);
+    let names = [
+        "\u{1}\t\n\r",
+        "\\N",
+        "O'Neil; drop table commits; --",
+        "\"quoted\" {a,b}",
+        "🌊 Übersee\u{2028}",
+        " ",
+        "%s",
+    ];
+    let longest = "ü".repeat(100);
+    for (at, name) in names.into_iter().chain([longest.as_str()]).enumerate() {
+        let event_us = DAWN + at as i64 * SECOND;
+        let values = vec![Some(600.0), None, None, None, Some(1e6)];
+        let reading = Reading { sensor: name.to_owned(), zone: name.to_owned(), event_us, values };
+        send(&scene.topic, &scene.city, 0, reading);
+    }
+    // An hour later all of it is final.
+    send(&scene.topic, &scene.city, 0, Reading::plain(&scene.city, "s", " ", DAWN + 240 * SECOND, 600.0));
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    check_once(&scene.database.session, &scene.city);
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
+fn a_record_without_a_value_is_an_empty_one() {
+    let scene = Scene::new("null", City::smart(), 1);
+    scene.topic.send_nothing(0, DAWN / 1000, Meaning::Garbage { reason: "empty", field: None });
+    send(&scene.topic, &scene.city, 0, Reading::plain(&scene.city, "s", "Downtown", DAWN, 20.0));
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+}
+
+#[test]
+fn a_live_run_counts_gaps_at_the_end_of_a_partition_and_takes_it_for_idle() {
+    let scene = Scene::new("tail", City::impatient(), 2);
+    let mut run = scene.run("-w 2").spawn();
+    for second in 0..30 {
+        for partition in 0..2 {
+            let reading = Reading::plain(&scene.city, "s", "Downtown", DAWN + second * SECOND, 20.0);
+            send(&scene.topic, &scene.city, partition, reading);
+        }
+    }
+    scene.topic.send_transaction(1, vec![(DAWN / 1000, b"x".to_vec(), Meaning::Gap)], false);
+    send(
+        &scene.topic,
+        &scene.city,
+        0,
+        Reading::plain(&scene.city, "s", "Downtown", DAWN + 1200 * SECOND, 20.0),
+    );
+    wait_until("the partition that ends with gaps is idle, and W goes on", LIMIT, || {
+        assert_eq!(run.ended(), None);
+        scene.database.watermark_us() == Some(DAWN + 1195 * SECOND)
+    });
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+}

@@ -1,43 +1,14 @@
 //! Killed at any point, deprived of its connections, stopped and overtaken: the tables stay exact.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use citytide_tests::city::City;
 use citytide_tests::load::{Random, Traffic};
-use citytide_tests::process::{Ended, send_signal};
+use citytide_tests::process::{CommandLine, Ended, scratch, send_signal};
+use citytide_tests::proxy::Proxy;
 use citytide_tests::scene::{LIMIT, Scene};
-use citytide_tests::services::wait_until;
+use citytide_tests::services::{unique, wait_until};
 use citytide_tests::snapshot::{Checker, check_once};
-
-/// Sends traffic at about 2,000 records a second while `meanwhile` runs, also when that panics.
-fn under_load(scene: &Scene, partitions: i32, seed: u64, meanwhile: impl FnOnce()) {
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            let mut traffic = Traffic::new(seed, 20_000);
-            while !stop.load(Ordering::Relaxed) {
-                traffic.send(&scene.topic, &scene.city, partitions, 20);
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        });
-        let _stop = Stop(&stop);
-        meanwhile();
-    });
-}
-
-fn newest_run(scene: &Scene) -> i64 {
-    if !scene.database.session.has_tables() {
-        return 0;
-    }
-    scene.database.session.value("select coalesce(max(run_id), 0) from commits")
-}
 
 #[test]
 fn killed_at_each_point_of_the_commit_and_restarted_with_other_workers_it_loses_and_repeats_nothing() {
@@ -90,23 +61,23 @@ fn killed_at_random_under_load_every_snapshot_stays_consistent() {
     let scene = Scene::new("kills", City::smart(), 4);
     let checker = Checker::start(&scene.database, &scene.city);
     let mut random = Random(11);
-    under_load(&scene, 4, 6, || {
+    scene.under_load(4, 6, || {
         for arguments in ["-w 2", "-n 2", "-w 1", "-n 2 -w 2", "-w 3", "-w 2"] {
             let mut run = scene.run(arguments).spawn();
-            let before = newest_run(&scene);
+            let before = scene.newest_run();
             wait_until("the restarted run commits", LIMIT, || {
                 assert_eq!(run.ended(), None, "{arguments}");
-                newest_run(&scene) > before
+                scene.newest_run() > before
             });
             std::thread::sleep(Duration::from_millis(random.below(800) as u64));
             // A process below the supervisor: the supervisor begins a new generation.
             let below = run.descendants();
             let victim = below[random.below(below.len() as i64) as usize];
-            let before = newest_run(&scene);
+            let before = scene.newest_run();
             send_signal(victim, libc::SIGKILL);
             wait_until("the supervisor's next generation commits", LIMIT, || {
                 assert_eq!(run.ended(), None, "the supervisor outlives its children");
-                newest_run(&scene) > before
+                scene.newest_run() > before
             });
             std::thread::sleep(Duration::from_millis(random.below(800) as u64));
             run.kill();
@@ -139,9 +110,9 @@ fn losing_any_database_connection_ends_the_generation_and_the_next_one_goes_on_e
     let session = &scene.database.session;
     let sessions = "from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and \
                     application_name <> 'citytide-tests'";
-    under_load(&scene, 2, 8, || {
+    scene.under_load(2, 8, || {
         let mut run = scene.run("-w 2").spawn();
-        wait_until("the first run commits", LIMIT, || newest_run(&scene) > 0);
+        wait_until("the first run commits", LIMIT, || scene.newest_run() > 0);
         // A session's name may hold the number of its run.
         let names: Vec<String> = session
             .query(&format!(
@@ -152,7 +123,7 @@ fn losing_any_database_connection_ends_the_generation_and_the_next_one_goes_on_e
             .collect();
         assert!(!names.is_empty(), "the run has sessions");
         for name in &names {
-            let before = newest_run(&scene);
+            let before = scene.newest_run();
             // The new generation has the same sessions; the one that writes only now and then may come later.
             wait_until(&format!("there is a session {name} to end"), LIMIT, || {
                 !session
@@ -164,7 +135,7 @@ fn losing_any_database_connection_ends_the_generation_and_the_next_one_goes_on_e
             });
             wait_until(&format!("a new generation commits after {name} was lost"), LIMIT, || {
                 assert_eq!(run.ended(), None, "the supervisor goes on after {name} was lost");
-                newest_run(&scene) > before
+                scene.newest_run() > before
             });
         }
         run.signal(libc::SIGTERM);
@@ -180,10 +151,10 @@ fn overtaken(test: &'static str, stopped_arguments: &str, second_arguments: &str
     let scene = Scene::new(test, City::smart(), 2);
     let checker = Checker::start(&scene.database, &scene.city);
     let session = &scene.database.session;
-    under_load(&scene, 2, 9, || {
+    scene.under_load(2, 9, || {
         let mut stopped = scene.run(stopped_arguments).spawn();
-        wait_until("the first run commits", LIMIT, || newest_run(&scene) > 0 && scene.database.commits() > 5);
-        let old = newest_run(&scene);
+        wait_until("the first run commits", LIMIT, || scene.newest_run() > 0 && scene.database.commits() > 5);
+        let old = scene.newest_run();
         let tree = stopped.tree();
         tree.iter().for_each(|id| send_signal(*id, libc::SIGSTOP));
         std::thread::sleep(pause);
@@ -221,4 +192,88 @@ fn a_run_that_was_stopped_and_taken_over_writes_nothing_more_when_it_wakes_up() 
 #[test]
 fn a_run_whose_heartbeat_is_old_may_be_taken_over_without_being_asked() {
     overtaken("heartbeat", "-n 2", "-w 2", Duration::from_secs(6));
+}
+
+#[test]
+fn a_line_to_the_database_that_is_cut_or_held_at_any_moment_loses_and_repeats_nothing() {
+    let scene = Scene::new("line", City::smart(), 3);
+    let proxy = Proxy::to(&scene.database.url);
+    let checker = Checker::start(&scene.database, &scene.city);
+    let mut random = Random(13);
+    scene.under_load(3, 14, || {
+        let mut run =
+            CommandLine::run(&scene.services, &scene.topic.name, &proxy.url(&scene.database.url), scene.test)
+                .args(["-w", "2"])
+                .spawn();
+        for round in 0..7 {
+            wait_until("a generation commits", LIMIT, || {
+                assert_eq!(run.ended(), None, "the supervisor goes on");
+                scene.is_advancing()
+            });
+            std::thread::sleep(Duration::from_millis(random.below(500) as u64));
+            match round % 3 {
+                0 => proxy.cut(),
+                1 => {
+                    // What the server has done stays unknown to the run: a commit may be among it.
+                    proxy.hold(true);
+                    std::thread::sleep(Duration::from_millis(300));
+                    proxy.refuse(true);
+                    proxy.cut();
+                    proxy.hold(false);
+                    std::thread::sleep(Duration::from_millis(500));
+                    proxy.refuse(false);
+                }
+                _ => {
+                    proxy.hold(true);
+                    std::thread::sleep(Duration::from_millis(1500));
+                    proxy.hold(false);
+                }
+            }
+        }
+        wait_until("the run goes on", LIMIT, || scene.is_advancing());
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+    });
+    scene.catch_up("-w 1");
+    checker.finish();
+    scene.assert_tables();
+}
+
+#[test]
+fn members_that_are_started_one_by_one_find_each_other_and_go_on_when_one_of_them_is_killed() {
+    let scene = Scene::new("members", City::smart(), 4);
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (first, second) = (free(), free());
+    let addresses: Vec<String> = [&first, &second]
+        .iter()
+        .map(|listener| listener.local_addr().expect("an address").to_string())
+        .collect();
+    drop((first, second));
+    let hostfile = scratch().join(format!("{}.hosts", unique("members")));
+    std::fs::write(&hostfile, addresses.join("\n")).expect("writing a hostfile");
+    let member = |process: usize| {
+        scene.run(&format!("-w 1 -n 2 -p {process} --hostfile")).args([hostfile.as_path()]).spawn()
+    };
+    let checker = Checker::start(&scene.database, &scene.city);
+    scene.under_load(4, 15, || {
+        let mut members = [member(0), member(1)];
+        for victim in [1, 0] {
+            let before = scene.newest_run();
+            wait_until("both members commit", LIMIT, || scene.newest_run() > before || scene.is_advancing());
+            std::thread::sleep(Duration::from_millis(700));
+            // The process that works below this member's supervisor; the other one is lost with it.
+            let below = members[victim].descendants();
+            let before = scene.newest_run();
+            send_signal(below[0], libc::SIGKILL);
+            wait_until("the next generation of both commits", LIMIT, || {
+                assert!(members.iter_mut().all(|member| member.ended().is_none()), "both supervisors go on");
+                scene.newest_run() > before
+            });
+        }
+        members.iter().for_each(|member| member.signal(libc::SIGTERM));
+        members.iter_mut().for_each(|member| assert_eq!(member.wait(LIMIT), Ended::Exit(0)));
+    });
+    scene.catch_up("-w 1");
+    checker.finish();
+    scene.assert_tables();
 }
