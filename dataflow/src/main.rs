@@ -27,14 +27,10 @@ enum Command {
 
 fn main() {
     let typed = Typed::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(typed.log)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    cli::log::start(typed.log);
     let code = match typed.command {
         Command::Run(args) => cli::run::run(args),
-        Command::Verify(args) => cli::verify::run(&args).code(),
+        Command::Verify(args) => cli::verify::run(&args),
     };
     std::process::exit(code);
 }

@@ -1,5 +1,6 @@
 //! How a command ends when it cannot go on: the exit code, and what the user reads.
 
+use super::verify::VerifyError;
 use crate::commit::migrate::MigrateError;
 use crate::commit::postgres::DatabaseError;
 use crate::commit::takeover::TakeoverError;
@@ -77,6 +78,16 @@ impl From<TakeoverError> for Ending {
             }
             TakeoverError::MayNotTerminate { .. } => Ending::new(Exit::Denied, error.to_string()),
             TakeoverError::NoRun { .. } => Ending::new(Exit::PeerLost, error.to_string()),
+        }
+    }
+}
+
+impl From<VerifyError> for Ending {
+    fn from(error: VerifyError) -> Ending {
+        match error {
+            VerifyError::Database(error) => error.into(),
+            VerifyError::Other(error) => error.into(),
+            _ => Ending::new(Exit::Config, error.to_string()),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Status {
             |at| {
                 let behind_s = (now_ms as i64 - at.timestamp_millis()) / 1000;
                 if behind_s < 3600 {
-                    format!("{} ({behind_s} s behind)", at.format("%H:%M:%S"))
+                    format!("{behind_s} s behind")
                 } else {
                     at.format("%Y-%m-%d %H:%M").to_string()
                 }

@@ -19,10 +19,13 @@ mod windows;
 
 use std::path::PathBuf;
 
-use citytide_domain::{Domain, Mistakes};
+use citytide_domain::Domain;
 
+use super::ending::ending;
+use super::read_domain;
 use crate::commit::migrate::{Declared, MigrateError};
 use crate::commit::postgres::{Database, DatabaseError};
+use crate::commit::session;
 use crate::launch::exit::Exit;
 use compare::Snapshot;
 pub use report::{Check, Report};
@@ -41,17 +44,6 @@ pub struct Args {
 /// Why nothing could be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The domain file cannot be read.
-    #[error("cannot read the domain file {}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
-    /// The domain file is wrong.
-    #[error(transparent)]
-    Domain(#[from] Mistakes),
     /// There is no schema of citytide.
     #[error("{database} holds no tables of citytide; is it the right database? citytide run creates them")]
     NotThere {
@@ -74,41 +66,17 @@ pub enum VerifyError {
     Database(#[from] DatabaseError),
 }
 
-impl VerifyError {
-    /// What the process says when it ends with this.
-    pub fn exit(&self) -> Exit {
-        match self {
-            VerifyError::Database(error) | VerifyError::Other(MigrateError::Database(error)) => match error {
-                DatabaseError::Address { .. } => Exit::Config,
-                DatabaseError::Refused { .. } => Exit::Denied,
-                DatabaseError::Statement { sqlstate: Some(state), .. } if state == "42501" => Exit::Denied,
-                DatabaseError::Fenced(_) => Exit::Held,
-                DatabaseError::Away { .. } | DatabaseError::Statement { .. } => Exit::Away,
-            },
-            _ => Exit::Config,
-        }
-    }
-}
-
-/// Verifies and prints what was found, or why nothing was.
-pub fn run(args: &Args) -> Exit {
-    match read_domain(args).and_then(|domain| verify(&Database::parse(&args.database_url)?, &domain)) {
+/// Verifies and prints what was found, or why nothing was; returns the exit code.
+pub fn run(args: &Args) -> i32 {
+    let verified = read_domain(args.domain.as_deref())
+        .and_then(|domain| Ok(verify(&Database::parse(&args.database_url)?, &domain)?));
+    match verified {
         Ok(report) => {
             print!("{report}");
-            if report.agrees() { Exit::Done } else { Exit::Differs }
+            if report.agrees() { Exit::Done.code() } else { Exit::Differs.code() }
         }
-        Err(error) => {
-            eprintln!("citytide verify: {error}");
-            error.exit()
-        }
+        Err(error) => ending(&error),
     }
-}
-
-fn read_domain(args: &Args) -> Result<Domain, VerifyError> {
-    let Some(path) = &args.domain else { return Ok(Domain::smart_city()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| VerifyError::Unreadable { path: path.clone(), error })?;
-    Ok(Domain::parse(&path.display().to_string(), &text)?)
 }
 
 /// Verifies a database in one snapshot.
@@ -118,11 +86,7 @@ fn read_domain(args: &Args) -> Result<Domain, VerifyError> {
 /// When there is nothing of this domain to verify, or the server fails. A difference is no error: see
 /// [`Report::agrees`].
 pub fn verify(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime for one thread needs a few file descriptors");
-    runtime.block_on(in_one_snapshot(database, domain))
+    session::runtime().block_on(in_one_snapshot(database, domain))
 }
 
 async fn in_one_snapshot(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {

@@ -1,6 +1,7 @@
 //! Processes other than 0 join the run that process 0 has started: the `run_id` in the database is the generation.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::{LOOK, Patience, Run, TakeoverError, failed};
 use crate::launch::clock::instant;
@@ -38,8 +39,12 @@ pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverE
                            coalesce((select max(epoch) from commits), 0)",
                 &[process, host, not_before, processes, &patience.silence.as_secs_f64()],
             )
-            .await
-            .map_err(failed("joining the run"))?;
+            .await;
+        let joined = match joined {
+            // Process 0 of a first start has not made the tables yet.
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => None,
+            joined => joined.map_err(failed("joining the run"))?,
+        };
         if let Some(row) = joined {
             return Ok(Run { run_id: row.get(0), epoch_offset_ms: row.get(1), committed_epoch: row.get(2) });
         }

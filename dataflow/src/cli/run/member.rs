@@ -1,0 +1,122 @@
+//! One process of a run, from its start to its exit code.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Args;
+use super::start::{Started, start};
+use super::workers::execute;
+use crate::cli::ending::{Ending, ending};
+use crate::cli::read_domain;
+use crate::commit::postgres::{Database, DatabaseError};
+use crate::commit::session::{self, OnFailure};
+use crate::commit::{takeover, upkeep};
+use crate::launch::exit::Exit;
+use crate::launch::mesh::{self, Mesh};
+use crate::launch::{hosts, panic, signals, watchdog};
+use crate::pipeline::Plumbing;
+use crate::source::kafka::Topic;
+
+/// How long the processes of a run wait for each other.
+const PEERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the committed frontier may stand still before the run is taken for stuck.
+const STALL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Does the work of one process of the run.
+pub fn work(args: Args) -> i32 {
+    panic::end_process_on_panic();
+    match member(args) {
+        Ok(code) => code.code(),
+        Err(error) => ending(&error),
+    }
+}
+
+fn member(args: Args) -> Result<Exit, Ending> {
+    let drain = Arc::new(AtomicBool::new(false));
+    signals::drain_on_signal(drain.clone())
+        .map_err(|error| Ending::new(Exit::Bug, format!("cannot listen to signals: {error}")))?;
+    let domain = Arc::new(read_domain(args.domain.as_deref())?);
+    let database = Database::parse(&args.database_url)?;
+    let process = args.process.unwrap_or(0);
+    let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
+        .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
+    let topic = Topic {
+        brokers: args.brokers.clone(),
+        name: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
+    };
+
+    let runtime = session::runtime();
+    let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
+    let Started { client, run, ledger, partitions } = started;
+    let on_failure: OnFailure = Arc::new(|error: DatabaseError| abandon(error.into()));
+    // The heart beats from here on: the other processes join only a run that lives.
+    let upkeep_stop = Arc::new(AtomicBool::new(false));
+    let upkeep = (process == 0).then(|| {
+        let end = on_failure.clone();
+        let (database, domain) = (database.clone(), domain.as_ref().clone());
+        upkeep::spawn(database, domain, run.run_id, upkeep_stop.clone(), move |error| end(error))
+    });
+    let builders = mesh::join(&Mesh {
+        process: usize::from(process),
+        addresses,
+        run_id: run.run_id,
+        workers: usize::from(args.workers),
+        zerocopy: args.zerocopy,
+        patience: PEERS_PATIENCE,
+    })
+    .map_err(|error| Ending::new(Exit::from(&error), error.to_string()))?;
+    tracing::info!(
+        run = run.run_id,
+        from_epoch = run.committed_epoch,
+        partitions = partitions.len(),
+        "process {process} of {} reads {} with {} worker(s) into {database}",
+        args.processes,
+        topic.name,
+        args.workers,
+    );
+
+    let committer = (process == 0).then(|| (client, runtime));
+    let frontier = Arc::new(AtomicU64::new(0));
+    watchdog::watch("committed", &frontier, STALL_PATIENCE)
+        .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
+
+    let intake_topic = topic.clone();
+    let plumbing = Plumbing {
+        domain: domain.clone(),
+        database: database.clone(),
+        run,
+        ledger,
+        partitions,
+        open_intake: Box::new(move |worker, assigned, wake| {
+            intake_topic.read(worker, assigned, wake, Arc::new(|error| abandon(error.into())))
+        }),
+        until_caught_up: args.until_caught_up,
+        drain: drain.clone(),
+        peer_left: Arc::new(AtomicBool::new(false)),
+        on_failure: on_failure.clone(),
+        fail_at: args.fail_at.clone(),
+    };
+    execute(builders, plumbing, committer, &args, &topic, frontier)?;
+
+    upkeep_stop.store(true, Ordering::Relaxed);
+    if let Some(upkeep) = upkeep {
+        let _ = upkeep.join();
+        let why = if args.until_caught_up { "caught up" } else { "drained" };
+        session::runtime().block_on(async {
+            let client = database.connect(&format!("citytide:{}:finish", run.run_id)).await?;
+            takeover::finish(&client, run.run_id, why).await
+        })?;
+    }
+    if args.until_caught_up || drain.load(Ordering::Relaxed) {
+        Ok(Exit::Done)
+    } else {
+        tracing::info!("another process of the run was asked to end; this one has drained too");
+        Ok(Exit::PeerLost)
+    }
+}
+
+/// Ends the process at once: what is committed is committed, and the next run starts from there.
+fn abandon(error: Ending) {
+    signal_hook::low_level::exit(ending(&error));
+}

@@ -1,0 +1,116 @@
+//! Everything before the workers: the schema, the topic's bounds, the run, the ledger.
+
+use citytide_domain::Domain;
+use tokio_postgres::Client;
+
+use super::Args;
+use crate::cli::ending::Ending;
+use crate::commit::postgres::Database;
+use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
+use crate::commit::{ledger, migrate, upkeep};
+use crate::launch::clock;
+use crate::launch::exit::Exit;
+use crate::source::Assigned;
+use crate::source::kafka::{Bounds, Topic};
+use crate::window::{RECENT_US, Windows};
+
+/// What the workers start from.
+pub struct Started {
+    /// The session that will commit; on other processes than 0 just a session.
+    pub client: Client,
+    /// The run.
+    pub run: Run,
+    /// Where the last commit left off.
+    pub ledger: ledger::Ledger,
+    /// All partitions of the topic.
+    pub partitions: Vec<Assigned>,
+}
+
+/// Prepares the database and joins or takes over the run. `process` is this one's index.
+pub async fn start(
+    args: &Args,
+    process: u16,
+    database: &Database,
+    domain: &Domain,
+    topic: &Topic,
+) -> Result<Started, Ending> {
+    let mut client = database.connect("citytide:starting").await?;
+    if process == 0 {
+        migrate::apply(&mut client, domain, &topic.name).await?;
+    }
+    let bounds = match topic.bounds() {
+        Ok(bounds) => bounds,
+        Err(error) => return Err(Ending::of_source(error, has_been_read(&client).await)),
+    };
+    let host = host_name();
+    let run = if process == 0 {
+        let request = Takeover {
+            host,
+            process_id: std::process::id() as i32,
+            processes: i32::from(args.processes),
+            workers: i32::from(args.workers),
+            take_over: args.take_over,
+            patience: Patience::default(),
+        };
+        let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
+        let first_epoch_ms = clock::wall_ms().saturating_add_signed(run.epoch_offset_ms);
+        upkeep::ensure_days(&mut client, run.run_id, first_epoch_ms).await?;
+        run
+    } else {
+        let member = Member {
+            process: i32::from(process),
+            processes: i32::from(args.processes),
+            host,
+            not_before: 0,
+            patience: Patience::default(),
+        };
+        takeover::join_run(&client, &member).await?
+    };
+    let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
+    let ledger = ledger::read(&client, domain, open_from_us, RECENT_US).await?;
+    let partitions = assign(&ledger, &bounds, topic)?;
+    Ok(Started { client, run, ledger, partitions })
+}
+
+/// Whether the database has seen the topic: then a missing one is taken for an outage.
+async fn has_been_read(client: &Client) -> bool {
+    client.query_opt("select from ingest_progress limit 1", &[]).await.is_ok_and(|row| row.is_some())
+}
+
+/// Where each partition is taken up; refuses a topic whose log ends below what has been committed.
+fn assign(ledger: &ledger::Ledger, bounds: &[Bounds], topic: &Topic) -> Result<Vec<Assigned>, Ending> {
+    let mut partitions = Vec::with_capacity(bounds.len());
+    for one in bounds {
+        let known = ledger.marks.iter().find(|mark| mark.partition == one.partition);
+        let next_offset = known.map_or(one.low_offset, |mark| mark.next_offset);
+        if next_offset > one.end_offset {
+            return Err(Ending::new(
+                Exit::Config,
+                format!(
+                    "partition {} of topic {} ends at offset {}, but the database has read it up to {next_offset}: \
+                     the topic was deleted and made again, or this is another cluster; use another database, or \
+                     another topic name",
+                    one.partition, topic.name, one.end_offset
+                ),
+            ));
+        }
+        partitions.push(Assigned {
+            partition: one.partition,
+            next_offset,
+            low_offset: one.low_offset,
+            end_offset: one.end_offset,
+        });
+    }
+    Ok(partitions)
+}
+
+/// The machine's name, for people.
+fn host_name() -> String {
+    let mut name = [0_u8; 256];
+    // SAFETY: the buffer is valid for its length; the last byte stays zero.
+    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) } != 0;
+    if failed {
+        return "unknown".to_owned();
+    }
+    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,97 @@
+//! The workers of one process: built, stepped, and told of.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use timely::WorkerConfig;
+use tokio_postgres::Client;
+
+use super::Args;
+use crate::cli::ending::Ending;
+use crate::cli::show::{self, Sample};
+use crate::cli::status::Status;
+use crate::commit::committer::{self, Committed, CommitterSettings};
+use crate::launch::clock;
+use crate::launch::exit::Exit;
+use crate::launch::mesh;
+use crate::pipeline::{self, Committing, Plumbing};
+use crate::source::kafka::Topic;
+
+/// Effort that differential puts into idle merges, in records.
+const IDLE_MERGE_EFFORT: isize = 1000;
+/// How long a worker parks when nothing wakes it.
+const PARK_MAX: Duration = Duration::from_millis(250);
+
+/// Builds and steps the workers until the dataflow is complete. `committer` is the committing session with the
+/// runtime that drives it, on process 0; `frontier` follows what is committed.
+pub fn execute(
+    builders: mesh::Joined,
+    plumbing: Plumbing,
+    committer: Option<(Client, tokio::runtime::Runtime)>,
+    args: &Args,
+    topic: &Topic,
+    frontier: Arc<AtomicU64>,
+) -> Result<(), Ending> {
+    let mut config = WorkerConfig::default();
+    differential_dataflow::configure(
+        &mut config,
+        &differential_dataflow::Config::default().idle_merge_effort(Some(IDLE_MERGE_EFFORT)),
+    );
+    let committer = Mutex::new(committer);
+    let show = args.show;
+    let settings = CommitterSettings {
+        domain: plumbing.domain.clone(),
+        run_id: plumbing.run.run_id,
+        committed_epoch: plumbing.run.committed_epoch,
+        source: format!("kafka:{}", topic.name),
+        fail_at: args.fail_at.clone(),
+    };
+    let (builders, others) = builders;
+    let guards = timely::execute::execute_from(builders, others, config, move |worker| {
+        let status = Arc::new(Mutex::new(Status::default()));
+        let committing = (worker.index() == 0).then(|| {
+            let (client, runtime) = committer.lock().expect("no holder panics").take().expect("one worker 0");
+            let (settings, on_failure) = (settings.clone(), plumbing.on_failure.clone());
+            let (commits, marks, domain) = (status.clone(), status.clone(), plumbing.domain.clone());
+            Committing {
+                open: Box::new(move |committed, wake| {
+                    committer::spawn(client, runtime, settings, committed, wake, on_failure)
+                }),
+                on_committed: Box::new(move |committed: &Committed| {
+                    commits.lock().expect("no holder panics").committed(committed, clock::instant());
+                    if show {
+                        show::windows(&domain, committed).iter().for_each(|line| println!("{line}"));
+                    }
+                }),
+                on_mark: Box::new(move |mark| marks.lock().expect("no holder panics").mark(mark)),
+            }
+        });
+        let mut sample = Sample::default();
+        let domain = plumbing.domain.clone();
+        let committed = pipeline::build(worker, &plumbing, committing, move |batch| {
+            if show {
+                sample.lines(&domain, batch, clock::instant()).iter().for_each(|line| println!("{line}"));
+            }
+        });
+        while worker.has_dataflows() {
+            worker.step_or_park(Some(PARK_MAX));
+            committed.with_frontier(|below| {
+                if let Some(below) = below.first() {
+                    frontier.store(*below, Ordering::Relaxed);
+                }
+            });
+            if worker.index() == 0
+                && let Some(line) =
+                    status.lock().expect("no holder panics").line(clock::instant(), clock::wall_ms())
+            {
+                tracing::info!("{line}");
+            }
+        }
+    })
+    .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the workers: {error}")))?;
+    for result in guards.join() {
+        result.map_err(|error| Ending::new(Exit::Bug, format!("a worker ended early: {error}")))?;
+    }
+    Ok(())
+}
