@@ -115,8 +115,12 @@ pub fn encode_dead_letters(partition: i32, dead: &[DeadLetter], epoch: u64, rows
             Some(field) => row.bytes(field.as_bytes()),
             None => row.null(),
         }
-        row.bytes(letter.message.as_bytes());
+        // A sentence may quote what was sent, and text holds no NUL: one bad byte must not stop the stream.
+        row.bytes(letter.message.replace('\0', "\u{fffd}").as_bytes());
         row.bytes(&letter.payload);
         row.fixed(letter.payload_bytes.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;
