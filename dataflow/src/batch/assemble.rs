@@ -186,3 +186,6 @@ impl Assembler {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

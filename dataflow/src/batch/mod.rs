@@ -10,6 +10,8 @@
 //! 4. `anomalies` is sorted by row; a row that it does not name is normal.
 
 mod assemble;
+#[cfg(test)]
+pub(crate) mod example;
 
 use std::sync::Arc;
 

@@ -71,3 +71,6 @@ impl Rules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

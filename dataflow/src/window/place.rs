@@ -143,3 +143,6 @@ impl Placer {
         (told, recent)
     }
 }
+
+#[cfg(test)]
+mod tests;

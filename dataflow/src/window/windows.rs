@@ -342,3 +342,6 @@ fn for_each_window(shapes: &[(i64, i64)], pane_us: i64, mut each: impl FnMut(usi
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

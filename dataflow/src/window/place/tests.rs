@@ -1,0 +1,232 @@
+//! Lateness reading by reading against the definition, wherever batches and epochs end.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::batch::example::{Row, batch};
+use crate::batch::{Activity, Anomaly, Severity};
+
+const SECOND: i64 = 1_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const ZONES: [&str; 3] = ["Downtown", "Harbour", "Tech Hub"];
+
+fn start(partition: i32, first_offset: i64) -> Mark {
+    Mark {
+        partition,
+        first_offset,
+        next_offset: first_offset,
+        accepted: 0,
+        late: 0,
+        dead: 0,
+        lost: 0,
+        gaps: 0,
+        watermark_us: NEVER,
+        activity: Activity::Active,
+        at_end: false,
+        end_offset: first_offset,
+        leaving: false,
+        anomalies: 0,
+        new_zones: Vec::new(),
+    }
+}
+
+fn placer() -> Placer {
+    Placer::new(&Domain::smart_city(), [start(0, 0)])
+}
+
+/// Which of the event times, in log order, are late: from the definition, looking back each time.
+fn late_by_definition(event_times_us: &[i64]) -> Vec<bool> {
+    let domain = Domain::smart_city();
+    let mut late: Vec<bool> = Vec::new();
+    for (index, at_us) in event_times_us.iter().enumerate() {
+        let earlier = event_times_us[..index].iter().zip(&late).filter(|(_, late)| !**late);
+        let is_late = earlier.map(|(at_us, _)| *at_us).max().is_some_and(|highest_us| {
+            let pane_end_us = (at_us.div_euclid(MINUTE) + 1) * MINUTE;
+            pane_end_us + domain.time.allowed_lateness_us <= highest_us - domain.time.out_of_orderness_us
+        });
+        late.push(is_late);
+    }
+    late
+}
+
+fn place(placer: &mut Placer, event_times_us: &[i64]) -> (Vec<bool>, Mark) {
+    let rows: Vec<Row> = event_times_us.iter().map(|at_us| Row::new(0, *at_us, &[1.0])).collect();
+    let mut batch = batch(0, &rows);
+    let (mark, _) = placer.place(&mut batch, &mut EpochPartials::default());
+    (batch.late, mark)
+}
+
+#[test]
+fn a_reading_is_late_from_the_very_microsecond_at_which_its_pane_is_a_minute_past() {
+    // Pane 0 ends at 1 min and stays open for 1 min more; the watermark trails by 5 s.
+    let bound_us = 2 * MINUTE + 5 * SECOND;
+    assert_eq!(place(&mut placer(), &[bound_us - 1, 0]).0, [false, false]);
+    assert_eq!(place(&mut placer(), &[bound_us, MINUTE - 1]).0, [false, true]);
+    assert_eq!(place(&mut placer(), &[bound_us, MINUTE]).0, [false, false]);
+}
+
+#[test]
+fn the_first_reading_of_a_partition_is_never_late() {
+    assert_eq!(place(&mut placer(), &[-366 * 24 * 60 * MINUTE]).0, [false]);
+}
+
+#[test]
+fn a_late_reading_moves_neither_the_watermark_nor_a_sum() {
+    let mut placer = placer();
+    let (_, before) = place(&mut placer, &[10 * MINUTE]);
+    let mut late = batch(0, &[Row::new(1, MINUTE, &[1.0])]);
+    let mut partials = EpochPartials::default();
+    let (after, recent) = placer.place(&mut late, &mut partials);
+    assert_eq!(late.late, [true]);
+    assert_eq!((after.watermark_us, after.late), (before.watermark_us, 1));
+    assert_eq!((partials.finish(), recent), (vec![], vec![]));
+}
+
+#[test]
+fn a_restart_goes_on_from_the_committed_mark() {
+    let (_, mark) = place(&mut placer(), &[10 * MINUTE]);
+    let mut resumed = Placer::new(&Domain::smart_city(), [mark]);
+    assert_eq!(place(&mut resumed, &[MINUTE, 9 * MINUTE]).0, [true, false]);
+}
+
+#[test]
+fn zones_are_told_with_the_batch_that_brings_them_and_not_again() {
+    let mut placer = placer();
+    let mut first = batch(0, &[Row::new(0, 0, &[1.0])]);
+    first.new_zones = vec![Arc::from("Harbour")];
+    let told = |batch: &mut Batch, placer: &mut Placer| {
+        placer.place(batch, &mut EpochPartials::default()).0.new_zones
+    };
+    assert_eq!(told(&mut first, &mut placer), ["Harbour"]);
+    assert_eq!(told(&mut batch(0, &[Row::new(1, 0, &[1.0])]), &mut placer), Vec::<String>::new());
+}
+
+/// A reading of the log, and what ends before it.
+#[derive(Debug, Clone)]
+struct Logged {
+    partition: i32,
+    at_us: i64,
+    zone: &'static str,
+    value: f64,
+    is_anomaly: bool,
+    gaps: i64,
+    dead: usize,
+    ends_batch: bool,
+    ends_epoch: bool,
+}
+
+fn logged() -> impl Strategy<Value = Logged> {
+    // Mostly forward with some disorder, at times far ahead or far behind.
+    let at_us = prop_oneof![6 => 0..4 * MINUTE, 1 => 0..20 * MINUTE];
+    let zone = prop::sample::select(&ZONES[..]);
+    let value = prop_oneof![9 => -1e3..1e3_f64, 1 => Just(f64::NAN)];
+    let ends = (prop::bool::weighted(0.3), prop::bool::weighted(0.2));
+    (0..2_i32, at_us, zone, value, prop::bool::weighted(0.2), 0..3_i64, 0..2_usize, ends).prop_map(
+        |(partition, at_us, zone, value, is_anomaly, gaps, dead, (ends_batch, ends_epoch))| Logged {
+            partition,
+            at_us,
+            zone,
+            value,
+            is_anomaly,
+            gaps,
+            dead,
+            ends_batch,
+            ends_epoch,
+        },
+    )
+}
+
+fn dead_letter() -> crate::batch::DeadLetter {
+    crate::batch::DeadLetter {
+        offset: 0,
+        received_at_ms: 0,
+        reason: crate::decode::Reason::Empty,
+        field: None,
+        message: String::new(),
+        payload: Vec::new(),
+        payload_bytes: 0,
+    }
+}
+
+type Sums = BTreeMap<(Arc<str>, i64), PaneSums>;
+
+fn merge(sums: &mut Sums, partials: EpochPartials) {
+    for partial in partials.finish() {
+        let metrics = partial.sums.metrics.len();
+        let sum = sums.entry((partial.zone, partial.pane_us)).or_insert_with(|| PaneSums::empty(metrics));
+        sum.merge(&partial.sums);
+    }
+}
+
+proptest! {
+    #[test]
+    fn lateness_sums_and_counts_are_functions_of_the_logs_alone(log in prop::collection::vec(logged(), 1..120)) {
+        let mut placer = Placer::new(&Domain::smart_city(), [start(0, 7), start(1, 0)]);
+        let mut partials = EpochPartials::default();
+        let mut sums = Sums::new();
+        let mut late: [Vec<bool>; 2] = Default::default();
+        let mut anomalies = 0;
+        let mut marks = [start(0, 7), start(1, 0)];
+        for chunk in log.chunk_by(|a, b| a.partition == b.partition && !a.ends_batch) {
+            let partition = chunk[0].partition as usize;
+            let mut next_offset = marks[partition].next_offset;
+            let rows: Vec<Row> = chunk.iter().map(|one| {
+                next_offset += one.gaps + one.dead as i64 + 1;
+                let row = Row::new(next_offset - 1, one.at_us, &[one.value]);
+                Row { zone: one.zone.to_owned(), ..row }
+            }).collect();
+            let mut batch = batch(partition as i32, &rows);
+            // One worker's zones have the same numbers in all of its batches.
+            batch.zone_names = Arc::new(ZONES.map(Arc::from).to_vec());
+            let number = |one: &Logged| ZONES.iter().position(|zone| *zone == one.zone).unwrap() as u32;
+            batch.zones = chunk.iter().map(number).collect();
+            batch.progress.gaps = chunk.iter().map(|one| one.gaps).sum();
+            batch.dead = vec![dead_letter(); chunk.iter().map(|one| one.dead).sum()];
+            let judged = chunk.iter().enumerate().filter(|(_, one)| one.is_anomaly);
+            batch.anomalies = judged.map(|(row, _)| Anomaly {
+                row: row as u32, score: 1.0, severity: Severity::High, reasons: String::new(),
+            }).collect();
+            let (mark, recent) = placer.place(&mut batch, &mut partials);
+            anomalies += recent.len();
+            late[partition].extend(batch.late);
+            marks[partition] = mark;
+            if chunk[chunk.len() - 1].ends_epoch {
+                merge(&mut sums, std::mem::take(&mut partials));
+            }
+        }
+        merge(&mut sums, partials);
+
+        let mut expected = Sums::new();
+        let mut expected_anomalies = 0;
+        for (partition, mark) in marks.iter().enumerate() {
+            let of_partition: Vec<&Logged> = log.iter().filter(|one| one.partition as usize == partition).collect();
+            let event_times_us: Vec<i64> = of_partition.iter().map(|one| one.at_us).collect();
+            let is_late = late_by_definition(&event_times_us);
+            prop_assert_eq!(&late[partition], &is_late);
+            let accepted: Vec<&&Logged> =
+                of_partition.iter().zip(&is_late).filter(|(_, late)| !**late).map(|(one, _)| one).collect();
+            let watermark_us = accepted.iter().map(|one| one.at_us - 5 * SECOND).max().unwrap_or(NEVER);
+            prop_assert_eq!(mark.watermark_us, watermark_us);
+            prop_assert_eq!(mark.accepted, accepted.len() as i64);
+            prop_assert_eq!(mark.late, (is_late.len() - accepted.len()) as i64);
+            prop_assert_eq!(
+                mark.next_offset - mark.first_offset,
+                mark.accepted + mark.late + mark.dead + mark.lost + mark.gaps
+            );
+            for one in accepted {
+                let key = (Arc::from(one.zone), one.at_us.div_euclid(MINUTE) * MINUTE);
+                let sum = expected.entry(key).or_insert_with(|| PaneSums::empty(1));
+                sum.readings += 1;
+                sum.anomalies += u64::from(one.is_anomaly);
+                sum.last_event_us = sum.last_event_us.max(one.at_us);
+                sum.metrics[0].add(one.value);
+                expected_anomalies += usize::from(one.is_anomaly);
+            }
+        }
+        prop_assert_eq!(anomalies, expected_anomalies);
+        prop_assert_eq!(marks.iter().map(|mark| mark.anomalies).sum::<i64>(), expected_anomalies as i64);
+        prop_assert_eq!(sums, expected);
+    }
+}
