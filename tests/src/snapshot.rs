@@ -32,12 +32,26 @@ pub fn statement(city: &City) -> String {
             sums.join(", "),
             size / slide - 1
         ));
+        // Which commits touched a row; of those after the first one, each that found it final is a revision. The
+        // commit that wrote it last is the last of those, or the one that made it final.
+        computed.push(format!(
+            "touched_{name} as (select zone, us - us % {slide} - k * {slide} as start_us, epoch from kept cross join \
+             generate_series(0, {last}) k group by 1, 2, 3), \
+             r_{name} as materialized (select zone, start_us, count(*) filter (where epoch > first_epoch and before_us >= \
+             start_us + {size}) revision, greatest(max(epoch), (select min(f.epoch) from chain f where f.w_us >= start_us \
+             + {size})) written_epoch from (select t.*, c.before_us, min(t.epoch) over (partition by zone, start_us) \
+             first_epoch from touched_{name} t join chain c using (epoch)) x group by 1, 2)",
+            last = size / slide - 1
+        ));
         let mut wrong = vec![
             "c.zone is null".to_owned(),
             "t.zone is null".to_owned(),
             "t.reading_count is distinct from c.reading_count".to_owned(),
             "t.anomaly_count is distinct from c.anomaly_count".to_owned(),
             format!("t.end_us is distinct from c.start_us + {size}"),
+            "t.revision is distinct from r.revision".to_owned(),
+            "t.updated_at is distinct from (select committed_at from commits where epoch = r.written_epoch)"
+                .to_owned(),
             "t.is_final is distinct from coalesce(t.end_us <= (select w_us from newest), false)".to_owned(),
         ];
         for m in &metrics {
@@ -50,9 +64,10 @@ pub fn statement(city: &City) -> String {
         }
         parts.push(format!(
             "select 'metrics_{name}', coalesce(t.zone, c.zone) || ' ' || coalesce(t.start_us, c.start_us), \
-             row_to_json(t)::text, row_to_json(c)::text from (select *, (extract(epoch from window_start) * \
+             row_to_json(t)::text, row_to_json(c)::text || row_to_json(r)::text from (select *, (extract(epoch from window_start) * \
              1000000)::bigint start_us, (extract(epoch from window_end) * 1000000)::bigint end_us from metrics_{name}) t \
-             full join c_{name} c on t.zone = c.zone and t.start_us = c.start_us where {}",
+             full join c_{name} c on t.zone = c.zone and t.start_us = c.start_us left join r_{name} r on r.zone = c.zone and \
+             r.start_us = c.start_us where {}",
             wrong.join(" or ")
         ));
     }
@@ -108,7 +123,8 @@ pub fn statement(city: &City) -> String {
     ));
     format!(
         "with newest as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint w_us from commits \
-         order by epoch desc limit 1), raw as materialized (select *, (extract(epoch from recorded_at) * \
+         order by epoch desc limit 1), chain as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint \
+         w_us, lag((extract(epoch from watermark) * 1000000)::bigint) over (order by epoch) before_us from commits), raw as materialized (select *, (extract(epoch from recorded_at) * \
          1000000)::bigint us from sensor_data), kept as materialized (select * from raw where not is_late), \
          hot as materialized (select * from (select zone, sensor_id, count(*) anomaly_count, max(recorded_at) \
          last_anomaly_at, row_number() over (partition by zone order by count(*) desc, sensor_id collate \"C\") rank \

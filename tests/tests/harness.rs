@@ -25,13 +25,13 @@ fn quoted(text: &str) -> String {
 fn write_tables(session: &Session, city: &City, expected: &Expected) {
     let mut sql = String::new();
     let metrics: Vec<&str> = city.metrics.iter().map(|metric| metric.name.as_str()).collect();
-    sql += "create table commits (epoch bigint, previous_epoch bigint, watermark timestamptz);";
+    sql += "create table commits (epoch bigint, previous_epoch bigint, committed_at timestamptz, watermark timestamptz);";
     sql += &format!(
-        "insert into commits values (5, 0, null), (7, 5, {});",
+        "insert into commits values (5, 0, '2026-11-21', null), (7, 5, '2026-11-22', {});",
         expected.watermark_us.map_or("null".to_owned(), at)
     );
     sql += &format!(
-        "create table sensor_data (kafka_partition int, kafka_offset bigint, sensor_id text, zone text, recorded_at \
+        "create table sensor_data (epoch bigint, kafka_partition int, kafka_offset bigint, sensor_id text, zone text, recorded_at \
          timestamptz, {} float8, is_late bool, is_anomaly bool, anomaly_score real, severity text, reasons jsonb, \
          model_version int, confidence real, detector text);",
         metrics.join(" float8, ")
@@ -48,7 +48,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
         let values: Vec<String> =
             row.reading.values.iter().map(|value| number(value.map(|value| value + 0.0))).collect();
         sql += &format!(
-            "insert into sensor_data values ({partition}, {offset}, {}, {}, {}, {}, {}, {anomalous}, {}, {}, {}, 0, null, \
+            "insert into sensor_data values (7, {partition}, {offset}, {}, {}, {}, {}, {}, {anomalous}, {}, {}, {}, 0, null, \
              null);",
             quoted(&row.reading.sensor),
             quoted(&row.reading.zone),
@@ -93,7 +93,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
             metrics.iter().map(|m| format!("avg_{m} float8, min_{m} float8, max_{m} float8")).collect();
         sql += &format!(
             "create table metrics_{} (zone text, window_start timestamptz, window_end timestamptz, reading_count bigint, \
-             anomaly_count bigint, {}, is_final bool, revision int);",
+             anomaly_count bigint, {}, is_final bool, revision int, updated_at timestamptz);",
             window.name,
             columns.join(", ")
         );
@@ -107,7 +107,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
                 })
                 .collect();
             sql += &format!(
-                "insert into metrics_{} values ({}, {}, {}, {}, {}, {}, {}, 0);",
+                "insert into metrics_{} values ({}, {}, {}, {}, {}, {}, {}, 0, '2026-11-22');",
                 window.name,
                 quoted(zone),
                 at(*start),
@@ -205,6 +205,14 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         assert_eq!(!snapshot::look(session, &city).is_empty(), snapshots_see_it, "{table} set {set}");
         session.batch("rollback");
     }
-    session.batch("update commits set previous_epoch = 6 where epoch = 7");
-    assert!(!snapshot::look(session, &city).is_empty(), "a broken chain goes unnoticed");
+    // What only the history of commits tells.
+    for (table, set, rows) in [
+        ("metrics_5min", "revision = 1", some("metrics_5min")),
+        ("metrics_1min", "updated_at = '2026-11-21'", some("metrics_1min")),
+        ("commits", "previous_epoch = 6", "epoch = 7".to_owned()),
+    ] {
+        session.batch(&format!("begin; update {table} set {set} where {rows}"));
+        assert!(!snapshot::look(session, &city).is_empty(), "{table} set {set} goes unnoticed by a snapshot");
+        session.batch("rollback");
+    }
 }

@@ -65,6 +65,16 @@ fn partitions_that_hold_nothing_do_not_hold_the_watermark_back() {
 }
 
 #[test]
+fn a_partition_that_holds_nothing_but_garbage_holds_the_watermark_back() {
+    let scene = Scene::new("nothing", City::smart(), 2);
+    (0..300).for_each(|second| reading(&scene, 0, DAWN + second * SECOND, 20.0));
+    scene.topic.send(1, DAWN / 1000, b"x".to_vec(), Meaning::Garbage { reason: "not_json", field: None });
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    assert_eq!(scene.database.watermark_us(), None);
+}
+
+#[test]
 fn an_idle_partition_lets_the_others_go_on_and_its_return_corrects_final_windows() {
     let scene = Scene::new("idle", City::impatient(), 2);
     let session = &scene.database.session;
