@@ -35,8 +35,8 @@ pub fn statement(city: &City) -> String {
         // Which commits touched a row; of those after the first one, each that found it final is a revision. The
         // commit that wrote it last is the last of those, or the one that made it final.
         computed.push(format!(
-            "touched_{name} as (select zone, us - us % {slide} - k * {slide} as start_us, epoch from kept cross join \
-             generate_series(0, {last}) k group by 1, 2, 3), \
+            "touched_{name} as (select zone, us - us % {slide} - k * {slide} as start_us, committed_in as epoch from kept \
+             join committed using (epoch) cross join generate_series(0, {last}) k group by 1, 2, 3), \
              r_{name} as materialized (select zone, start_us, count(*) filter (where epoch > first_epoch and before_us >= \
              start_us + {size}) revision, greatest(max(epoch), (select min(f.epoch) from chain f where f.w_us >= start_us \
              + {size})) written_epoch from (select t.*, c.before_us, min(t.epoch) over (partition by zone, start_us) \
@@ -125,7 +125,8 @@ pub fn statement(city: &City) -> String {
         "with newest as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint w_us from commits \
          order by epoch desc limit 1), chain as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint \
          w_us, lag((extract(epoch from watermark) * 1000000)::bigint) over (order by epoch) before_us from commits), raw as materialized (select *, (extract(epoch from recorded_at) * \
-         1000000)::bigint us from sensor_data), kept as materialized (select * from raw where not is_late), \
+         1000000)::bigint us from sensor_data), kept as materialized (select * from raw where not is_late), committed as materialized (select epoch, (select \
+         min(c.epoch) from commits c where c.epoch >= e.epoch) committed_in from (select distinct epoch from raw) e), \
          hot as materialized (select * from (select zone, sensor_id, count(*) anomaly_count, max(recorded_at) \
          last_anomaly_at, row_number() over (partition by zone order by count(*) desc, sensor_id collate \"C\") rank \
          from kept where is_anomaly and us < (select w_us from newest) and us >= (select w_us from newest) - 300000000 \
