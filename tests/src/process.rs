@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -25,12 +25,18 @@ pub struct CommandLine {
     program: PathBuf,
     arguments: Vec<OsString>,
     label: String,
+    own_group: bool,
 }
 
 impl CommandLine {
     /// `program` with no arguments yet; `label` names its log.
     pub fn new(program: &Path, label: &str) -> CommandLine {
-        CommandLine { program: program.to_owned(), arguments: Vec::new(), label: label.to_owned() }
+        CommandLine {
+            program: program.to_owned(),
+            arguments: Vec::new(),
+            label: label.to_owned(),
+            own_group: false,
+        }
     }
 
     /// `citytide run` on a topic and a database.
@@ -60,11 +66,20 @@ impl CommandLine {
         }
     }
 
+    /// Gives it a process group of its own, as a shell does with what is typed.
+    pub fn own_group(self) -> CommandLine {
+        CommandLine { own_group: true, ..self }
+    }
+
     /// Starts it. Nothing of this process's environment that names a service reaches it.
     pub fn spawn(self) -> Process {
         let path = scratch().join(format!("{}.log", unique(&self.label)));
         let log = File::create(&path).expect("a log file");
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if self.own_group {
+            command.process_group(0);
+        }
+        let child = command
             .args(&self.arguments)
             .env_remove("KAFKA_BROKERS")
             .env_remove("DATABASE_URL")
@@ -154,6 +169,11 @@ impl Process {
     /// Sends a signal to itself alone.
     pub fn signal(&self, signal: i32) {
         send_signal(self.id(), signal);
+    }
+
+    /// What Ctrl-C does: SIGINT to its process group, which is its own (see [`CommandLine::own_group`]).
+    pub fn interrupt(&self) {
+        send_signal(-self.id(), libc::SIGINT);
     }
 
     /// kill -9 of itself and everything below; waits until all of it is gone.

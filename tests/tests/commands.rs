@@ -78,6 +78,36 @@ fn sigterm_drains_commits_and_ends_with_zero() {
 }
 
 #[test]
+fn the_interrupt_of_a_terminal_drains_as_well() {
+    for arguments in ["-w 1", "-n 2"] {
+        let scene = Scene::new("interrupt", City::smart(), 2);
+        scene.under_load(2, 53, || {
+            let mut run = scene.run(arguments).own_group().spawn();
+            wait_until("the first commits", LIMIT, || scene.database.commits() > 3);
+            run.interrupt();
+            assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{arguments}");
+        });
+        scene.catch_up("-w 1");
+        scene.assert_tables();
+    }
+}
+
+#[test]
+fn a_run_until_caught_up_ends_although_more_arrives() {
+    let scene = Scene::new("more", City::smart(), 2);
+    fill(&scene, 5000);
+    let offsets = scene.topic.offsets();
+    scene.under_load(2, 54, || {
+        let mut run = scene.run("--until-caught-up -w 2").spawn();
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+        assert!(scene.database.committed_offsets() >= offsets, "everything that was there is committed");
+        citytide_tests::snapshot::check_once(&scene.database.session, &scene.city);
+    });
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+}
+
+#[test]
 fn sigterm_in_the_middle_of_a_backlog_leaves_tables_that_the_next_run_completes() {
     let scene = Scene::new("middle", City::smart(), 2);
     fill(&scene, 30_000);

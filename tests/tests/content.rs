@@ -109,6 +109,32 @@ fn another_domain_file_means_other_fields_metrics_windows_and_tables() {
 }
 
 #[test]
+fn the_defaults_of_a_database_change_nothing() {
+    let scene = Scene::new("defaults", City::smart(), 2);
+    for setting in [
+        "timezone = 'Asia/Kolkata'",
+        "datestyle = 'German'",
+        "intervalstyle = 'iso_8601'",
+        "extra_float_digits = -10",
+        "bytea_output = 'escape'",
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_deferrable = on",
+        "synchronous_commit = off",
+        "lc_numeric = 'C'",
+    ] {
+        scene.database.session.batch(&format!("alter database {} set {setting}", scene.database.name));
+    }
+    let mut traffic = Traffic::new(44, 100_000);
+    for arguments in ["-w 2", "-w 1"] {
+        traffic.send(&scene.topic, &scene.city, 2, 2000);
+        scene.catch_up(arguments);
+        scene.assert_caught_up();
+    }
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
 fn zones_beyond_the_limit_are_dead_letters_per_partition_and_in_log_order_also_after_a_restart() {
     let scene = Scene::new("zones", City::harbour(), 2);
     // Three further zones are allowed per partition; a late reading takes its place as well.
