@@ -78,3 +78,6 @@ fn status_of(zone: &str, facts: &[(&ZoneFact, isize)]) -> Option<ZoneStatus> {
     }
     (row.last_recorded_us > i64::MIN).then_some(row)
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,8 @@ enum Low {
     Stays,
     Unknown,
     By(i64),
+    /// As `By`, down to ten seconds: to the very end of a window now and then.
+    Aligned(i64),
 }
 
 fn accepted() -> impl Strategy<Value = Accepted> {
@@ -131,7 +133,8 @@ fn step() -> impl Strategy<Value = Step> {
     let low = prop_oneof![
         2 => Just(Low::Stays),
         1 => Just(Low::Unknown),
-        6 => (0..90 * SECOND).prop_map(Low::By),
+        3 => (0..90 * SECOND).prop_map(Low::By),
+        3 => (0..90 * SECOND).prop_map(Low::Aligned),
         1 => (0..7200 * SECOND).prop_map(Low::By),
     ];
     (prop::collection::vec(accepted(), 0..12), low, 0..4_usize, prop::bool::weighted(0.1))
@@ -229,8 +232,8 @@ proptest! {
             let low_us = match step.low {
                 Low::Stays => now.low_us,
                 Low::Unknown => NEVER,
-                Low::By(by_us) if now.low_us == NEVER => by_us,
-                Low::By(by_us) => now.low_us + by_us,
+                Low::By(by_us) => now.low_us.max(0) + by_us,
+                Low::Aligned(by_us) => floor_to(now.low_us.max(0) + by_us, 10 * SECOND),
             };
             now.low_us = now.low_us.max(low_us);
             let before = now.rows.clone();
