@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::load::{Load, now_us};
 use crate::process::{Usage, citytide, finish};
-use crate::report::{Report, Target};
+use crate::report::{Report, Target, thousands};
 use crate::stage::{PARTITIONS, Stage};
 use crate::throughput::RSS_MAX_MIB;
 
@@ -20,8 +20,6 @@ pub struct History {
     pub topic: String,
     /// The database's address.
     pub database_url: String,
-    /// Rows in it.
-    pub readings: u64,
 }
 
 /// Makes a long backlog and reads it into a database.
@@ -30,12 +28,12 @@ pub fn backlog(stage: &Stage, readings: u64) -> Result<(History, Usage)> {
     stage.fill(&topic, readings)?;
     let database_url = stage.database("backlog")?;
     let usage = finish(citytide(stage, &topic, &database_url, &["--until-caught-up", "--no-supervise"])?)?;
-    Ok((History { topic, database_url, readings }, usage))
+    Ok((History { topic, database_url }, usage))
 }
 
 /// Measures both; the long backlog is left as a history.
 pub fn measure(stage: &Stage, readings: u64, report: &mut Report) -> Result<History> {
-    report.scene(&format!("highest resident memory, {readings} readings"));
+    report.scene(&format!("highest resident memory, {} readings", thousands(readings as f64)));
     let (history, usage) = backlog(stage, readings)?;
     report.figure("long backlog", usage.rss_mib, "MiB", Target::AtMost(RSS_MAX_MIB));
     report.figure("long backlog, readings per second", readings as f64 / usage.wall_s, "/s", Target::Told);

@@ -3,7 +3,6 @@
 //! disturb the first; `scripts/bench` puts its process id into it.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +12,8 @@ use rdkafka::config::ClientConfig;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+
+use crate::process::{command, finish};
 
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
@@ -142,13 +143,9 @@ impl Stage {
     pub fn fill(&self, topic: &str, readings: u64) -> Result<()> {
         let start = chrono::DateTime::from_timestamp(crate::load::now_us() / 1_000_000 - 7200, 0);
         let start = start.context("a time")?.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let status = Command::new(binary("citytide-generator")?)
-            .args(["--brokers", &self.brokers, "--topic", topic, "--rate", "0", "--quiet"])
-            .args(["--count", &readings.to_string(), "--start", &start])
-            .stdin(Stdio::null())
-            .status()?;
-        ensure!(status.success(), "citytide-generator ended with {status}");
-        Ok(())
+        let mut generator = command("citytide-generator", ["--brokers", &self.brokers, "--topic", topic])?;
+        generator.args(["--rate", "0", "--quiet", "--count", &readings.to_string(), "--start", &start]);
+        finish(generator).map(|_| ())
     }
 
     /// Removes every topic and database of this prefix.

@@ -6,7 +6,7 @@
 use anyhow::Result;
 
 use crate::process::{Usage, citytide, command, finish};
-use crate::report::{Report, Target, median};
+use crate::report::{Report, Target, median, thousands};
 use crate::stage::Stage;
 
 /// citytide's share of the yardstick's throughput.
@@ -18,7 +18,10 @@ pub const RSS_MAX_MIB: f64 = 256.0;
 pub fn measure(stage: &Stage, readings: u64, pairs: usize, report: &mut Report) -> Result<()> {
     let topic = stage.topic("throughput")?;
     stage.fill(&topic, readings)?;
-    report.scene(&format!("throughput, {readings} readings in 4 partitions, {pairs} pairs"));
+    report.scene(&format!(
+        "throughput, {} readings in 4 partitions, {pairs} pairs",
+        thousands(readings as f64)
+    ));
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     let mut exact = true;
     for pair in 0..pairs.max(1) {
