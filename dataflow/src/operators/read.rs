@@ -295,3 +295,6 @@ impl Reader {
         idle
     }
 }
+
+#[cfg(test)]
+mod tests;

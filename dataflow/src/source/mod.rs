@@ -77,3 +77,6 @@ impl Control {
             .then(|| self.paused.lock().expect("no holder panics").clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Several epochs in one plan against the same epochs committed one by one.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::batch::Activity;
+use crate::window::{NEVER, PaneSums};
+
+/// What one epoch changes.
+#[derive(Debug, Clone)]
+struct Epoch {
+    windows: Vec<WindowRow>,
+    panes: Vec<PaneState>,
+    marks: Vec<Mark>,
+    views: Vec<(ViewRow, isize)>,
+}
+
+/// What the commits leave behind.
+#[derive(Debug, Default, PartialEq)]
+struct Tables {
+    windows: HashMap<(usize, Arc<str>, i64), WindowRow>,
+    panes: HashMap<(Arc<str>, i64), PaneState>,
+    progress: BTreeMap<i32, Mark>,
+    zones: Vec<(i32, String)>,
+    hot: BTreeMap<(String, u32), HotSensor>,
+    status: BTreeMap<String, ZoneStatus>,
+}
+
+fn write<K: Ord, V>(table: &mut BTreeMap<K, V>, rows: BTreeMap<K, Option<V>>) {
+    for (key, row) in rows {
+        match row {
+            Some(row) => table.insert(key, row),
+            None => table.remove(&key),
+        };
+    }
+}
+
+impl Tables {
+    fn commit(&mut self, plan: Plan) {
+        self.windows.extend(plan.windows);
+        self.panes.extend(plan.panes);
+        for (partition, mut mark) in plan.marks {
+            let zones = std::mem::take(&mut mark.new_zones);
+            self.zones.extend(zones.into_iter().map(|zone| (partition, zone)));
+            self.progress.insert(partition, mark);
+        }
+        self.zones.sort();
+        write(&mut self.hot, plan.hot);
+        write(&mut self.status, plan.status);
+    }
+}
+
+fn add(plan: &mut Plan, epoch: &Epoch) {
+    let Epoch { windows, panes, marks, views } = epoch.clone();
+    plan.apply(Applied { windows, panes, facts: vec![] });
+    plan.views(views);
+    marks.into_iter().for_each(|mark| plan.mark(mark));
+}
+
+fn zone() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["Downtown", "Harbour"])
+}
+
+fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
+    let window = (0..2_usize, zone(), 0..3_i64, 1..9_u64).prop_map(|(window, zone, start_us, readings)| {
+        let zone = Arc::from(zone);
+        let (end_us, figures, is_final) = (start_us + 60, vec![], readings % 2 == 0);
+        WindowRow { window, zone, start_us, end_us, readings, anomalies: 0, figures, is_final }
+    });
+    let pane = (zone(), 0..3_i64, 1..9_u64).prop_map(|(zone, start_us, last_epoch)| PaneState {
+        zone: Arc::from(zone),
+        start_us,
+        sums: PaneSums { readings: last_epoch, ..PaneSums::empty(1) },
+        first_epoch: 0,
+        last_epoch,
+    });
+    let mark = (0..3_i32, 0..100_i64, prop::collection::vec("[a-z]{3}", 0..3)).prop_map(
+        |(partition, next_offset, new_zones)| Mark {
+            partition,
+            first_offset: 0,
+            next_offset,
+            accepted: next_offset,
+            late: 0,
+            dead: 0,
+            lost: 0,
+            gaps: 0,
+            watermark_us: NEVER,
+            activity: Activity::Active,
+            at_end: false,
+            end_offset: 0,
+            leaving: false,
+            anomalies: 0,
+            new_zones,
+        },
+    );
+    // What a view's rows become in an epoch; the changes follow from what was there.
+    let view = (zone(), 1..3_u32, prop::option::of(0..9_u64));
+    let rows = prop::collection::vec(view, 0..6);
+    let epoch = (
+        prop::collection::vec(window, 0..5),
+        prop::collection::vec(pane, 0..5),
+        prop::collection::vec(mark, 0..5),
+        rows,
+        any::<bool>(),
+    );
+    prop::collection::vec(epoch, 1..8).prop_map(|epochs| {
+        let mut there: BTreeMap<(String, u32), HotSensor> = BTreeMap::new();
+        let changes = |there: &mut BTreeMap<(String, u32), HotSensor>,
+                       rows: Vec<(&str, u32, Option<u64>)>| {
+            let before = there.clone();
+            for (zone, rank, anomalies) in rows {
+                let key = (zone.to_owned(), rank);
+                match anomalies {
+                    Some(anomalies) => {
+                        let sensor = anomalies.to_string();
+                        let row = HotSensor { zone: zone.to_owned(), rank, sensor, anomalies, last_us: 0 };
+                        there.insert(key, row);
+                    }
+                    None => drop(there.remove(&key)),
+                }
+            }
+            let gone = before.values().filter(|row| !there.values().any(|other| other == *row));
+            let come = there.values().filter(|row| !before.values().any(|other| other == *row));
+            let gone = gone.map(|row| (row.clone(), -1));
+            gone.chain(come.map(|row| (row.clone(), 1))).flat_map(|(row, diff)| both(row, diff)).collect()
+        };
+        let make = |(windows, panes, marks, rows, backwards)| {
+            let mut views: Vec<_> = changes(&mut there, rows);
+            if backwards {
+                views.reverse();
+            }
+            Epoch { windows, panes, marks, views }
+        };
+        epochs.into_iter().map(make).collect()
+    })
+}
+
+/// The same change in both views; a status for each rank's zone.
+fn both(row: HotSensor, diff: isize) -> [(ViewRow, isize); 2] {
+    let status = ZoneStatus {
+        zone: format!("{} {}", row.zone, row.rank),
+        last_final: None,
+        recent_anomalies: row.anomalies,
+        last_recorded_us: 0,
+    };
+    [(ViewRow::Hot(row), diff), (ViewRow::Status(status), diff)]
+}
+
+proptest! {
+    #[test]
+    fn epochs_in_one_plan_leave_behind_what_they_leave_one_by_one(epochs in epochs(), cut in 0..8_usize) {
+        let mut one_by_one = Tables::default();
+        for epoch in &epochs {
+            let mut plan = Plan::default();
+            add(&mut plan, epoch);
+            one_by_one.commit(plan);
+        }
+        let mut in_two = Tables::default();
+        let (first, second) = epochs.split_at(cut.min(epochs.len()));
+        for part in [first, second] {
+            let mut plan = Plan::default();
+            part.iter().for_each(|epoch| add(&mut plan, epoch));
+            in_two.commit(plan);
+        }
+        prop_assert_eq!(in_two, one_by_one);
+    }
+}
+
+#[test]
+fn rows_of_views_alone_are_no_reason_for_a_transaction() {
+    let row =
+        HotSensor { zone: "Downtown".to_owned(), rank: 1, sensor: "42".to_owned(), anomalies: 1, last_us: 0 };
+    let mut plan = Plan::default();
+    assert!(plan.is_empty());
+    plan.views(vec![(ViewRow::Hot(row), 1)]);
+    assert!(plan.is_empty());
+    assert_eq!(plan.hot.len(), 1, "they wait for a mark");
+}
