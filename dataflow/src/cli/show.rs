@@ -99,3 +99,6 @@ fn length(us: i64) -> String {
         _ => format!("{seconds} s"),
     }
 }
+
+#[cfg(test)]
+mod tests;

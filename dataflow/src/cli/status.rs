@@ -84,13 +84,4 @@ pub fn thousands(number: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(-1_234_567), "-1,234,567");
-    }
-}
+mod tests;

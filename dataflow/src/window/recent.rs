@@ -51,35 +51,4 @@ impl Recent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(recorded_us: i64) -> RecentAnomaly {
-        RecentAnomaly { zone: "Downtown".to_owned(), sensor: "42".to_owned(), recorded_us }
-    }
-
-    #[test]
-    fn an_anomaly_enters_when_the_watermark_passes_it_and_leaves_after_five_minutes() {
-        let mut recent = Recent::default();
-        assert_eq!(recent.advance([at(1000)], NEVER), []);
-        assert_eq!(recent.advance([], 1000), []);
-        assert_eq!(recent.advance([], 1001), [(at(1000), 1)]);
-        assert_eq!(recent.advance([], 1000 + RECENT_US), []);
-        assert_eq!(recent.advance([], 1001 + RECENT_US), [(at(1000), -1)]);
-    }
-
-    #[test]
-    fn an_old_anomaly_never_enters_and_a_leap_passes_over_it() {
-        let mut recent = Recent::default();
-        assert_eq!(recent.advance([at(1000)], 1001 + RECENT_US), []);
-        assert_eq!(recent.advance([at(2 * RECENT_US)], 4 * RECENT_US), []);
-        assert!(recent.ahead.is_empty() && recent.inside.is_empty());
-    }
-
-    #[test]
-    fn equal_anomalies_count_each() {
-        let mut recent = Recent::default();
-        assert_eq!(recent.advance([at(1), at(1)], 2), [(at(1), 1), (at(1), 1)]);
-        assert_eq!(recent.advance([], 2 + RECENT_US), [(at(1), -1), (at(1), -1)]);
-    }
-}
+mod tests;
