@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -144,6 +144,42 @@ impl Topic {
     /// Number of offsets used so far.
     pub fn offsets(&self) -> i64 {
         self.sent.lock().expect("the record of what was sent").iter().map(|log| log.len() as i64).sum()
+    }
+
+    /// Sends records with a compression of their own.
+    pub fn send_compressed(&self, partition: i32, codec: &str, records: Vec<(i64, Vec<u8>, Meaning)>) {
+        self.flush();
+        let producer: rdkafka::producer::BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("compression.type", codec)
+            .set("linger.ms", "50")
+            .create()
+            .expect("a producer that compresses");
+        let mut sent = self.sent.lock().expect("the record of what was sent");
+        for (received_at_ms, payload, meaning) in records {
+            let record: BaseRecord<'_, (), [u8]> =
+                BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).payload(&payload);
+            producer.send(record).map_err(|(error, _)| error).expect("sending a record");
+            sent[partition as usize].push(Sent { received_at_ms, payload, meaning });
+        }
+        producer.flush(Duration::from_secs(30)).expect("delivering compressed records");
+    }
+
+    /// Adds partitions until there are `count`.
+    pub fn grow(&self, count: usize) {
+        self.flush();
+        let more = NewPartitions::new(&self.name, count);
+        let grown =
+            block_on(self.admin.create_partitions([&more], &AdminOptions::new())).expect("more partitions");
+        grown.into_iter().for_each(|result| {
+            result.expect("more partitions");
+        });
+        self.sent.lock().expect("the record of what was sent").resize(count, Vec::new());
+        // The producer learns of them in its own time.
+        wait_until("the producer knows the new partitions", Duration::from_secs(30), || {
+            let metadata = self.producer.client().fetch_metadata(Some(&self.name), Duration::from_secs(5));
+            metadata.is_ok_and(|all| all.topics().iter().any(|topic| topic.partitions().len() == count))
+        });
     }
 
     /// Sends records in a transaction of its own and commits or aborts it. A transaction ends with a control record.

@@ -331,3 +331,18 @@ fn a_live_run_counts_gaps_at_the_end_of_a_partition_and_takes_it_for_idle() {
     scene.wait_committed(&mut run);
     scene.assert_tables();
 }
+
+#[test]
+fn every_compression_is_read() {
+    let scene = Scene::new("codecs", City::smart(), 1);
+    for (at, codec) in ["gzip", "snappy", "lz4", "zstd", "none"].into_iter().enumerate() {
+        let records = (0..200_i64).map(|step| {
+            let event_us = DAWN + (at as i64 * 200 + step) * SECOND / 10;
+            let reading = Reading::plain(&scene.city, codec, "Downtown", event_us, 20.0);
+            (event_us / 1000, reading.json(&scene.city), Meaning::Reading(reading))
+        });
+        scene.topic.send_compressed(0, codec, records.collect());
+    }
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+}

@@ -55,3 +55,16 @@ fn a_run_in_pieces_with_other_workers_each_time_writes_what_one_run_writes() {
         "in pieces and in one: the same"
     );
 }
+
+#[test]
+fn partitions_that_were_added_to_the_topic_are_read_after_a_restart() {
+    let scene = Scene::new("grow", City::smart(), 1);
+    let mut traffic = Traffic::new(23, 100_000);
+    traffic.send(&scene.topic, &scene.city, 1, 1000);
+    scene.catch_up("-w 1");
+    scene.topic.grow(3);
+    traffic.send(&scene.topic, &scene.city, 3, 2000);
+    scene.catch_up("-n 2");
+    scene.assert_tables();
+    check_once(&scene.database.session, &scene.city);
+}
