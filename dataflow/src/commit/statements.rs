@@ -324,3 +324,6 @@ pub fn status_arrays(plan: &Plan, metrics: usize) -> Option<Arrays> {
     }
     Some(arrays)
 }
+
+#[cfg(test)]
+mod tests;

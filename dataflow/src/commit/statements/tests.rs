@@ -1,0 +1,217 @@
+//! A statement has as many arguments as its text names, and the arrays of one statement tell of the same rows in the
+//! same order. That PostgreSQL agrees is tested against a real one.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::batch::Activity;
+use crate::commit::plan::{HotSensor, ViewRow, ZoneStatus};
+use crate::window::{Applied, Mark, PaneState, PaneSums, WindowRow};
+
+/// The elements of an array in PostgreSQL's binary format, `None` for null.
+fn elements(array: &(dyn ToSql + Sync + Send), element: Type) -> Vec<Option<Vec<u8>>> {
+    let array_type = match element {
+        Type::TEXT => Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ => Type::TIMESTAMPTZ_ARRAY,
+        Type::INT8 => Type::INT8_ARRAY,
+        Type::INT4 => Type::INT4_ARRAY,
+        Type::BOOL => Type::BOOL_ARRAY,
+        Type::BYTEA => Type::BYTEA_ARRAY,
+        Type::FLOAT8 => Type::FLOAT8_ARRAY,
+        other => panic!("no array of {other}"),
+    };
+    let mut bytes = BytesMut::new();
+    let null = array.to_sql_checked(&array_type, &mut bytes).expect("the type of the statement");
+    assert!(matches!(null, IsNull::No));
+    // Dimensions, whether there are nulls, the elements' type, then length and lower bound of the one dimension.
+    let int = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    assert_eq!((int(0), int(8) as u32, int(16)), (1, element.oid(), 1));
+    let mut at = 20;
+    let elements = (0..int(12)).map(|_| {
+        let length = int(at);
+        at += 4;
+        (length >= 0).then(|| {
+            at += length as usize;
+            bytes[at - length as usize..at].to_vec()
+        })
+    });
+    elements.collect()
+}
+
+fn texts(array: &(dyn ToSql + Sync + Send)) -> Vec<String> {
+    let texts = elements(array, Type::TEXT).into_iter();
+    texts.map(|text| String::from_utf8(text.expect("not null")).expect("UTF-8")).collect()
+}
+
+fn int8s(array: &(dyn ToSql + Sync + Send)) -> Vec<Option<i64>> {
+    numbers(elements(array, Type::INT8))
+}
+
+/// Microseconds of the Unix epoch.
+fn timestamps(array: &(dyn ToSql + Sync + Send)) -> Vec<Option<i64>> {
+    let from_2000 = numbers(elements(array, Type::TIMESTAMPTZ)).into_iter();
+    from_2000.map(|at_us| at_us.map(|at_us| at_us + 10_957 * 86_400_000_000)).collect()
+}
+
+fn doubles(array: &(dyn ToSql + Sync + Send)) -> Vec<Option<f64>> {
+    let bits = numbers(elements(array, Type::FLOAT8)).into_iter();
+    bits.map(|bits| bits.map(|bits| f64::from_bits(bits as u64))).collect()
+}
+
+fn numbers(elements: Vec<Option<Vec<u8>>>) -> Vec<Option<i64>> {
+    let number = |bytes: Vec<u8>| i64::from_be_bytes(bytes.try_into().expect("8 bytes"));
+    elements.into_iter().map(|element| element.map(number)).collect()
+}
+
+fn arguments(sql: &str) -> usize {
+    (1..).take_while(|number| sql.contains(&format!("${number}::"))).count()
+}
+
+fn domain() -> Domain {
+    let mut domain = Domain::smart_city();
+    domain.metrics.truncate(2);
+    domain
+}
+
+/// A plan with several rows of every kind; every number of a row follows from the row's own.
+fn plan() -> Plan {
+    let mut plan = Plan::default();
+    for number in 1..5_i64 {
+        let zone: Arc<str> = Arc::from(format!("zone {number}"));
+        let value = number as f64;
+        let mut sums = PaneSums { readings: number as u64, ..PaneSums::empty(2) };
+        sums.metrics[0].add(value);
+        let row = WindowRow {
+            window: (number % 2) as usize,
+            zone: zone.clone(),
+            start_us: number,
+            end_us: 10 * number,
+            readings: number as u64,
+            anomalies: 100 + number as u64,
+            figures: vec![Some((value, value - 0.5, value + 0.5)), None],
+            is_final: number > 2,
+        };
+        let pane = PaneState { zone: zone.clone(), start_us: number, sums, first_epoch: 7, last_epoch: 9 };
+        plan.apply(Applied { windows: vec![row], panes: vec![pane], facts: vec![] });
+        let partition = number as i32;
+        plan.mark(Mark {
+            partition,
+            first_offset: 0,
+            next_offset: number,
+            accepted: number,
+            late: 0,
+            dead: 0,
+            lost: 0,
+            gaps: 0,
+            watermark_us: if number == 1 { NEVER } else { number },
+            activity: if number == 4 { Activity::Idle } else { Activity::Empty },
+            at_end: false,
+            end_offset: 0,
+            leaving: false,
+            anomalies: 0,
+            new_zones: if number == 3 { vec!["Docks".to_owned(), "Mill".to_owned()] } else { vec![] },
+        });
+        let diff = if number == 1 { -1 } else { 1 };
+        let (zone, sensor) = (zone.to_string(), number.to_string());
+        let hot = HotSensor { zone: zone.clone(), rank: 2, sensor, anomalies: 5, last_us: number };
+        let last_final = (number > 2).then(|| (number, 3, 4, vec![Some(value.to_bits()), None]));
+        let status = ZoneStatus { zone, last_final, recent_anomalies: 6, last_recorded_us: number };
+        plan.views(vec![(ViewRow::Hot(hot), diff), (ViewRow::Status(status), diff)]);
+    }
+    plan
+}
+
+#[test]
+fn every_statement_takes_as_many_arrays_as_its_text_names_and_none_when_there_is_nothing_to_say() {
+    let (domain, plan, empty) = (domain(), plan(), Plan::default());
+    let source = |partition: i32| format!("topic {partition}");
+    let pairs = |plan: &Plan| {
+        [
+            (upsert_window(&domain, 0), window_arrays(plan, 0, 2)),
+            (upsert_window(&domain, 1), window_arrays(plan, 1, 2)),
+            (upsert_panes(&domain), pane_arrays(plan, 2)),
+            (upsert_progress(), progress_arrays(plan, source)),
+            (INSERT_ZONES.to_owned(), zone_arrays(plan)),
+            (DELETE_HOT.to_owned(), gone_hot_arrays(plan)),
+            (upsert_hot(), hot_arrays(plan)),
+            (DELETE_STATUS.to_owned(), gone_status_arrays(plan)),
+            (upsert_status(&domain), status_arrays(plan, 2)),
+        ]
+    };
+    for (sql, arrays) in pairs(&plan) {
+        assert_eq!(arrays.map(|arrays| arrays.len()), Some(arguments(&sql)), "{sql}");
+    }
+    for (sql, arrays) in pairs(&empty) {
+        assert!(arrays.is_none(), "{sql}");
+    }
+}
+
+#[test]
+fn the_arrays_of_a_window_tell_of_the_same_rows_in_the_same_order() {
+    let arrays = window_arrays(&plan(), 1, 2).expect("rows of window 1");
+    let mut zones = texts(&*arrays[0]);
+    let numbers: Vec<i64> = zones.iter().map(|zone| zone[5..].parse().expect("a number")).collect();
+    let told = |each: fn(i64) -> i64| numbers.iter().map(|number| Some(each(*number))).collect::<Vec<_>>();
+    assert_eq!(timestamps(&*arrays[1]), told(|number| number));
+    assert_eq!(timestamps(&*arrays[2]), told(|number| 10 * number));
+    assert_eq!(int8s(&*arrays[3]), told(|number| number));
+    assert_eq!(int8s(&*arrays[4]), told(|number| 100 + number));
+    let finals = numbers.iter().map(|number| Some(vec![u8::from(*number > 2)])).collect::<Vec<_>>();
+    assert_eq!(elements(&*arrays[5], Type::BOOL), finals);
+    for (array, more) in arrays[6..9].iter().zip([0.0, -0.5, 0.5]) {
+        let expected = numbers.iter().map(|number| Some(*number as f64 + more)).collect::<Vec<_>>();
+        assert_eq!(doubles(&**array), expected);
+    }
+    arrays[9..].iter().for_each(|array| assert_eq!(doubles(&**array), vec![None; numbers.len()]));
+    zones.sort();
+    assert_eq!(zones, ["zone 1", "zone 3"], "those of window 1 alone");
+}
+
+#[test]
+fn a_metric_without_values_leaves_nulls_in_a_pane_and_its_count_is_zero() {
+    let arrays = pane_arrays(&plan(), 2).expect("panes");
+    assert_eq!(int8s(&*arrays[6]), [Some(1); 4]);
+    let sums = elements(&*arrays[7], Type::BYTEA);
+    assert!(sums.iter().all(|sum| sum.as_ref().is_some_and(|sum| sum.len() == 16)));
+    assert_eq!(doubles(&*arrays[8]), doubles(&*arrays[9]), "one value is the least and the greatest");
+    assert_eq!(int8s(&*arrays[10]), [Some(0); 4]);
+    assert_eq!(elements(&*arrays[11], Type::BYTEA), vec![None; 4]);
+    assert_eq!(doubles(&*arrays[12]), [None; 4]);
+    assert_eq!(doubles(&*arrays[13]), [None; 4]);
+}
+
+#[test]
+fn a_partition_before_its_first_reading_has_no_watermark() {
+    let arrays = progress_arrays(&plan(), |partition| format!("topic {partition}")).expect("marks");
+    assert_eq!(texts(&*arrays[1]), ["topic 1", "topic 2", "topic 3", "topic 4"]);
+    assert_eq!(timestamps(&*arrays[9]), [None, Some(2), Some(3), Some(4)]);
+    assert_eq!(elements(&*arrays[10], Type::BOOL), [0, 0, 0, 1].map(|idle| Some(vec![idle])));
+}
+
+#[test]
+fn zones_and_rows_of_views_go_where_they_belong() {
+    let plan = plan();
+    let zones = zone_arrays(&plan).expect("new zones");
+    assert_eq!(texts(&*zones[1]), ["Docks", "Mill"]);
+    assert_eq!(elements(&*zones[0], Type::INT4), vec![Some(vec![0, 0, 0, 3]); 2]);
+    assert_eq!(texts(&*gone_hot_arrays(&plan).expect("gone")[0]), ["zone 1"]);
+    assert_eq!(texts(&*gone_status_arrays(&plan).expect("gone")[0]), ["zone 1"]);
+    assert_eq!(texts(&*hot_arrays(&plan).expect("rows")[2]), ["2", "3", "4"]);
+    let status = status_arrays(&plan, 2).expect("rows");
+    assert_eq!(timestamps(&*status[1]), [None, Some(3), Some(4)], "no final window yet, no start");
+    assert_eq!(doubles(&*status[6]), [None, Some(3.0), Some(4.0)]);
+    assert_eq!(doubles(&*status[7]), [None; 3]);
+}
+
+#[test]
+fn a_correction_of_a_final_row_raises_its_revision() {
+    let sql = upsert_window(&domain(), 0);
+    assert!(
+        sql.starts_with("insert into metrics_1min as kept (revision, updated_at, zone, window_start, "),
+        "{sql}"
+    );
+    assert!(sql.contains(
+        "on conflict (zone, window_start) do update set revision = kept.revision + kept.is_final::integer, "
+    ));
+    assert!(!sql.contains("zone = excluded.zone") && !sql.contains("window_start = excluded"), "{sql}");
+}
