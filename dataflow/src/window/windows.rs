@@ -8,8 +8,9 @@
 //!    recompute from all accepted readings up to that epoch; a row exists iff its window has one;
 //! 2. a row is final iff its window's end is not above W, and W never falls;
 //! 3. a pane leaves memory only when every window over it is final, no active partition can reach it in time, and
-//!    the epoch that last changed it is committed. Until then memory holds its truth; afterwards the panes table
-//!    does, and `missing` names what must be read back before `apply`. So memory is bounded by open windows.
+//!    the epoch that last changed it is committed; none does while panes are being read back. Until then memory
+//!    holds its truth; afterwards the panes table does, and `missing` names what must be read back before `apply`.
+//!    So memory is bounded by open windows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -123,6 +124,8 @@ pub struct Windows {
     low_us: i64,
     /// A pane that starts below this may be in the panes table only.
     evicted_below_us: i64,
+    /// Whether panes are being read back: the answer may be older than a commit made meanwhile.
+    awaits_panes: bool,
 }
 
 impl Windows {
@@ -139,6 +142,7 @@ impl Windows {
             zones: HashMap::new(),
             low_us,
             evicted_below_us: NEVER,
+            awaits_panes: false,
         };
         windows.evicted_below_us = windows.open_from_us();
         windows
@@ -182,8 +186,9 @@ impl Windows {
     }
 
     /// What must be loaded before `apply` of these partials. A partial for a pane that may have left memory touches
-    /// windows over its neighbours, so they come along.
-    pub fn missing(&self, partials: &[Partial]) -> Vec<PaneRange> {
+    /// windows over its neighbours, so they come along. What memory holds when it is asked stays until that `apply`:
+    /// the answer is a snapshot that may not show yet what is committed meanwhile.
+    pub fn missing(&mut self, partials: &[Partial]) -> Vec<PaneRange> {
         let reach_us = self.longest_us - self.pane_us;
         let mut ranges: BTreeMap<&Arc<str>, (i64, i64)> = BTreeMap::new();
         for partial in partials {
@@ -194,6 +199,7 @@ impl Windows {
                 *range = (range.0.min(from_us), range.1.max(until_us));
             }
         }
+        self.awaits_panes = !ranges.is_empty();
         ranges
             .into_iter()
             .map(|(zone, (from_us, until_us))| PaneRange { zone: zone.clone(), from_us, until_us })
@@ -202,6 +208,7 @@ impl Windows {
 
     /// Applies an epoch: all workers' partials for these zones, and W at its end.
     pub fn apply(&mut self, epoch: u64, partials: Vec<Partial>, low_us: i64) -> Applied {
+        self.awaits_panes = false;
         let mut applied = Applied::default();
         let mut panes: HashSet<(Arc<str>, i64)> = HashSet::new();
         let mut dirty: BTreeSet<(usize, Arc<str>, i64)> = BTreeSet::new();
@@ -312,7 +319,7 @@ impl Windows {
     /// epoch that is not committed yet.
     pub fn evict(&mut self, committed_below: u64) {
         let open_from_us = self.open_from_us();
-        if open_from_us == NEVER || open_from_us < self.evicted_below_us {
+        if self.awaits_panes || open_from_us == NEVER || open_from_us < self.evicted_below_us {
             return;
         }
         for zone in self.zones.values_mut() {
