@@ -76,3 +76,6 @@ impl PaneSums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
