@@ -143,7 +143,7 @@ where
                 output.session(&cap).give((chunk, activity));
             }
             if let Some(idle_after) = idle_after {
-                for chunk in reader.fall_idle(now, idle_after) {
+                for chunk in reader.fall_idle(idle_after) {
                     open.records += 1;
                     output.session(&cap).give((chunk, Activity::Idle));
                 }
@@ -192,6 +192,8 @@ impl Open {
 struct Reader {
     partitions: BTreeMap<i32, Partition>,
     until_caught_up: bool,
+    /// When the queue was last asked for a chunk. While the commit stalls, what waits there is a backlog.
+    asked_at: Option<Instant>,
 }
 
 impl Reader {
@@ -207,7 +209,7 @@ impl Reader {
             end_offset: one.end_offset,
         };
         let partitions = assigned.iter().map(|one| (one.partition, partition(one))).collect();
-        Reader { partitions, until_caught_up }
+        Reader { partitions, until_caught_up, asked_at: None }
     }
 
     /// A chunk without records for every partition, so that all workers hear of it: what has not spoken holds the
@@ -246,6 +248,7 @@ impl Reader {
 
     /// The next chunk that may be read: of a partition that is no longer ahead, else from the queue.
     fn next(&mut self, intake: &Intake, now: Instant) -> Option<Chunk> {
+        self.asked_at = Some(now);
         let waiting = self.partitions.values_mut().find(|one| !one.ahead && !one.waiting.is_empty());
         if let Some(chunk) = waiting.and_then(|one| one.waiting.pop_front()) {
             return self.take(chunk, now);
@@ -282,10 +285,12 @@ impl Reader {
     }
 
     /// A chunk without records for every partition that has just become idle.
-    fn fall_idle(&mut self, now: Instant, idle_after: Duration) -> Vec<Chunk> {
+    fn fall_idle(&mut self, idle_after: Duration) -> Vec<Chunk> {
         let mut idle = Vec::new();
+        let Some(asked_at) = self.asked_at else { return idle };
         for (&number, partition) in &mut self.partitions {
-            let rested = partition.at_end_since.is_some_and(|since| now.duration_since(since) >= idle_after);
+            let rested =
+                partition.at_end_since.is_some_and(|since| asked_at.duration_since(since) >= idle_after);
             if partition.activity == Activity::Active && rested && partition.waiting.is_empty() {
                 partition.activity = Activity::Idle;
                 let end_offset = partition.end_offset;

@@ -60,6 +60,12 @@ fn taken(reader: &mut Reader, intake: &Intake) -> Vec<(i32, Vec<i64>)> {
     std::iter::from_fn(|| reader.next(intake, now)).map(|chunk| (chunk.partition, chunk.offsets)).collect()
 }
 
+/// Takes what is queued at this time; returns what falls idle then.
+fn idle_at(reader: &mut Reader, intake: &Intake, now: Instant) -> Vec<Chunk> {
+    while reader.next(intake, now).is_some() {}
+    reader.fall_idle(IDLE_AFTER)
+}
+
 #[test]
 fn every_partition_is_introduced_and_an_empty_one_does_not_count() {
     let assigned = [assigned(0, 0, 0), assigned(1, 5, 5), assigned(2, 0, 9)];
@@ -101,11 +107,11 @@ fn a_partition_falls_idle_once_when_it_has_rested_at_its_end_and_wakes_with_a_re
     queue.send(at_end(0, &[0, 1])).unwrap();
     queue.send(chunk(1, &[0])).unwrap();
     while reader.next(&intake, start).is_some() {}
-    assert!(reader.fall_idle(start + IDLE_AFTER - Duration::from_millis(1), IDLE_AFTER).is_empty());
-    let idle = reader.fall_idle(start + IDLE_AFTER, IDLE_AFTER);
+    assert!(idle_at(&mut reader, &intake, start + IDLE_AFTER - Duration::from_millis(1)).is_empty());
+    let idle = idle_at(&mut reader, &intake, start + IDLE_AFTER);
     assert_eq!(idle.iter().map(|one| (one.partition, one.at_end)).collect::<Vec<_>>(), [(0, true)]);
     assert!(
-        reader.fall_idle(start + 2 * IDLE_AFTER, IDLE_AFTER).is_empty(),
+        idle_at(&mut reader, &intake, start + 2 * IDLE_AFTER).is_empty(),
         "told once, and 1 has a backlog"
     );
     queue.send(at_end(0, &[])).unwrap();
@@ -114,7 +120,7 @@ fn a_partition_falls_idle_once_when_it_has_rested_at_its_end_and_wakes_with_a_re
     queue.send(chunk(0, &[2])).unwrap();
     reader.next(&intake, start + 2 * IDLE_AFTER);
     assert_eq!(reader.partitions[&0].activity, Activity::Active);
-    assert!(reader.fall_idle(start + 9 * IDLE_AFTER, IDLE_AFTER).is_empty(), "no end since");
+    assert!(idle_at(&mut reader, &intake, start + 9 * IDLE_AFTER).is_empty(), "no end since");
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn an_end_that_is_told_again_does_not_begin_the_rest_anew() {
     reader.next(&intake, start);
     queue.send(at_end(0, &[])).unwrap();
     reader.next(&intake, start + IDLE_AFTER / 2);
-    assert_eq!(reader.fall_idle(start + IDLE_AFTER, IDLE_AFTER).len(), 1);
+    assert_eq!(idle_at(&mut reader, &intake, start + IDLE_AFTER).len(), 1);
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn an_empty_partition_never_falls_idle_and_counts_from_its_first_record() {
     let start = clock::instant();
     queue.send(at_end(0, &[])).unwrap();
     reader.next(&intake, start);
-    assert!(reader.fall_idle(start + IDLE_AFTER, IDLE_AFTER).is_empty());
+    assert!(idle_at(&mut reader, &intake, start + IDLE_AFTER).is_empty());
     assert_eq!(reader.partitions[&0].activity, Activity::Empty);
     queue.send(at_end(0, &[0])).unwrap();
     reader.next(&intake, start);
@@ -179,4 +185,18 @@ fn leaving_is_said_of_every_partition() {
     let reader = Reader::new(&[assigned(0, 0, 3), assigned(4, 0, 0)], false);
     let said: Vec<_> = reader.leave().map(|(chunk, _)| (chunk.partition, chunk.leaving)).collect();
     assert_eq!(said, [(0, true), (4, true)]);
+}
+
+#[test]
+fn a_stalled_worker_calls_no_partition_idle_before_it_has_looked_at_what_waits() {
+    let mut reader = Reader::new(&[assigned(0, 0, 1)], false);
+    let (queue, intake) = intake();
+    let start = clock::instant();
+    queue.send(at_end(0, &[0])).unwrap();
+    while reader.next(&intake, start).is_some() {}
+    // The commit stalls: nothing is taken, though records have come.
+    queue.send(at_end(0, &[1])).unwrap();
+    assert!(reader.fall_idle(IDLE_AFTER).is_empty());
+    assert!(idle_at(&mut reader, &intake, start + IDLE_AFTER).is_empty(), "a record had come");
+    assert_eq!(idle_at(&mut reader, &intake, start + 2 * IDLE_AFTER).len(), 1);
 }
