@@ -162,6 +162,17 @@ proptest! {
             part.iter().for_each(|epoch| add(&mut plan, epoch));
             in_two.commit(plan);
         }
+        // Of the views stands what appeared and did not disappear.
+        let mut held: BTreeMap<ViewRow, isize> = BTreeMap::new();
+        for (row, diff) in epochs.iter().flat_map(|epoch| &epoch.views) {
+            *held.entry(row.clone()).or_default() += diff;
+        }
+        held.retain(|_, times| *times != 0);
+        let hot = in_two.hot.values().cloned().map(ViewRow::Hot);
+        let written: Vec<ViewRow> = hot.chain(in_two.status.values().cloned().map(ViewRow::Status)).collect();
+        let mut expected: Vec<ViewRow> = held.into_keys().collect();
+        expected.sort_by_key(|row| written.iter().position(|other| other == row));
+        prop_assert_eq!(written, expected);
         prop_assert_eq!(in_two, one_by_one);
     }
 }
