@@ -28,11 +28,26 @@ impl Ending {
     pub fn of_source(error: KafkaSourceError, has_been_read: bool) -> Ending {
         let exit = match error {
             KafkaSourceError::Away { .. } => Exit::Away,
-            KafkaSourceError::MissingTopic { .. } if has_been_read => Exit::Away,
+            KafkaSourceError::MissingTopic { brokers, topic } if has_been_read => {
+                let why = format!(
+                    "topic {topic} is not at {brokers}, though this database has read it before; waiting for it to \
+                     come back"
+                );
+                return Ending::new(Exit::Away, why);
+            }
             KafkaSourceError::MissingTopic { .. } => Exit::Config,
             KafkaSourceError::Unusable(_) => Exit::Denied,
         };
         Ending::new(exit, error.to_string())
+    }
+}
+
+impl Ending {
+    /// A session that failed while the run was under way: says which database.
+    pub fn at_database(error: DatabaseError, database: &str) -> Ending {
+        let mut ending = Ending::from(error);
+        ending.why += &format!(" (PostgreSQL at {database})");
+        ending
     }
 }
 

@@ -15,6 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub struct Status {
     since: Option<Instant>,
     readings: i64,
+    total: i64,
     low_us: Option<i64>,
     /// By partition: offsets not read yet, anomalies since the run began.
     partitions: BTreeMap<i32, (i64, i64)>,
@@ -25,6 +26,7 @@ impl Status {
     /// Takes note of a commit.
     pub fn committed(&mut self, committed: &Committed, now: Instant) {
         self.readings += committed.plan.readings;
+        self.total += committed.plan.readings;
         self.low_us = (committed.plan.low_us != NEVER).then_some(committed.plan.low_us);
         self.last_commit = Some((committed.epoch, now));
     }
@@ -33,6 +35,11 @@ impl Status {
     pub fn mark(&mut self, mark: &Mark) {
         let lag = (mark.end_offset - mark.next_offset).max(0);
         self.partitions.insert(mark.partition, (lag, mark.anomalies));
+    }
+
+    /// Readings that this run has committed.
+    pub fn total(&self) -> i64 {
+        self.total
     }
 
     /// The line, when it is due. `now_ms` is the wall clock.

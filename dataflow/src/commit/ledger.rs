@@ -79,8 +79,8 @@ async fn anomalies(client: &Client, from_us: i64) -> Result<Vec<RecentAnomaly>, 
     let rows = client.query(sql, &[&Timestamp::watermark(from_us)]).await;
     let rows = rows.map_err(|error| DatabaseError::statement("reading the recent anomalies", &error))?;
     let anomaly = |row: &tokio_postgres::Row| RecentAnomaly {
-        zone: row.get(0),
-        sensor: row.get(1),
+        zone: row.get::<_, &str>(0).into(),
+        sensor: row.get::<_, &str>(1).into(),
         recorded_us: micros(row, 2).expect("a reading has a time"),
     };
     Ok(rows.iter().map(anomaly).collect())

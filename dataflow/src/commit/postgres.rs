@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// How long opening a connection may take.
@@ -14,12 +15,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The address cannot be understood; a restart does not help.
-    #[error(
-        "the database address {address} cannot be used: {reason}; expected postgresql://user@host:port/database"
-    )]
+    #[error("the database address cannot be used: {reason}; expected postgresql://user@host:port/database")]
     Address {
-        /// The address without its password.
-        address: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -105,9 +102,9 @@ impl std::fmt::Debug for Database {
 impl Database {
     /// Understands `postgresql://…` or libpq's `key=value` form.
     pub fn parse(address: &str) -> Result<Database, DatabaseError> {
-        let mut config: Config = address.parse().map_err(|error: tokio_postgres::Error| {
-            DatabaseError::Address { address: "given".to_owned(), reason: words(&error) }
-        })?;
+        let mut config: Config = address
+            .parse()
+            .map_err(|error: tokio_postgres::Error| DatabaseError::Address { reason: words(&error) })?;
         config.connect_timeout(CONNECT_TIMEOUT);
         let hosts: Vec<String> = config
             .get_hosts()
@@ -118,10 +115,11 @@ impl Database {
             })
             .collect();
         if hosts.is_empty() {
-            return Err(DatabaseError::Address {
-                address: "given".to_owned(),
-                reason: "it names no host".to_owned(),
-            });
+            return Err(DatabaseError::Address { reason: "it names no host".to_owned() });
+        }
+        if config.get_ssl_mode() == SslMode::Require {
+            let reason = "it asks for TLS, which this version does not speak; leave sslmode out".to_owned();
+            return Err(DatabaseError::Address { reason });
         }
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let shown = format!("{}:{port}/{}", hosts.join(","), config.get_dbname().unwrap_or("(default)"));
@@ -145,6 +143,10 @@ impl Database {
                     away(words(&error))
                 }
                 Some(_) => DatabaseError::Refused { address: self.shown.clone(), reason: words(&error) },
+                // Not the network: so tokio-postgres calls what the address lacks, as a password.
+                None if error.to_string().starts_with("invalid configuration") => {
+                    DatabaseError::Refused { address: self.shown.clone(), reason: words(&error) }
+                }
                 None => away(words(&error)),
             })?;
         // When the connection breaks, every statement under way and every later one returns an error: that is

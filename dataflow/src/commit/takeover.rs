@@ -162,7 +162,7 @@ pub async fn take(
         run_id,
         committed_epoch,
         epoch_offset_ms,
-        "taken over; {deleted} uncommitted rows deleted"
+        "the database is this run's; {deleted} uncommitted rows deleted"
     );
     Ok(run)
 }

@@ -7,6 +7,7 @@
 //! ```
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 
@@ -20,7 +21,7 @@ const HOT_SENSORS_MAX: usize = 10;
 /// The rows of the live views.
 pub fn views<'scope>(
     recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
-    facts: VecCollection<'scope, Epoch, (String, ZoneFact), isize>,
+    facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
 ) -> VecCollection<'scope, Epoch, ViewRow, isize> {
     let sensors = recent.map(|anomaly| ((anomaly.zone, anomaly.sensor), anomaly.recorded_us)).reduce_named(
         "anomalies of a sensor",
@@ -42,7 +43,13 @@ pub fn views<'scope>(
             }
         })
         .map(|(zone, (rank, sensor, anomalies, last_us))| {
-            ViewRow::Hot(HotSensor { zone, rank, sensor, anomalies, last_us })
+            ViewRow::Hot(HotSensor {
+                zone: zone.to_string(),
+                rank,
+                sensor: sensor.to_string(),
+                anomalies,
+                last_us,
+            })
         });
     let counts = sensors.map(|((zone, _), (count, _))| (zone, count)).reduce_named(
         "anomalies of a zone",

@@ -35,7 +35,7 @@ pub enum Changes {
 }
 
 /// A fact about a zone that holds (+1) or no longer does (−1), as differential dataflow takes it.
-pub type FactUpdate = ((String, ZoneFact), Epoch, isize);
+pub type FactUpdate = ((Arc<str>, ZoneFact), Epoch, isize);
 
 /// What the operator of one worker needs.
 pub struct WindowParts<F> {
@@ -97,7 +97,7 @@ where
         move |frontiers| {
             let mut to_views = to_views.activate();
             if let Some((capabilities, facts)) = initial.take() {
-                let updates = facts.into_iter().map(|(zone, fact, diff)| ((zone.to_string(), fact), 0, diff));
+                let updates = facts.into_iter().map(|(zone, fact, diff)| ((zone, fact), 0, diff));
                 to_views.session(&capabilities[1]).give_iterator(updates);
             }
             partials_in.for_each(|capability, partials| {
@@ -145,10 +145,7 @@ where
                 let mut session = to_commit.session(&changes);
                 session.give_iterator(applied.windows.into_iter().map(Changes::Window));
                 session.give_iterator(applied.panes.into_iter().map(Changes::Pane));
-                let updates = applied
-                    .facts
-                    .into_iter()
-                    .map(|(zone, fact, diff)| ((zone.to_string(), fact), epoch, diff));
+                let updates = applied.facts.into_iter().map(|(zone, fact, diff)| ((zone, fact), epoch, diff));
                 to_views.session(&facts).give_iterator(updates);
             }
             windows

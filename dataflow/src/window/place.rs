@@ -30,9 +30,9 @@ pub struct Partial {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecentAnomaly {
     /// The zone.
-    pub zone: String,
+    pub zone: Arc<str>,
     /// The sensor.
-    pub sensor: String,
+    pub sensor: Arc<str>,
     /// Event time, microseconds.
     pub recorded_us: i64,
 }
@@ -120,8 +120,8 @@ impl Placer {
             if is_anomaly {
                 sums.anomalies += 1;
                 recent.push(RecentAnomaly {
-                    zone: batch.zone(row).to_string(),
-                    sensor: String::from_utf8_lossy(batch.sensor(row)).into_owned(),
+                    zone: batch.zone(row).clone(),
+                    sensor: String::from_utf8_lossy(batch.sensor(row)).into(),
                     recorded_us: event_time_us,
                 });
             }

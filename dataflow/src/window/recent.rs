@@ -10,13 +10,18 @@ use super::{NEVER, RecentAnomaly};
 /// How long an anomaly is recent, microseconds of event time.
 pub const RECENT_US: i64 = 5 * 60 * 1_000_000;
 
+/// Anomalies that are, or will be, recent: by event time and order of arrival, since equal ones count each. There may
+/// be many, so an entry is no more than its key and two shared names.
+type ByTime = BTreeMap<(i64, u64), RecentAnomaly>;
+
 /// Anomalies that are, or will be, recent.
 #[derive(Debug, Default)]
 pub struct Recent {
     /// Recorded at or after W.
-    ahead: BTreeMap<i64, Vec<RecentAnomaly>>,
+    ahead: ByTime,
     /// Recent now.
-    inside: BTreeMap<i64, Vec<RecentAnomaly>>,
+    inside: ByTime,
+    arrivals: u64,
 }
 
 impl Recent {
@@ -26,28 +31,30 @@ impl Recent {
         anomalies: impl IntoIterator<Item = RecentAnomaly>,
         low_us: i64,
     ) -> Vec<(RecentAnomaly, isize)> {
-        let mut changes = Vec::new();
         for anomaly in anomalies {
-            self.ahead.entry(anomaly.recorded_us).or_default().push(anomaly);
+            self.arrivals += 1;
+            self.ahead.insert((anomaly.recorded_us, self.arrivals), anomaly);
         }
         if low_us == NEVER {
-            return changes;
+            return Vec::new();
         }
         let oldest_us = low_us.saturating_sub(RECENT_US);
-        let stay = self.inside.split_off(&oldest_us);
-        for left in std::mem::replace(&mut self.inside, stay).into_values() {
-            changes.extend(left.into_iter().map(|anomaly| (anomaly, -1)));
-        }
-        let still_ahead = self.ahead.split_off(&low_us);
-        for (recorded_us, entered) in std::mem::replace(&mut self.ahead, still_ahead) {
-            if recorded_us < oldest_us {
-                continue;
-            }
-            changes.extend(entered.iter().cloned().map(|anomaly| (anomaly, 1)));
-            self.inside.entry(recorded_us).or_default().extend(entered);
-        }
+        let left = take_before(&mut self.inside, oldest_us);
+        let mut changes: Vec<(RecentAnomaly, isize)> =
+            left.into_values().map(|anomaly| (anomaly, -1)).collect();
+        // A leap of W passes over some.
+        let mut entered = take_before(&mut self.ahead, low_us);
+        take_before(&mut entered, oldest_us);
+        changes.extend(entered.values().cloned().map(|anomaly| (anomaly, 1)));
+        self.inside.append(&mut entered);
         changes
     }
+}
+
+/// Takes out what was recorded before `bound_us`.
+fn take_before(anomalies: &mut ByTime, bound_us: i64) -> ByTime {
+    let rest = anomalies.split_off(&(bound_us, 0));
+    std::mem::replace(anomalies, rest)
 }
 
 #[cfg(test)]

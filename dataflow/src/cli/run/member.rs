@@ -20,6 +20,8 @@ use crate::source::kafka::Topic;
 
 /// How long the processes of a run wait for each other.
 const PEERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How soon a request to end is noticed before the run has begun.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long the committed frontier may stand still before the run is taken for stuck.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -46,10 +48,14 @@ fn member(args: Args) -> Result<Exit, Ending> {
         name: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
     };
 
+    let begun = Arc::new(AtomicBool::new(false));
+    end_early(drain.clone(), begun.clone());
     let runtime = session::runtime();
     let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
     let Started { client, run, ledger, partitions } = started;
-    let on_failure: OnFailure = Arc::new(|error: DatabaseError| abandon(error.into()));
+    let shown = database.to_string();
+    let on_failure: OnFailure =
+        Arc::new(move |error: DatabaseError| abandon(Ending::at_database(error, &shown)));
     // The heart beats from here on: the other processes join only a run that lives.
     let upkeep_stop = Arc::new(AtomicBool::new(false));
     let upkeep = (process == 0).then(|| {
@@ -76,6 +82,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         args.workers,
     );
 
+    begun.store(true, Ordering::Relaxed);
     let committer = (process == 0).then(|| (client, runtime));
     let frontier = Arc::new(AtomicU64::new(0));
     watchdog::watch("committed", &frontier, STALL_PATIENCE)
@@ -114,6 +121,19 @@ fn member(args: Args) -> Result<Exit, Ending> {
         tracing::info!("another process of the run was asked to end; this one has drained too");
         Ok(Exit::PeerLost)
     }
+}
+
+/// Ends the process when it is asked to before it has begun: nothing has been read that could be drained.
+fn end_early(drain: Arc<AtomicBool>, begun: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        while !begun.load(Ordering::Relaxed) {
+            if drain.load(Ordering::Relaxed) {
+                tracing::info!("asked to end before the run began");
+                signal_hook::low_level::exit(Exit::Done.code());
+            }
+            std::thread::sleep(LOOK);
+        }
+    });
 }
 
 /// Ends the process at once: what is committed is committed, and the next run starts from there.

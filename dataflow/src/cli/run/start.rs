@@ -35,13 +35,13 @@ pub async fn start(
     topic: &Topic,
 ) -> Result<Started, Ending> {
     let mut client = database.connect("citytide:starting").await?;
+    // The topic comes first: an empty database belongs to a topic only once that is known to exist.
+    if let Err(error) = topic.bounds() {
+        return Err(Ending::of_source(error, has_been_read(&client).await));
+    }
     if process == 0 {
         migrate::apply(&mut client, domain, &topic.name).await?;
     }
-    let bounds = match topic.bounds() {
-        Ok(bounds) => bounds,
-        Err(error) => return Err(Ending::of_source(error, has_been_read(&client).await)),
-    };
     let host = host_name();
     let run = if process == 0 {
         let request = Takeover {
@@ -68,7 +68,8 @@ pub async fn start(
     };
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
     let ledger = ledger::read(&client, domain, open_from_us, RECENT_US).await?;
-    let partitions = assign(&ledger, &bounds, topic)?;
+    // Asked again: whoever held the database until now may have read beyond the first answer.
+    let partitions = assign(&ledger, &topic.bounds()?, topic)?;
     Ok(Started { client, run, ledger, partitions })
 }
 

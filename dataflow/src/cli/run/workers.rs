@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::Args;
 use crate::cli::ending::Ending;
 use crate::cli::show::{self, Sample};
-use crate::cli::status::Status;
+use crate::cli::status::{Status, thousands};
 use crate::commit::committer::{self, Committed, CommitterSettings};
 use crate::launch::clock;
 use crate::launch::exit::Exit;
@@ -87,6 +87,10 @@ pub fn execute(
             {
                 tracing::info!("{line}");
             }
+        }
+        if worker.index() == 0 {
+            let total = status.lock().expect("no holder panics").total();
+            tracing::info!("{} readings committed by this run", thousands(total));
         }
     })
     .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the workers: {error}")))?;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
@@ -56,9 +57,9 @@ struct Known {
 impl Known {
     fn tables(&self) -> Tables {
         let mut hot = BTreeMap::new();
-        let zones: BTreeSet<&String> = self.recent.iter().map(|anomaly| &anomaly.zone).collect();
+        let zones: BTreeSet<&Arc<str>> = self.recent.iter().map(|anomaly| &anomaly.zone).collect();
         for name in zones {
-            let mut sensors: BTreeMap<&String, (u64, i64)> = BTreeMap::new();
+            let mut sensors: BTreeMap<&Arc<str>, (u64, i64)> = BTreeMap::new();
             for anomaly in self.recent.iter().filter(|anomaly| anomaly.zone == *name) {
                 let sensor = sensors.entry(&anomaly.sensor).or_insert((0, i64::MIN));
                 *sensor = (sensor.0 + 1, sensor.1.max(anomaly.recorded_us));
@@ -66,8 +67,14 @@ impl Known {
             let mut ranked: Vec<_> = sensors.into_iter().collect();
             ranked.sort_by(|a, b| b.1.0.cmp(&a.1.0).then(a.0.cmp(b.0)));
             for (rank, (sensor, (anomalies, last_us))) in (1..=10).zip(ranked) {
-                let row = HotSensor { zone: name.clone(), rank, sensor: sensor.clone(), anomalies, last_us };
-                hot.insert((name.clone(), rank), row);
+                let row = HotSensor {
+                    zone: name.to_string(),
+                    rank,
+                    sensor: sensor.to_string(),
+                    anomalies,
+                    last_us,
+                };
+                hot.insert((name.to_string(), rank), row);
             }
         }
         let status = self.recorded.iter().map(|(number, last_recorded_us)| {
@@ -76,7 +83,7 @@ impl Known {
                 last_final: self.finals.get(number).map(|&(start_us, readings)| {
                     (start_us, readings, readings / 2, vec![None, Some(readings)])
                 }),
-                recent_anomalies: self.recent.iter().filter(|one| one.zone == zone(*number)).count() as u64,
+                recent_anomalies: self.recent.iter().filter(|one| *one.zone == *zone(*number)).count() as u64,
                 last_recorded_us: *last_recorded_us,
             };
             (zone(*number), row)
@@ -108,7 +115,7 @@ fn write(tables: &mut Tables, updates: Vec<(ViewRow, isize)>) {
 fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
     timely::execute_directly(move |worker| {
         let mut recent = InputSession::<Epoch, RecentAnomaly, isize>::new();
-        let mut facts = InputSession::<Epoch, (String, ZoneFact), isize>::new();
+        let mut facts = InputSession::<Epoch, (Arc<str>, ZoneFact), isize>::new();
         let probe = Handle::new();
         let out = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow(|scope| {
@@ -121,7 +128,11 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
         let mut history = Vec::new();
         for (index, change) in changes.into_iter().enumerate() {
             for (number, sensor, recorded_us) in change.enter {
-                let anomaly = RecentAnomaly { zone: zone(number), sensor: format!("s{sensor}"), recorded_us };
+                let anomaly = RecentAnomaly {
+                    zone: zone(number).into(),
+                    sensor: format!("s{sensor}").into(),
+                    recorded_us,
+                };
                 recent.update(anomaly.clone(), 1);
                 known.recent.push(anomaly);
             }
@@ -133,15 +144,15 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
             }
             for (number, start_us, readings) in change.finals {
                 if let Some((start_us, readings)) = known.finals.insert(number, (start_us, readings)) {
-                    facts.update((zone(number), final_fact(start_us, readings)), -1);
+                    facts.update((zone(number).into(), final_fact(start_us, readings)), -1);
                 }
-                facts.update((zone(number), final_fact(start_us, readings)), 1);
+                facts.update((zone(number).into(), final_fact(start_us, readings)), 1);
             }
             for (number, at_us) in change.recorded {
                 if let Some(before_us) = known.recorded.insert(number, at_us) {
-                    facts.update((zone(number), ZoneFact::LastRecorded(before_us)), -1);
+                    facts.update((zone(number).into(), ZoneFact::LastRecorded(before_us)), -1);
                 }
-                facts.update((zone(number), ZoneFact::LastRecorded(at_us)), 1);
+                facts.update((zone(number).into(), ZoneFact::LastRecorded(at_us)), 1);
             }
             history.push(known.clone());
             let next = index as Epoch + 1;
