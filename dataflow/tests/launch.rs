@@ -123,9 +123,24 @@ fn the_first_signal_drains_and_the_second_one_ends_at_once() {
         process.says(READY);
         process.signal(SIGTERM);
         process.says("draining");
+        process.says("asked long ago");
         process.signal(second);
         assert_eq!(process.end().code(), Some(code));
     }
+}
+
+#[test]
+fn signals_close_together_are_one() {
+    let mut process = Process::start("process_that_drains_for_ever");
+    process.says(READY);
+    process.signal(SIGTERM);
+    process.signal(SIGTERM);
+    process.signal(SIGINT);
+    process.says("draining");
+    // Had the later ones counted, it would have ended before it says this.
+    process.says("asked long ago");
+    process.signal(SIGTERM);
+    assert_eq!(process.end().code(), Some(143));
 }
 
 #[test]
@@ -138,6 +153,8 @@ fn process_that_drains_for_ever() {
         std::thread::sleep(Duration::from_millis(5));
     }
     say("draining");
+    std::thread::sleep(Duration::from_secs(1));
+    say("asked long ago");
     hang();
 }
 

@@ -122,6 +122,10 @@ impl Assembler {
             next_offset = offset + 1;
             self.record(chunk, record, &mut batch);
         }
+        if let Some(read_up_to) = chunk.read_up_to {
+            batch.progress.gaps += (read_up_to - next_offset).max(0);
+            next_offset = next_offset.max(read_up_to);
+        }
         self.partitions.get_mut(&chunk.partition).expect("known above").next_offset = next_offset;
         batch.progress.next_offset = next_offset;
         batch.zone_names = self.zone_names.clone();

@@ -19,6 +19,11 @@ pub use assemble::{Assembler, PartitionStart};
 
 use crate::decode::Reason;
 
+/// Records in one chunk.
+const CHUNK_RECORDS_MAX: usize = 4096;
+/// Bytes in one chunk before it is full; one record may exceed it.
+const CHUNK_BYTES_MAX: usize = 768 * 1024;
+
 /// Whether a partition counts for the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Activity {
@@ -45,6 +50,8 @@ pub struct Chunk {
     pub received_at_ms: Vec<i64>,
     /// Everything below this offset that was not delivered was deleted by retention before it was read.
     pub lost_below: Option<i64>,
+    /// The log has been read up to here, also where its last offsets hold no record for us.
+    pub read_up_to: Option<i64>,
     /// Whether the partition's end was reached behind the last record.
     pub at_end: bool,
     /// The partition's end offset as far as the source knows, for the lag.
@@ -57,6 +64,11 @@ impl Chunk {
     /// Number of records.
     pub fn records(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// Whether it should be passed on before it takes more.
+    pub fn is_full(&self) -> bool {
+        self.records() >= CHUNK_RECORDS_MAX || self.payloads.len() >= CHUNK_BYTES_MAX
     }
 
     /// Appends one record.
@@ -74,6 +86,7 @@ impl Chunk {
         self.received_at_ms.truncate(keep);
         self.ends.truncate(keep);
         self.payloads.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.read_up_to = self.read_up_to.map(|up_to| up_to.min(offset));
     }
 
     fn payload(&self, record: usize) -> &[u8] {

@@ -158,6 +158,8 @@ async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> 
             }
         }
         pause(INDEX_EVERY, client, stop).await;
+        // Nothing may be due for long: a session that was lost meanwhile is asked something.
+        client.batch_execute("").await.map_err(failed("keeping the session for indexes"))?;
     }
     Ok(())
 }

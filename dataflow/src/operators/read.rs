@@ -269,8 +269,9 @@ impl Reader {
         if self.until_caught_up {
             chunk.cut_at(partition.target);
         }
+        partition.next_offset = partition.next_offset.max(chunk.read_up_to.unwrap_or_default());
         if let Some(last) = chunk.offsets.last() {
-            partition.next_offset = last + 1;
+            partition.next_offset = partition.next_offset.max(last + 1);
             partition.activity = Activity::Active;
             partition.at_end_since = None;
         }
@@ -291,7 +292,11 @@ impl Reader {
         for (&number, partition) in &mut self.partitions {
             let rested =
                 partition.at_end_since.is_some_and(|since| asked_at.duration_since(since) >= idle_after);
-            if partition.activity == Activity::Active && rested && partition.waiting.is_empty() {
+            if partition.activity == Activity::Active
+                && rested
+                && !partition.ahead
+                && partition.waiting.is_empty()
+            {
                 partition.activity = Activity::Idle;
                 let end_offset = partition.end_offset;
                 idle.push(Chunk { partition: number, at_end: true, end_offset, ..Chunk::default() });

@@ -5,23 +5,25 @@
 //! are bounded: librdkafka's (`queued.max.messages.kbytes`), and ours (`CHUNKS_QUEUED_MAX`), behind which this
 //! thread stops polling.
 
+mod fetched;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Assigned, CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, CHUNKS_QUEUED_MAX, Control, Intake};
+use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake};
 use crate::batch::Chunk;
 use crate::commit::session::Wake;
 use crate::launch::clock::wall_ms;
+use fetched::{Fetched, Queue};
 
 /// How long the broker may take to answer a question about the topic.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -205,16 +207,18 @@ impl Topic {
                 });
                 let ended = opened.and_then(|consumer| {
                     let name = CString::new(topic.name.clone()).expect("a topic's name holds no NUL");
-                    Reader {
-                        topic: &topic,
+                    let (topic, queue) = (&topic, Queue::new(&consumer));
+                    let reader = Reader {
+                        topic,
                         name,
-                        consumer,
+                        consumer: &consumer,
+                        queue,
                         open: BTreeMap::new(),
                         chunks,
                         control: held,
                         wake,
-                    }
-                    .run(&assigned)
+                    };
+                    reader.run(&assigned)
                 });
                 if let Err(error) = ended {
                     on_failure(error);
@@ -228,7 +232,8 @@ impl Topic {
 struct Reader<'a> {
     topic: &'a Topic,
     name: CString,
-    consumer: BaseConsumer<Log>,
+    consumer: &'a BaseConsumer<Log>,
+    queue: Queue<'a, Log>,
     /// Chunks being filled, by partition.
     open: BTreeMap<i32, Chunk>,
     chunks: Sender<Chunk>,
@@ -249,50 +254,46 @@ impl Reader<'_> {
             if let Some(paused) = self.control.paused_if_changed(&mut seen) {
                 self.pause(assigned, &paused)?;
             }
-            let timeout = if pending { Duration::ZERO } else { POLL_TIMEOUT };
-            match self.consumer.poll(timeout) {
-                Some(Ok(record)) => {
-                    let chunk = self.open.get_mut(&record.partition()).expect("an assigned partition");
+            let wait = if pending { Duration::ZERO } else { POLL_TIMEOUT };
+            let mut full = Vec::new();
+            let mut failed = Vec::new();
+            let open = &mut self.open;
+            let some = self.queue.take(wait, |fetched| match fetched {
+                Fetched::Record { partition, offset, timestamp_ms, payload } => {
+                    let chunk = open.get_mut(&partition).expect("an assigned partition");
                     chunk.at_end = false;
-                    let received_at_ms = record.timestamp().to_millis();
                     // Kafka's oldest message format had no timestamps.
-                    let received_at_ms = received_at_ms.unwrap_or_else(|| wall_ms() as i64);
-                    chunk.push(record.offset(), received_at_ms, record.payload().unwrap_or_default());
-                    pending = true;
-                    if chunk.records() >= CHUNK_RECORDS_MAX || chunk.payloads.len() >= CHUNK_BYTES_MAX {
-                        let partition = chunk.partition;
-                        drop(record);
-                        if !self.send(partition) {
-                            return Ok(());
-                        }
+                    chunk.push(offset, timestamp_ms.unwrap_or_else(|| wall_ms() as i64), payload);
+                    if chunk.is_full() {
+                        full.push(std::mem::replace(chunk, Chunk { partition, ..Chunk::default() }));
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.open.get_mut(&partition).expect("an assigned partition").at_end = true;
-                    pending = true;
+                Fetched::End { partition, offset } => {
+                    let chunk = open.get_mut(&partition).expect("an assigned partition");
+                    chunk.at_end = true;
+                    chunk.read_up_to = Some(offset);
                 }
-                Some(Err(error)) => self.judge(error)?,
-                None if pending => {
-                    let ready: Vec<i32> = self.open.keys().copied().collect();
-                    if !ready.into_iter().all(|partition| self.send(partition)) {
-                        return Ok(());
-                    }
-                    pending = false;
-                }
-                None => {}
+                Fetched::Failed(error) => failed.push(error),
+            });
+            failed.into_iter().try_for_each(|error| self.judge(error))?;
+            if !some && pending {
+                let said = |chunk: &Chunk| chunk.records() > 0 || chunk.at_end || chunk.lost_below.is_some();
+                let ready = self.open.values_mut().filter(|chunk| said(chunk));
+                full.extend(ready.map(|chunk| {
+                    std::mem::replace(chunk, Chunk { partition: chunk.partition, ..Chunk::default() })
+                }));
+            }
+            pending = some;
+            if !full.into_iter().all(|chunk| self.send(chunk)) {
+                return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Passes a partition's chunk on if it says anything; `false` when the reader should end.
-    fn send(&mut self, partition: i32) -> bool {
-        let chunk = self.open.get_mut(&partition).expect("an assigned partition");
-        if chunk.records() == 0 && !chunk.at_end && chunk.lost_below.is_none() {
-            return true;
-        }
-        let mut chunk = std::mem::replace(chunk, Chunk { partition, ..Chunk::default() });
-        chunk.end_offset = self.end_offset(partition);
+    /// Passes a chunk on; `false` when the reader should end.
+    fn send(&self, mut chunk: Chunk) -> bool {
+        chunk.end_offset = self.queue.end_offset(&self.name, chunk.partition);
         loop {
             match self.chunks.send_timeout(chunk, POLL_TIMEOUT) {
                 Ok(()) => {
@@ -304,22 +305,6 @@ impl Reader<'_> {
                 Err(SendTimeoutError::Timeout(back)) => chunk = back,
             }
         }
-    }
-
-    /// The end offset that the last fetch response told of; asks nobody.
-    fn end_offset(&self, partition: i32) -> i64 {
-        let (mut low, mut high) = (0, 0);
-        // SAFETY: the client outlives the call, the name is NUL-terminated, both results are valid for writing.
-        unsafe {
-            rdkafka::bindings::rd_kafka_get_watermark_offsets(
-                self.consumer.client().native_ptr(),
-                self.name.as_ptr(),
-                partition,
-                &mut low,
-                &mut high,
-            );
-        }
-        high
     }
 
     fn pause(&self, assigned: &[Assigned], paused: &BTreeSet<i32>) -> Result<(), KafkaSourceError> {

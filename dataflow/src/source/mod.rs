@@ -16,10 +16,6 @@ use crate::batch::Chunk;
 
 /// Chunks that may wait between a reader and its worker.
 pub const CHUNKS_QUEUED_MAX: usize = 4;
-/// Records in one chunk.
-pub const CHUNK_RECORDS_MAX: usize = 4096;
-/// Bytes in one chunk before it is closed; one record may exceed it.
-pub const CHUNK_BYTES_MAX: usize = 768 * 1024;
 
 /// Where one partition is taken up, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,139 @@
+//! Records from librdkafka's consumer queue, many at a time and with the offset of a partition's end.
+//!
+//! `rdkafka::BaseConsumer::poll` takes the queue's lock and asks the clock for every record, and its `PartitionEOF`
+//! drops the offset, without which control records at the end of a partition cannot be counted. So this room calls
+//! `rd_kafka_consume_batch_queue` (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>)
+//! itself; everything else about the consumer stays with rdkafka. The only other `unsafe` of the source is here too.
+
+use std::ffi::{CString, c_int};
+use std::time::Duration;
+
+use rdkafka::bindings as native;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Records that are taken at once.
+const BATCH: usize = 1024;
+
+/// What the queue holds.
+pub enum Fetched<'a> {
+    /// A record.
+    Record {
+        /// Its partition.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+        /// Kafka's timestamp in milliseconds; `None` in its oldest message format.
+        timestamp_ms: Option<i64>,
+        /// Its value; empty for a tombstone.
+        payload: &'a [u8],
+    },
+    /// The partition has been read to its end.
+    End {
+        /// The partition.
+        partition: i32,
+        /// Everything below was delivered, or holds no record for us.
+        offset: i64,
+    },
+    /// librdkafka is in trouble.
+    Failed(KafkaError),
+}
+
+/// The queue of a consumer.
+pub struct Queue<'a, C: ConsumerContext> {
+    consumer: &'a BaseConsumer<C>,
+    queue: *mut native::rd_kafka_queue_t,
+    messages: Vec<*mut native::rd_kafka_message_t>,
+}
+
+impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
+    /// The queue of a consumer with assigned partitions.
+    pub fn new(consumer: &'a BaseConsumer<C>) -> Queue<'a, C> {
+        // SAFETY: the client lives as long as `self`; the reference that is taken is given back in `drop`.
+        let queue = unsafe { native::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        assert!(!queue.is_null(), "a consumer with a group.id has a queue");
+        Queue { consumer, queue, messages: vec![std::ptr::null_mut(); BATCH] }
+    }
+
+    /// Waits for `wait` until there is something, then takes what is there, at most a batch. `false` when there was
+    /// nothing.
+    pub fn take(&mut self, wait: Duration, mut each: impl FnMut(Fetched<'_>)) -> bool {
+        // librdkafka waits until it has as many as it is asked for: so for one, and then for no longer.
+        let mut taken = if wait.is_zero() { 0 } else { self.consume(wait, 1, &mut each) };
+        if taken > 0 || wait.is_zero() {
+            taken += self.consume(Duration::ZERO, BATCH, &mut each);
+        }
+        taken > 0
+    }
+
+    fn consume(&mut self, wait: Duration, most: usize, each: &mut impl FnMut(Fetched<'_>)) -> usize {
+        let wait_ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the queue is ours and `messages` has room for BATCH >= `most` pointers.
+        let taken = unsafe {
+            native::rd_kafka_consume_batch_queue(self.queue, wait_ms, self.messages.as_mut_ptr(), most)
+        };
+        // It is negative only for a queue that cannot be consumed.
+        let taken = usize::try_from(taken).expect("the consumer's queue can be consumed");
+        for &message in &self.messages[..taken] {
+            // SAFETY: librdkafka filled the first `taken` pointers with messages, each valid until it is destroyed,
+            // which happens once, after nobody refers to it any more.
+            unsafe {
+                each(fetched(&*message));
+                native::rd_kafka_message_destroy(message);
+            }
+        }
+        taken
+    }
+
+    /// A partition's end offset that the last fetch response told of; asks nobody.
+    pub fn end_offset(&self, topic: &CString, partition: i32) -> i64 {
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the client lives as long as `self`, the name is NUL-terminated, both results may be written.
+        unsafe {
+            native::rd_kafka_get_watermark_offsets(
+                self.consumer.client().native_ptr(),
+                topic.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+            );
+        }
+        high
+    }
+}
+
+impl<C: ConsumerContext> Drop for Queue<'_, C> {
+    fn drop(&mut self) {
+        // SAFETY: gives back the reference that `new` took.
+        unsafe { native::rd_kafka_queue_destroy(self.queue) };
+    }
+}
+
+/// # Safety
+///
+/// `message` comes from librdkafka and is not destroyed while the result lives.
+unsafe fn fetched(message: &native::rd_kafka_message_t) -> Fetched<'_> {
+    match RDKafkaErrorCode::from(message.err) {
+        RDKafkaErrorCode::NoError => {
+            let payload = match message.payload.is_null() {
+                true => &[][..],
+                // SAFETY: librdkafka owns `len` bytes there for as long as the message lives.
+                false => unsafe { std::slice::from_raw_parts(message.payload.cast::<u8>(), message.len) },
+            };
+            let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+            // SAFETY: the message is valid and the kind may be written.
+            let timestamp_ms = unsafe { native::rd_kafka_message_timestamp(message, &mut kind) };
+            Fetched::Record {
+                partition: message.partition,
+                offset: message.offset,
+                timestamp_ms: (timestamp_ms >= 0).then_some(timestamp_ms),
+                payload,
+            }
+        }
+        RDKafkaErrorCode::PartitionEOF => {
+            Fetched::End { partition: message.partition, offset: message.offset }
+        }
+        code => Fetched::Failed(KafkaError::MessageConsumption(code)),
+    }
+}
