@@ -80,7 +80,7 @@ pub fn build(
     let assigned: Vec<Assigned> =
         plumbing.partitions.iter().filter(|one| one.partition as usize % peers == index).cloned().collect();
     let marks: Vec<Mark> = assigned.iter().map(|one| first_mark(ledger, one)).collect();
-    let is_mine = |name: &str| route(name) % peers as u64 == index as u64;
+    let is_mine = |zone: &str| route(zone) % peers as u64 == index as u64;
     let watermarks = Watermarks::new(plumbing.partitions.len(), ledger.low_us);
     let shared_watermarks = Rc::new(RefCell::new(watermarks.clone()));
     let committed = Handle::new();
@@ -167,8 +167,7 @@ pub fn build(
         );
 
         // views: what comes and goes, by differential dataflow.
-        // Shared out by what they are: every process has read them in an order of its own.
-        let anomalies = ledger.anomalies.iter().filter(|one| is_mine(&one.sensor)).cloned().collect();
+        let anomalies = ledger.anomalies_of(index, peers);
         let recent = recent(placed.anomalies, marks.clone(), watermarks.clone(), anomalies);
         let views = views(recent, facts.as_collection());
 

@@ -151,18 +151,24 @@ fn losing_any_database_connection_ends_the_generation_and_the_next_one_goes_on_e
     scene.assert_tables();
 }
 
-/// A run is stopped under load, another one takes over, the first one wakes up and must write nothing more.
-fn overtaken(test: &'static str, stopped_arguments: &str, second_arguments: &str, pause: Duration) {
+/// Another run takes over from one under load, which is stopped for a while, or lives; the first one must write nothing
+/// more, also when it wakes up.
+fn overtaken(
+    test: &'static str,
+    first_arguments: &str,
+    second_arguments: &str,
+    stopped_for: Option<Duration>,
+) {
     let scene = Scene::new(test, City::smart(), 2);
     let checker = Checker::start(&scene.database, &scene.city);
     let session = &scene.database.session;
     scene.under_load(2, 9, || {
-        let mut stopped = scene.run(stopped_arguments).spawn();
+        let mut first = scene.run(first_arguments).spawn();
         wait_until("the first run commits", LIMIT, || scene.newest_run() > 0 && scene.database.commits() > 5);
         let old = scene.newest_run();
-        let tree = stopped.tree();
+        let tree = if stopped_for.is_some() { first.tree() } else { Vec::new() };
         tree.iter().for_each(|id| send_signal(*id, libc::SIGSTOP));
-        std::thread::sleep(pause);
+        std::thread::sleep(stopped_for.unwrap_or_default());
         let mut second = scene.run(second_arguments).spawn();
         let taken = || session.value::<i64>(&format!("select count(*) from commits where run_id > {old}"));
         wait_until("the second run commits", LIMIT, || {
@@ -170,7 +176,7 @@ fn overtaken(test: &'static str, stopped_arguments: &str, second_arguments: &str
             taken() > 5
         });
         tree.iter().for_each(|id| send_signal(*id, libc::SIGCONT));
-        assert_eq!(stopped.wait(LIMIT), Ended::Exit(73), "the first run gives up");
+        assert_eq!(first.wait(LIMIT), Ended::Exit(73), "the first run gives up");
         let before = taken();
         wait_until("the second run still commits", LIMIT, || taken() > before + 5);
         let late: i64 = session.value(&format!(
@@ -191,12 +197,18 @@ fn overtaken(test: &'static str, stopped_arguments: &str, second_arguments: &str
 
 #[test]
 fn a_run_that_was_stopped_and_taken_over_writes_nothing_more_when_it_wakes_up() {
-    overtaken("fence", "-w 2", "-w 1 --take-over", Duration::ZERO);
+    overtaken("fence", "-w 2", "-w 1 --take-over", Some(Duration::ZERO));
 }
 
 #[test]
 fn a_run_whose_heartbeat_is_old_may_be_taken_over_without_being_asked() {
-    overtaken("heartbeat", "-n 2", "-w 2", Duration::from_secs(6));
+    overtaken("heartbeat", "-n 2", "-w 2", Some(Duration::from_secs(6)));
+}
+
+/// What the first run committed while the second one was starting lies beyond the end offsets that it asked for first.
+#[test]
+fn a_run_that_lives_is_taken_over_when_that_is_asked_for() {
+    overtaken("takeover", "-w 2", "-w 2 --take-over", None);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The ledger: where the last commit left off, read once when a run begins. PostgreSQL is the recovery point; there
 //! is no other state.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
@@ -24,6 +26,18 @@ pub struct Ledger {
     pub anomalies: Vec<RecentAnomaly>,
     /// What `zone_status` holds.
     pub facts: Vec<(String, Vec<ZoneFact>)>,
+}
+
+impl Ledger {
+    /// One worker's share of the anomalies. Every process has read them in an order of its own, so they are shared out
+    /// by what they are: each is in exactly one share.
+    pub fn anomalies_of(&self, worker: usize, workers: usize) -> Vec<RecentAnomaly> {
+        let mine = |anomaly: &&RecentAnomaly| {
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&anomaly.sensor);
+            hash % workers as u64 == worker as u64
+        };
+        self.anomalies.iter().filter(mine).cloned().collect()
+    }
 }
 
 /// Reads the ledger. `open_from_us` tells from W where the open panes begin, and `recent_us` how long an anomaly is
@@ -113,4 +127,25 @@ async fn facts(client: &Client, domain: &Domain) -> Result<Vec<(String, Vec<Zone
         (row.get(0), facts)
     };
     Ok(rows.iter().map(facts).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_lists_in_different_orders_hold_each_anomaly_once() {
+        let anomaly = |number: i64| RecentAnomaly {
+            zone: "Downtown".into(),
+            sensor: (number % 7).to_string().into(),
+            recorded_us: number,
+        };
+        let forwards = Ledger { anomalies: (0..100).map(anomaly).collect(), ..Ledger::default() };
+        let backwards = Ledger { anomalies: (0..100).rev().map(anomaly).collect(), ..Ledger::default() };
+        let mut shared = forwards.anomalies_of(0, 3);
+        shared.extend(backwards.anomalies_of(1, 3));
+        shared.extend(forwards.anomalies_of(2, 3));
+        shared.sort_by_key(|anomaly| anomaly.recorded_us);
+        assert_eq!(shared, forwards.anomalies);
+    }
 }

@@ -24,7 +24,7 @@ use timely::progress::frontier::MutableAntichain;
 /// The dataflow's timestamp: an ingest epoch, milliseconds.
 pub type Epoch = u64;
 
-/// What concerns a zone, or another name, is for the worker with this number modulo the number of workers. FNV-1a, mixed,
+/// What a worker says of a zone goes to the worker with this number modulo the number of workers. FNV-1a, mixed,
 /// because timely masks the low bits.
 pub fn route(zone: &str) -> u64 {
     let hash = zone.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

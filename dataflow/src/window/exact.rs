@@ -40,7 +40,7 @@ impl ExactSum {
         let shift = sum.leading_zeros();
         let dividend = sum << shift;
         let quotient = dividend / u128::from(count);
-        let mut inexact = dividend % u128::from(count) != 0;
+        let mut inexact = !dividend.is_multiple_of(u128::from(count));
         let cut = 64 - quotient.leading_zeros().min(64);
         let mut kept = (quotient >> cut) as u64;
         inexact |= quotient & ((1_u128 << cut) - 1) != 0;

@@ -83,7 +83,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     );
 
     begun.store(true, Ordering::Relaxed);
-    let committer = (process == 0).then(|| (client, runtime));
+    let committer = (process == 0).then_some((client, runtime));
     let frontier = Arc::new(AtomicU64::new(0));
     watchdog::watch("committed", &frontier, STALL_PATIENCE)
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
