@@ -15,13 +15,13 @@ BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
 help: ## this list
 	sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: build ## services, topic, generator and dataflow: live tables within a minute
+run: build ## services, generator and dataflow: live tables in a minute
 	scripts/run
 
 test: ## everything, against a real Kafka and a real PostgreSQL
 	scripts/test
 
-bench: build services ## throughput, latency, memory and recovery, beside a bare consumer
+bench: build services ## throughput, latency, memory, recovery
 	eval "$$(scripts/services env)" && export KAFKA_BROKERS DATABASE_URL && scripts/bench
 
 install: ## what this machine lacks
@@ -38,10 +38,10 @@ consumer: build services ## the dataflow alone, showing readings and closed wind
 	eval "$$(scripts/services env)" && export KAFKA_BROKERS DATABASE_URL && \
 	  exec $(BINARIES)/citytide run --topic sensor-data -w "$${WORKERS:-2}" --show
 
-train-model: ## train the detector's forest
+train-model: ## not yet: rules alone judge
 	echo "There is no model to train yet: the rules of the domain decide what is anomalous."
 
-dashboard: ## live charts
+dashboard: ## not yet: ask with psql
 	echo "There is no dashboard yet: make psql asks the tables."
 
 psql: export CITYTIDE_SQL = $(value SQL)

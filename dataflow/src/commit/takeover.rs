@@ -157,13 +157,8 @@ pub async fn take(
         .execute("update runs set heartbeat_at = clock_timestamp() where run_id = $1", &[&run.run_id])
         .await
         .map_err(failed("the first heartbeat of the run"))?;
-    let Run { run_id, committed_epoch, epoch_offset_ms } = run;
-    tracing::info!(
-        run_id,
-        committed_epoch,
-        epoch_offset_ms,
-        "the database is this run's; {deleted} uncommitted rows deleted"
-    );
+    let Run { run_id, committed_epoch, .. } = run;
+    tracing::info!("run {run_id} goes on from epoch {committed_epoch}; {deleted} uncommitted rows deleted");
     Ok(run)
 }
 

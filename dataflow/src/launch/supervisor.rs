@@ -138,7 +138,7 @@ fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Opt
                 children.kill();
                 return Life::Failed(what);
             }
-            tracing::error!("{what}: starting again does not help, the others are stopped");
+            tracing::error!("{what}: starting again does not help");
             children.signal(SIGTERM);
             return Life::Over(end_within(&mut children, GRACE, signal).unwrap_or(ending.status()));
         }
@@ -205,7 +205,7 @@ fn drain(
     loop {
         for (index, ending) in look(children) {
             if rank(ending) > 0 {
-                tracing::error!("process {index} failed while draining ({ending}); the others cannot finish");
+                tracing::error!("process {index} failed while draining ({ending})");
                 until = until.min(instant() + GRACE);
             }
         }

@@ -73,11 +73,9 @@ fn member(args: Args) -> Result<Exit, Ending> {
     })
     .map_err(|error| Ending::new(Exit::from(&error), error.to_string()))?;
     tracing::info!(
-        run = run.run_id,
-        from_epoch = run.committed_epoch,
-        partitions = partitions.len(),
-        "process {process} of {} reads {} with {} worker(s) into {database}",
+        "process {process} of {}: {} partitions of {}, {} worker(s)",
         args.processes,
+        partitions.len(),
         topic.name,
         args.workers,
     );
