@@ -10,7 +10,7 @@ mod fetched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use rdkafka::client::ClientContext;
@@ -22,13 +22,15 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake};
 use crate::batch::Chunk;
 use crate::commit::session::Wake;
-use crate::launch::clock::wall_ms;
+use crate::launch::clock::{instant, wall_ms};
 use fetched::{Fetched, Queue};
 
 /// How long the broker may take to answer a question about the topic.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a poll waits for a record when nothing is pending.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// Trouble that lasts is told of this often: librdkafka reports every attempt to connect.
+const WARN_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that librdkafka holds for one worker.
 const QUEUED_KBYTES_MAX: &str = "8192";
 
@@ -217,6 +219,7 @@ impl Topic {
                         chunks,
                         control: held,
                         wake,
+                        warned_at: None,
                     };
                     reader.run(&assigned)
                 });
@@ -239,6 +242,8 @@ struct Reader<'a> {
     chunks: Sender<Chunk>,
     control: Arc<Control>,
     wake: Wake,
+    /// When trouble was last told of.
+    warned_at: Option<Instant>,
 }
 
 impl Reader<'_> {
@@ -318,7 +323,7 @@ impl Reader<'_> {
     }
 
     /// Transport errors pass by themselves: librdkafka reconnects. What does not ends the run.
-    fn judge(&self, error: KafkaError) -> Result<(), KafkaSourceError> {
+    fn judge(&mut self, error: KafkaError) -> Result<(), KafkaSourceError> {
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::Fatal
@@ -334,7 +339,9 @@ impl Reader<'_> {
                     self.topic.brokers, self.topic.name
                 )))
             }
+            _ if self.warned_at.is_some_and(|at| instant().duration_since(at) < WARN_INTERVAL) => Ok(()),
             _ => {
+                self.warned_at = Some(instant());
                 tracing::warn!(brokers = %self.topic.brokers, %error, "Kafka is in trouble; waiting for it");
                 Ok(())
             }
