@@ -51,12 +51,17 @@ where
     Box::new(values.collect::<Vec<T>>())
 }
 
-/// `insert into <table> (columns) select … from unnest(…)`, with the arrays' types.
-fn insert(table: &str, columns: &[(String, &str)]) -> String {
-    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-    let arrays: Vec<String> =
-        columns.iter().enumerate().map(|(index, (_, ty))| format!("${}::{ty}[]", index + 1)).collect();
-    format!("insert into {table} ({}) select * from unnest({})", names.join(", "), arrays.join(", "))
+/// `insert into <table> (…) select … from unnest(…)`: columns of constant value, then those that arrays bring.
+fn insert(table: &str, constants: &[(&str, &str)], columns: &[(String, &str)]) -> String {
+    let names = constants.iter().map(|(name, _)| *name).chain(columns.iter().map(|(name, _)| name.as_str()));
+    let values = constants.iter().map(|(_, value)| *value).chain(["*"]);
+    let arrays = columns.iter().enumerate().map(|(index, (_, ty))| format!("${}::{ty}[]", index + 1));
+    format!(
+        "insert into {table} ({}) select {} from unnest({})",
+        names.collect::<Vec<_>>().join(", "),
+        values.collect::<Vec<_>>().join(", "),
+        arrays.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// `on conflict (keys) do update set` every other column, after `extra` assignments.
@@ -87,20 +92,13 @@ pub fn upsert_window(domain: &Domain, window: usize) -> String {
             columns.push((quoted(&format!("{figure}_{}", metric.name)), "double precision"));
         }
     }
-    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-    let arrays: Vec<String> =
-        columns.iter().enumerate().map(|(index, (_, ty))| format!("${}::{ty}[]", index + 1)).collect();
-    format!(
-        "insert into {table} as kept (revision, updated_at, {names}) select 0, now(), * from unnest({arrays}){update}",
-        table = quoted(&domain.windows[window].table()),
-        names = names.join(", "),
-        arrays = arrays.join(", "),
-        update = or_update(
-            "zone, window_start",
-            &columns,
-            &["revision = kept.revision + kept.is_final::integer", "updated_at = excluded.updated_at"]
-        ),
-    )
+    let table = format!("{} as kept", quoted(&domain.windows[window].table()));
+    let update = or_update(
+        "zone, window_start",
+        &columns,
+        &["revision = kept.revision + kept.is_final::integer", "updated_at = excluded.updated_at"],
+    );
+    insert(&table, &[("revision", "0"), ("updated_at", "now()")], &columns) + &update
 }
 
 /// Arguments of [`upsert_window`], or `None` when the plan has no row for it.
@@ -128,7 +126,7 @@ pub fn window_arrays(plan: &Plan, window: usize, metrics: usize) -> Option<Array
 /// SQL of the upsert into `panes`.
 pub fn upsert_panes(domain: &Domain) -> String {
     let columns = pane_columns(domain);
-    insert("panes", &columns) + &or_update("zone, pane_start", &columns, &[])
+    insert("panes", &[], &columns) + &or_update("zone, pane_start", &columns, &[])
 }
 
 /// Columns of `panes` with their types, in the order that [`pane_arrays`] and the reader of panes use.
@@ -191,7 +189,7 @@ pub fn upsert_progress() -> String {
         column("watermark", "timestamptz"),
         column("is_idle", "boolean"),
     ];
-    insert("ingest_progress", &columns) + &or_update("kafka_partition", &columns, &[])
+    insert("ingest_progress", &[], &columns) + &or_update("kafka_partition", &columns, &[])
 }
 
 /// Arguments of [`upsert_progress`]; `source` names a partition.
@@ -260,7 +258,7 @@ pub fn upsert_hot() -> String {
         column("anomaly_count", "bigint"),
         column("last_anomaly_at", "timestamptz"),
     ];
-    insert("hot_sensors", &columns) + &or_update("zone, rank", &columns, &[])
+    insert("hot_sensors", &[], &columns) + &or_update("zone, rank", &columns, &[])
 }
 
 /// Arguments of [`upsert_hot`].
@@ -301,7 +299,7 @@ pub fn upsert_status(domain: &Domain) -> String {
     for metric in &domain.metrics {
         columns.push((quoted(&format!("avg_{}", metric.name)), "double precision"));
     }
-    insert("zone_status", &columns) + &or_update("zone", &columns, &[])
+    insert("zone_status", &[], &columns) + &or_update("zone", &columns, &[])
 }
 
 /// Arguments of [`upsert_status`].
