@@ -12,7 +12,7 @@ use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::worker::Worker;
 
-use crate::batch::{Activity, Assembler, Batch, PartitionStart};
+use crate::batch::{Assembler, Batch, PartitionStart};
 use crate::commit::committer::Committed;
 use crate::commit::faults::FailAt;
 use crate::commit::ledger::Ledger;
@@ -27,7 +27,7 @@ use crate::operators::{
     self, CommitParts, Epoch, ReadParts, WindowParts, commit, copy, place, recent, route, views, window,
 };
 use crate::source::{Assigned, Intake};
-use crate::window::{Mark, NEVER, Placer, Watermarks, Windows};
+use crate::window::{Mark, Placer, Watermarks, Windows};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(usize, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -187,21 +187,5 @@ pub fn build(
 /// Where a partition stands before its first batch: where the ledger says, else at the log's beginning.
 fn first_mark(ledger: &Ledger, assigned: &Assigned) -> Mark {
     let known = ledger.marks.iter().find(|mark| mark.partition == assigned.partition);
-    known.cloned().unwrap_or_else(|| Mark {
-        partition: assigned.partition,
-        first_offset: assigned.next_offset,
-        next_offset: assigned.next_offset,
-        accepted: 0,
-        late: 0,
-        dead: 0,
-        lost: 0,
-        gaps: 0,
-        watermark_us: NEVER,
-        activity: Activity::Active,
-        at_end: false,
-        end_offset: assigned.end_offset,
-        leaving: false,
-        anomalies: 0,
-        new_zones: Vec::new(),
-    })
+    known.cloned().unwrap_or_else(|| Mark::at_start(assigned.partition, assigned.next_offset))
 }

@@ -8,6 +8,7 @@
 //! 4. the raw tables have one partition per UTC day of epochs, and no other.
 
 mod day;
+mod ledger_tables;
 mod table;
 mod tables;
 

@@ -51,6 +51,27 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// A partition before its first record; `offset` is the first one that will be asked for.
+    pub fn at_start(partition: i32, offset: i64) -> Mark {
+        Mark {
+            partition,
+            first_offset: offset,
+            next_offset: offset,
+            accepted: 0,
+            late: 0,
+            dead: 0,
+            lost: 0,
+            gaps: 0,
+            watermark_us: NEVER,
+            activity: Activity::Active,
+            at_end: false,
+            end_offset: offset,
+            leaving: false,
+            anomalies: 0,
+            new_zones: Vec::new(),
+        }
+    }
+
     /// Whether the ledger would say the same of both.
     pub fn stands_where(&self, other: &Mark) -> bool {
         let told = |mark: &Mark| {

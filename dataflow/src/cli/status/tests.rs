@@ -1,7 +1,6 @@
 //! The line to the letter.
 
 use super::*;
-use crate::batch::Activity;
 use crate::commit::plan::Plan;
 use crate::launch::clock;
 
@@ -9,23 +8,7 @@ use crate::launch::clock;
 const NOON_MS: u64 = 1_795_238_760_000;
 
 fn mark(partition: i32, next_offset: i64, end_offset: i64, anomalies: i64) -> Mark {
-    Mark {
-        partition,
-        first_offset: 0,
-        next_offset,
-        accepted: next_offset,
-        late: 0,
-        dead: 0,
-        lost: 0,
-        gaps: 0,
-        watermark_us: NEVER,
-        activity: Activity::Active,
-        at_end: false,
-        end_offset,
-        leaving: false,
-        anomalies,
-        new_zones: Vec::new(),
-    }
+    Mark { next_offset, accepted: next_offset, end_offset, anomalies, ..Mark::at_start(partition, 0) }
 }
 
 fn committed(epoch: u64, readings: i64, low_us: i64) -> Committed {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::cli::status::thousands;
+
 /// How many differences are printed, over all checks; all are counted.
 pub const SHOWN_MAX: usize = 100;
 
@@ -56,11 +58,16 @@ impl fmt::Display for Report {
             if *differing == 0 {
                 match compared {
                     1 => writeln!(f, "✓ {name}: 1 {} agrees", rows.trim_end_matches('s'))?,
-                    _ => writeln!(f, "✓ {name}: {} {rows} agree", grouped(*compared))?,
+                    _ => writeln!(f, "✓ {name}: {} {rows} agree", thousands(*compared as i64))?,
                 }
                 continue;
             }
-            writeln!(f, "✗ {name}: {} of {} {rows} differ", grouped(*differing), grouped(*compared))?;
+            writeln!(
+                f,
+                "✗ {name}: {} of {} {rows} differ",
+                thousands(*differing as i64),
+                thousands(*compared as i64)
+            )?;
             let printed = shown.len().min(left / sharing);
             sharing -= 1;
             for difference in &shown[..printed] {
@@ -70,24 +77,11 @@ impl fmt::Display for Report {
             }
             left -= printed;
             if *differing > printed as u64 {
-                writeln!(f, "    … and {} more", grouped(differing - printed as u64))?;
+                writeln!(f, "    … and {} more", thousands(*differing as i64 - printed as i64))?;
             }
         }
         Ok(())
     }
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]

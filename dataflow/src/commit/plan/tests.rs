@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::Activity;
-use crate::window::{NEVER, PaneSums};
+use crate::window::PaneSums;
 
 /// What one epoch changes.
 #[derive(Debug, Clone)]
@@ -76,21 +75,10 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
     });
     let mark = (0..3_i32, 0..100_i64, prop::collection::vec("[a-z]{3}", 0..3)).prop_map(
         |(partition, next_offset, new_zones)| Mark {
-            partition,
-            first_offset: 0,
             next_offset,
             accepted: next_offset,
-            late: 0,
-            dead: 0,
-            lost: 0,
-            gaps: 0,
-            watermark_us: NEVER,
-            activity: Activity::Active,
-            at_end: false,
-            end_offset: 0,
-            leaving: false,
-            anomalies: 0,
             new_zones,
+            ..Mark::at_start(partition, 0)
         },
     );
     // What a view's rows become in an epoch; the changes follow from what was there.

@@ -2,11 +2,12 @@
 
 use citytide_domain::{Domain, Metric, Window};
 
+use super::ledger_tables::ledger;
 use super::table::{Column, Table, View, column};
 use super::{DEAD_LETTERS, READINGS};
 
 /// Updated rows stay on their page: the new version is a HOT update as long as half the page is free.
-const ROOM_FOR_UPDATES: &str = "with (fillfactor = 50)";
+pub(super) const ROOM_FOR_UPDATES: &str = "with (fillfactor = 50)";
 const BY_EPOCH: &str = "partition by range (epoch)";
 
 /// The fence's row and the function with which every writing transaction begins.
@@ -37,131 +38,8 @@ pub fn tables(domain: &Domain) -> Vec<Table> {
     tables
 }
 
-fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
+pub(super) fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
     Table { name: name.to_owned(), comment: comment.to_owned(), columns, key: "", storage: "", index: None }
-}
-
-fn ledger() -> Vec<Table> {
-    let only_row = || {
-        column("only_row", "boolean primary key default true check (only_row)", "Holds the table to one row")
-    };
-    let database = vec![
-        only_row(),
-        column("schema_version", "integer not null", "Version of this schema"),
-        column("domain", "text not null", "Name of the domain whose readings are here"),
-        column("topic", "text not null", "The Kafka topic they come from"),
-        column(
-            "windows",
-            "jsonb not null",
-            "The windows: name, size_us, slide_us, in the order of the domain file",
-        ),
-        column("pane_us", "bigint not null", "Length of a pane in microseconds"),
-        column(
-            "horizon_epoch",
-            "bigint not null default 0",
-            "Rows up to this epoch are no longer shown; retention raises it",
-        ),
-        column(
-            "horizon_raised_at",
-            "timestamptz",
-            "When horizon_epoch was last raised; partitions behind it go an hour later",
-        ),
-    ];
-    let fence = vec![only_row(), column("run_id", "bigint not null", "The run that may write")];
-    let runs = vec![
-        column("run_id", "bigint primary key", "Number of the run, ascending"),
-        column("host", "text not null", "Where its process 0 runs"),
-        column("process_id", "integer not null", "Process id of its process 0 there"),
-        column("processes", "integer not null", "Number of processes"),
-        column("workers", "integer not null", "Workers per process"),
-        column(
-            "epoch_offset_ms",
-            "bigint not null",
-            "What the run adds to the clock so that epochs never repeat, milliseconds",
-        ),
-        column("started_at", "timestamptz not null default clock_timestamp()", "When it started"),
-        column(
-            "heartbeat_at",
-            "timestamptz not null default clock_timestamp()",
-            "When it last said that it lives, every second",
-        ),
-        column("ended_at", "timestamptz", "When it ended; null while it runs and after a crash"),
-        column("why", "text", "Why it ended"),
-    ];
-    let members = vec![
-        column("run_id", "bigint not null", "The run"),
-        column("process", "integer not null", "Number of the process in the run, from 0"),
-        column("host", "text not null", "Where it runs"),
-        column("joined_at", "timestamptz not null default clock_timestamp()", "When it joined"),
-    ];
-    let commits = vec![
-        column("epoch", "bigint primary key", "Every row up to this epoch is committed, milliseconds"),
-        column(
-            "previous_epoch",
-            "bigint not null unique",
-            "The commit before; unique, so that no epoch has two successors",
-        ),
-        column("run_id", "bigint not null", "The run that committed"),
-        column("committed_at", "timestamptz not null default clock_timestamp()", "When"),
-        column(
-            "watermark",
-            "timestamptz",
-            "W: windows that end up to here are final; null before the first reading",
-        ),
-        column("readings", "bigint not null", "Readings that this commit brought, late ones included"),
-    ];
-    let progress = vec![
-        column("kafka_partition", "integer primary key", "The partition, as the readings name it"),
-        column("source", "text not null", "What it is: topic and partition"),
-        column("first_offset", "bigint not null", "The offset at which reading began"),
-        column("next_offset", "bigint not null", "The next offset to read"),
-        column("accepted", "bigint not null", "Readings in windows"),
-        column("late", "bigint not null", "Readings too late for any window"),
-        column("dead", "bigint not null", "Records that are no readings"),
-        column("lost", "bigint not null", "Offsets that Kafka deleted before they were read"),
-        column(
-            "gaps",
-            "bigint not null",
-            "Offsets that Kafka never delivers: control records, compaction, aborted transactions",
-        ),
-        column(
-            "watermark",
-            "timestamptz",
-            "Highest event time of its accepted readings less out_of_orderness",
-        ),
-        column(
-            "is_idle",
-            "boolean not null",
-            "Whether it has been silent for idle_after and no longer holds W back",
-        ),
-    ];
-    let zones = vec![
-        column("kafka_partition", "integer not null", "The partition"),
-        column("zone", "text not null", "A zone it brought that the domain file does not name"),
-    ];
-    vec![
-        table("citytide_database", "What this database is for; one row", database),
-        table("fence", "The run that may write; one row", fence),
-        table("runs", "Every start of citytide on this database", runs),
-        Table { key: "run_id, process", ..table("run_members", "The processes of each run", members) },
-        table(
-            "commits",
-            "The ledger: one row per commit; everything above the highest epoch does not exist yet",
-            commits,
-        ),
-        Table {
-            storage: ROOM_FOR_UPDATES,
-            ..table(
-                "ingest_progress",
-                "How far each partition has been read, as of the newest commit",
-                progress,
-            )
-        },
-        Table {
-            key: "kafka_partition, zone",
-            ..table("partition_zones", "Zones that count against zones_max, by partition", zones)
-        },
-    ]
 }
 
 /// The columns of the readings' table, without `not null` where a view shows them.

@@ -6,34 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::example::{Row, batch};
-use crate::batch::{Activity, Anomaly, Severity};
+use crate::batch::{Anomaly, Severity};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const ZONES: [&str; 3] = ["Downtown", "Harbour", "Tech Hub"];
 
-fn start(partition: i32, first_offset: i64) -> Mark {
-    Mark {
-        partition,
-        first_offset,
-        next_offset: first_offset,
-        accepted: 0,
-        late: 0,
-        dead: 0,
-        lost: 0,
-        gaps: 0,
-        watermark_us: NEVER,
-        activity: Activity::Active,
-        at_end: false,
-        end_offset: first_offset,
-        leaving: false,
-        anomalies: 0,
-        new_zones: Vec::new(),
-    }
-}
-
 fn placer() -> Placer {
-    Placer::new(&Domain::smart_city(), [start(0, 0)])
+    Placer::new(&Domain::smart_city(), [Mark::at_start(0, 0)])
 }
 
 /// Which of the event times, in log order, are late: from the definition, looking back each time.
@@ -163,12 +143,12 @@ fn merge(sums: &mut Sums, partials: EpochPartials) {
 proptest! {
     #[test]
     fn lateness_sums_and_counts_are_functions_of_the_logs_alone(log in prop::collection::vec(logged(), 1..120)) {
-        let mut placer = Placer::new(&Domain::smart_city(), [start(0, 7), start(1, 0)]);
+        let mut placer = Placer::new(&Domain::smart_city(), [Mark::at_start(0, 7), Mark::at_start(1, 0)]);
         let mut partials = EpochPartials::default();
         let mut sums = Sums::new();
         let mut late: [Vec<bool>; 2] = Default::default();
         let mut anomalies = 0;
-        let mut marks = [start(0, 7), start(1, 0)];
+        let mut marks = [Mark::at_start(0, 7), Mark::at_start(1, 0)];
         for chunk in log.chunk_by(|a, b| a.partition == b.partition && !a.ends_batch) {
             let partition = chunk[0].partition as usize;
             let mut next_offset = marks[partition].next_offset;

@@ -5,23 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn mark(partition: i32, watermark_us: i64, activity: Activity, at_end: bool) -> Mark {
-    Mark {
-        partition,
-        first_offset: 0,
-        next_offset: 0,
-        accepted: 0,
-        late: 0,
-        dead: 0,
-        lost: 0,
-        gaps: 0,
-        watermark_us,
-        activity,
-        at_end,
-        end_offset: 0,
-        leaving: false,
-        anomalies: 0,
-        new_zones: Vec::new(),
-    }
+    Mark { watermark_us, activity, at_end, ..Mark::at_start(partition, 0) }
 }
 
 fn with(marks: &[Mark]) -> Watermarks {
