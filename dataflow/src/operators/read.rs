@@ -38,9 +38,9 @@ pub const COMMIT_INTERVAL_MIN_MS: u64 = 50;
 /// How long an epoch stays open behind a backlog.
 const EPOCH_OPEN_MAX_MS: u64 = 400;
 /// Records of one worker in one epoch.
-const EPOCH_RECORDS_MAX: usize = 32 * 1024;
+const EPOCH_RECORDS_MAX: usize = 20 * 1024;
 /// Bytes of one worker in one epoch.
-const EPOCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+const EPOCH_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// An epoch with fewer records is not kept open: there is no backlog to speak of.
 const BACKLOG_RECORDS_MIN: usize = 8 * 1024;
 /// Epochs with data that a worker may have above the commit.

@@ -32,7 +32,7 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// Trouble that lasts is told of this often: librdkafka reports every attempt to connect.
 const WARN_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that librdkafka holds for one worker.
-const QUEUED_KBYTES_MAX: &str = "8192";
+const QUEUED_KBYTES_MAX: &str = "4096";
 
 /// What went wrong at Kafka, sorted by what can be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -114,13 +114,13 @@ impl Topic {
             .set("enable.partition.eof", "true")
             // An offset that is gone ends the run; the next one finds it below the log's start and counts the loss.
             .set("auto.offset.reset", "error")
-            .set("queued.min.messages", "20000")
+            .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX)
             // With the default of 1,000 ms a full queue puts the fetcher to sleep for a second.
             .set("fetch.queue.backoff.ms", "4")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.wait.max.ms", "250")
-            .set("fetch.max.bytes", "4194304")
+            .set("fetch.max.bytes", "2097152")
             .set("socket.nagle.disable", "true")
             .set("reconnect.backoff.max.ms", "1000")
             .set("check.crcs", "false")
