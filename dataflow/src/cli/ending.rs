@@ -78,8 +78,8 @@ impl From<MigrateError> for Ending {
     fn from(error: MigrateError) -> Ending {
         match error {
             MigrateError::Database(error) => error.into(),
-            MigrateError::Denied { .. } => Ending::new(Exit::Denied, error.to_string()),
-            _ => Ending::new(Exit::Config, error.to_string()),
+            error if error.is_denied() => Ending::new(Exit::Denied, error.to_string()),
+            error => Ending::new(Exit::Config, error.to_string()),
         }
     }
 }

@@ -29,6 +29,7 @@ use futures_util::future;
 use tokio_postgres::{Client, Transaction};
 
 use super::postgres::{Database, DatabaseError};
+use super::session;
 use crate::launch::clock::wall_ms;
 
 pub use days::{ensure_days, summarize};
@@ -56,11 +57,7 @@ pub fn spawn(
     on_failure: impl FnOnce(DatabaseError) + Send + 'static,
 ) -> JoinHandle<()> {
     let work = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime for one thread needs a few file descriptors");
-        if let Err(error) = runtime.block_on(all(&database, &domain, run_id, &stop)) {
+        if let Err(error) = session::runtime().block_on(all(&database, &domain, run_id, &stop)) {
             on_failure(error);
         }
     };

@@ -251,7 +251,7 @@ impl Reader {
         self.asked_at = Some(now);
         let waiting = self.partitions.values_mut().find(|one| !one.ahead && !one.waiting.is_empty());
         if let Some(chunk) = waiting.and_then(|one| one.waiting.pop_front()) {
-            return self.take(chunk, now);
+            return Some(self.take(chunk, now));
         }
         loop {
             let chunk = intake.chunks.try_recv().ok()?;
@@ -260,11 +260,11 @@ impl Reader {
                 partition.waiting.push_back(chunk);
                 continue;
             }
-            return self.take(chunk, now);
+            return Some(self.take(chunk, now));
         }
     }
 
-    fn take(&mut self, mut chunk: Chunk, now: Instant) -> Option<Chunk> {
+    fn take(&mut self, mut chunk: Chunk, now: Instant) -> Chunk {
         let partition = self.partitions.get_mut(&chunk.partition).expect("an assigned partition");
         if self.until_caught_up {
             chunk.cut_at(partition.target);
@@ -282,7 +282,7 @@ impl Reader {
         chunk.at_end |= self.until_caught_up && partition.done;
         partition.end_offset = chunk.end_offset.max(partition.next_offset);
         chunk.end_offset = partition.end_offset;
-        Some(chunk)
+        chunk
     }
 
     /// A chunk without records for every partition that has just become idle.

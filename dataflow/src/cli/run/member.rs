@@ -22,8 +22,6 @@ use crate::source::kafka::Topic;
 const PEERS_PATIENCE: Duration = Duration::from_secs(30);
 /// How soon a request to end is noticed before the run has begun.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long the committed frontier may stand still before the run is taken for stuck.
-const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Does the work of one process of the run.
 pub fn work(args: Args) -> i32 {
@@ -83,7 +81,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     begun.store(true, Ordering::Relaxed);
     let committer = (process == 0).then_some((client, runtime));
     let frontier = Arc::new(AtomicU64::new(0));
-    watchdog::watch("committed", &frontier, STALL_PATIENCE)
+    watchdog::watch("committed", &frontier, watchdog::PATIENCE)
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
 
     let intake_topic = topic.clone();

@@ -1,5 +1,7 @@
 //! The workers of one process: built, stepped, and told of.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,7 +51,7 @@ pub fn execute(
     };
     let (builders, others) = builders;
     let guards = timely::execute::execute_from(builders, others, config, move |worker| {
-        let status = Arc::new(Mutex::new(Status::default()));
+        let status = Rc::new(RefCell::new(Status::default()));
         let committing = (worker.index() == 0).then(|| {
             let (client, runtime) = committer.lock().expect("no holder panics").take().expect("one worker 0");
             let (settings, on_failure) = (settings.clone(), plumbing.on_failure.clone());
@@ -59,12 +61,12 @@ pub fn execute(
                     committer::spawn(client, runtime, settings, committed, wake, on_failure)
                 }),
                 on_committed: Box::new(move |committed: &Committed| {
-                    commits.lock().expect("no holder panics").committed(committed, clock::instant());
+                    commits.borrow_mut().committed(committed, clock::instant());
                     if show {
                         show::windows(&domain, committed).iter().for_each(|line| println!("{line}"));
                     }
                 }),
-                on_mark: Box::new(move |mark| marks.lock().expect("no holder panics").mark(mark)),
+                on_mark: Box::new(move |mark| marks.borrow_mut().mark(mark)),
             }
         });
         let mut sample = Sample::default();
@@ -82,14 +84,13 @@ pub fn execute(
                 }
             });
             if worker.index() == 0
-                && let Some(line) =
-                    status.lock().expect("no holder panics").line(clock::instant(), clock::wall_ms())
+                && let Some(line) = status.borrow_mut().line(clock::instant(), clock::wall_ms())
             {
                 tracing::info!("{line}");
             }
         }
         if worker.index() == 0 {
-            let total = status.lock().expect("no holder panics").total();
+            let total = status.borrow().total();
             tracing::info!("{} readings committed by this run", thousands(total));
         }
     })
