@@ -1,5 +1,7 @@
 //! How a command ends when it cannot go on: the exit code, and what the user reads.
 
+use citytide_connection::ConnectionError;
+
 use super::verify::VerifyError;
 use crate::commit::migrate::MigrateError;
 use crate::commit::postgres::DatabaseError;
@@ -48,6 +50,12 @@ impl Ending {
         let mut ending = Ending::from(error);
         ending.why += &format!(" (PostgreSQL at {database})");
         ending
+    }
+}
+
+impl From<ConnectionError> for Ending {
+    fn from(error: ConnectionError) -> Ending {
+        Ending::new(Exit::Config, error.to_string())
     }
 }
 

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use citytide_connection::KafkaArgs;
 use clap::Args as ClapArgs;
 
 use super::ending::{Ending, ending};
@@ -30,9 +31,6 @@ use crate::launch::supervisor::{DRAIN_MAX, Supervision, supervise};
 /// What was typed.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Args {
-    /// Kafka's bootstrap servers, host:port, separated by commas
-    #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "HOST:PORT")]
-    brokers: String,
     /// The topic; by default the domain's
     #[arg(long)]
     topic: Option<String>,
@@ -75,6 +73,8 @@ pub struct Args {
     /// Die at a named point of the commit, for tests
     #[arg(long, hide = true, value_name = "POINT:N")]
     fail_at: Option<FailAt>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
 }
 
 /// Runs until there is nothing left to do; returns the exit code.
@@ -87,8 +87,10 @@ pub fn run(args: Args) -> i32 {
             format!("-p {process} does not exist with -n {}: processes count from 0", args.processes),
         ));
     }
-    // Both are read here too, so that a mistake is told once and not by every generation.
-    let checked = read_domain(args.domain.as_deref()).and_then(|_| Ok(Database::parse(&args.database_url)?));
+    // All are read here too, so that a mistake is told once and not by every generation.
+    let checked = read_domain(args.domain.as_deref())
+        .and_then(|_| Ok(Database::parse(&args.database_url)?))
+        .and_then(|_| Ok(args.kafka.connection()?));
     if let Err(error) = checked {
         return ending(&error);
     }

@@ -12,9 +12,10 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use citytide_connection::Connection;
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -33,6 +34,28 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const WARN_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that librdkafka holds for one worker.
 const QUEUED_KBYTES_MAX: &str = "4096";
+
+/// What the source asks of librdkafka; a user may replace what is not essential (see `citytide-connection`).
+const SETTINGS: &[(&str, &str)] = &[
+    ("client.id", "citytide"),
+    // librdkafka asks for a group even where partitions are assigned; nothing joins it or commits to it.
+    ("group.id", "citytide"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    // An offset that is gone ends the run; the next one finds it below the log's start and counts the loss.
+    ("auto.offset.reset", "error"),
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", QUEUED_KBYTES_MAX),
+    // With the default of 1,000 ms a full queue puts the fetcher to sleep for a second.
+    ("fetch.queue.backoff.ms", "4"),
+    ("fetch.error.backoff.ms", "100"),
+    ("fetch.wait.max.ms", "250"),
+    ("fetch.max.bytes", "2097152"),
+    ("socket.nagle.disable", "true"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("check.crcs", "false"),
+];
 
 /// What went wrong at Kafka, sorted by what can be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +90,9 @@ pub enum KafkaSourceError {
 /// Where the topic is.
 #[derive(Debug, Clone)]
 pub struct Topic {
-    /// Bootstrap servers, host:port, separated by commas.
-    pub brokers: String,
-    /// The topic.
+    /// How its brokers are reached.
+    pub connection: Connection,
+    /// Its name.
     pub name: String,
 }
 
@@ -104,31 +127,9 @@ impl ConsumerContext for Log {}
 
 impl Topic {
     fn consumer(&self) -> Result<BaseConsumer<Log>, KafkaSourceError> {
-        ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "citytide")
-            // librdkafka asks for a group even where partitions are assigned; nothing joins it or commits to it.
-            .set("group.id", "citytide")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            // An offset that is gone ends the run; the next one finds it below the log's start and counts the loss.
-            .set("auto.offset.reset", "error")
-            .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX)
-            // With the default of 1,000 ms a full queue puts the fetcher to sleep for a second.
-            .set("fetch.queue.backoff.ms", "4")
-            .set("fetch.error.backoff.ms", "100")
-            .set("fetch.wait.max.ms", "250")
-            .set("fetch.max.bytes", "2097152")
-            .set("socket.nagle.disable", "true")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("check.crcs", "false")
-            .set_log_level(RDKafkaLogLevel::Error)
-            .create_with_context(Log)
-            .map_err(|error| {
-                KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.brokers))
-            })
+        self.connection.client(SETTINGS).create_with_context(Log).map_err(|error| {
+            KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.connection))
+        })
     }
 
     fn away(&self, attempted: &str, error: &KafkaError) -> KafkaSourceError {
@@ -139,7 +140,11 @@ impl Topic {
             Some(code) => code.to_string(),
             None => error.to_string(),
         };
-        KafkaSourceError::Away { brokers: self.brokers.clone(), attempted: attempted.to_owned(), reason }
+        KafkaSourceError::Away {
+            brokers: self.connection.brokers().to_owned(),
+            attempted: attempted.to_owned(),
+            reason,
+        }
     }
 
     /// The bounds of every partition, in the partitions' order.
@@ -148,8 +153,10 @@ impl Topic {
         let metadata = consumer
             .fetch_metadata(Some(&self.name), ANSWER_TIMEOUT)
             .map_err(|error| self.away("asking for the topic's partitions", &error))?;
-        let missing =
-            || KafkaSourceError::MissingTopic { brokers: self.brokers.clone(), topic: self.name.clone() };
+        let missing = || KafkaSourceError::MissingTopic {
+            brokers: self.connection.brokers().to_owned(),
+            topic: self.name.clone(),
+        };
         let topic = metadata.topics().first().ok_or_else(missing)?;
         if let Some(error) = topic.error() {
             let code = RDKafkaErrorCode::from(error);
@@ -157,10 +164,11 @@ impl Topic {
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => missing(),
                 RDKafkaErrorCode::TopicAuthorizationFailed => KafkaSourceError::Unusable(format!(
                     "Kafka at {} does not let this client read topic {}: {code}; grant it DESCRIBE and READ",
-                    self.brokers, self.name
+                    self.connection.brokers(),
+                    self.name
                 )),
                 _ => KafkaSourceError::Away {
-                    brokers: self.brokers.clone(),
+                    brokers: self.connection.brokers().to_owned(),
                     attempted: format!("asking for topic {}", self.name),
                     reason: code.to_string(),
                 },
@@ -336,13 +344,14 @@ impl Reader<'_> {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::SaslAuthenticationFailed) => {
                 Err(KafkaSourceError::Unusable(format!(
                     "Kafka at {} does not let this client read topic {}: {error}",
-                    self.topic.brokers, self.topic.name
+                    self.topic.connection.brokers(),
+                    self.topic.name
                 )))
             }
             _ if self.warned_at.is_some_and(|at| instant().duration_since(at) < WARN_INTERVAL) => Ok(()),
             _ => {
                 self.warned_at = Some(instant());
-                tracing::warn!(brokers = %self.topic.brokers, %error, "Kafka is in trouble; waiting for it");
+                tracing::warn!(brokers = %self.topic.connection, %error, "Kafka is in trouble; waiting for it");
                 Ok(())
             }
         }

@@ -42,7 +42,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
         .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
     let topic = Topic {
-        brokers: args.brokers.clone(),
+        connection: args.kafka.connection()?,
         name: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
     };
 

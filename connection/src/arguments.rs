@@ -1,0 +1,38 @@
+//! The command line's part, to be flattened into a program's own arguments.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{Connection, ConnectionError, Property, Secrets};
+
+/// How Kafka is reached, as it was typed.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Kafka")]
+pub struct KafkaArgs {
+    /// Kafka's bootstrap servers, host:port, separated by commas
+    #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "HOST:PORT")]
+    pub brokers: String,
+    /// A property of librdkafka, such as security.protocol=sasl_ssl; may be repeated
+    #[arg(long = "kafka-property", value_name = "KEY=VALUE")]
+    pub kafka_properties: Vec<Property>,
+    /// A file that holds sasl.password; by default the environment's KAFKA_SASL_PASSWORD is used
+    #[arg(long, value_name = "FILE")]
+    pub kafka_password_file: Option<PathBuf>,
+    /// A file that holds ssl.key.password; by default the environment's KAFKA_SSL_KEY_PASSWORD is used
+    #[arg(long, value_name = "FILE")]
+    pub kafka_key_password_file: Option<PathBuf>,
+}
+
+impl KafkaArgs {
+    /// The connection that was typed.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectionError`].
+    pub fn connection(&self) -> Result<Connection, ConnectionError> {
+        let secrets =
+            Secrets::read(self.kafka_password_file.as_deref(), self.kafka_key_password_file.as_deref())?;
+        Connection::new(&self.brokers, self.kafka_properties.iter().cloned(), secrets)
+    }
+}
