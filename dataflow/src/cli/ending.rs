@@ -7,6 +7,7 @@ use crate::commit::migrate::MigrateError;
 use crate::commit::postgres::DatabaseError;
 use crate::commit::takeover::TakeoverError;
 use crate::launch::exit::Exit;
+use crate::source::SourceError;
 use crate::source::kafka::KafkaSourceError;
 
 /// SQLSTATE of a missing right.
@@ -27,7 +28,8 @@ impl Ending {
 
     /// A source that failed. A topic that is missing although it has been read before is an outage: brokers that
     /// are starting do not know their topics yet.
-    pub fn of_source(error: KafkaSourceError, has_been_read: bool) -> Ending {
+    pub fn of_source(error: SourceError, has_been_read: bool) -> Ending {
+        let SourceError::Kafka(error) = error;
         let exit = match error {
             KafkaSourceError::Away { .. } => Exit::Away,
             KafkaSourceError::MissingTopic { brokers, topic } if has_been_read => {
@@ -37,7 +39,7 @@ impl Ending {
                 );
                 return Ending::new(Exit::Away, why);
             }
-            KafkaSourceError::MissingTopic { .. } => Exit::Config,
+            KafkaSourceError::MissingTopic { .. } | KafkaSourceError::OtherTopic { .. } => Exit::Config,
             KafkaSourceError::Unusable(_) => Exit::Denied,
         };
         Ending::new(exit, error.to_string())
@@ -59,9 +61,9 @@ impl From<ConnectionError> for Ending {
     }
 }
 
-impl From<KafkaSourceError> for Ending {
+impl From<SourceError> for Ending {
     /// A source that failed while it was being read.
-    fn from(error: KafkaSourceError) -> Ending {
+    fn from(error: SourceError) -> Ending {
         Ending::of_source(error, true)
     }
 }

@@ -34,8 +34,8 @@ pub struct CommitterSettings {
     pub run_id: i64,
     /// The epoch that this run goes on from; 0 when there is none.
     pub committed_epoch: i64,
-    /// What `ingest_progress.source` says, before the partition's number.
-    pub source: String,
+    /// What `ingest_progress.source` calls a partition.
+    pub partition_name: Arc<dyn Fn(i32) -> String + Send + Sync>,
     /// Where to die, in tests.
     pub fail_at: Option<FailAt>,
 }
@@ -141,7 +141,7 @@ impl Committer {
             Box::new(Timestamp::watermark(plan.low_us)),
             Box::new(plan.readings),
         ];
-        let source = |partition: i32| format!("{}/{partition}", self.settings.source);
+        let source = |partition: i32| (self.settings.partition_name)(partition);
         let mut work: Vec<(&str, &Statement, Option<Arrays>)> =
             vec![("commits", &prepared.commit, Some(commit))];
         for (window, statement) in prepared.windows.iter().enumerate() {

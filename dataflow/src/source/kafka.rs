@@ -22,6 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake};
 use crate::batch::Chunk;
+use crate::commit::ledger::Ledger;
 use crate::commit::session::Wake;
 use crate::launch::clock::{instant, wall_ms};
 use fetched::{Fetched, Queue};
@@ -82,7 +83,23 @@ pub enum KafkaSourceError {
         /// The topic.
         topic: String,
     },
-    /// Settings that librdkafka refuses, credentials, or a topic that is not the one the database knows.
+    /// The topic is not the one that was read before.
+    #[error(
+        "partition {partition} of topic {topic} ends at offset {end_offset}, but the database has read it up to \
+         {next_offset}: the topic was deleted and made again, or this is another cluster; use another database, or \
+         another topic name"
+    )]
+    OtherTopic {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where its log ends.
+        end_offset: i64,
+        /// Where the ledger is.
+        next_offset: i64,
+    },
+    /// Settings that librdkafka refuses, or credentials.
     #[error("{0}")]
     Unusable(String),
 }
@@ -188,6 +205,29 @@ impl Topic {
             bounds.push(Bounds { partition, low_offset, end_offset });
         }
         Ok(bounds)
+    }
+
+    /// Where each partition is taken up; refuses a topic whose log ends below what has been committed.
+    ///
+    /// # Errors
+    ///
+    /// When Kafka does not answer, or when the topic is another one.
+    pub fn assign(&self, ledger: &Ledger) -> Result<Vec<Assigned>, KafkaSourceError> {
+        let bounds = self.bounds()?;
+        let assigned = bounds.into_iter().map(|Bounds { partition, low_offset, end_offset }| {
+            let known = ledger.marks.iter().find(|mark| mark.partition == partition);
+            let next_offset = known.map_or(low_offset, |mark| mark.next_offset);
+            if next_offset > end_offset {
+                return Err(KafkaSourceError::OtherTopic {
+                    topic: self.name.clone(),
+                    partition,
+                    end_offset,
+                    next_offset,
+                });
+            }
+            Ok(Assigned { partition, next_offset, low_offset, end_offset })
+        });
+        assigned.collect()
     }
 
     /// Starts the reader of the assigned partitions. `wake` is called after every chunk.

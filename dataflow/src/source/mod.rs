@@ -2,17 +2,19 @@
 //!
 //! The seam is [`Intake`]: a bounded queue of chunks and a [`Control`] that can pause partitions and stop the reader.
 //! Whoever fills the queue keeps each partition's order and says when its end is reached; everything behind the
-//! queue is the same for every source. Kafka is one of them.
+//! queue is the same for every [`Source`].
 
 pub mod kafka;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::Receiver;
 
 use crate::batch::Chunk;
+use crate::commit::ledger::Ledger;
+use crate::commit::session::Wake;
 
 /// Chunks that may wait between a reader and its worker.
 pub const CHUNKS_QUEUED_MAX: usize = 4;
@@ -30,12 +32,84 @@ pub struct Assigned {
     pub end_offset: i64,
 }
 
+/// Where the readings come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A Kafka topic.
+    Kafka(kafka::Topic),
+}
+
+/// A source that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] kafka::KafkaSourceError),
+}
+
+/// Ends the run because its source failed.
+pub type OnSourceFailure = Arc<dyn Fn(SourceError) + Send + Sync>;
+
+impl Source {
+    /// What a database holds the readings of, as `citytide_database.topic` says it: offsets of two sources mean the
+    /// same only where this is the same.
+    pub fn identity(&self) -> String {
+        match self {
+            Source::Kafka(topic) => topic.name.clone(),
+        }
+    }
+
+    /// What `ingest_progress.source` calls a partition.
+    pub fn partition_name(&self, partition: i32) -> String {
+        match self {
+            Source::Kafka(topic) => format!("kafka:{}/{partition}", topic.name),
+        }
+    }
+
+    /// Whether it is there. An empty database is claimed for a source only after this.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub fn look(&self) -> Result<(), SourceError> {
+        match self {
+            Source::Kafka(topic) => Ok(topic.bounds().map(drop)?),
+        }
+    }
+
+    /// Where each partition is taken up, in the partitions' order.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, or that it is not what the ledger's offsets were read from.
+    pub fn assign(&self, ledger: &Ledger) -> Result<Vec<Assigned>, SourceError> {
+        match self {
+            Source::Kafka(topic) => Ok(topic.assign(ledger)?),
+        }
+    }
+
+    /// Starts the reader of a worker's partitions. `wake` is called after every chunk.
+    pub fn read(
+        &self,
+        worker: usize,
+        assigned: Vec<Assigned>,
+        wake: Wake,
+        on_failure: OnSourceFailure,
+    ) -> Intake {
+        match self {
+            Source::Kafka(topic) => {
+                topic.read(worker, assigned, wake, Arc::new(move |error| on_failure(error.into())))
+            }
+        }
+    }
+}
+
 /// What a worker reads from.
 pub struct Intake {
     /// Chunks in each partition's order.
     pub chunks: Receiver<Chunk>,
     /// Influence on the reader.
-    pub control: std::sync::Arc<Control>,
+    pub control: Arc<Control>,
 }
 
 /// A worker's influence on its reader.

@@ -16,6 +16,7 @@ use crate::launch::exit::Exit;
 use crate::launch::mesh::{self, Mesh};
 use crate::launch::{hosts, panic, signals, watchdog};
 use crate::pipeline::Plumbing;
+use crate::source::Source;
 use crate::source::kafka::Topic;
 
 /// How long the processes of a run wait for each other.
@@ -41,15 +42,15 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let process = args.process.unwrap_or(0);
     let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
         .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
-    let topic = Topic {
+    let source = Source::Kafka(Topic {
         connection: args.kafka.connection()?,
         name: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
-    };
+    });
 
     let begun = Arc::new(AtomicBool::new(false));
     end_early(drain.clone(), begun.clone());
     let runtime = session::runtime();
-    let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
+    let started = runtime.block_on(start(&args, process, &database, &domain, &source))?;
     let Started { client, run, ledger, partitions } = started;
     let shown = database.to_string();
     let on_failure: OnFailure =
@@ -74,7 +75,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         "process {process} of {}: {} partitions of {}, {} worker(s)",
         args.processes,
         partitions.len(),
-        topic.name,
+        source.identity(),
         args.workers,
     );
 
@@ -84,7 +85,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     watchdog::watch("committed", &frontier, watchdog::PATIENCE)
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
 
-    let intake_topic = topic.clone();
+    let intake_source = source.clone();
     let plumbing = Plumbing {
         domain: domain.clone(),
         database: database.clone(),
@@ -92,7 +93,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         ledger,
         partitions,
         open_intake: Box::new(move |worker, assigned, wake| {
-            intake_topic.read(worker, assigned, wake, Arc::new(|error| abandon(error.into())))
+            intake_source.read(worker, assigned, wake, Arc::new(|error| abandon(error.into())))
         }),
         until_caught_up: args.until_caught_up,
         drain: drain.clone(),
@@ -100,7 +101,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         on_failure: on_failure.clone(),
         fail_at: args.fail_at.clone(),
     };
-    execute(builders, plumbing, committer, &args, &topic, frontier)?;
+    execute(builders, plumbing, committer, &args, source, frontier)?;
 
     upkeep_stop.store(true, Ordering::Relaxed);
     if let Some(upkeep) = upkeep {

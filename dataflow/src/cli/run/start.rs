@@ -1,4 +1,4 @@
-//! Everything before the workers: the schema, the topic's bounds, the run, the ledger.
+//! Everything before the workers: the schema, the source's bounds, the run, the ledger.
 
 use citytide_domain::Domain;
 use tokio_postgres::Client;
@@ -9,9 +9,7 @@ use crate::commit::postgres::Database;
 use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
 use crate::commit::{ledger, migrate, upkeep};
 use crate::launch::clock;
-use crate::launch::exit::Exit;
-use crate::source::Assigned;
-use crate::source::kafka::{Bounds, Topic};
+use crate::source::{Assigned, Source};
 use crate::window::{RECENT_US, Windows};
 
 /// What the workers start from.
@@ -22,7 +20,7 @@ pub struct Started {
     pub run: Run,
     /// Where the last commit left off.
     pub ledger: ledger::Ledger,
-    /// All partitions of the topic.
+    /// All partitions of the source.
     pub partitions: Vec<Assigned>,
 }
 
@@ -32,15 +30,15 @@ pub async fn start(
     process: u16,
     database: &Database,
     domain: &Domain,
-    topic: &Topic,
+    source: &Source,
 ) -> Result<Started, Ending> {
     let mut client = database.connect("citytide:starting").await?;
-    // The topic comes first: an empty database belongs to a topic only once that is known to exist.
-    if let Err(error) = topic.bounds() {
+    // The source comes first: an empty database belongs to one only once that is known to exist.
+    if let Err(error) = source.look() {
         return Err(Ending::of_source(error, has_been_read(&client).await));
     }
     if process == 0 {
-        migrate::apply(&mut client, domain, &topic.name).await?;
+        migrate::apply(&mut client, domain, &source.identity()).await?;
     }
     let host = host_name();
     let run = if process == 0 {
@@ -69,40 +67,13 @@ pub async fn start(
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
     let ledger = ledger::read(&client, domain, open_from_us, RECENT_US).await?;
     // Asked again: whoever held the database until now may have read beyond the first answer.
-    let partitions = assign(&ledger, &topic.bounds()?, topic)?;
+    let partitions = source.assign(&ledger)?;
     Ok(Started { client, run, ledger, partitions })
 }
 
-/// Whether the database has seen the topic: then a missing one is taken for an outage.
+/// Whether the database has seen the source: then a missing one is taken for an outage.
 async fn has_been_read(client: &Client) -> bool {
     client.query_opt("select from ingest_progress limit 1", &[]).await.is_ok_and(|row| row.is_some())
-}
-
-/// Where each partition is taken up; refuses a topic whose log ends below what has been committed.
-fn assign(ledger: &ledger::Ledger, bounds: &[Bounds], topic: &Topic) -> Result<Vec<Assigned>, Ending> {
-    let mut partitions = Vec::with_capacity(bounds.len());
-    for one in bounds {
-        let known = ledger.marks.iter().find(|mark| mark.partition == one.partition);
-        let next_offset = known.map_or(one.low_offset, |mark| mark.next_offset);
-        if next_offset > one.end_offset {
-            return Err(Ending::new(
-                Exit::Config,
-                format!(
-                    "partition {} of topic {} ends at offset {}, but the database has read it up to {next_offset}: \
-                     the topic was deleted and made again, or this is another cluster; use another database, or \
-                     another topic name",
-                    one.partition, topic.name, one.end_offset
-                ),
-            ));
-        }
-        partitions.push(Assigned {
-            partition: one.partition,
-            next_offset,
-            low_offset: one.low_offset,
-            end_offset: one.end_offset,
-        });
-    }
-    Ok(partitions)
 }
 
 /// The machine's name, for people.

@@ -18,7 +18,7 @@ use crate::launch::clock;
 use crate::launch::exit::Exit;
 use crate::launch::mesh;
 use crate::pipeline::{self, Committing, Plumbing};
-use crate::source::kafka::Topic;
+use crate::source::Source;
 
 /// Effort that differential puts into idle merges, in records.
 const IDLE_MERGE_EFFORT: isize = 1000;
@@ -32,7 +32,7 @@ pub fn execute(
     plumbing: Plumbing,
     committer: Option<(Client, tokio::runtime::Runtime)>,
     args: &Args,
-    topic: &Topic,
+    source: Source,
     frontier: Arc<AtomicU64>,
 ) -> Result<(), Ending> {
     let mut config = WorkerConfig::default();
@@ -46,7 +46,7 @@ pub fn execute(
         domain: plumbing.domain.clone(),
         run_id: plumbing.run.run_id,
         committed_epoch: plumbing.run.committed_epoch,
-        source: format!("kafka:{}", topic.name),
+        partition_name: Arc::new(move |partition| source.partition_name(partition)),
         fail_at: args.fail_at.clone(),
     };
     let (builders, others) = builders;
