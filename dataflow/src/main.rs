@@ -23,6 +23,8 @@ enum Command {
     Run(cli::run::Args),
     /// Recompute every window from sensor_data and list each difference
     Verify(cli::verify::Args),
+    /// List and show records that are no readings, and replay them once the domain file is mended
+    DeadLetters(cli::dead_letters::Args),
 }
 
 fn main() {
@@ -31,6 +33,7 @@ fn main() {
     let code = match typed.command {
         Command::Run(args) => cli::run::run(args),
         Command::Verify(args) => cli::verify::run(&args),
+        Command::DeadLetters(args) => cli::dead_letters::run(&args),
     };
     std::process::exit(code);
 }

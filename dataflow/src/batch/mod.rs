@@ -207,6 +207,26 @@ impl Batch {
         self.offsets.len()
     }
 
+    /// Keeps the readings whose event time (microseconds) is wanted. Before it is scored and placed.
+    pub fn retain(&mut self, wanted: impl Fn(i64) -> bool) {
+        let kept: Vec<usize> = (0..self.rows()).filter(|row| wanted(self.event_times_us[*row])).collect();
+        let mut sensors = Vec::new();
+        self.sensor_ends = kept
+            .iter()
+            .map(|row| {
+                sensors.extend_from_slice(self.sensor(*row));
+                sensors.len() as u32
+            })
+            .collect();
+        self.sensors = sensors;
+        self.offsets = kept.iter().map(|row| self.offsets[*row]).collect();
+        self.zones = kept.iter().map(|row| self.zones[*row]).collect();
+        for column in &mut self.metrics {
+            *column = kept.iter().map(|row| column[*row]).collect();
+        }
+        self.event_times_us = kept.iter().map(|row| self.event_times_us[*row]).collect();
+    }
+
     /// A row's sensor id, UTF-8.
     pub fn sensor(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] as usize };

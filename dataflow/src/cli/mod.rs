@@ -1,4 +1,5 @@
 //! One file per command, and what they share: endings, the status line, what `--show` prints.
+pub mod dead_letters;
 pub mod ending;
 pub mod log;
 pub mod run;

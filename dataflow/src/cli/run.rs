@@ -9,7 +9,7 @@
 //! and `-p`.
 
 mod member;
-mod start;
+pub(super) mod start;
 mod workers;
 
 use std::ffi::OsString;

@@ -89,6 +89,31 @@ pub fn verify(database: &Database, domain: &Domain) -> Result<Report, VerifyErro
     session::runtime().block_on(in_one_snapshot(database, domain))
 }
 
+/// Sees to it that the database holds the tables of `domain`, with a column for each of its metrics.
+///
+/// # Errors
+///
+/// What does not fit, or the server's failure.
+pub async fn check_fits(
+    client: &impl tokio_postgres::GenericClient,
+    database: &Database,
+    domain: &Domain,
+) -> Result<(), VerifyError> {
+    let there = client
+        .query_one("select to_regclass('citytide_database') is not null", &[])
+        .await
+        .map_err(|error| DatabaseError::statement("looking for the tables", &error))?;
+    let declared = if there.get(0) { Declared::read(client).await? } else { None };
+    let Some(declared) = declared else {
+        return Err(VerifyError::NotThere { database: database.to_string() });
+    };
+    declared.check(domain, None)?;
+    match declared.missing_metric(domain) {
+        Some(metric) => Err(VerifyError::MetricNew { metric: metric.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 async fn in_one_snapshot(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {
     let mut client = database.connect("citytide:verify").await?;
     let transaction = client
@@ -98,18 +123,7 @@ async fn in_one_snapshot(database: &Database, domain: &Domain) -> Result<Report,
         .start()
         .await
         .map_err(|error| DatabaseError::statement("beginning a snapshot", &error))?;
-    let there = transaction
-        .query_one("select to_regclass('citytide_database') is not null", &[])
-        .await
-        .map_err(|error| DatabaseError::statement("looking for the tables", &error))?;
-    let declared = if there.get(0) { Declared::read(&transaction).await? } else { None };
-    let Some(declared) = declared else {
-        return Err(VerifyError::NotThere { database: database.to_string() });
-    };
-    declared.check(domain, None)?;
-    if let Some(metric) = declared.missing_metric(domain) {
-        return Err(VerifyError::MetricNew { metric: metric.to_owned() });
-    }
+    check_fits(&transaction, database, domain).await?;
     let snapshot = Snapshot::read(&transaction).await?;
     let mut checks = Vec::new();
     for comparison in snapshot.comparisons(domain) {

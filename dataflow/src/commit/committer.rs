@@ -74,8 +74,7 @@ pub fn spawn(
     on_failure: OnFailure,
 ) -> Session<Plan> {
     Session::spawn_on(runtime, "commit".to_owned(), on_failure, async move |mut plans| {
-        let prepared = prepare(&client, &settings.domain).await?;
-        let mut committer = Committer { previous: settings.committed_epoch, client, prepared, settings };
+        let mut committer = Committer::open(client, settings).await?;
         while let Some(plan) = plans.recv().await {
             committer.commit(&plan).await?;
             let _ = committed.send(Committed { epoch: plan.epoch, plan });
@@ -107,8 +106,9 @@ async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseE
     })
 }
 
-struct Committer {
-    client: Client,
+/// The session that commits, and what it has prepared.
+pub(super) struct Committer {
+    pub(super) client: Client,
     prepared: Prepared,
     settings: CommitterSettings,
     /// The epoch of the last commit.
@@ -116,17 +116,36 @@ struct Committer {
 }
 
 impl Committer {
+    pub(super) async fn open(
+        client: Client,
+        settings: CommitterSettings,
+    ) -> Result<Committer, DatabaseError> {
+        let prepared = prepare(&client, &settings.domain).await?;
+        Ok(Committer { previous: settings.committed_epoch, client, prepared, settings })
+    }
+
     async fn commit(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
         pass(self.settings.fail_at.as_ref(), Point::BetweenCopyAndCommit);
+        self.begin().await?;
+        self.finish(plan).await?;
+        pass(self.settings.fail_at.as_ref(), Point::AfterCommit);
+        Ok(())
+    }
+
+    /// Begins the transaction, behind the fence.
+    pub(super) async fn begin(&self) -> Result<(), DatabaseError> {
         let begin = format!("begin; select citytide_fence({})", self.settings.run_id);
         let taken = self.client.batch_execute(&begin).await;
-        taken.map_err(|error| DatabaseError::statement("taking the fence for a commit", &error))?;
+        taken.map_err(|error| DatabaseError::statement("taking the fence for a commit", &error))
+    }
+
+    /// Writes the plan and commits.
+    pub(super) async fn finish(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
         self.write(plan).await?;
         let ended = self.client.batch_execute("commit").await;
         ended
             .map_err(|error| DatabaseError::statement(format!("committing epoch {}", plan.epoch), &error))?;
         self.previous = plan.epoch as i64;
-        pass(self.settings.fail_at.as_ref(), Point::AfterCommit);
         Ok(())
     }
 

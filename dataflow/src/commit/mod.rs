@@ -16,6 +16,7 @@ pub mod migrate;
 pub mod panes;
 pub mod plan;
 pub mod postgres;
+pub mod replay;
 pub mod schema;
 pub mod session;
 pub mod statements;

@@ -79,6 +79,25 @@ pub async fn load_open(
     Ok(rows.iter().map(|row| pane(row, domain.metrics.len())).collect())
 }
 
+/// The panes of some ranges.
+pub async fn load_ranges(
+    client: &Client,
+    domain: &Domain,
+    ranges: &[PaneRange],
+) -> Result<Vec<PaneState>, DatabaseError> {
+    let sql = format!(
+        "{} join unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as wanted (zone, low, high) \
+         on panes.zone = wanted.zone and panes.pane_start >= wanted.low and panes.pane_start < wanted.high",
+        select(domain)
+    );
+    let zones: Vec<String> = ranges.iter().map(|range| range.zone.to_string()).collect();
+    let low: Vec<Timestamp> = ranges.iter().map(|range| Timestamp(range.from_us)).collect();
+    let high: Vec<Timestamp> = ranges.iter().map(|range| Timestamp(range.until_us)).collect();
+    let rows = client.query(&sql, &[&zones, &low, &high]).await;
+    let rows = rows.map_err(|error| DatabaseError::statement("reading panes back", &error))?;
+    Ok(rows.iter().map(|row| pane(row, domain.metrics.len())).collect())
+}
+
 /// Starts the session that reads ranges of panes back.
 pub fn spawn(
     database: Database,
@@ -91,22 +110,12 @@ pub fn spawn(
     Session::spawn(name.clone(), on_failure, async move |mut requests: UnboundedReceiver<Vec<PaneRange>>| {
         // Opened at the first request: most runs never need it.
         let mut client: Option<Client> = None;
-        let sql = format!(
-            "{} join unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as wanted (zone, low, high) \
-             on panes.zone = wanted.zone and panes.pane_start >= wanted.low and panes.pane_start < wanted.high",
-            select(&domain)
-        );
         while let Some(ranges) = requests.recv().await {
             if client.is_none() {
                 client = Some(database.connect(&name).await?);
             }
             let client = client.as_ref().expect("connected");
-            let zones: Vec<String> = ranges.iter().map(|range| range.zone.to_string()).collect();
-            let low: Vec<Timestamp> = ranges.iter().map(|range| Timestamp(range.from_us)).collect();
-            let high: Vec<Timestamp> = ranges.iter().map(|range| Timestamp(range.until_us)).collect();
-            let rows = client.query(&sql, &[&zones, &low, &high]).await;
-            let rows = rows.map_err(|error| DatabaseError::statement("reading panes back", &error))?;
-            let _ = answers.send(rows.iter().map(|row| pane(row, domain.metrics.len())).collect());
+            let _ = answers.send(load_ranges(client, &domain, &ranges).await?);
             wake();
         }
         Ok(())

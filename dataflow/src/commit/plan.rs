@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use crate::window::{Applied, Mark, PaneState, WindowRow};
 
+/// Sensors of a zone in `hot_sensors`.
+pub const HOT_SENSORS_MAX: usize = 10;
+
 /// A row of `hot_sensors`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct HotSensor {

@@ -19,7 +19,8 @@
 //!    commit again. Without the lock only a run that is silent (by the database's clock), or that the operator
 //!    wants replaced, is ended. A run is in the way when its heart beats while this one waits; one that has just
 //!    died, and whose session the server still keeps, is waited for until it counts as silent.
-//! 4. Nothing waits without a bound.
+//! 4. A run without processes (a replay of dead letters) is waited for: it is over in a moment.
+//! 5. Nothing waits without a bound.
 
 mod member;
 mod sessions;
@@ -52,6 +53,8 @@ pub struct Patience {
     pub transactions: Duration,
     /// How long sessions that were told to end may take to do so.
     pub termination: Duration,
+    /// How long a run without processes is waited for.
+    pub maintenance: Duration,
     /// How long a process other than 0 waits for a run to join.
     pub run: Duration,
 }
@@ -63,6 +66,7 @@ impl Default for Patience {
             silence: Duration::from_secs(5),
             transactions: Duration::from_millis(500),
             termination: Duration::from_secs(10),
+            maintenance: Duration::from_secs(600),
             run: Duration::from_secs(30),
         }
     }
@@ -75,7 +79,7 @@ pub struct Takeover {
     pub host: String,
     /// The operating system's number of this process.
     pub process_id: i32,
-    /// The number of processes of the run.
+    /// The number of processes of the run; 0 when it reads no source.
     pub processes: i32,
     /// Workers per process.
     pub workers: i32,
@@ -168,6 +172,7 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
     let begun = instant();
     let mut until = begun + patience.lock;
     let mut ending = false;
+    let mut waits = false;
     loop {
         let locked = client
             .query_one("select pg_try_advisory_lock(1667855481, 2)", &[])
@@ -181,6 +186,16 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
             let lives = |holder: &Holder| holder.silent_s < (instant() - begun).as_secs_f64();
             let silent = |holder: &Holder| holder.silent_s > patience.silence.as_secs_f64();
             match holder {
+                Some(holder)
+                    if lives(&holder)
+                        && holder.processes == 0
+                        && instant() - begun < patience.maintenance =>
+                {
+                    if !waits {
+                        tracing::info!("waiting for run {}, which replays dead letters", holder.run_id);
+                    }
+                    waits = true;
+                }
                 // It had a heartbeat while this run waited.
                 Some(holder) if lives(&holder) && (ending || !request.take_over) => {
                     return Err(TakeoverError::Held(holder));

@@ -67,7 +67,7 @@ struct Writer {
     open: Option<(u64, Option<CopyStream>)>,
 }
 
-type CopyStream = std::pin::Pin<Box<CopyInSink<Bytes>>>;
+pub(super) type CopyStream = std::pin::Pin<Box<CopyInSink<Bytes>>>;
 
 impl Writer {
     async fn run(
@@ -140,7 +140,8 @@ impl Writer {
     }
 }
 
-async fn copy_into(
+/// Opens a COPY into one day's table.
+pub(super) async fn copy_into(
     client: &Client,
     copies: &mut HashMap<String, Statement>,
     table: String,
@@ -163,7 +164,8 @@ async fn copy_into(
     Ok(stream)
 }
 
-async fn close(mut stream: CopyStream, attempted: &str) -> Result<(), DatabaseError> {
+/// Ends a COPY.
+pub(super) async fn close(mut stream: CopyStream, attempted: &str) -> Result<(), DatabaseError> {
     let trailer = stream.send(Bytes::from_static(TRAILER)).await;
     trailer.map_err(|error| DatabaseError::statement(attempted, &error))?;
     let rows = stream.as_mut().finish().await;

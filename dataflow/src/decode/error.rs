@@ -32,6 +32,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Reason; 13] = [
+        Reason::Empty,
+        Reason::NotUtf8,
+        Reason::NotJson,
+        Reason::MissingField,
+        Reason::WrongType,
+        Reason::DuplicateField,
+        Reason::BadTimestamp,
+        Reason::BadNumber,
+        Reason::NoMetric,
+        Reason::TooLong,
+        Reason::InTheFuture,
+        Reason::TooOld,
+        Reason::TooManyZones,
+    ];
+
     /// The word in `dead_letters.reason`.
     pub fn as_str(self) -> &'static str {
         match self {

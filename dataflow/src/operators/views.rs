@@ -12,11 +12,8 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 
 use super::Epoch;
-use crate::commit::plan::{HotSensor, ViewRow, ZoneStatus};
+use crate::commit::plan::{HOT_SENSORS_MAX, HotSensor, ViewRow, ZoneStatus};
 use crate::window::{RecentAnomaly, ZoneFact};
-
-/// Sensors of a zone in `hot_sensors`.
-const HOT_SENSORS_MAX: usize = 10;
 
 /// The rows of the live views.
 pub fn views<'scope>(

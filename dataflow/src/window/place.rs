@@ -66,6 +66,36 @@ impl EpochPartials {
         &mut self.slots[self.latest[zone as usize].1].sums
     }
 
+    /// Adds an accepted reading to its pane; returns it when it is anomalous.
+    fn add(&mut self, batch: &Batch, row: usize, pane_us: i64, is_anomaly: bool) -> Option<RecentAnomaly> {
+        let recorded_us = batch.event_times_us[row];
+        let sums = self.slot(batch.zones[row], pane_us, batch);
+        sums.readings += 1;
+        sums.last_event_us = sums.last_event_us.max(recorded_us);
+        for (metric, column) in sums.metrics.iter_mut().zip(&batch.metrics) {
+            metric.add(column[row]);
+        }
+        sums.anomalies += u64::from(is_anomaly);
+        is_anomaly.then(|| RecentAnomaly {
+            zone: batch.zone(row).clone(),
+            sensor: String::from_utf8_lossy(batch.sensor(row)).into(),
+            recorded_us,
+        })
+    }
+
+    /// Adds all readings of a batch, none of them late: replayed dead letters, which say nothing about any
+    /// watermark. Returns the anomalous ones.
+    pub fn add_all(&mut self, batch: &mut Batch, pane_us: i64) -> Vec<RecentAnomaly> {
+        batch.late = vec![false; batch.rows()];
+        let mut anomalies = batch.anomalies.iter().map(|anomaly| anomaly.row as usize).peekable();
+        let rows = 0..batch.rows();
+        rows.filter_map(|row| {
+            let is_anomaly = anomalies.next_if_eq(&row).is_some();
+            self.add(batch, row, floor_to(batch.event_times_us[row], pane_us), is_anomaly)
+        })
+        .collect()
+    }
+
     /// The partial sums, one per (zone, pane).
     pub fn finish(self) -> Vec<Partial> {
         self.slots
@@ -111,20 +141,7 @@ impl Placer {
                 continue;
             }
             watermark_us = watermark_us.max(event_time_us - self.out_of_orderness_us);
-            let sums = partials.slot(batch.zones[row], pane_us, batch);
-            sums.readings += 1;
-            sums.last_event_us = sums.last_event_us.max(event_time_us);
-            for (metric, column) in sums.metrics.iter_mut().zip(&batch.metrics) {
-                metric.add(column[row]);
-            }
-            if is_anomaly {
-                sums.anomalies += 1;
-                recent.push(RecentAnomaly {
-                    zone: batch.zone(row).clone(),
-                    sensor: String::from_utf8_lossy(batch.sensor(row)).into(),
-                    recorded_us: event_time_us,
-                });
-            }
+            recent.extend(partials.add(batch, row, pane_us, is_anomaly));
         }
         mark.watermark_us = watermark_us;
         mark.accepted += batch.rows() as i64 - late_rows;

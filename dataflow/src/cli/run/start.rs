@@ -77,7 +77,7 @@ async fn has_been_read(client: &Client) -> bool {
 }
 
 /// The machine's name, for people.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let mut name = [0_u8; 256];
     // SAFETY: the buffer is valid for its length; the last byte stays zero.
     let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) } != 0;

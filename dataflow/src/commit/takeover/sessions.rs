@@ -16,6 +16,8 @@ pub struct Holder {
     pub process_id: i32,
     /// When it began, in UTC.
     pub started_at: String,
+    /// Its processes; 0 when it reads no source and is over in a moment, as a replay of dead letters.
+    pub processes: i32,
     /// Seconds since its last heartbeat.
     pub silent_s: f64,
 }
@@ -61,7 +63,7 @@ pub(super) async fn newest_run(client: &Client) -> Result<Option<Holder>, Takeov
     let row = client
         .query_opt(
             "select run_id, host, process_id, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'),
-                    extract(epoch from clock_timestamp() - heartbeat_at)::float8
+                    extract(epoch from clock_timestamp() - heartbeat_at)::float8, processes
              from runs order by run_id desc limit 1",
             &[],
         )
@@ -73,6 +75,7 @@ pub(super) async fn newest_run(client: &Client) -> Result<Option<Holder>, Takeov
         process_id: row.get(2),
         started_at: row.get(3),
         silent_s: row.get(4),
+        processes: row.get(5),
     };
     Ok(row.map(holder))
 }

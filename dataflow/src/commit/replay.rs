@@ -1,0 +1,272 @@
+//! Dead letters become readings: after the domain file was mended, or a bound was raised, they are decoded again.
+//!
+//! ```text
+//!  dead_letters ─ page ─▶ decode ─▶ score ─▶ panes, windows ─▶ one transaction:
+//!                           │                                   rows in, letters out, windows, counts, commit
+//!                           └ still dead: stays as it is
+//! ```
+//!
+//! Invariants:
+//! 1. a letter keeps its partition and offset, and moves from `dead` to `accepted` in one commit: no snapshot shows it
+//!    twice or not at all, and the conservation law holds;
+//! 2. it is never late: its windows are corrected, a final one with `revision` + 1;
+//! 3. it moves neither watermark nor detector: what the stream decides later is the same with and without it;
+//! 4. a replay is a run: it takes the database over, so that no other run writes meanwhile, and a crash between two of
+//!    its transactions leaves letters that were not reached yet.
+
+mod letters;
+mod live;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use citytide_domain::Domain;
+use futures_util::SinkExt;
+use tokio_postgres::Client;
+
+use super::committer::{Committer, CommitterSettings};
+use super::copy::encode_readings;
+use super::ledger::{self, Ledger};
+use super::panes::load_ranges;
+use super::plan::Plan;
+use super::postgres::DatabaseError;
+use super::takeover::Run;
+use super::writer::{close, copy_into};
+use super::{schema, statements, upkeep};
+use crate::batch::{Activity, Assembler, Batch, Chunk, PartitionStart};
+use crate::detect::Detector;
+use crate::launch::clock::wall_ms;
+use crate::window::{EpochPartials, RECENT_US, Windows, floor_to};
+pub use letters::{Letter, Selection, page};
+use live::Live;
+
+/// Letters of one transaction.
+pub const PAGE_LETTERS_MAX: i64 = 1_000;
+
+/// What became of the letters.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// They are readings now.
+    pub accepted: i64,
+    /// They are still no readings; by the reason as of now.
+    pub dead: BTreeMap<&'static str, i64>,
+    /// Longer than what is kept of a letter's bytes: they cannot be decoded.
+    pub cut: i64,
+    /// Older than what `retention.windows` keeps: their windows are gone.
+    pub expired: i64,
+}
+
+/// Decodes letters page by page; holds what depends on their order.
+pub struct Reader {
+    assembler: Assembler,
+    expired_below_us: Option<i64>,
+    pane_us: i64,
+}
+
+impl Reader {
+    /// A reader that knows the zones which each partition has brought.
+    pub fn new(domain: &Domain, ledger: &Ledger) -> Reader {
+        let starts = ledger.marks.iter().map(|mark| PartitionStart {
+            partition: mark.partition,
+            next_offset: 0,
+            zones: mark.new_zones.clone(),
+        });
+        let kept_us = domain.retention.windows_us;
+        Reader {
+            assembler: Assembler::new(domain, starts),
+            expired_below_us: kept_us.map(|kept_us| ledger.low_us.saturating_sub(kept_us)),
+            pane_us: domain.pane_us(),
+        }
+    }
+
+    /// The readings among a page of letters, a batch per partition.
+    pub fn read(&mut self, letters: &[Letter], outcome: &mut Outcome) -> Vec<Batch> {
+        let mut chunks: BTreeMap<i32, Chunk> = BTreeMap::new();
+        for letter in letters {
+            if letter.payload.len() as i64 != i64::from(letter.payload_bytes) {
+                outcome.cut += 1;
+                continue;
+            }
+            let chunk = chunks.entry(letter.partition).or_default();
+            chunk.partition = letter.partition;
+            chunk.push(letter.offset, letter.received_at_us.div_euclid(1000), &letter.payload);
+        }
+        let mut batches = Vec::new();
+        for chunk in chunks.values() {
+            let mut batch = self.assembler.assemble(chunk, Activity::Active);
+            for dead in &batch.dead {
+                *outcome.dead.entry(dead.reason.as_str()).or_default() += 1;
+            }
+            if let Some(below_us) = self.expired_below_us {
+                let before = batch.rows();
+                let pane_us = self.pane_us;
+                batch.retain(|at_us| floor_to(at_us, pane_us) >= below_us);
+                outcome.expired += (before - batch.rows()) as i64;
+            }
+            outcome.accepted += batch.rows() as i64;
+            batches.push(batch);
+        }
+        batches
+    }
+}
+
+/// Replays the selected letters on the session that took the database over, and tells `progress` after every
+/// transaction. Gives the session back, which holds the run's lock.
+///
+/// # Errors
+///
+/// When the server fails or another run takes over; what was committed until then stays.
+pub async fn replay(
+    mut client: Client,
+    domain: Arc<Domain>,
+    run: Run,
+    selection: &Selection,
+    mut progress: impl FnMut(&Outcome),
+) -> Result<(Client, Outcome), DatabaseError> {
+    upkeep::ensure_days(&mut client, run.run_id, next_epoch(&run, 0)).await?;
+    let open_from_us = |low_us| Windows::new(&domain, low_us).open_from_us();
+    let ledger = ledger::read(&client, &domain, open_from_us, RECENT_US).await?;
+    let mut windows = Windows::new(&domain, ledger.low_us);
+    ledger.panes.iter().for_each(|pane| windows.load(pane.clone()));
+    for (zone, facts) in &ledger.facts {
+        windows.load_facts(Arc::from(zone.as_str()), facts.iter().cloned());
+    }
+    let settings = CommitterSettings {
+        domain: domain.clone(),
+        run_id: run.run_id,
+        committed_epoch: run.committed_epoch,
+        // A replay writes no mark of a partition.
+        partition_name: Arc::new(|partition| partition.to_string()),
+        fail_at: None,
+    };
+    let mut reader = Reader::new(&domain, &ledger);
+    let mut replay = Replay {
+        committer: Committer::open(client, settings).await?,
+        detector: Detector::new(&domain),
+        live: Live::new(&ledger),
+        low_us: ledger.low_us,
+        epoch: run.committed_epoch as u64,
+        windows,
+        domain,
+        run,
+    };
+    let mut outcome = Outcome::default();
+    let mut after = None;
+    loop {
+        let letters = page(&replay.committer.client, selection, after, PAGE_LETTERS_MAX).await?;
+        let Some(last) = letters.last() else { return Ok((replay.committer.client, outcome)) };
+        after = Some(last.key());
+        let batches = reader.read(&letters, &mut outcome);
+        if batches.iter().any(|batch| batch.rows() > 0) {
+            replay.commit(&letters, batches).await?;
+        }
+        progress(&outcome);
+    }
+}
+
+/// An epoch of `run` above `last`.
+fn next_epoch(run: &Run, last: u64) -> u64 {
+    wall_ms().saturating_add_signed(run.epoch_offset_ms).max(last + 1).max(run.committed_epoch as u64 + 1)
+}
+
+struct Replay {
+    committer: Committer,
+    detector: Detector,
+    windows: Windows,
+    live: Live,
+    low_us: i64,
+    epoch: u64,
+    domain: Arc<Domain>,
+    run: Run,
+}
+
+impl Replay {
+    /// One transaction: the readings come, their letters go, and everything that follows from them is corrected.
+    async fn commit(&mut self, letters: &[Letter], mut batches: Vec<Batch>) -> Result<(), DatabaseError> {
+        self.epoch = next_epoch(&self.run, self.epoch);
+        let mut plan = Plan { epoch: self.epoch, low_us: self.low_us, ..Plan::default() };
+        let mut rows = Vec::new();
+        let mut anomalies = Vec::new();
+        let mut partials = Vec::new();
+        for batch in &mut batches {
+            self.detector.score(batch);
+            // A zone's number is a worker's own; partial sums of two batches meet by its name.
+            let mut sums = EpochPartials::default();
+            anomalies.extend(sums.add_all(batch, self.domain.pane_us()));
+            partials.extend(sums.finish());
+            encode_readings(batch, self.epoch, &mut rows);
+            plan.readings += batch.rows() as i64;
+        }
+        let ranges = self.windows.missing(&partials);
+        for pane in load_ranges(&self.committer.client, &self.domain, &ranges).await? {
+            self.windows.load(pane);
+        }
+        let applied = self.windows.apply(self.epoch, partials, self.low_us);
+        self.live.change(&applied.facts, anomalies, &mut plan);
+        plan.apply(applied);
+
+        self.committer.begin().await?;
+        self.insert(rows).await?;
+        self.take_letters_away(letters, &batches).await?;
+        self.committer.finish(&plan).await?;
+        self.windows.evict(self.epoch + 1);
+        Ok(())
+    }
+
+    async fn insert(&self, rows: Vec<u8>) -> Result<(), DatabaseError> {
+        let table = schema::day_table(schema::READINGS, self.epoch);
+        let columns = schema::reading_columns(&self.domain);
+        let mut stream = copy_into(&self.committer.client, &mut Default::default(), table, &columns).await?;
+        let sent = stream.send(Bytes::from(rows)).await;
+        sent.map_err(|error| DatabaseError::statement("sending replayed readings", &error))?;
+        close(stream, "finishing replayed readings").await
+    }
+
+    /// Deletes the letters that became readings, counts them as accepted, and notes the zones they brought.
+    async fn take_letters_away(&self, letters: &[Letter], batches: &[Batch]) -> Result<(), DatabaseError> {
+        let client = &self.committer.client;
+        let epochs: BTreeMap<(i32, i64), i64> =
+            letters.iter().map(|letter| ((letter.partition, letter.offset), letter.epoch)).collect();
+        let gone = || {
+            let of = |batch: &Batch, offset: &i64| (batch.partition, *offset);
+            batches.iter().flat_map(move |batch| batch.offsets.iter().map(move |offset| of(batch, offset)))
+        };
+        let partitions: Vec<i32> = gone().map(|(partition, _)| partition).collect();
+        let offsets: Vec<i64> = gone().map(|(_, offset)| offset).collect();
+        let of_epoch: Vec<i64> = gone().map(|key| epochs[&key]).collect();
+        let (first, last) = (letters[0].epoch, letters[letters.len() - 1].epoch);
+        let attempted = "taking letters away that are readings now";
+        // The bounds let the server find the page's few blocks.
+        let delete = "delete from dead_letter_records as letter using unnest($1::bigint[], $2::integer[], $3::bigint[]) \
+             as gone (epoch, kafka_partition, kafka_offset) where letter.epoch between $4 and $5 \
+             and letter.epoch = gone.epoch and letter.kafka_partition = gone.kafka_partition \
+             and letter.kafka_offset = gone.kafka_offset";
+        let deleted = client.execute(delete, &[&of_epoch, &partitions, &offsets, &first, &last]).await;
+        let deleted = deleted.map_err(|error| DatabaseError::statement(attempted, &error))?;
+        assert_eq!(deleted as usize, offsets.len(), "a letter that was read is there once");
+        let counts: Vec<i64> = batches.iter().map(|batch| batch.rows() as i64).collect();
+        let counted: Vec<i32> = batches.iter().map(|batch| batch.partition).collect();
+        let update = "update ingest_progress as progress set accepted = accepted + replayed, dead = dead - replayed \
+             from unnest($1::integer[], $2::bigint[]) as moved (kafka_partition, replayed) \
+             where progress.kafka_partition = moved.kafka_partition";
+        client
+            .execute(update, &[&counted, &counts])
+            .await
+            .map_err(|error| DatabaseError::statement(attempted, &error))?;
+        let brought = || {
+            let of = |batch: &Batch, zone: &Arc<str>| (batch.partition, zone.to_string());
+            batches.iter().flat_map(move |batch| batch.new_zones.iter().map(move |zone| of(batch, zone)))
+        };
+        let zones: Vec<String> = brought().map(|(_, zone)| zone).collect();
+        let by: Vec<i32> = brought().map(|(partition, _)| partition).collect();
+        client
+            .execute(statements::INSERT_ZONES, &[&by, &zones])
+            .await
+            .map_err(|error| DatabaseError::statement("noting the zones that letters brought", &error))?;
+        let beat = "update runs set heartbeat_at = clock_timestamp() where run_id = $1";
+        let beaten = client.execute(beat, &[&self.run.run_id]).await;
+        beaten.map_err(|error| DatabaseError::statement("the heartbeat of the replay", &error))?;
+        Ok(())
+    }
+}
