@@ -26,6 +26,8 @@ pub struct Domain {
     pub limits: Limits,
     /// How long rows are kept.
     pub retention: Retention,
+    /// How anomalies are told beyond the rules.
+    pub detector: DetectorSettings,
     /// The metrics, in the order of their columns.
     pub metrics: Vec<Metric>,
     /// The windows, in the order of the file. The first one gives `zone_status` its figures.
@@ -78,6 +80,46 @@ pub struct Retention {
     pub raw_us: Option<i64>,
     /// Windows and panes.
     pub windows_us: Option<i64>,
+}
+
+/// How anomalies are told beyond the rules; durations in microseconds of event time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DetectorSettings {
+    /// Trees of the isolation forest.
+    pub trees: usize,
+    /// Rows that each tree is grown on.
+    pub rows_per_tree: usize,
+    /// Extension level of the forest: 0, a split looks at one feature, or 1, at two.
+    pub extension: usize,
+    /// Share of readings expected to be anomalous: a target that keeps the threshold from flooding, no quota.
+    pub contamination: f64,
+    /// Share of the model's flags that may be false, as far as the tails tell.
+    pub false_discoveries: f64,
+    /// Metrics judged on a logarithmic scale, by index: counts and the like, whose spread grows with their level.
+    pub logarithmic: Vec<usize>,
+    /// Time between two trainings.
+    pub train_every_us: i64,
+    /// How far back the rows of a training reach.
+    pub train_window_us: i64,
+    /// Most rows of a training.
+    pub train_rows_max: usize,
+}
+
+impl Default for DetectorSettings {
+    fn default() -> DetectorSettings {
+        const HOUR_US: i64 = 3_600_000_000;
+        DetectorSettings {
+            trees: 100,
+            rows_per_tree: 256,
+            extension: 0,
+            contamination: 0.05,
+            false_discoveries: 0.05,
+            logarithmic: Vec::new(),
+            train_every_us: 6 * HOUR_US,
+            train_window_us: 7 * 24 * HOUR_US,
+            train_rows_max: 10_000,
+        }
+    }
 }
 
 /// One measured quantity: a JSON field of a reading and a column of the tables.

@@ -9,6 +9,7 @@
 //! Each stage goes on after a mistake. In a file that is broken as TOML nothing is called missing, and a line with
 //! an error of syntax gets no further mistakes, for what was read from it is a guess.
 
+mod detector;
 mod duration;
 mod mistakes;
 mod names;

@@ -1,7 +1,9 @@
 //! Every reason by example, and the two ways of reading against each other and against serde_json and chrono.
 
 use chrono::{DateTime, FixedOffset, TimeZone};
-use citytide_domain::{Domain, Fields, Limits, Metric, Pattern, Retention, TimeSettings, Window};
+use citytide_domain::{
+    DetectorSettings, Domain, Fields, Limits, Metric, Pattern, Retention, TimeSettings, Window,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -39,6 +41,7 @@ fn domain(time_zone: Tz) -> Domain {
         },
         limits: Limits { zones_max: 1000, sensors_max: 20_000 },
         retention: Retention { raw_us: None, windows_us: None },
+        detector: DetectorSettings::default(),
         metrics: vec![metric("temperature"), metric("aqi")],
         windows: vec![Window { name: "1min".to_owned(), size_us: 60 * SECOND, slide_us: 60 * SECOND }],
         zones: vec![],

@@ -229,6 +229,24 @@ impl<'a> Section<'a> {
         Some(At { value: numbers, span: value.span() })
     }
 
+    /// A list of texts; empty when the key is absent.
+    pub(super) fn texts(&self, key: &str, findings: &mut Findings) -> Vec<At<String>> {
+        let Some(value) = self.table.get(key) else { return Vec::new() };
+        let expected = "a list of texts, as [\"traffic_flow\"]";
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, expected, findings);
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in array.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(At { value: text.to_string(), span: item.span() }),
+                _ => self.wrong_type(key, item, expected, findings),
+            }
+        }
+        texts
+    }
+
     fn wrong_shape(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str, findings: &mut Findings) {
         match value.get_ref() {
             DeValue::Array(_) => {

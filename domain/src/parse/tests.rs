@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::mistakes::Mistakes;
-use crate::{Domain, Fields, Limits, Retention, TimeSettings, Window, Zone};
+use crate::{DetectorSettings, Domain, Fields, Limits, Retention, TimeSettings, Window, Zone};
 
 /// The least file that is a domain.
 const LEAST: &str = "name = \"plant\"\ntopic = \"machines\"\n[[metrics]]\nname = \"vibration\"\n";
@@ -112,6 +112,7 @@ fn the_example_has_the_defaults_of_a_file_that_leaves_everything_out() {
             max_age_us: 366 * 86_400_000_000,
         }
     );
+    assert_eq!(least.detector, DetectorSettings::default());
     assert_eq!(least.limits, Limits { zones_max: 1000, sensors_max: 20_000 });
     assert_eq!(least.retention, Retention { raw_us: Some(7 * 86_400_000_000), windows_us: None });
     assert_eq!(
@@ -306,6 +307,20 @@ fn durations_and_limits_must_mean_something() {
         kept.expect("right").retention,
         Retention { raw_us: None, windows_us: Some(367 * 86_400_000_000) }
     );
+}
+
+#[test]
+fn the_detectors_settings_are_shares_counts_and_metrics_of_the_file() {
+    let sentence = |line: &str| only_with(&format!("[detector]\n{line}"));
+    assert!(sentence("contamination = 0.9").contains("between 0.0001 and 0.5"));
+    assert!(sentence("extension = 2").contains("from 0 to 1"));
+    assert!(sentence("train_every = \"1s\"").contains("60s or longer"));
+    assert!(sentence("train_every = \"2h\"\ntrain_window = \"1h\"").contains("must not be shorter"));
+    assert!(sentence("logarithmic = [\"vibrations\"]").contains("did you mean \"vibration\"?"));
+    assert!(sentence("logarithmic = \"vibration\"").contains("a list of texts"));
+    let text = format!("{LEAST}[detector]\nlogarithmic = [\"vibration\"]\ntrees = 50\n");
+    let detector = Domain::parse("plant.toml", &text).expect("nothing is wrong").detector;
+    assert_eq!((detector.trees, detector.logarithmic), (50, vec![0]));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
+use super::detector::{DETECTOR_KEYS, TypedDetector, read_detector};
 use super::reader::{At, Findings, Section};
 
 /// Most rows a limit may ask for.
@@ -12,7 +13,7 @@ const LIMIT_MAX: i64 = 10_000_000;
 const DECIMALS_MAX: i64 = 9;
 
 const FILE_KEYS: &[&str] =
-    &["name", "topic", "fields", "time", "limits", "retention", "metrics", "windows", "zones"];
+    &["name", "topic", "fields", "time", "limits", "retention", "detector", "metrics", "windows", "zones"];
 const FIELD_KEYS: &[&str] = &["sensor", "time", "zone", "time_zone"];
 const TIME_KEYS: &[&str] = &["out_of_orderness", "allowed_lateness", "idle_after", "future_max", "max_age"];
 const LIMIT_KEYS: &[&str] = &["zones_max", "sensors_max"];
@@ -33,6 +34,7 @@ pub(super) struct TypedDomain {
     pub(super) sensors_max: Option<At<i64>>,
     pub(super) retention_raw_us: Option<At<i64>>,
     pub(super) retention_windows_us: Option<At<i64>>,
+    pub(super) detector: TypedDetector,
     pub(super) metrics: Vec<TypedMetric>,
     /// `None` where the file lists no windows at all.
     pub(super) windows: Option<At<Vec<TypedWindow>>>,
@@ -115,6 +117,9 @@ pub(super) fn read(table: &DeTable<'_>, start: Range<usize>, findings: &mut Find
     if let Some(retention) = file.table("retention", "[retention]", RETENTION_KEYS, findings) {
         typed.retention_raw_us = retention.duration_us("raw", true, findings);
         typed.retention_windows_us = retention.duration_us("windows", true, findings);
+    }
+    if let Some(detector) = file.table("detector", "[detector]", DETECTOR_KEYS, findings) {
+        typed.detector = read_detector(&detector, findings);
     }
     match file.tables("metrics", "[[metrics]]", METRIC_KEYS, findings) {
         Some(metrics) if metrics.value.is_empty() => {

@@ -44,6 +44,7 @@ impl TypedDomain {
         }
         let metrics = used_metrics(&self.metrics, &fields, findings);
         let zones = used_zones(self.zones, &metrics, findings);
+        let detector = self.detector.used(&metrics, findings);
         Domain {
             name: self.name.map(|name| name.value).unwrap_or_default(),
             topic: self.topic.map(|topic| topic.value).unwrap_or_default(),
@@ -61,6 +62,7 @@ impl TypedDomain {
                     .map(|windows| windows.value)
                     .filter(|windows_us| *windows_us > 0),
             },
+            detector,
             metrics,
             windows: used_windows(self.windows, findings),
             zones,

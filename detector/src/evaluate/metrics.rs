@@ -1,0 +1,262 @@
+//! Figures of a detector against labels: point by point, by kind, by event.
+//!
+//! Nothing here is point-adjusted: flagging one reading of an event earns one reading. How many events were noticed
+//! at all is a figure of its own ([`events`]), beside the others and never in their place.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// A detector that flags against labels that say what was so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Flagged {
+    /// Anomalous and flagged.
+    pub true_positives: u64,
+    /// Normal and flagged.
+    pub false_positives: u64,
+    /// Anomalous and not flagged.
+    pub false_negatives: u64,
+    /// Normal and not flagged.
+    pub true_negatives: u64,
+}
+
+impl Flagged {
+    /// Counts one reading.
+    pub fn add(&mut self, is_anomalous: bool, is_flagged: bool) {
+        match (is_anomalous, is_flagged) {
+            (true, true) => self.true_positives += 1,
+            (false, true) => self.false_positives += 1,
+            (true, false) => self.false_negatives += 1,
+            (false, false) => self.true_negatives += 1,
+        }
+    }
+
+    /// Share of the flagged that are anomalous; 0 when nothing is flagged.
+    pub fn precision(&self) -> f64 {
+        share(self.true_positives, self.true_positives + self.false_positives)
+    }
+
+    /// Share of the anomalous that are flagged; 0 when nothing is anomalous.
+    pub fn recall(&self) -> f64 {
+        share(self.true_positives, self.true_positives + self.false_negatives)
+    }
+
+    /// Harmonic mean of precision and recall; 0 when both are.
+    pub fn f1(&self) -> f64 {
+        share(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Scores of readings with their labels, ordered: what every threshold would give.
+#[derive(Debug, Clone)]
+pub struct Ranking {
+    /// From the highest score to the lowest: readings with this score that are anomalous, and that are normal.
+    groups: Vec<(f32, u64, u64)>,
+    anomalous: u64,
+    normal: u64,
+}
+
+impl Ranking {
+    /// Orders scores; one that is NaN ranks lowest.
+    pub fn new(scores: &[f32], is_anomalous: &[bool]) -> Ranking {
+        let mut order: Vec<(f32, bool)> = scores
+            .iter()
+            .zip(is_anomalous)
+            .map(|(score, label)| (if score.is_nan() { f32::NEG_INFINITY } else { *score }, *label))
+            .collect();
+        order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let groups: Vec<(f32, u64, u64)> = order
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|group| {
+                let anomalous = group.iter().filter(|(_, label)| *label).count() as u64;
+                (group[0].0, anomalous, group.len() as u64 - anomalous)
+            })
+            .collect();
+        let anomalous = groups.iter().map(|group| group.1).sum();
+        let normal = groups.iter().map(|group| group.2).sum();
+        Ranking { groups, anomalous, normal }
+    }
+
+    /// Area under the receiver operating characteristic: the chance that an anomalous reading scores above a
+    /// normal one, ties counting half. `None` unless there are both.
+    pub fn auroc(&self) -> Option<f64> {
+        if self.anomalous == 0 || self.normal == 0 {
+            return None;
+        }
+        let mut above = 0u64;
+        let mut area = 0.0;
+        for &(_, anomalous, normal) in &self.groups {
+            area += normal as f64 * (above as f64 + anomalous as f64 / 2.0);
+            above += anomalous;
+        }
+        Some(area / (self.anomalous as f64 * self.normal as f64))
+    }
+
+    /// Average precision: the mean of the precision at each threshold, weighted by the recall it adds, as
+    /// scikit-learn's `average_precision_score` defines it. `None` when nothing is anomalous.
+    pub fn average_precision(&self) -> Option<f64> {
+        if self.anomalous == 0 {
+            return None;
+        }
+        let (mut hits, mut flagged, mut sum) = (0u64, 0u64, 0.0);
+        for &(_, anomalous, normal) in &self.groups {
+            hits += anomalous;
+            flagged += anomalous + normal;
+            sum += anomalous as f64 * hits as f64 / flagged as f64;
+        }
+        Some(sum / self.anomalous as f64)
+    }
+
+    /// Precision and recall at each distinct score, from the highest score on: (score, precision, recall).
+    pub fn curve(&self) -> Vec<(f32, f64, f64)> {
+        let (mut hits, mut flagged) = (0u64, 0u64);
+        let points = self.groups.iter().map(|&(score, anomalous, normal)| {
+            hits += anomalous;
+            flagged += anomalous + normal;
+            (score, share(hits, flagged), share(hits, self.anomalous))
+        });
+        points.collect()
+    }
+
+    /// The greatest F1 that any threshold reaches, and that threshold: an upper bound that needs the labels, for
+    /// comparison rows that have no threshold of their own.
+    pub fn best_f1(&self) -> (f64, f32) {
+        let f1 = |precision: f64, recall: f64| {
+            if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 }
+        };
+        let points =
+            self.curve().into_iter().map(|(score, precision, recall)| (f1(precision, recall), score));
+        points.fold((0.0, f32::INFINITY), |best, point| if point.0 > best.0 { point } else { best })
+    }
+
+    /// The greatest recall that any threshold of at least this precision reaches.
+    pub fn recall_at_precision(&self, precision: f64) -> f64 {
+        self.curve().iter().filter(|point| point.1 >= precision).map(|point| point.2).fold(0.0, f64::max)
+    }
+}
+
+/// Recall of one kind of anomaly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Noticed {
+    /// How many there were.
+    pub of: u64,
+    /// How many were flagged.
+    pub flagged: u64,
+}
+
+impl Noticed {
+    /// Share that was flagged; 0 when there were none.
+    pub fn recall(&self) -> f64 {
+        share(self.flagged, self.of)
+    }
+}
+
+/// Recall by kind, reading by reading; a normal reading's kind is `None`.
+pub fn by_kind<'a>(kinds: impl Iterator<Item = (Option<&'a str>, bool)>) -> BTreeMap<String, Noticed> {
+    let mut found: BTreeMap<String, Noticed> = BTreeMap::new();
+    for (kind, is_flagged) in kinds {
+        if let Some(kind) = kind {
+            let noticed = found.entry(kind.to_owned()).or_default();
+            noticed.of += 1;
+            noticed.flagged += u64::from(is_flagged);
+        }
+    }
+    found
+}
+
+/// Recall by event: an event is a run of readings of one kind in one series, and noticed when one of them is
+/// flagged. Readings come series by series, each in time order.
+pub fn events<'a>(readings: impl Iterator<Item = (u64, Option<&'a str>, bool)>) -> BTreeMap<String, Noticed> {
+    let mut found: BTreeMap<String, Noticed> = BTreeMap::new();
+    let mut open: Option<(u64, &str, bool)> = None;
+    let close = |found: &mut BTreeMap<String, Noticed>, event: Option<(u64, &str, bool)>| {
+        if let Some((_, kind, was_flagged)) = event {
+            let noticed = found.entry(kind.to_owned()).or_default();
+            noticed.of += 1;
+            noticed.flagged += u64::from(was_flagged);
+        }
+    };
+    for (series, kind, is_flagged) in readings {
+        match (&mut open, kind) {
+            (Some(event), Some(kind)) if event.0 == series && event.1 == kind => event.2 |= is_flagged,
+            _ => {
+                close(&mut found, open.take());
+                open = kind.map(|kind| (series, kind, is_flagged));
+            }
+        }
+    }
+    close(&mut found, open);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// scikit-learn 1.9: `roc_auc_score` and `average_precision_score` of these.
+    const SCORES: [f32; 10] = [0.1, 0.4, 0.35, 0.8, 0.35, 0.9, 0.4, 0.2, 0.8, 0.05];
+    const LABELS: [bool; 10] = [false, false, true, true, false, true, true, false, false, false];
+
+    #[test]
+    fn auroc_and_average_precision_are_scikit_learns_also_with_ties() {
+        let ranking = Ranking::new(&SCORES, &LABELS);
+        assert!((ranking.auroc().unwrap() - 0.8125).abs() < 1e-12);
+        assert!((ranking.average_precision().unwrap() - 0.709_523_809_523_809_4).abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_both_kinds_of_label_there_is_no_auroc() {
+        assert_eq!(Ranking::new(&[0.1, 0.2], &[false, false]).auroc(), None);
+        assert_eq!(Ranking::new(&[0.1, 0.2], &[true, true]).auroc(), None);
+        assert_eq!(Ranking::new(&[0.1, 0.2], &[false, false]).average_precision(), None);
+    }
+
+    #[test]
+    fn a_score_that_is_nan_ranks_lowest() {
+        let ranking = Ranking::new(&[f32::NAN, 0.1], &[true, false]);
+        assert_eq!(ranking.auroc(), Some(0.0));
+    }
+
+    #[test]
+    fn precision_recall_and_f1_of_flags() {
+        let mut flagged = Flagged::default();
+        for (score, label) in SCORES.iter().zip(LABELS) {
+            flagged.add(label, *score >= 0.4);
+        }
+        assert_eq!(flagged.precision(), 0.6);
+        assert_eq!(flagged.recall(), 0.75);
+        assert!((flagged.f1() - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(Flagged::default().precision(), 0.0);
+    }
+
+    #[test]
+    fn the_best_f1_and_the_recall_at_a_precision_are_those_of_some_threshold() {
+        let ranking = Ranking::new(&SCORES, &LABELS);
+        let (f1, at) = ranking.best_f1();
+        assert!((f1 - 8.0 / 11.0).abs() < 1e-12 && at == 0.35, "{f1} at {at}");
+        assert_eq!(ranking.recall_at_precision(1.0), 0.25);
+        assert_eq!(ranking.recall_at_precision(0.6), 0.75);
+    }
+
+    #[test]
+    fn an_event_is_noticed_by_one_flag_and_ends_with_its_kind_or_series() {
+        let readings = [
+            (1, None, true),
+            (1, Some("spike"), true),
+            (1, Some("drift"), false),
+            (1, Some("drift"), true),
+            (2, Some("drift"), false),
+            (2, None, false),
+            (2, Some("drift"), false),
+        ];
+        let found = events(readings.into_iter());
+        assert_eq!(found["spike"], Noticed { of: 1, flagged: 1 });
+        assert_eq!(found["drift"], Noticed { of: 3, flagged: 1 });
+        let kinds = by_kind(readings.into_iter().map(|(_, kind, is_flagged)| (kind, is_flagged)));
+        assert_eq!(kinds["drift"], Noticed { of: 4, flagged: 1 });
+    }
+}

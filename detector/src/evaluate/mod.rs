@@ -1,0 +1,3 @@
+//! How good a detector is, on labelled readings.
+
+pub mod metrics;

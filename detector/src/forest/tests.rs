@@ -1,0 +1,156 @@
+use extended_isolation_forest as crate_forest;
+
+use super::*;
+
+/// A small generator of repeatable numbers: splitmix64.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub(crate) fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
+    }
+}
+
+fn rows(count: usize, seed: u64) -> Vec<f32> {
+    let mut numbers = Numbers(seed);
+    (0..count * 5).map(|_| numbers.normal() as f32).collect()
+}
+
+/// The crate's own forest and ours from the same trees: grown by the crate, read out through serde.
+fn both(extension: usize) -> (crate_forest::Forest<f64, 5>, Forest) {
+    let rows = rows(2000, 1);
+    let wide: Vec<[f64; 5]> =
+        rows.chunks_exact(5).map(|row| std::array::from_fn(|feature| f64::from(row[feature]))).collect();
+    let options = crate_forest::ForestOptions {
+        n_trees: 100,
+        sample_size: 256,
+        max_tree_depth: None,
+        extension_level: extension,
+    };
+    let theirs = crate_forest::Forest::from_slice(&wide, &options).expect("rows enough");
+    let ours = fit::read_out(&theirs, 5, 8).expect("readable");
+    (theirs, ours)
+}
+
+fn widest_difference(theirs: &crate_forest::Forest<f64, 5>, ours: &Forest, rows: &[f32]) -> f64 {
+    rows.chunks_exact(5)
+        .map(|row| {
+            let expected = theirs.score(&std::array::from_fn(|feature| f64::from(row[feature])));
+            (expected - f64::from(ours.score_one(row))).abs()
+        })
+        .fold(0.0, f64::max)
+}
+
+/// Rows of which every value is a threshold of the forest or next to one.
+fn edge_rows(forest: &Forest, count: usize) -> Vec<f32> {
+    let planes = forest.trees.iter().flatten().filter_map(|node| match node {
+        Node::Split(plane) => Some(plane),
+        Node::Leaf(_) => None,
+    });
+    let mut at: Vec<Vec<f32>> = vec![Vec::new(); 5];
+    for &(feature, _, intercept) in planes.flatten() {
+        let near = intercept as f32;
+        at[usize::from(feature)].extend([near, near.next_up(), near.next_down()]);
+    }
+    let mut numbers = Numbers(7);
+    (0..count * 5)
+        .map(|index| {
+            let thresholds = &at[index % 5];
+            thresholds[numbers.next() as usize % thresholds.len()]
+        })
+        .collect()
+}
+
+#[test]
+fn scores_equal_the_crates_at_both_extension_levels() {
+    for extension in [0, 1] {
+        let (theirs, ours) = both(extension);
+        assert!(widest_difference(&theirs, &ours, &rows(2000, 2)) < 1e-6, "extension {extension}");
+    }
+}
+
+#[test]
+fn scores_equal_the_crates_on_rows_that_sit_on_thresholds() {
+    for extension in [0, 1] {
+        let (theirs, ours) = both(extension);
+        assert!(widest_difference(&theirs, &ours, &edge_rows(&ours, 2000)) < 1e-6, "extension {extension}");
+    }
+}
+
+#[test]
+fn a_block_scores_each_lane_as_it_would_alone() {
+    let forest = fit(&rows(500, 3), 5, &ForestOptions::default()).expect("rows enough");
+    let rows = rows(LANES, 4);
+    let mut block = Block::default();
+    for (lane, row) in rows.chunks_exact(5).enumerate() {
+        for (feature, value) in row.iter().enumerate() {
+            block.set(lane, feature, *value);
+        }
+    }
+    let scores = forest.score(&block);
+    for (row, score) in rows.chunks_exact(5).zip(scores) {
+        assert_eq!(forest.score_one(row).to_bits(), score.to_bits());
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_scored_as_the_baseline() {
+    let forest = fit(&rows(500, 3), 5, &ForestOptions::default()).expect("rows enough");
+    let score = forest.score_one(&[0.0; 5]);
+    assert_eq!(forest.score_one(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 0.0]), score);
+}
+
+#[test]
+fn an_outlier_scores_above_the_middle() {
+    let forest = fit(&rows(1000, 5), 5, &ForestOptions::default()).expect("rows enough");
+    assert!(forest.score_one(&[8.0; 5]) > forest.score_one(&[0.0; 5]) + 0.2);
+}
+
+#[test]
+fn rows_that_are_all_the_same_still_make_a_forest() {
+    let forest = fit(&[1.0; 500], 5, &ForestOptions::default()).expect("rows enough");
+    assert!(forest.score_one(&[1.0; 5]).is_finite());
+}
+
+#[test]
+fn too_few_rows_and_values_that_are_not_finite_are_refused() {
+    assert_eq!(fit(&rows(99, 1), 5, &ForestOptions::default()), Err(FitError::TooFewRows(99)));
+    let mut with_nan = rows(200, 1);
+    with_nan[12] = f32::NAN;
+    assert_eq!(fit(&with_nan, 5, &ForestOptions::default()), Err(FitError::NotFinite { row: 2, feature: 2 }));
+}
+
+#[test]
+fn a_stored_forest_reads_back_to_the_same_bits() {
+    let forest = fit(&rows(500, 3), 5, &ForestOptions { extension: 1, ..ForestOptions::default() })
+        .expect("rows enough");
+    let text = serde_json::to_string(&forest.stored()).expect("numbers are finite");
+    let back = Forest::from_stored(serde_json::from_str(&text).expect("just written")).expect("as stored");
+    assert_eq!(back, forest);
+}
+
+#[test]
+fn a_broken_tree_is_refused_with_what_is_wrong() {
+    let stored =
+        |tree: Vec<Node>| StoredForest { features: 2, depth: 1, normal_path: 1.0, trees: vec![tree] };
+    let split = |feature| Node::Split(vec![(feature, 1.0, 0.0)]);
+    assert!(Forest::from_stored(stored(vec![split(0), Node::Leaf(1.0)])).unwrap_err().contains("ends early"));
+    assert!(Forest::from_stored(stored(vec![split(2), Node::Leaf(1.0), Node::Leaf(1.0)])).is_err());
+    assert!(
+        Forest::from_stored(stored(vec![Node::Leaf(1.0), Node::Leaf(1.0)]))
+            .unwrap_err()
+            .contains("left over")
+    );
+}

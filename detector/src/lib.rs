@@ -1,0 +1,5 @@
+//! What is odd, how odd, and why.
+#![forbid(unsafe_code)]
+
+pub mod evaluate;
+pub mod forest;
