@@ -5,6 +5,7 @@ use citytide_domain::Domain;
 
 use crate::chance::{Chance, Lane, unit};
 use crate::course::Course;
+use crate::reading::{Kind, MetricSet, Reading, Truth};
 use crate::schedule::Schedule;
 
 /// Zones of a domain whose file names none.
@@ -27,6 +28,32 @@ pub struct CitySettings {
     pub partitions: u32,
     /// Share of readings that are anomalous, 0 … 1.
     pub anomalies: f64,
+    /// What goes wrong with order and bytes.
+    pub disorder: Disorder,
+}
+
+/// Shares of records that do not come as they should, each 0 … [`Disorder::SHARE_MAX`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disorder {
+    /// Behind their place in the log, but by less than the domain's `out_of_orderness`.
+    pub out_of_order: f64,
+    /// Too late to be accepted, beyond `out_of_orderness` + `allowed_lateness` and a pane.
+    pub late: f64,
+    /// The payload of a record a little before, once more.
+    pub duplicate: f64,
+    /// Bytes that are no reading.
+    pub malformed: f64,
+}
+
+impl Disorder {
+    /// The greatest share of each: the rest must be able to tell what is out of order.
+    pub const SHARE_MAX: f64 = 0.5;
+}
+
+impl Default for Disorder {
+    fn default() -> Disorder {
+        Disorder { out_of_order: 0.03, late: 0.0, duplicate: 0.0, malformed: 0.0 }
+    }
 }
 
 /// Settings that make no city.
@@ -41,30 +68,17 @@ pub enum SettingsError {
     /// Not a share.
     #[error("a share of {0} anomalies cannot be injected; give a number from 0 to 1")]
     Anomalies(f64),
-}
-
-/// Why a reading is not normal: the truth, which no payload carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anomaly {
-    /// The metric with this index lies a little beyond its rule.
-    OutOfRange(usize),
-    /// The metric with this index lies far beyond its rule.
-    Spike(usize),
-}
-
-/// One reading.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
-    /// The sensor's number, which is its identity and its Kafka key.
-    pub sensor: u32,
-    /// Index of its zone in [`City::zones`].
-    pub zone: usize,
-    /// Event time, milliseconds of the Unix epoch.
-    pub at_ms: i64,
-    /// A value for each metric of the domain, rounded to its decimals.
-    pub values: Vec<f64>,
-    /// Whether and how it was made anomalous.
-    pub anomaly: Option<Anomaly>,
+    /// Not a share, or too great a one.
+    #[error(
+        "a share of {share} {what} records cannot be made; give a number from 0 to {}",
+        Disorder::SHARE_MAX
+    )]
+    Disorder {
+        /// Which share.
+        what: &'static str,
+        /// What was asked for.
+        share: f64,
+    },
 }
 
 /// A city: a pure function from (partition, offset) to a reading.
@@ -104,6 +118,17 @@ impl City {
         }
         if !(0.0..=1.0).contains(&settings.anomalies) {
             return Err(SettingsError::Anomalies(settings.anomalies));
+        }
+        let disorder = &settings.disorder;
+        for (what, share) in [
+            ("out-of-order", disorder.out_of_order),
+            ("late", disorder.late),
+            ("duplicate", disorder.duplicate),
+            ("malformed", disorder.malformed),
+        ] {
+            if !(0.0..=Disorder::SHARE_MAX).contains(&share) {
+                return Err(SettingsError::Disorder { what, share });
+            }
         }
         let named = !domain.zones.is_empty();
         let zones: Vec<String> = match named {
@@ -176,6 +201,17 @@ impl City {
     ///
     /// When the partition has none: [`City::place_of`] never names such a one.
     pub fn reading(&self, partition: u32, offset: i64) -> Reading {
+        let mut reading = Reading::default();
+        self.fill(partition, offset, &mut reading);
+        reading
+    }
+
+    /// [`City::reading`] into a reading that is used again.
+    ///
+    /// # Panics
+    ///
+    /// As [`City::reading`].
+    pub fn fill(&self, partition: u32, offset: i64, reading: &mut Reading) {
         let sensors = &self.sensors[partition as usize];
         let sensor = sensors[offset.rem_euclid(sensors.len() as i64) as usize];
         let zone = zone_of(sensor, self.zones.len());
@@ -188,26 +224,28 @@ impl City {
         let at_ms = at_us.div_euclid(1_000);
 
         let character = &self.characters[zone];
-        let mut values: Vec<f64> = Vec::with_capacity(self.courses.len());
+        reading.values.clear();
         for (index, course) in self.courses.iter().enumerate() {
             let offset = SENSOR_OFFSET * own.normal(Lane::SensorOffset, index);
             let deviation = offset + chance.normal(Lane::Noise, index);
-            values.push(course.normal(at_ms + self.local_ms, character[index], deviation));
+            reading.values.push(course.normal(at_ms + self.local_ms, character[index], deviation));
         }
-        let anomaly =
-            (chance.unit(Lane::Anomaly, 0) < self.anomalies).then(|| self.befall(chance, &mut values));
-        Reading { sensor, zone, at_ms, values, anomaly }
+        (reading.sensor, reading.zone, reading.at_ms) = (sensor, zone, at_ms);
+        reading.truth = (chance.unit(Lane::Anomaly, 0) < self.anomalies)
+            .then(|| self.befall(chance, &mut reading.values));
+        (reading.silence, reading.duplicate_of, reading.malformed) = (None, None, None);
     }
 
     /// Makes one of the values anomalous.
-    fn befall(&self, chance: Chance, values: &mut [f64]) -> Anomaly {
+    fn befall(&self, chance: Chance, values: &mut [f64]) -> Truth {
         let metric = self.fragile[(chance.bits(Lane::Anomaly, 1) % self.fragile.len() as u64) as usize];
         let (excess, side) = (chance.unit(Lane::Anomaly, 2), unit(chance.bits(Lane::Anomaly, 3)));
         let is_spike = chance.unit(Lane::Anomaly, 4) < SPIKE_SHARE;
         // The lower half of the excess for what is out of range, the upper for a spike.
         values[metric] =
             self.courses[metric].anomalous(if is_spike { 0.5 + excess / 2.0 } else { excess / 2.0 }, side);
-        if is_spike { Anomaly::Spike(metric) } else { Anomaly::OutOfRange(metric) }
+        let kind = if is_spike { Kind::Spike } else { Kind::Range };
+        Truth { kind, metrics: MetricSet::of(metric), event: chance.bits(Lane::Anomaly, 5) }
     }
 
     fn first_offset(&self, partition: u32) -> i64 {

@@ -4,7 +4,8 @@
 
 use citytide_domain::Domain;
 
-use crate::city::{City, Reading};
+use crate::city::City;
+use crate::reading::Reading;
 
 /// Beyond this a scaled value is written by the standard library: whole numbers below are exact in an f64.
 const EXACT_MAX: f64 = 9e15;

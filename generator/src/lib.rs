@@ -15,8 +15,10 @@ mod chance;
 mod city;
 mod course;
 mod json;
+mod reading;
 mod schedule;
 
-pub use city::{Anomaly, City, CitySettings, Reading, SettingsError};
+pub use city::{City, CitySettings, Disorder, SettingsError};
 pub use json::Encoder;
+pub use reading::{Kind, Malformation, MetricSet, Reading, Silence, Truth};
 pub use schedule::Schedule;

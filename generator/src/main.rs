@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use citytide_domain::Domain;
-use citytide_generator::{City, CitySettings, Schedule};
+use citytide_generator::{City, CitySettings, Disorder, Schedule};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -63,13 +63,14 @@ fn run(options: &Options) -> Result<(), Failure> {
         0 => UNPACED_RATE,
         rate => f64::from(rate),
     };
-    let schedule = Schedule { start_us, rate, first_offsets };
-    let pace = (is_live || options.rate > 0).then(|| Schedule { start_us: now_us, ..schedule.clone() });
+    let schedule = Schedule { start_us, rate, speed: 1.0, first_offsets };
+    let pace = (is_live || options.rate > 0).then(|| schedule.paced_from(now_us));
     let settings = CitySettings {
         seed: options.seed,
         sensors: options.sensors,
         partitions,
         anomalies: options.anomalies,
+        disorder: Disorder::default(),
     };
     let city = City::new(&domain, &settings, schedule)?;
 

@@ -19,8 +19,10 @@ const DISORDER_DELAY_SHARE: f64 = 0.75;
 pub struct Schedule {
     /// Event time of the first reading, microseconds of the Unix epoch.
     pub start_us: i64,
-    /// Readings per second of event time, over all partitions; above 0.
+    /// Readings per second of real time, over all partitions; above 0.
     pub rate: f64,
+    /// Seconds of event time in a second of real time; above 0.
+    pub speed: f64,
     /// The offset at which each partition begins.
     pub first_offsets: Vec<i64>,
 }
@@ -28,15 +30,20 @@ pub struct Schedule {
 impl Schedule {
     /// When reading number `number` has its turn, in microseconds of the Unix epoch.
     pub fn turn_us(&self, number: i64) -> i64 {
-        self.start_us + (number as f64 / self.rate * 1e6) as i64
+        self.start_us + (number as f64 / self.rate * self.speed * 1e6) as i64
     }
 
-    /// How many readings have had their turn at `now_us`.
+    /// The same readings in real time, the first one now: what a run paces itself by.
+    pub fn paced_from(&self, now_us: i64) -> Schedule {
+        Schedule { start_us: now_us, speed: 1.0, ..self.clone() }
+    }
+
+    /// How many readings have had their turn at `now_us`, a time of this schedule.
     pub fn due(&self, now_us: i64) -> i64 {
         if now_us < self.start_us {
             return 0;
         }
-        ((now_us - self.start_us) as f64 / 1e6 * self.rate) as i64 + 1
+        ((now_us - self.start_us) as f64 / 1e6 * self.rate / self.speed) as i64 + 1
     }
 
     /// The furthest an event time lies before its reading's turn, for a domain with this `out_of_orderness`.
@@ -68,13 +75,22 @@ mod tests {
     use super::Schedule;
 
     #[test]
-    fn a_reading_is_due_from_its_turn_on() {
-        let schedule = Schedule { start_us: 1_000_000, rate: 200.0, first_offsets: vec![0] };
-        assert_eq!(schedule.due(999_999), 0);
-        assert_eq!(schedule.due(1_000_000), 1);
-        for number in [0, 1, 2, 200, 12_345] {
-            assert!(schedule.due(schedule.turn_us(number)) > number);
-            assert!(schedule.due(schedule.turn_us(number) - 1) <= number);
+    fn a_reading_is_due_from_its_turn_on_at_any_speed() {
+        for speed in [1.0, 10_080.0] {
+            let schedule = Schedule { start_us: 1_000_000, rate: 200.0, speed, first_offsets: vec![0] };
+            assert_eq!(schedule.due(999_999), 0);
+            assert_eq!(schedule.due(1_000_000), 1);
+            for number in [0, 1, 2, 200, 12_345] {
+                assert!(schedule.due(schedule.turn_us(number)) > number);
+                assert!(schedule.due(schedule.turn_us(number) - 1) <= number);
+            }
         }
+    }
+
+    #[test]
+    fn a_week_passes_in_a_minute_at_that_speed() {
+        let week = Schedule { start_us: 5, rate: 1_000.0, speed: 7.0 * 24.0 * 60.0, first_offsets: vec![0] };
+        assert_eq!(week.turn_us(60_000), 5 + 7 * 86_400_000_000);
+        assert_eq!(week.paced_from(9).turn_us(60_000), 9 + 60_000_000);
     }
 }

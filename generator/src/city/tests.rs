@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use citytide_domain::Domain;
 
-use super::{City, CitySettings, Reading, SettingsError};
+use super::{City, CitySettings, Disorder, SettingsError};
 use crate::json::Encoder;
+use crate::reading::Reading;
 use crate::schedule::Schedule;
 
 const PLANT: &str = r#"
@@ -28,12 +29,12 @@ name = "load"
 "#;
 
 fn settings() -> CitySettings {
-    CitySettings { seed: 42, sensors: 400, partitions: 4, anomalies: 0.05 }
+    CitySettings { seed: 42, sensors: 400, partitions: 4, anomalies: 0.05, disorder: Disorder::default() }
 }
 
 fn schedule() -> Schedule {
     // 2026-11-21T05:00:00Z
-    Schedule { start_us: 1_795_237_200_000_000, rate: 200.0, first_offsets: vec![0; 4] }
+    Schedule { start_us: 1_795_237_200_000_000, rate: 200.0, speed: 1.0, first_offsets: vec![0; 4] }
 }
 
 fn city() -> City {
@@ -115,8 +116,8 @@ fn partitions_take_turns_without_gaps_and_those_without_sensors_are_left_out() {
 fn the_share_of_anomalies_is_what_was_asked_for_and_they_are_what_the_rules_find() {
     let domain = Domain::smart_city();
     let readings = readings(&city(), 40_000);
-    assert!(readings.iter().all(|reading| trips_a_rule(&domain, reading) == reading.anomaly.is_some()));
-    let share = readings.iter().filter(|reading| reading.anomaly.is_some()).count() as f64 / 40_000.0;
+    assert!(readings.iter().all(|reading| trips_a_rule(&domain, reading) == reading.truth.is_some()));
+    let share = readings.iter().filter(|reading| reading.truth.is_some()).count() as f64 / 40_000.0;
     assert!((share - 0.05).abs() < 0.005, "{share}");
 
     for (asked, expected) in [(0.0, 0), (1.0, 500)] {
