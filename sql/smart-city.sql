@@ -15,7 +15,7 @@ comment on table citytide_database is 'What this database is for; one row';
 comment on column citytide_database.only_row is 'Holds the table to one row';
 comment on column citytide_database.schema_version is 'Version of this schema';
 comment on column citytide_database.domain is 'Name of the domain whose readings are here';
-comment on column citytide_database.topic is 'The Kafka topic they come from';
+comment on column citytide_database.topic is 'The Kafka topic they come from, or what other source';
 comment on column citytide_database.windows is 'The windows: name, size_us, slide_us, in the order of the domain file';
 comment on column citytide_database.pane_us is 'Length of a pane in microseconds';
 comment on column citytide_database.horizon_epoch is 'Rows up to this epoch are no longer shown; retention raises it';
@@ -110,11 +110,12 @@ create table ingest_progress (
     lost            bigint not null,
     gaps            bigint not null,
     watermark       timestamptz,
-    is_idle         boolean not null
+    is_idle         boolean not null,
+    cursor          text
 ) with (fillfactor = 50);
 comment on table ingest_progress is 'How far each partition has been read, as of the newest commit';
 comment on column ingest_progress.kafka_partition is 'The partition, as the readings name it';
-comment on column ingest_progress.source is 'What it is: topic and partition';
+comment on column ingest_progress.source is 'What it is: topic and partition, or a file';
 comment on column ingest_progress.first_offset is 'The offset at which reading began';
 comment on column ingest_progress.next_offset is 'The next offset to read';
 comment on column ingest_progress.accepted is 'Readings in windows';
@@ -124,6 +125,7 @@ comment on column ingest_progress.lost is 'Offsets that Kafka deleted before the
 comment on column ingest_progress.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
 comment on column ingest_progress.watermark is 'Highest event time of its accepted readings less out_of_orderness';
 comment on column ingest_progress.is_idle is 'Whether it has been silent for idle_after and no longer holds W back';
+comment on column ingest_progress.cursor is 'Where the source itself stands at next_offset, in its own words: to find the place again, and to notice that it is another one';
 
 create table partition_zones (
     kafka_partition integer not null,

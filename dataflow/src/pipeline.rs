@@ -81,7 +81,7 @@ pub fn build(
         plumbing.partitions.iter().filter(|one| one.partition as usize % peers == index).cloned().collect();
     let marks: Vec<Mark> = assigned.iter().map(|one| first_mark(ledger, one)).collect();
     let is_mine = |zone: &str| route(zone) % peers as u64 == index as u64;
-    let watermarks = Watermarks::new(plumbing.partitions.len(), ledger.low_us);
+    let watermarks = Watermarks::new(plumbing.partitions.iter().map(|one| one.partition), ledger.low_us);
     let shared_watermarks = Rc::new(RefCell::new(watermarks.clone()));
     let committed = Handle::new();
 

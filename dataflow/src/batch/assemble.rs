@@ -99,6 +99,7 @@ impl Assembler {
                 next_offset: 0,
                 gaps: 0,
                 lost: 0,
+                cursor: chunk.cursor.clone(),
                 activity,
                 at_end: chunk.at_end,
                 end_offset: chunk.end_offset,

@@ -56,6 +56,7 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
             next_offset,
             gaps: 0,
             lost: 0,
+            cursor: None,
             activity: Activity::Active,
             at_end: false,
             end_offset: next_offset,

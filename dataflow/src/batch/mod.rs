@@ -52,6 +52,8 @@ pub struct Chunk {
     pub lost_below: Option<i64>,
     /// The log has been read up to here, also where its last offsets hold no record for us.
     pub read_up_to: Option<i64>,
+    /// What the source wants back with the next offset after a restart: see [`ReadProgress::cursor`].
+    pub cursor: Option<Arc<str>>,
     /// Whether the partition's end was reached behind the last record.
     pub at_end: bool,
     /// The partition's end offset as far as the source knows, for the lag.
@@ -81,12 +83,14 @@ impl Chunk {
 
     /// Forgets the records at or above `offset`, as if they had not been read yet.
     pub fn cut_at(&mut self, offset: i64) {
+        let records = self.records();
         let keep = self.offsets.partition_point(|&at| at < offset);
         self.offsets.truncate(keep);
         self.received_at_ms.truncate(keep);
         self.ends.truncate(keep);
         self.payloads.truncate(self.ends.last().map_or(0, |&end| end as usize));
         self.read_up_to = self.read_up_to.map(|up_to| up_to.min(offset));
+        self.cursor = self.cursor.take().filter(|_| keep == records);
     }
 
     fn payload(&self, record: usize) -> &[u8] {
@@ -150,7 +154,7 @@ impl Severity {
 }
 
 /// How far a partition has been read, behind the last row of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadProgress {
     /// The next offset to read.
     pub next_offset: i64,
@@ -158,6 +162,9 @@ pub struct ReadProgress {
     pub gaps: i64,
     /// Offsets of this batch that retention deleted before they were read.
     pub lost: i64,
+    /// Where the source itself stands at `next_offset`, in its own words, if it has said so: committed with the
+    /// offset, and given back after a restart, so that it finds its place and knows when it is another one.
+    pub cursor: Option<Arc<str>>,
     /// Whether the partition counts for the watermark.
     pub activity: Activity,
     /// Whether this is the partition's end.

@@ -1,7 +1,9 @@
 //! The ledger: where the last commit left off, read once when a run begins. PostgreSQL is the recovery point; there
 //! is no other state.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use citytide_domain::Domain;
 use tokio_postgres::Client;
@@ -20,6 +22,8 @@ pub struct Ledger {
     pub low_us: i64,
     /// Where each partition stands, with the zones that it has brought.
     pub marks: Vec<Mark>,
+    /// What each partition is, as `ingest_progress.source` says it.
+    pub sources: BTreeMap<i32, String>,
     /// Panes that may still change.
     pub panes: Vec<PaneState>,
     /// Anomalies that are or may become recent.
@@ -54,6 +58,7 @@ pub async fn read(
     Ok(Ledger {
         low_us,
         marks: marks(client).await?,
+        sources: sources(client).await?,
         panes: load_open(client, domain, open_from_us(low_us)).await?,
         anomalies: anomalies(client, low_us.saturating_sub(recent_us)).await?,
         facts: facts(client, domain).await?,
@@ -62,7 +67,7 @@ pub async fn read(
 
 async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
     let sql = "select kafka_partition, first_offset, next_offset, accepted, late, dead, lost, gaps, watermark, \
-               array(select zone from partition_zones brought where brought.kafka_partition = p.kafka_partition) \
+               array(select zone from partition_zones brought where brought.kafka_partition = p.kafka_partition), cursor \
                from ingest_progress p order by kafka_partition";
     let rows = client.query(sql, &[]).await;
     let rows = rows.map_err(|error| DatabaseError::statement("reading ingest_progress", &error))?;
@@ -76,6 +81,7 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
         lost: row.get(6),
         gaps: row.get(7),
         watermark_us: micros(row, 8).unwrap_or(NEVER),
+        cursor: row.get::<_, Option<&str>>(10).map(Arc::from),
         // After a restart all are active until they reach their end.
         activity: Activity::Active,
         at_end: false,
@@ -85,6 +91,13 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
         new_zones: row.get(9),
     };
     Ok(rows.iter().map(mark).collect())
+}
+
+async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError> {
+    let rows = client.query("select kafka_partition, source from ingest_progress", &[]).await;
+    let rows =
+        rows.map_err(|error| DatabaseError::statement("reading the sources of the partitions", &error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 async fn anomalies(client: &Client, from_us: i64) -> Result<Vec<RecentAnomaly>, DatabaseError> {

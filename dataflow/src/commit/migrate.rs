@@ -73,6 +73,7 @@ async fn in_one_transaction(client: &mut Client, domain: &Domain, topic: &str) -
         }
         Present::Schema(there) => {
             there.check(domain, Some(topic))?;
+            add_to_ledger(&transaction).await?;
             add_metrics(&transaction, domain, &there.metrics).await?;
         }
     }
@@ -112,6 +113,25 @@ impl Present {
             if absent.is_empty() { "a row in citytide_database".to_owned() } else { absent.join(", ") };
         Err(MigrateError::HalfMade { schema, present: present.join(", "), absent })
     }
+}
+
+/// Adds columns of the ledger that came later, where the database was made before.
+async fn add_to_ledger(transaction: &Transaction<'_>) -> Result<(), MigrateError> {
+    for (table, column) in schema::ledger_additions() {
+        let there = transaction
+            .query_opt(
+                "select from pg_attribute where attrelid = to_regclass($1) and attname = $2",
+                &[&table, &column.name],
+            )
+            .await
+            .map_err(failed("reading the ledger's columns"))?;
+        if there.is_none() {
+            let script = format!("alter table {table} add column {} {};\n", column.name, column.definition);
+            let script = script + &schema::comments(&table, &[column]);
+            run(transaction, "adding a column to the ledger", &script).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds the columns of further metrics, and makes the views anew when they no longer list what the domain says.

@@ -17,7 +17,7 @@ use citytide_domain::Domain;
 pub use day::{create_day, day_bounds, day_of_table, day_table};
 use table::literal;
 pub(super) use table::{View, comments};
-pub(super) use tables::{metric_additions, views};
+pub(super) use tables::{ledger_additions, metric_additions, views};
 
 /// The version of this schema; a database with a higher one was made by a newer program.
 pub const SCHEMA_VERSION: i32 = 1;

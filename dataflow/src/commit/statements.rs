@@ -188,6 +188,7 @@ pub fn upsert_progress() -> String {
         column("gaps", "bigint"),
         column("watermark", "timestamptz"),
         column("is_idle", "boolean"),
+        column("cursor", "text"),
     ];
     insert("ingest_progress", &[], &columns) + &or_update("kafka_partition", &columns, &[])
 }
@@ -210,6 +211,7 @@ pub fn progress_arrays(plan: &Plan, source: impl Fn(i32) -> String) -> Option<Ar
         array(marks().map(|mark| mark.gaps)),
         array(marks().map(|mark| Timestamp::watermark(mark.watermark_us))),
         array(marks().map(|mark| mark.activity == crate::batch::Activity::Idle)),
+        array(marks().map(|mark| mark.cursor.as_deref().map(str::to_owned))),
     ])
 }
 

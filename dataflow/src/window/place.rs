@@ -151,6 +151,7 @@ impl Placer {
         mark.lost += batch.progress.lost;
         mark.gaps += batch.progress.gaps;
         mark.next_offset = batch.progress.next_offset;
+        mark.cursor = batch.progress.cursor.clone().or(mark.cursor.take());
         mark.activity = batch.progress.activity;
         mark.at_end = batch.progress.at_end;
         mark.end_offset = batch.progress.end_offset;

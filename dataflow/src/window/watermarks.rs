@@ -6,6 +6,9 @@
 //!    instead of reopening them;
 //! 3. with no active partition W stands still.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::NEVER;
@@ -36,6 +39,8 @@ pub struct Mark {
     pub gaps: i64,
     /// The partition's watermark in microseconds; [`NEVER`] before its first accepted reading.
     pub watermark_us: i64,
+    /// What the source wants back together with `next_offset`.
+    pub cursor: Option<Arc<str>>,
     /// Whether it counts for W.
     pub activity: Activity,
     /// Whether it has been read to its end: then waiting for it would be in vain.
@@ -63,6 +68,7 @@ impl Mark {
             lost: 0,
             gaps: 0,
             watermark_us: NEVER,
+            cursor: None,
             activity: Activity::Active,
             at_end: false,
             end_offset: offset,
@@ -93,28 +99,24 @@ impl Mark {
 /// The partitions' watermarks and W.
 #[derive(Debug, Clone)]
 pub struct Watermarks {
-    partitions: Vec<Option<(i64, Activity, bool)>>,
+    partitions: BTreeMap<i32, Option<(i64, Activity, bool)>>,
     low_us: i64,
 }
 
 impl Watermarks {
     /// `partitions` that have not spoken yet; `low_us` is the committed W.
-    pub fn new(partitions: usize, low_us: i64) -> Watermarks {
-        Watermarks { partitions: vec![None; partitions], low_us }
+    pub fn new(partitions: impl IntoIterator<Item = i32>, low_us: i64) -> Watermarks {
+        Watermarks { partitions: partitions.into_iter().map(|partition| (partition, None)).collect(), low_us }
     }
 
     /// Takes note of a mark. [`Watermarks::advance`] must follow once an epoch's marks are all in.
     pub fn observe(&mut self, mark: &Mark) {
-        let index = usize::try_from(mark.partition).expect("a partition number is not negative");
-        if self.partitions.len() <= index {
-            self.partitions.resize(index + 1, None);
-        }
-        self.partitions[index] = Some((mark.watermark_us, mark.activity, mark.at_end));
+        self.partitions.insert(mark.partition, Some((mark.watermark_us, mark.activity, mark.at_end)));
     }
 
     /// Raises W to the least watermark of the active partitions, if that is higher, and returns it.
     pub fn advance(&mut self) -> i64 {
-        let active = self.partitions.iter().filter_map(|partition| match partition {
+        let active = self.partitions.values().filter_map(|partition| match partition {
             None => Some(NEVER),
             Some((watermark_us, Activity::Active, _)) => Some(*watermark_us),
             Some(_) => None,
@@ -133,11 +135,9 @@ impl Watermarks {
     /// Whether a partition is so far ahead that it should wait for the slowest one that still has a backlog.
     /// A partition at its end is not waited for: pausing others would not bring it forward.
     pub fn is_ahead(&self, partition: i32) -> bool {
-        let Some(Some((own_us, _, _))) = self.partitions.get(partition as usize) else { return false };
-        let behind = self.partitions.iter().enumerate().filter_map(|(index, other)| match other {
-            Some((watermark_us, Activity::Active, false)) if index != partition as usize => {
-                Some(*watermark_us)
-            }
+        let Some(Some((own_us, _, _))) = self.partitions.get(&partition) else { return false };
+        let behind = self.partitions.iter().filter_map(|(number, other)| match other {
+            Some((watermark_us, Activity::Active, false)) if *number != partition => Some(*watermark_us),
             _ => None,
         });
         behind.min().is_some_and(|least_us| *own_us > least_us.saturating_add(LEAD_MAX_US))

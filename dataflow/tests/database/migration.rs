@@ -72,6 +72,17 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
 }
 
 #[test]
+fn a_ledger_that_was_made_before_a_column_came_gets_it() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(&client, "alter table ingest_progress drop column cursor").await;
+        migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.expect("added");
+        migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.expect("nothing to do");
+        assert_eq!(number(&client, "select count(cursor) from ingest_progress").await, 0);
+    });
+}
+
+#[test]
 fn a_view_of_somebody_else_on_sensor_data_is_named_and_nothing_changes() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;

@@ -12,7 +12,7 @@ pub fn ledger() -> Vec<Table> {
         only_row(),
         column("schema_version", "integer not null", "Version of this schema"),
         column("domain", "text not null", "Name of the domain whose readings are here"),
-        column("topic", "text not null", "The Kafka topic they come from"),
+        column("topic", "text not null", "The Kafka topic they come from, or what other source"),
         column(
             "windows",
             "jsonb not null",
@@ -75,7 +75,7 @@ pub fn ledger() -> Vec<Table> {
     ];
     let progress = vec![
         column("kafka_partition", "integer primary key", "The partition, as the readings name it"),
-        column("source", "text not null", "What it is: topic and partition"),
+        column("source", "text not null", "What it is: topic and partition, or a file"),
         column("first_offset", "bigint not null", "The offset at which reading began"),
         column("next_offset", "bigint not null", "The next offset to read"),
         column("accepted", "bigint not null", "Readings in windows"),
@@ -96,6 +96,12 @@ pub fn ledger() -> Vec<Table> {
             "is_idle",
             "boolean not null",
             "Whether it has been silent for idle_after and no longer holds W back",
+        ),
+        column(
+            "cursor",
+            "text",
+            "Where the source itself stands at next_offset, in its own words: to find the place again, and to notice \
+             that it is another one",
         ),
     ];
     let zones = vec![

@@ -251,6 +251,17 @@ pub fn metric_additions(domain: &Domain, metric: &Metric) -> Vec<(String, Vec<Co
     additions
 }
 
+/// Columns of the ledger that came after the first databases were made, by table. They may be null.
+pub fn ledger_additions() -> Vec<(String, Column)> {
+    let later = |table: &Table, column: &Column| (table.name == "ingest_progress") && column.name == "cursor";
+    let tables = ledger();
+    let additions = tables.iter().flat_map(|table| {
+        let columns = table.columns.iter().filter(move |column| later(table, column));
+        columns.map(|column| (table.name.clone(), column.clone()))
+    });
+    additions.collect()
+}
+
 /// All views, in the order in which they are made.
 pub fn views(domain: &Domain) -> Vec<View> {
     let committed = |name: &str, comment: &str, table: &str, columns| View {

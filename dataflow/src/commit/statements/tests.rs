@@ -104,6 +104,7 @@ fn plan() -> Plan {
             lost: 0,
             gaps: 0,
             watermark_us: if number == 1 { NEVER } else { number },
+            cursor: (number == 2).then(|| "line 2".into()),
             activity: if number == 4 { Activity::Idle } else { Activity::Empty },
             at_end: false,
             end_offset: 0,
@@ -185,6 +186,7 @@ fn a_partition_before_its_first_reading_has_no_watermark() {
     let arrays = progress_arrays(&plan(), |partition| format!("topic {partition}")).expect("marks");
     assert_eq!(texts(&*arrays[1]), ["topic 1", "topic 2", "topic 3", "topic 4"]);
     assert_eq!(timestamps(&*arrays[9]), [None, Some(2), Some(3), Some(4)]);
+    assert_eq!(elements(&*arrays[11], Type::TEXT), [None, Some(b"line 2".to_vec()), None, None]);
     assert_eq!(elements(&*arrays[10], Type::BOOL), [0, 0, 0, 1].map(|idle| Some(vec![idle])));
 }
 

@@ -33,7 +33,7 @@ fn at_end(partition: i32, offsets: &[i64]) -> Chunk {
 /// Watermarks in which partition 0 is an hour ahead of partition 1, or no longer.
 fn watermarks(ahead: bool) -> Watermarks {
     let mark = |partition, watermark_us| Mark { watermark_us, ..Mark::at_start(partition, 0) };
-    let mut watermarks = Watermarks::new(2, NEVER);
+    let mut watermarks = Watermarks::new(0..2, NEVER);
     watermarks.observe(&mark(0, HOUR_US));
     watermarks.observe(&mark(1, if ahead { 0 } else { HOUR_US }));
     watermarks

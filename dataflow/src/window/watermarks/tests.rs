@@ -9,14 +9,14 @@ fn mark(partition: i32, watermark_us: i64, activity: Activity, at_end: bool) -> 
 }
 
 fn with(marks: &[Mark]) -> Watermarks {
-    let mut watermarks = Watermarks::new(marks.len(), NEVER);
+    let mut watermarks = Watermarks::new(marks.iter().map(|mark| mark.partition), NEVER);
     marks.iter().for_each(|mark| watermarks.observe(mark));
     watermarks
 }
 
 #[test]
 fn a_partition_that_has_not_spoken_holds_the_watermark_back() {
-    let mut watermarks = Watermarks::new(2, NEVER);
+    let mut watermarks = Watermarks::new(0..2, NEVER);
     watermarks.observe(&mark(0, 100, Activity::Active, false));
     assert_eq!(watermarks.advance(), NEVER);
     watermarks.observe(&mark(1, 70, Activity::Active, false));
@@ -97,7 +97,7 @@ proptest! {
         committed_us in prop_oneof![Just(NEVER), 0..50_i64],
         words in prop::collection::vec((0..3_i32, prop_oneof![1 => Just(NEVER), 9 => 0..100_i64], 0..3_u8), 0..40),
     ) {
-        let mut watermarks = Watermarks::new(3, committed_us);
+        let mut watermarks = Watermarks::new(0..3, committed_us);
         let mut said: [Option<(i64, Activity)>; 3] = [None; 3];
         let mut expected_us = committed_us;
         for (partition, watermark_us, activity) in words {
