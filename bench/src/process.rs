@@ -41,7 +41,7 @@ pub struct Process {
 /// `citytide run -w 2` on a topic and a database, with more arguments.
 pub fn citytide(stage: &Stage, topic: &str, database_url: &str, more: &[&str]) -> Result<Command> {
     let mut command = Command::new(binary("citytide")?);
-    command.args(["run", "-w", "2", "--log", "error", "--brokers", &stage.brokers, "--topic", topic]);
+    command.args(["run", "-w", "2", "--log-level", "error", "--brokers", &stage.brokers, "--topic", topic]);
     command.args(["--database-url", database_url]).args(more);
     Ok(command)
 }

@@ -14,7 +14,7 @@ pub struct KafkaArgs {
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "HOST:PORT")]
     pub brokers: String,
     /// A property of librdkafka, such as security.protocol=sasl_ssl; may be repeated
-    #[arg(long = "kafka-property", value_name = "KEY=VALUE")]
+    #[arg(long = "kafka-property", value_name = "KEY=VALUE", hide_env_values = true)]
     pub kafka_properties: Vec<Property>,
     /// A file that holds sasl.password; by default the environment's KAFKA_SASL_PASSWORD is used
     #[arg(long, value_name = "FILE")]

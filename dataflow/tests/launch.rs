@@ -197,8 +197,13 @@ fn process_that_supervises() {
     let script = "trap 'echo drained; exit 0' TERM; echo child $$; while :; do sleep 0.01; done";
     let arguments = |_| Ok(vec![vec!["-c".into(), script.into()]]);
     let executable = "/bin/sh".into();
-    let plan =
-        Supervision { executable, arguments: &arguments, backoff: Backoff::default(), drain_max: DRAIN_MAX };
+    let plan = Supervision {
+        executable,
+        environment: Vec::new(),
+        arguments: &arguments,
+        backoff: Backoff::default(),
+        drain_max: DRAIN_MAX,
+    };
     std::process::exit(supervise(&plan));
 }
 

@@ -25,6 +25,7 @@ use toml::de::DeTable;
 
 use crate::Domain;
 pub use mistakes::{Mistake, Mistakes};
+pub use nearest::nearest;
 use reader::Findings;
 
 /// The file that is built in.
@@ -38,27 +39,14 @@ impl Domain {
     /// Every mistake of the file, in the order of their places.
     pub fn parse(file: &str, text: &str) -> Result<Domain, Mistakes> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let syntax: Vec<Mistake> = errors
-            .iter()
-            .map(|error| Mistake::at(text, error.span().unwrap_or(0..0), first_line(error.message())))
-            .collect();
-        let mut findings = Findings { is_broken: !syntax.is_empty(), ..Findings::default() };
+        let mut findings = Findings { is_broken: !errors.is_empty(), ..Findings::default() };
         let typed = typed::read(table.get_ref(), 0..0, &mut findings);
         let domain = typed.used(&mut findings);
 
-        let mut list = syntax.clone();
-        for (span, sentence) in findings.list {
-            let mistake = Mistake::at(text, span, sentence);
-            if syntax.iter().all(|error| error.line != mistake.line) {
-                list.push(mistake);
-            }
+        match Mistakes::of(file, text, &errors, findings.list) {
+            None => Ok(domain),
+            Some(mistakes) => Err(mistakes),
         }
-        if list.is_empty() {
-            return Ok(domain);
-        }
-        list.sort_by_key(|mistake| (mistake.line, mistake.column));
-        list.dedup();
-        Err(Mistakes { file: file.to_owned(), list })
     }
 
     /// The domain that is built in and the default.
@@ -68,8 +56,4 @@ impl Domain {
             Err(mistakes) => panic!("the built-in domain is wrong:\n{mistakes}"),
         }
     }
-}
-
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
 }

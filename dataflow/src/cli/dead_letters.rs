@@ -32,9 +32,10 @@ pub struct Args {
     command: Command,
     /// The database, postgresql://user@host:port/name
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    #[arg(help_heading = "Database")]
     database_url: Option<String>,
-    /// The domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", global = true)]
+    /// A domain file; by default the built-in smart-city
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
     domain: Option<PathBuf>,
 }
 

@@ -1,4 +1,10 @@
-//! One file per command, and what they share: endings, the status line, what `--show` prints.
+//! The command line: one file per command, and what they share: configuration, endings, the log, the status line.
+//!
+//! To add a flag, add a clap argument to the `Args` of its command (or flatten an `Args` of your own into it), with a
+//! `help_heading` that names its section of `citytide.toml`; environment, file, `config show` and the README's table
+//! follow from it (see [`config::Setting`]). What it has to do with other settings goes into the command's
+//! [`config::Relations`], not into clap's `requires` or `conflicts_with`.
+pub mod config;
 pub mod dead_letters;
 pub mod ending;
 pub mod log;
@@ -10,9 +16,58 @@ pub mod verify;
 use std::path::Path;
 
 use citytide_domain::Domain;
+use clap::{Parser, Subcommand};
 
 use crate::launch::exit::Exit;
+use config::{Configuration, Relations};
 use ending::Ending;
+
+/// From a Kafka topic of sensor readings to exactly-once tables in PostgreSQL
+#[derive(Debug, Parser)]
+#[command(name = "citytide", version, arg_required_else_help = true)]
+pub struct Typed {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    config: config::ConfigArgs,
+    #[command(flatten)]
+    log: log::LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read the topic, score, aggregate and commit, until told to end
+    Run(run::Args),
+    /// Recompute every window from sensor_data and list each difference
+    Verify(verify::Args),
+    /// List and show records that are no readings, and replay them once the domain file is mended
+    DeadLetters(dead_letters::Args),
+    /// What is configured, and where
+    #[command(subcommand)]
+    Config(config::Commands),
+}
+
+impl Relations for Typed {
+    fn check(&self, wrong: &mut Vec<String>) {
+        match &self.command {
+            Command::Run(args) => args.check(wrong),
+            Command::Config(commands) => commands.settings().into_iter().for_each(|args| args.check(wrong)),
+            Command::Verify(_) | Command::DeadLetters(_) => {}
+        }
+    }
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
+    log::start(&typed.log);
+    configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    match typed.command {
+        Command::Run(args) => run::run(args, configuration),
+        Command::Verify(args) => verify::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Config(commands) => commands.run(configuration),
+    }
+}
 
 /// Reads a domain file, or takes the built-in smart-city.
 pub fn read_domain(file: Option<&Path>) -> Result<Domain, Ending> {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Without `--no-supervise` this process only supervises members, which are the same program with `--no-supervise`
-//! and `-p`.
+//! and `-p`; everything else they are told by the environment.
 
 mod member;
 pub(super) mod start;
@@ -19,6 +19,7 @@ use std::time::Duration;
 use citytide_connection::KafkaArgs;
 use clap::Args as ClapArgs;
 
+use super::config::{Configuration, Relations};
 use super::ending::{Ending, ending};
 use super::read_domain;
 use crate::commit::faults::FailAt;
@@ -28,44 +29,49 @@ use crate::launch::exit::Exit;
 use crate::launch::hosts;
 use crate::launch::supervisor::{DRAIN_MAX, Supervision, supervise};
 
+/// Workers that work together at most, in all processes.
+const WORKERS_MAX: u32 = 256;
+
 /// What was typed.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Args {
     /// The topic; by default the domain's
-    #[arg(long)]
+    #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
     /// The database, postgresql://user@host:port/name
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, help_heading = "Database")]
     database_url: String,
     /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
     /// Worker threads per process
     #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(help_heading = "Run")]
     workers: u16,
     /// Processes of the run; without -p all of them are started here
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(help_heading = "Run")]
     processes: u16,
     /// Run only this process of the run, counted from 0
-    #[arg(short = 'p', long)]
+    #[arg(short = 'p', long, help_heading = "Run")]
     process: Option<u16>,
     /// A file with one host:port per line, where the processes of the run meet
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
     hostfile: Option<PathBuf>,
     /// Serialize what the workers of one process exchange, as between processes
-    #[arg(short = 'z', long)]
+    #[arg(short = 'z', long, help_heading = "Run")]
     zerocopy: bool,
     /// Process to the end offsets as of the start, commit, and exit; close nothing early
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
     until_caught_up: bool,
     /// Do the work in this process instead of supervising one that does
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
     no_supervise: bool,
     /// Replace a run that still holds the database
     #[arg(long)]
     take_over: bool,
     /// Print readings, thinned out, and every window as it closes
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
     show: bool,
     /// Where the processes of the run meet; given by the supervisor
     #[arg(long, hide = true)]
@@ -77,16 +83,33 @@ pub struct Args {
     kafka: KafkaArgs,
 }
 
-/// Runs until there is nothing left to do; returns the exit code.
-pub fn run(args: Args) -> i32 {
-    if let Some(process) = args.process
-        && process >= args.processes
-    {
-        return ending(&Ending::new(
-            Exit::Usage,
-            format!("-p {process} does not exist with -n {}: processes count from 0", args.processes),
-        ));
+impl Relations for Args {
+    fn check(&self, wrong: &mut Vec<String>) {
+        let (workers, processes) = (self.workers, self.processes);
+        if let Some(process) = self.process
+            && process >= processes
+        {
+            wrong.push(format!(
+                "-p {process} does not exist with -n {processes}: processes count from 0, the last is {}",
+                processes - 1
+            ));
+        }
+        let all = u32::from(workers) * u32::from(processes);
+        if all > WORKERS_MAX {
+            wrong.push(format!(
+                "-w {workers} in each of -n {processes} processes are {all} workers, at most {WORKERS_MAX} work \
+                 together: each has a session of its own in PostgreSQL"
+            ));
+        }
+        if let Err(error) = hosts::addresses(usize::from(processes), self.hostfile.as_deref(), &self.address)
+        {
+            wrong.push(error.to_string());
+        }
     }
+}
+
+/// Runs until there is nothing left to do; returns the exit code.
+pub fn run(args: Args, configuration: &Configuration) -> i32 {
     // All are read here too, so that a mistake is told once and not by every generation.
     let checked = read_domain(args.domain.as_deref())
         .and_then(|_| Ok(Database::parse(&args.database_url)?))
@@ -94,26 +117,24 @@ pub fn run(args: Args) -> i32 {
     if let Err(error) = checked {
         return ending(&error);
     }
-    if args.no_supervise { member::work(args) } else { watch_over(&args) }
+    if args.no_supervise { member::work(args) } else { watch_over(&args, configuration) }
 }
 
 /// Supervises the members that run here: all of them, or the one that `-p` names.
-fn watch_over(args: &Args) -> i32 {
+fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
     let executable = match std::env::current_exe() {
         Ok(executable) => executable,
         Err(error) => {
             return ending(&Ending::new(Exit::Bug, format!("cannot find this program's file: {error}")));
         }
     };
-    let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
     let local = args.process.map_or(0..args.processes, |process| process..process + 1);
     let arguments = |generation: u64| {
-        let mut common: Vec<OsString> = typed.clone();
-        if generation > 1 {
-            // Taking over is for the first generation: a later one must not push out whoever came since.
-            common.retain(|argument| argument != "--take-over");
+        let mut common: Vec<OsString> = vec!["run".into(), "--no-supervise".into()];
+        // Taking over is for the first generation: a later one must not push out whoever came since.
+        if args.take_over && generation == 1 {
+            common.push("--take-over".into());
         }
-        common.push("--no-supervise".into());
         if args.process.is_none() && args.hostfile.is_none() && args.processes > 1 {
             for address in hosts::free_loopback(usize::from(args.processes))? {
                 common.extend(["--address".into(), address.into()]);
@@ -129,5 +150,7 @@ fn watch_over(args: &Args) -> i32 {
         Ok(local.clone().map(member).collect())
     };
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(30));
-    supervise(&Supervision { executable, arguments: &arguments, backoff, drain_max: DRAIN_MAX })
+    // What is used is told by the environment: a process list shows arguments, and the file may change meanwhile.
+    let environment = configuration.of_members(&["take-over"]);
+    supervise(&Supervision { executable, environment, arguments: &arguments, backoff, drain_max: DRAIN_MAX })
 }

@@ -33,11 +33,11 @@ pub use report::{Check, Report};
 /// What `citytide verify` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where the database is: postgresql://user@host:port/database
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    /// The database, postgresql://user@host:port/name
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, help_heading = "Database")]
     pub database_url: String,
-    /// The domain file; without it, the built-in smart-city
-    #[arg(long, value_name = "FILE")]
+    /// A domain file; by default the built-in smart-city
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
     pub domain: Option<PathBuf>,
 }
 

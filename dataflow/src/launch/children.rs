@@ -64,11 +64,16 @@ pub struct Children {
 }
 
 impl Children {
-    /// Starts one child of `executable` per list of arguments. When one cannot be started, none is left.
-    pub fn start(executable: &Path, arguments: &[Vec<OsString>]) -> std::io::Result<Children> {
+    /// Starts one child of `executable` per list of arguments, with `environment` added to that of this process. When
+    /// one cannot be started, none is left.
+    pub fn start(
+        executable: &Path,
+        environment: &[(OsString, OsString)],
+        arguments: &[Vec<OsString>],
+    ) -> std::io::Result<Children> {
         let mut started = Children::default();
         for arguments in arguments {
-            started.children.push((start(executable, arguments)?, None));
+            started.children.push((start(executable, environment, arguments)?, None));
         }
         Ok(started)
     }
@@ -129,10 +134,14 @@ fn send(to: libc::pid_t, signal: i32) {
 }
 
 /// Starts one child that dies with this thread.
-fn start(executable: &Path, arguments: &[OsString]) -> std::io::Result<Child> {
+fn start(
+    executable: &Path,
+    environment: &[(OsString, OsString)],
+    arguments: &[OsString],
+) -> std::io::Result<Child> {
     let parent = std::process::id();
     let mut command = Command::new(executable);
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).process_group(0);
     // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, both of which are allowed there;
     // nothing is allocated.
     unsafe {

@@ -42,6 +42,8 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(60);
 pub struct Supervision<'a> {
     /// The program of every child; `std::env::current_exe()` for the real one.
     pub executable: PathBuf,
+    /// What is added to the environment of every child.
+    pub environment: Vec<(OsString, OsString)>,
     /// The arguments of each child of generation N, counted from 1. Asked anew for each generation, so that each
     /// can be given ports that are free then.
     pub arguments: &'a dyn Fn(u64) -> std::io::Result<Vec<Vec<OsString>>>,
@@ -114,7 +116,8 @@ fn wait(delay: Duration, signal: &mut dyn FnMut() -> Option<i32>) -> Option<i32>
 
 /// The life of one generation.
 fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Option<i32>) -> Life {
-    let started = (plan.arguments)(generation).and_then(|lists| Children::start(&plan.executable, &lists));
+    let started = (plan.arguments)(generation)
+        .and_then(|lists| Children::start(&plan.executable, &plan.environment, &lists));
     let mut children = match started {
         Ok(children) => children,
         Err(reason) => {

@@ -36,7 +36,7 @@ pub struct Mistakes {
 impl Mistake {
     /// The mistake at the bytes `span` of `text`. A span beyond the text means its end; one that crosses lines
     /// means its part of the first.
-    pub(super) fn at(text: &str, span: Range<usize>, sentence: String) -> Mistake {
+    pub fn at(text: &str, span: Range<usize>, sentence: String) -> Mistake {
         let start = boundary_at_or_before(text, span.start);
         let end = boundary_at_or_before(text, span.end).max(start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -50,6 +50,45 @@ impl Mistake {
             quoted: quoted.to_owned(),
             width: meant.trim_end_matches('\r').chars().count().max(1),
         }
+    }
+}
+
+impl Mistake {
+    /// The line, as it was typed.
+    pub fn quoted(&self) -> &str {
+        &self.quoted
+    }
+
+    /// Shows what stands behind the line's `=` no more: it is secret.
+    pub fn conceal(&mut self) {
+        let kept = self.quoted.split_inclusive('=').next().unwrap_or_default().trim_end_matches('\n');
+        self.quoted = if kept.ends_with('=') { format!("{kept} ***") } else { "***".to_owned() };
+        let width = self.quoted.chars().count();
+        self.column = self.column.min(width.saturating_sub(2).max(1));
+        self.width = self.width.min(width + 1 - self.column);
+    }
+}
+
+impl Mistakes {
+    /// The mistakes of `text`: its errors of syntax, and what was found in the rest of it. In a line with an error of
+    /// syntax nothing else counts, for what was read from it is a guess. `None` when there are none.
+    pub fn of(
+        file: &str,
+        text: &str,
+        syntax: &[toml::de::Error],
+        found: Vec<(Range<usize>, String)>,
+    ) -> Option<Mistakes> {
+        let first_line = |message: &str| message.lines().next().unwrap_or_default().to_owned();
+        let mut list: Vec<Mistake> = syntax
+            .iter()
+            .map(|error| Mistake::at(text, error.span().unwrap_or(0..0), first_line(error.message())))
+            .collect();
+        let broken: Vec<usize> = list.iter().map(|mistake| mistake.line).collect();
+        let found = found.into_iter().map(|(span, sentence)| Mistake::at(text, span, sentence));
+        list.extend(found.filter(|mistake| !broken.contains(&mistake.line)));
+        list.sort_by_key(|mistake| (mistake.line, mistake.column));
+        list.dedup();
+        (!list.is_empty()).then(|| Mistakes { file: file.to_owned(), list })
     }
 }
 

@@ -1,7 +1,7 @@
 //! "did you mean": the known name that is nearest to what was typed.
 
 /// The candidate with the least edit distance to `typed`, if that is at most a third of its length (at least 1).
-pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     if typed.len() > 100 {
         return None;

@@ -20,7 +20,13 @@ fn supervise_shells(scripts: Scripts<'_>, signals: &mut dyn FnMut() -> Option<i3
         Ok(scripts(generation).into_iter().map(|script| vec!["-c".into(), script.into()]).collect())
     };
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2), LONG);
-    let plan = Supervision { executable: "/bin/sh".into(), arguments: &arguments, backoff, drain_max: LONG };
+    let plan = Supervision {
+        executable: "/bin/sh".into(),
+        environment: Vec::new(),
+        arguments: &arguments,
+        backoff,
+        drain_max: LONG,
+    };
     run(&plan, signals)
 }
 
@@ -186,7 +192,13 @@ fn a_signal_between_two_generations_ends_at_once_with_0() {
     let script = format!("echo $$ > {}; exit 69", pid.path());
     let arguments = |_| Ok(vec![vec!["-c".into(), script.clone().into()]]);
     let backoff = Backoff::new(Duration::from_secs(3_600), Duration::from_secs(3_600), LONG);
-    let plan = Supervision { executable: "/bin/sh".into(), arguments: &arguments, backoff, drain_max: LONG };
+    let plan = Supervision {
+        executable: "/bin/sh".into(),
+        environment: Vec::new(),
+        arguments: &arguments,
+        backoff,
+        drain_max: LONG,
+    };
     // The first look after the child's death is followed by its reaping, the second one is between generations.
     let looks = Cell::new(0);
     let code = run(&plan, &mut || {
@@ -201,8 +213,13 @@ fn a_signal_between_two_generations_ends_at_once_with_0() {
 fn a_program_that_is_not_there_is_not_tried_for_ever() {
     let arguments = |_| Ok(vec![vec![]]);
     let executable = PathBuf::from("/nowhere/citytide");
-    let plan =
-        Supervision { executable, arguments: &arguments, backoff: Backoff::default(), drain_max: LONG };
+    let plan = Supervision {
+        executable,
+        environment: Vec::new(),
+        arguments: &arguments,
+        backoff: Backoff::default(),
+        drain_max: LONG,
+    };
     assert_eq!(run(&plan, &mut quiet), Exit::Config.code());
 }
 
@@ -213,7 +230,8 @@ fn children_die_with_the_thread_that_supervises_them() {
     let children = std::thread::scope(|scope| {
         scope
             .spawn(|| {
-                let children = Children::start(Path::new("/bin/sh"), &[vec!["-c".into(), script.into()]]);
+                let children =
+                    Children::start(Path::new("/bin/sh"), &[], &[vec!["-c".into(), script.into()]]);
                 while pids.lines().is_empty() {
                     std::thread::sleep(LOOK);
                 }
