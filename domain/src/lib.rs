@@ -15,4 +15,4 @@ mod model;
 mod parse;
 
 pub use model::*;
-pub use parse::{Mistake, Mistakes, nearest};
+pub use parse::{Mistake, Mistakes, nearest, parse_duration};

@@ -24,6 +24,7 @@ mod windows;
 use toml::de::DeTable;
 
 use crate::Domain;
+pub use duration::parse_duration;
 pub use mistakes::{Mistake, Mistakes};
 pub use nearest::nearest;
 use reader::Findings;

@@ -22,9 +22,9 @@ pub enum Failure {
     /// The settings make no city.
     #[error("error: {0}")]
     Settings(#[from] SettingsError),
-    /// Event time would begin in the future.
-    #[error("error: --start {0} lies in the future; readings from there would be dead letters")]
-    StartInTheFuture(String),
+    /// Flags that do not fit together, or values out of their range.
+    #[error("error: {}", .0.join("\nerror: "))]
+    Relations(Vec<String>),
     /// librdkafka does not take the settings.
     #[error(
         "error: cannot set up a producer for {brokers}: {reason}; --brokers takes host:port, separated by commas"
@@ -66,22 +66,43 @@ pub enum Failure {
         asked: u32,
     },
     /// Kafka does not take a reading.
-    #[error("error: cannot send to {topic}: {reason}")]
+    #[error(
+        "error: cannot send to {topic}: {reason}; {delivered} readings were delivered, and the same command goes on behind \
+         them"
+    )]
     Refused {
         /// The topic.
         topic: String,
         /// librdkafka's words.
         reason: String,
+        /// How many came before it, over all partitions.
+        delivered: u64,
     },
     /// Readings that were sent and never acknowledged.
-    #[error("error: {count} readings were not acknowledged by {brokers} ({reason}); the topic may lack them")]
+    #[error(
+        "error: Kafka at {brokers} acknowledged nothing for {seconds} s ({reason}); {delivered} of {sent} readings were \
+         delivered, in order and without a gap, the rest was given up: start the broker, and the same command goes on \
+         behind them"
+    )]
     Undelivered {
-        /// How many.
-        count: u64,
+        /// How many were acknowledged.
+        delivered: u64,
+        /// How many were handed over.
+        sent: u64,
         /// As typed.
         brokers: String,
-        /// librdkafka's words for the first of them.
+        /// For how long nothing was acknowledged.
+        seconds: i64,
+        /// librdkafka's last words.
         reason: String,
+    },
+    /// The truth cannot be written.
+    #[error("error: cannot write the truth to {}: {reason}", file.display())]
+    TruthFile {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        reason: std::io::Error,
     },
     /// Standard output cannot be written.
     #[error("error: cannot write to standard output: {0}")]
@@ -96,11 +117,11 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Away { .. } | Failure::Refused { .. } | Failure::Undelivered { .. } => 69,
-            Failure::Stdout(_) | Failure::Signals(_) => 70,
+            Failure::Stdout(_) | Failure::TruthFile { .. } | Failure::Signals(_) => 70,
             Failure::DomainFile { .. }
             | Failure::Domain(_)
             | Failure::Settings(_)
-            | Failure::StartInTheFuture(_)
+            | Failure::Relations(_)
             | Failure::Brokers { .. }
             | Failure::NoTopic { .. }
             | Failure::Partitions { .. } => 78,

@@ -1,30 +1,37 @@
-//! The topic that is filled: an idempotent producer with a bounded queue.
+//! The topic that is filled: an idempotent producer with bounded queues.
 //!
-//! 1. A reading is handed to an explicit partition, in order; librdkafka repeats what is not acknowledged without
-//!    changing that order, for up to [`DELIVERY_SECONDS_MAX`], so that a broker may go away and come back.
+//! 1. A reading is handed to an explicit partition, in order; librdkafka repeats what is not acknowledged, without
+//!    changing that order and without a duplicate, until it is acknowledged: the bound on waiting is the caller's
+//!    ([`crate::patience`]). What is given up is therefore the end of each partition's readings, never a gap.
 //! 2. A full queue is no error: the caller is told and comes again.
+//! 3. Each acknowledgement's offset is compared with the one its reading was made for, so that somebody else who
+//!    writes to the topic is noticed.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 
 use crate::failure::Failure;
 
+/// The header that carries the truth.
+const TRUTH_HEADER: &str = "truth";
 /// How long a question to the broker may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How long librdkafka goes on trying to deliver a reading.
-const DELIVERY_SECONDS_MAX: u64 = 300;
 /// Most readings in the queue, and most memory for them.
 const QUEUE_READINGS_MAX: u32 = 200_000;
 const QUEUE_KBYTES_MAX: u32 = 98_304;
-/// How long the readings that are still under way at the end are waited for.
-const FLUSH_MAX: Duration = Duration::from_secs(30);
+/// Most requests under way per broker: as many as an idempotent producer may have.
+const IN_FLIGHT_MAX: u32 = 5;
+/// Longest pause between two attempts to reach a broker that is away.
+const RECONNECT_MS_MAX: u32 = 1_000;
+/// Most notes that wait to be said.
+const NOTES_MAX: usize = 16;
 
 /// What became of the readings, as told by librdkafka.
 #[derive(Default)]
@@ -33,23 +40,53 @@ struct Deliveries {
     failed: AtomicU64,
     first_failure: OnceLock<String>,
     is_away: AtomicBool,
+    last_words: Mutex<Option<String>>,
+    notes: Mutex<Vec<String>>,
+    /// By partition: the offset that the next acknowledgement should carry.
+    next_offsets: OnceLock<Vec<AtomicI64>>,
+    is_shared: AtomicBool,
+}
+
+impl Deliveries {
+    fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < NOTES_MAX {
+            notes.push(note);
+        }
+    }
+
+    /// Compares an offset with the expected one. A broker that has seen a repeated batch before may not tell it.
+    fn compare(&self, partition: i32, offset: i64) {
+        let Some(next) = self.next_offsets.get().and_then(|all| all.get(partition as usize)) else { return };
+        if offset < 0 {
+            next.fetch_add(1, Ordering::Relaxed);
+        } else if next.swap(offset + 1, Ordering::Relaxed) != offset
+            && !self.is_shared.swap(true, Ordering::Relaxed)
+        {
+            self.note(format!(
+                "somebody else writes to this topic: a reading of partition {partition} came to lie at offset {offset}, \
+                 not at the one it was made for; it cannot be made again from its offset, and --truth names others"
+            ));
+        }
+    }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 if !self.is_away.swap(true, Ordering::Relaxed) {
-                    eprintln!(
-                        "no broker answers ({reason}); trying again for up to {DELIVERY_SECONDS_MAX} s"
-                    );
+                    self.note(format!(
+                        "no broker answers ({reason}); what is sent waits for one to come back"
+                    ));
                 }
             }
             // One line at the end of it is enough for a connection that comes and goes.
             Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {}
-            _ => eprintln!("the producer reports: {reason}"),
+            _ => self.note(format!("the producer reports: {reason}")),
         }
     }
 }
@@ -59,10 +96,11 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
-            Ok(_) => {
+            Ok(message) => {
                 self.delivered.fetch_add(1, Ordering::Relaxed);
+                self.compare(message.partition(), message.offset());
                 if self.is_away.swap(false, Ordering::Relaxed) {
-                    eprintln!("the broker is back");
+                    self.note("the broker is back".to_owned());
                 }
             }
             Err((error, _)) => {
@@ -90,18 +128,22 @@ impl Topic {
             .set("client.id", "citytide-generator")
             .set("enable.idempotence", "true")
             .set("acks", "all")
+            .set("max.in.flight.requests.per.connection", IN_FLIGHT_MAX.to_string())
             .set("linger.ms", "5")
             .set("batch.num.messages", "20000")
             .set("compression.type", "lz4")
             .set("queue.buffering.max.messages", QUEUE_READINGS_MAX.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string())
-            .set("message.timeout.ms", (DELIVERY_SECONDS_MAX * 1_000).to_string())
+            .set("reconnect.backoff.max.ms", RECONNECT_MS_MAX.to_string())
+            // Never by itself: a reading given up while later ones go on would be a gap.
+            .set("message.timeout.ms", "0")
             .create_with_context(Deliveries::default())
             .map_err(|error| Failure::Brokers { brokers: brokers.to_owned(), reason: error.to_string() })?;
-        let away =
-            |error: KafkaError| Failure::Away { brokers: brokers.to_owned(), reason: error.to_string() };
         // All topics: asking for one by name could create it.
-        let metadata = producer.client().fetch_metadata(None, ANSWER_MAX).map_err(away)?;
+        let metadata = producer
+            .client()
+            .fetch_metadata(None, ANSWER_MAX)
+            .map_err(|error| away(&producer, brokers, &error))?;
         let partitions =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
         match partitions {
@@ -115,25 +157,39 @@ impl Topic {
         }
     }
 
-    /// The offsets at which the first `partitions` partitions end.
+    /// The offsets at which the first `partitions` partitions end, where the readings will go on.
     pub fn next_offsets(&self, partitions: u32) -> Result<Vec<i64>, Failure> {
         let end = |partition: u32| {
             self.producer
                 .client()
                 .fetch_watermarks(&self.name, partition as i32, ANSWER_MAX)
                 .map(|(_, end)| end)
-                .map_err(|error| Failure::Away { brokers: self.brokers.clone(), reason: error.to_string() })
+                .map_err(|error| away(&self.producer, &self.brokers, &error))
         };
-        (0..partitions).map(end).collect()
+        let offsets: Vec<i64> = (0..partitions).map(end).collect::<Result<_, _>>()?;
+        let _ =
+            self.producer.context().next_offsets.set(offsets.iter().copied().map(AtomicI64::new).collect());
+        Ok(offsets)
     }
 
-    /// Queues a reading; `false` when the queue is full: wait and come again.
-    pub fn send(&self, partition: u32, key: &str, json: &[u8]) -> Result<bool, Failure> {
-        let record = BaseRecord::to(&self.name).partition(partition as i32).key(key).payload(json);
+    /// Queues a reading, and its truth beside it; `false` when the queue is full: wait and come again.
+    pub fn send(
+        &self,
+        partition: u32,
+        key: &[u8],
+        payload: &[u8],
+        truth: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let mut record = BaseRecord::to(&self.name).partition(partition as i32).key(key).payload(payload);
+        if truth.is_some() {
+            record = record.headers(
+                OwnedHeaders::new_with_capacity(1).insert(Header { key: TRUTH_HEADER, value: truth }),
+            );
+        }
         match self.producer.send(record) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(Failure::Refused { topic: self.name.clone(), reason: error.to_string() }),
+            Err((error, _)) => Err(self.refused(error.to_string())),
         }
     }
 
@@ -142,7 +198,12 @@ impl Topic {
         // Polling for parts of a millisecond spins: librdkafka counts whole ones.
         self.producer.poll(Duration::ZERO);
         std::thread::sleep(wait);
-        self.undelivered(self.producer.context().failed.load(Ordering::Relaxed))
+        let deliveries = self.producer.context();
+        if deliveries.failed.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        self.drop_the_rest();
+        Err(self.refused(deliveries.first_failure.get().cloned().unwrap_or_default()))
     }
 
     /// How many readings were acknowledged.
@@ -150,19 +211,40 @@ impl Topic {
         self.producer.context().delivered.load(Ordering::Relaxed)
     }
 
-    /// Waits until all `sent` readings are acknowledged, for 30 s at most.
-    pub fn finish(&self, sent: u64) -> Result<(), Failure> {
-        // Its own error says only that time ran out; the counts say for how many.
-        let _ = self.producer.flush(FLUSH_MAX);
-        self.undelivered(sent - self.delivered())
+    /// What there is to say meanwhile, once.
+    pub fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.producer.context().notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn undelivered(&self, count: u64) -> Result<(), Failure> {
-        if count == 0 {
-            return Ok(());
+    /// Gives up what is not acknowledged of the `sent` readings, and says so.
+    pub fn give_up(&self, sent: u64, patience_us: i64) -> Failure {
+        self.drop_the_rest();
+        Failure::Undelivered {
+            delivered: self.delivered(),
+            sent,
+            brokers: self.brokers.clone(),
+            seconds: patience_us / 1_000_000,
+            reason: last_words(&self.producer).unwrap_or_else(|| "no answer".to_owned()),
         }
-        let reason = self.producer.context().first_failure.get().cloned();
-        let reason = reason.unwrap_or_else(|| "no answer in time".to_owned());
-        Err(Failure::Undelivered { count, brokers: self.brokers.clone(), reason })
     }
+
+    fn drop_the_rest(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producer.poll(Duration::ZERO);
+    }
+
+    fn refused(&self, reason: String) -> Failure {
+        Failure::Refused { topic: self.name.clone(), reason, delivered: self.delivered() }
+    }
+}
+
+/// librdkafka's own error says only that it could not; why, it has told the context.
+fn away(producer: &BaseProducer<Deliveries>, brokers: &str, error: &KafkaError) -> Failure {
+    producer.poll(Duration::ZERO);
+    let reason = last_words(producer).unwrap_or_else(|| error.to_string());
+    Failure::Away { brokers: brokers.to_owned(), reason }
+}
+
+fn last_words(producer: &BaseProducer<Deliveries>) -> Option<String> {
+    producer.context().last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -1,33 +1,48 @@
 //! `citytide-generator`: what was typed → a city and a place for its readings → run.
 
+mod console;
 mod failure;
 mod kafka;
 mod options;
+mod patience;
+mod progress;
 mod run;
 mod sink;
+mod span;
+mod truth;
 
-use std::io::BufWriter;
+use std::io::{BufWriter, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use citytide_domain::Domain;
-use citytide_generator::{City, CitySettings, Disorder, Schedule};
+use citytide_generator::{City, CitySettings, Schedule};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use console::{Console, Thinning};
 use failure::Failure;
 use kafka::Topic;
-use options::Options;
-use run::{FASTEST_RATE, Run, UNPACED_RATE, grouped};
+use options::{CityOptions, Command, Fill, Options};
+use patience::Patience;
+use progress::{Progress, grouped};
+use run::Run;
 use sink::Sink;
+use span::Span;
+use truth::TruthFile;
 
 /// Partitions of a topic that is only printed.
 const PRINTED_PARTITIONS: u32 = 4;
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    let ended = match &options.command {
+        None => fill(&options.fill),
+        Some(Command::Plot(_)) => Ok(()),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
@@ -36,67 +51,95 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<(), Failure> {
-    let domain = match &options.domain {
-        None => Domain::smart_city(),
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|reason| Failure::DomainFile { file: file.clone(), reason })?;
-            Domain::parse(&file.display().to_string(), &text).map_err(Failure::Domain)?
-        }
-    };
+fn fill(options: &Fill) -> Result<(), Failure> {
+    let domain = domain(&options.city)?;
+    let span = Span::of(options, wall_us()).map_err(Failure::Relations)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // One more changes nothing: a terminal and a script may both send one, and the end is bounded as it is.
         signal_hook::flag::register(signal, stop.clone()).map_err(Failure::Signals)?;
     }
-
     let (sink, place, partitions, first_offsets) = open(options, &domain)?;
+    // The clock has gone on while the broker was asked.
     let now_us = wall_us();
-    let start_us = options.start.map_or(now_us, |start| start.timestamp_micros());
-    if let Some(start) = options.start.filter(|_| start_us > now_us) {
-        return Err(Failure::StartInTheFuture(start.to_rfc3339()));
-    }
-    let is_live = options.start.is_none();
-    let rate = match options.rate {
-        0 if is_live => FASTEST_RATE,
-        0 => UNPACED_RATE,
-        rate => f64::from(rate),
+    let start_us = if span.is_live { now_us } else { span.start_us };
+    let schedule = Schedule { start_us, rate: span.density, first_offsets };
+    let pace = match span.rate {
+        Some(rate) => Some(Schedule { start_us: now_us, rate, ..schedule.clone() }),
+        None => span.is_live.then(|| schedule.clone()),
     };
-    let schedule = Schedule { start_us, rate, speed: 1.0, first_offsets };
-    let pace = (is_live || options.rate > 0).then(|| schedule.paced_from(now_us));
-    let settings = CitySettings {
-        seed: options.seed,
-        sensors: options.sensors,
-        partitions,
-        anomalies: options.anomalies,
-        disorder: Disorder::default(),
+    let city = City::new(&domain, &settings(&options.city, partitions), schedule)?;
+    let truth = match &options.truth {
+        Some(file) => Some(TruthFile::open(file, matches!(sink, Sink::Topic(_)))?),
+        None => None,
     };
-    let city = City::new(&domain, &settings, schedule)?;
 
-    if !options.quiet {
-        let pace = match options.rate {
-            0 => "as fast as possible".to_owned(),
-            rate => format!("{} readings/s", grouped(rate.into())),
-        };
-        eprintln!(
-            "{place}: {} sensors in {} zones, {partitions} partitions, {pace}, seed {}",
-            grouped(options.sensors.into()),
-            city.zones().len(),
-            options.seed
-        );
-    }
-    let run = Run { city, sink, pace, is_live, count: options.count, quiet: options.quiet };
+    let progress = match () {
+        () if options.quiet => Progress::silent(),
+        () if std::io::stderr().is_terminal() => Progress::bar(now_us, span.count),
+        () => Progress::lines(now_us),
+    };
+    progress.say(&banner(options, &span, &city, &place, partitions));
+    let console = (!options.quiet && !options.stdout && options.show > 0).then(|| {
+        let has_colors = std::io::stdout().is_terminal() && !options.no_color;
+        (Console::new(&domain, city.zones(), has_colors), Thinning::new(options.show, now_us))
+    });
+    let mut run = Run {
+        city,
+        sink,
+        pace,
+        is_live: span.is_live,
+        count: span.count,
+        until_us: span.clock_us.map(|clock_us| now_us + clock_us),
+        patience: Patience::new(options.patience, now_us),
+        progress,
+        console,
+        truth,
+    };
     let sent = run.until_done(&domain, &stop, wall_us)?;
-    if !options.quiet {
-        let seconds = (wall_us() - now_us) as f64 / 1e6;
-        eprintln!("{} readings in {seconds:.1} s", grouped(sent));
-    }
+    let seconds = (wall_us() - now_us) as f64 / 1e6;
+    run.progress.say(&format!(
+        "{} readings in {seconds:.1} s, {}/s",
+        grouped(sent),
+        grouped((sent as f64 / seconds.max(1e-6)) as u64)
+    ));
     Ok(())
 }
 
+fn domain(options: &CityOptions) -> Result<Domain, Failure> {
+    let Some(file) = &options.domain else { return Ok(Domain::smart_city()) };
+    let text =
+        std::fs::read_to_string(file).map_err(|reason| Failure::DomainFile { file: file.clone(), reason })?;
+    Domain::parse(&file.display().to_string(), &text).map_err(Failure::Domain)
+}
+
+fn settings(options: &CityOptions, partitions: u32) -> CitySettings {
+    CitySettings { seed: options.seed, sensors: options.sensors, partitions, anomalies: options.anomalies }
+}
+
+fn banner(options: &Fill, span: &Span, city: &City, place: &str, partitions: u32) -> String {
+    let pace = match options.rate {
+        0 => "as fast as possible".to_owned(),
+        rate => format!("{} readings/s", grouped(rate.into())),
+    };
+    let mut banner = format!(
+        "{place}: {} sensors in {} zones, {partitions} partitions, {pace}, seed {}",
+        grouped(options.city.sensors.into()),
+        city.zones().len(),
+        options.city.seed
+    );
+    if !span.is_live {
+        let start = chrono::DateTime::from_timestamp_micros(span.start_us).unwrap_or_default();
+        banner += &format!(", event time from {}", start.format("%Y-%m-%d %H:%M:%S"));
+    }
+    if !options.stdout && options.show > 0 && (options.rate == 0 || options.rate > options.show) {
+        banner += &format!("\n{} of them a second are shown (--show)", grouped(options.show.into()));
+    }
+    banner
+}
+
 /// Where the readings go: the place, its name for people, how many partitions are filled and where each begins.
-fn open(options: &Options, domain: &Domain) -> Result<(Sink, String, u32, Vec<i64>), Failure> {
+fn open(options: &Fill, domain: &Domain) -> Result<(Sink, String, u32, Vec<i64>), Failure> {
     let Some(brokers) = options.brokers.as_ref().filter(|_| !options.stdout) else {
         let partitions = options.partitions.unwrap_or(PRINTED_PARTITIONS);
         let sink = Sink::Lines(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));

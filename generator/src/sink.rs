@@ -21,20 +21,26 @@ pub enum Taken {
 pub enum Sink {
     /// A Kafka topic.
     Topic(Topic),
-    /// `partition<TAB>json` lines.
+    /// `partition<TAB>payload` lines.
     Lines(BufWriter<StdoutLock<'static>>),
 }
 
 impl Sink {
-    /// Offers a reading.
-    pub fn offer(&mut self, partition: u32, key: &str, json: &[u8]) -> Result<Taken, Failure> {
+    /// Offers a reading. Its truth goes beside it where there is a beside: lines carry the payload alone.
+    pub fn offer(
+        &mut self,
+        partition: u32,
+        key: &[u8],
+        payload: &[u8],
+        truth: Option<&str>,
+    ) -> Result<Taken, Failure> {
         match self {
             Sink::Topic(topic) => {
-                Ok(if topic.send(partition, key, json)? { Taken::Yes } else { Taken::NotYet })
+                Ok(if topic.send(partition, key, payload, truth)? { Taken::Yes } else { Taken::NotYet })
             }
             Sink::Lines(lines) => {
                 let written = write!(lines, "{partition}\t")
-                    .and_then(|()| lines.write_all(json))
+                    .and_then(|()| lines.write_all(payload))
                     .and_then(|()| lines.write_all(b"\n"));
                 taken(written)
             }
@@ -53,10 +59,10 @@ impl Sink {
         }
     }
 
-    /// Waits until everything of the `sent` readings has arrived.
-    pub fn finish(&mut self, sent: u64) -> Result<(), Failure> {
+    /// Ends what is buffered here.
+    pub fn flush(&mut self) -> Result<(), Failure> {
         match self {
-            Sink::Topic(topic) => topic.finish(sent),
+            Sink::Topic(_) => Ok(()),
             Sink::Lines(lines) => taken(lines.flush()).map(|_| ()),
         }
     }
@@ -66,6 +72,22 @@ impl Sink {
         match self {
             Sink::Topic(topic) => topic.delivered(),
             Sink::Lines(_) => sent,
+        }
+    }
+
+    /// What there is to say meanwhile, once.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Sink::Topic(topic) => topic.notes(),
+            Sink::Lines(_) => Vec::new(),
+        }
+    }
+
+    /// Gives up what has not arrived of the `sent` readings.
+    pub fn give_up(&self, sent: u64, patience_us: i64) -> Result<(), Failure> {
+        match self {
+            Sink::Topic(topic) => Err(topic.give_up(sent, patience_us)),
+            Sink::Lines(_) => Ok(()),
         }
     }
 }

@@ -4,7 +4,11 @@
 const DAYS_MAX: i64 = 36_525;
 
 /// `250ms`, `90s`, `5m`, `24h`, `366d` or `0`, in microseconds.
-pub(super) fn parse_duration(text: &str) -> Result<i64, String> {
+///
+/// # Errors
+///
+/// What is wrong with it, as the end of a sentence.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {

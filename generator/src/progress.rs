@@ -1,0 +1,138 @@
+//! How the run goes, on standard error: a bar at a terminal, a line every few seconds elsewhere, or nothing.
+//!
+//! Readings that are shown go to standard output; at a terminal they pass through here, so that they scroll above the
+//! bar instead of through it.
+
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Time between two status lines.
+const STATUS_US: i64 = 5_000_000;
+/// Time between two looks at the rate that the bar tells.
+const RATE_US: i64 = 1_000_000;
+
+/// The three ways.
+enum Way {
+    Silent,
+    Lines,
+    Bar(ProgressBar),
+}
+
+/// What is told of a run.
+pub struct Progress {
+    way: Way,
+    at_us: i64,
+    sent: u64,
+    rate: u64,
+}
+
+impl Progress {
+    /// Nothing is told but errors.
+    pub fn silent() -> Progress {
+        Progress { way: Way::Silent, at_us: 0, sent: 0, rate: 0 }
+    }
+
+    /// A line every five seconds, from `now_us` on.
+    pub fn lines(now_us: i64) -> Progress {
+        Progress { way: Way::Lines, at_us: now_us, sent: 0, rate: 0 }
+    }
+
+    /// A bar up to `count` readings; without a count, one that only counts.
+    pub fn bar(now_us: i64, count: Option<u64>) -> Progress {
+        let (bar, template) = match count {
+            Some(count) => (
+                ProgressBar::new(count),
+                "{wide_bar} {percent:>3} % · {human_pos} of {human_len} · {msg} · {eta} left",
+            ),
+            None => (ProgressBar::no_length(), "{spinner} {human_pos} readings · {msg}"),
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏░").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓"));
+        bar.set_message("0/s");
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Progress { way: Way::Bar(bar), at_us: now_us, sent: 0, rate: 0 }
+    }
+
+    /// Takes note of how far the run is, and tells it when it is due.
+    pub fn tell(&mut self, now_us: i64, sent: u64, delivered: u64) {
+        let elapsed_us = now_us - self.at_us;
+        let interval_us = if matches!(self.way, Way::Lines) { STATUS_US } else { RATE_US };
+        let is_due = !(0..interval_us).contains(&elapsed_us);
+        if is_due {
+            self.rate = ((sent - self.sent) as f64 / (elapsed_us.max(1) as f64 / 1e6)).round() as u64;
+            (self.at_us, self.sent) = (now_us, sent);
+        }
+        let way = sent - delivered;
+        match &self.way {
+            Way::Lines if is_due => eprintln!(
+                "{} readings sent, {} on their way, {}/s",
+                grouped(sent),
+                grouped(way),
+                grouped(self.rate)
+            ),
+            Way::Bar(bar) if is_due => {
+                bar.set_position(sent);
+                bar.set_message(format!("{}/s{}", grouped(self.rate), on_their_way(way)));
+            }
+            Way::Bar(bar) => bar.set_position(sent),
+            Way::Silent | Way::Lines => {}
+        }
+    }
+
+    /// Says something on standard error.
+    pub fn say(&self, words: &str) {
+        match &self.way {
+            Way::Bar(bar) => bar.suspend(|| eprintln!("{words}")),
+            Way::Lines => eprintln!("{words}"),
+            Way::Silent => {}
+        }
+    }
+
+    /// Shows readings on standard output; nobody may listen there any more, which is their affair.
+    pub fn show(&self, lines: &[String]) {
+        let print = || {
+            let mut out = std::io::stdout().lock();
+            let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+        };
+        match &self.way {
+            Way::Bar(bar) if !lines.is_empty() => bar.suspend(print),
+            _ => print(),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn end(&self) {
+        if let Way::Bar(bar) = &self.way {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn on_their_way(readings: u64) -> String {
+    if readings == 0 { String::new() } else { format!(" · {} on their way", grouped(readings)) }
+}
+
+/// `1,234,567`
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
