@@ -55,6 +55,10 @@ const OWNED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "who creates a topic chooses its partitions"),
     ("enable.idempotence", "a reading is delivered once and in order"),
     ("request.required.acks", "a reading counts once all in-sync replicas have it"),
+    (
+        "message.timeout.ms",
+        "--patience bounds the wait; a reading given up while later ones go on would be a gap",
+    ),
     ("transactional.id", "readings are delivered without transactions"),
 ];
 

@@ -43,7 +43,10 @@ impl Console {
         for (show, value) in self.shows.iter().zip(&reading.values) {
             if let Some((show, decimals)) = show {
                 words += " · ";
-                words += &show.replace("{}", &number(*value, *decimals));
+                words += &match value.is_nan() {
+                    true => show.replace("{}", "–"),
+                    false => show.replace("{}", &format!("{value:.decimals$}")),
+                };
             }
         }
         let (sign, mark) = match mark {
@@ -58,10 +61,6 @@ impl Console {
             (true, _) => format!("{RED}{sign}{PLAIN} {words}{RED}{mark}{PLAIN}"),
         }
     }
-}
-
-fn number(value: f64, decimals: usize) -> String {
-    format!("{value:.decimals$}")
 }
 
 /// The text within so many columns, ended by … where it was longer.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use citytide_connection::ConnectionError;
 use citytide_domain::Mistakes;
 use citytide_generator::SettingsError;
 
@@ -25,11 +26,12 @@ pub enum Failure {
     /// Flags that do not fit together, or values out of their range.
     #[error("error: {}", .0.join("\nerror: "))]
     Relations(Vec<String>),
-    /// librdkafka does not take the settings.
-    #[error(
-        "error: cannot set up a producer for {brokers}: {reason}; --brokers takes host:port, separated by commas"
-    )]
-    Brokers {
+    /// How Kafka is to be reached is described wrongly.
+    #[error("error: {0}")]
+    Connection(#[from] ConnectionError),
+    /// librdkafka makes no producer.
+    #[error("error: cannot set up a producer for {brokers}: {reason}")]
+    Producer {
         /// As typed.
         brokers: String,
         /// librdkafka's words.
@@ -104,6 +106,14 @@ pub enum Failure {
         /// The system's words.
         reason: std::io::Error,
     },
+    /// The picture cannot be written.
+    #[error("error: cannot write the picture to {}: {reason}", file.display())]
+    Picture {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        reason: std::io::Error,
+    },
     /// Standard output cannot be written.
     #[error("error: cannot write to standard output: {0}")]
     Stdout(std::io::Error),
@@ -117,12 +127,16 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Away { .. } | Failure::Refused { .. } | Failure::Undelivered { .. } => 69,
-            Failure::Stdout(_) | Failure::TruthFile { .. } | Failure::Signals(_) => 70,
+            Failure::Stdout(_)
+            | Failure::TruthFile { .. }
+            | Failure::Picture { .. }
+            | Failure::Signals(_) => 70,
             Failure::DomainFile { .. }
             | Failure::Domain(_)
             | Failure::Settings(_)
             | Failure::Relations(_)
-            | Failure::Brokers { .. }
+            | Failure::Connection(_)
+            | Failure::Producer { .. }
             | Failure::NoTopic { .. }
             | Failure::Partitions { .. } => 78,
         }

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use citytide_connection::Connection;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
@@ -122,23 +123,26 @@ pub struct Topic {
 
 impl Topic {
     /// Finds the topic. It is never created: who creates it chooses its partitions and its clock.
-    pub fn open(brokers: &str, name: &str) -> Result<Topic, Failure> {
-        let producer: BaseProducer<Deliveries> = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("client.id", "citytide-generator")
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("max.in.flight.requests.per.connection", IN_FLIGHT_MAX.to_string())
-            .set("linger.ms", "5")
-            .set("batch.num.messages", "20000")
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.messages", QUEUE_READINGS_MAX.to_string())
-            .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string())
-            .set("reconnect.backoff.max.ms", RECONNECT_MS_MAX.to_string())
+    pub fn open(connection: &Connection, name: &str) -> Result<Topic, Failure> {
+        let settings = [
+            ("client.id", "citytide-generator"),
+            ("linger.ms", "5"),
+            ("batch.num.messages", "20000"),
+            ("compression.type", "lz4"),
+            ("queue.buffering.max.messages", &QUEUE_READINGS_MAX.to_string()),
+            ("queue.buffering.max.kbytes", &QUEUE_KBYTES_MAX.to_string()),
+            ("max.in.flight", &IN_FLIGHT_MAX.to_string()),
+            ("reconnect.backoff.max.ms", &RECONNECT_MS_MAX.to_string()),
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
             // Never by itself: a reading given up while later ones go on would be a gap.
-            .set("message.timeout.ms", "0")
+            ("message.timeout.ms", "0"),
+        ];
+        let brokers = connection.brokers();
+        let producer: BaseProducer<Deliveries> = connection
+            .client(&settings)
             .create_with_context(Deliveries::default())
-            .map_err(|error| Failure::Brokers { brokers: brokers.to_owned(), reason: error.to_string() })?;
+            .map_err(|error| Failure::Producer { brokers: brokers.to_owned(), reason: error.to_string() })?;
         // All topics: asking for one by name could create it.
         let metadata = producer
             .client()

@@ -5,6 +5,7 @@ mod failure;
 mod kafka;
 mod options;
 mod patience;
+mod plot;
 mod progress;
 mod run;
 mod sink;
@@ -18,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use citytide_domain::Domain;
-use citytide_generator::{City, CitySettings, Schedule};
+use citytide_generator::{City, CitySettings, Disorder, Schedule};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -40,7 +41,9 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let ended = match &options.command {
         None => fill(&options.fill),
-        Some(Command::Plot(_)) => Ok(()),
+        Some(Command::Plot(options)) => {
+            domain(&options.city).and_then(|domain| plot::plot(options, &domain, wall_us()))
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,7 +56,13 @@ fn main() -> ExitCode {
 
 fn fill(options: &Fill) -> Result<(), Failure> {
     let domain = domain(&options.city)?;
-    let span = Span::of(options, wall_us()).map_err(Failure::Relations)?;
+    let span = match (options.wrong_shares(), Span::of(options, wall_us())) {
+        (wrong, Ok(span)) if wrong.is_empty() => span,
+        (mut wrong, span) => {
+            wrong.extend(span.err().unwrap_or_default());
+            return Err(Failure::Relations(wrong));
+        }
+    };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // One more changes nothing: a terminal and a script may both send one, and the end is bounded as it is.
@@ -63,12 +72,19 @@ fn fill(options: &Fill) -> Result<(), Failure> {
     // The clock has gone on while the broker was asked.
     let now_us = wall_us();
     let start_us = if span.is_live { now_us } else { span.start_us };
-    let schedule = Schedule { start_us, rate: span.density, first_offsets };
+    // A reading depends on how densely readings lie in event time, and not on how fast they are sent.
+    let schedule = Schedule { start_us, rate: span.density, speed: 1.0, first_offsets };
     let pace = match span.rate {
         Some(rate) => Some(Schedule { start_us: now_us, rate, ..schedule.clone() }),
         None => span.is_live.then(|| schedule.clone()),
     };
-    let city = City::new(&domain, &settings(&options.city, partitions), schedule)?;
+    let disorder = Disorder {
+        out_of_order: options.out_of_order,
+        late: options.late,
+        duplicate: options.duplicates,
+        malformed: options.malformed,
+    };
+    let city = City::new(&domain, &settings(&options.city, partitions, disorder), schedule)?;
     let truth = match &options.truth {
         Some(file) => Some(TruthFile::open(file, matches!(sink, Sink::Topic(_)))?),
         None => None,
@@ -113,8 +129,9 @@ fn domain(options: &CityOptions) -> Result<Domain, Failure> {
     Domain::parse(&file.display().to_string(), &text).map_err(Failure::Domain)
 }
 
-fn settings(options: &CityOptions, partitions: u32) -> CitySettings {
-    CitySettings { seed: options.seed, sensors: options.sensors, partitions, anomalies: options.anomalies }
+fn settings(options: &CityOptions, partitions: u32, disorder: Disorder) -> CitySettings {
+    let CityOptions { seed, sensors, anomalies, .. } = *options;
+    CitySettings { seed, sensors, partitions, anomalies, disorder }
 }
 
 fn banner(options: &Fill, span: &Span, city: &City, place: &str, partitions: u32) -> String {
@@ -140,20 +157,21 @@ fn banner(options: &Fill, span: &Span, city: &City, place: &str, partitions: u32
 
 /// Where the readings go: the place, its name for people, how many partitions are filled and where each begins.
 fn open(options: &Fill, domain: &Domain) -> Result<(Sink, String, u32, Vec<i64>), Failure> {
-    let Some(brokers) = options.brokers.as_ref().filter(|_| !options.stdout) else {
+    if options.stdout {
         let partitions = options.partitions.unwrap_or(PRINTED_PARTITIONS);
         let sink = Sink::Lines(BufWriter::with_capacity(1 << 16, std::io::stdout().lock()));
         return Ok((sink, "standard output".to_owned(), partitions, vec![0; partitions as usize]));
-    };
+    }
+    let connection = options.kafka.connection()?;
     let name = options.topic.as_ref().unwrap_or(&domain.topic);
-    let topic = Topic::open(brokers, name)?;
+    let topic = Topic::open(&connection, name)?;
     let there = topic.partitions;
     let partitions = options.partitions.unwrap_or(there);
     if partitions > there {
         return Err(Failure::Partitions { topic: name.clone(), there, asked: partitions });
     }
     let first_offsets = topic.next_offsets(partitions)?;
-    Ok((Sink::Topic(topic), format!("{name} at {brokers}"), partitions, first_offsets))
+    Ok((Sink::Topic(topic), format!("{name} at {connection}"), partitions, first_offsets))
 }
 
 /// Microseconds since the Unix epoch: the one place here that asks the clock.

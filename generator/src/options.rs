@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use citytide_connection::KafkaArgs;
+use citytide_generator::Disorder;
 use clap::{Args, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -19,8 +21,12 @@ Examples:
       a week of this city as a picture
 
 The truth:
-  An anomalous reading carries the Kafka header `truth`: its kind, a colon, and the metrics concerned, separated by
-  spaces, as `spike:temperature`. --truth writes CSV: partition, offset, kind, metrics, event. Payloads never tell.
+  An anomalous reading carries the Kafka header `truth`: its kind, a colon, and the metrics
+  concerned, as `spike:temperature` or `zone_event:temperature aqi`. Payloads never tell.
+  --truth writes CSV: partition, offset, kind, metrics, event, sensor. Lines of one event share its
+  number. A line of kind `silence` names a sensor whose turn it was and that said nothing; the
+  reading at that offset is another sensor's and normal.
+  Kinds: spike, range, stuck, drift, dropout, contextual, correlation, zone_event.
 
 Exit codes:
   0   done, or stopped by SIGINT or SIGTERM with everything delivered
@@ -38,8 +44,7 @@ Exit codes:
     name = "citytide-generator",
     version,
     after_help = EXAMPLES,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    args_conflicts_with_subcommands = true
 )]
 pub struct Options {
     /// Without a subcommand.
@@ -77,30 +82,35 @@ pub struct CityOptions {
 /// Filling a topic.
 #[derive(Debug, Args)]
 pub struct Fill {
-    /// Kafka brokers, host:port separated by commas
-    #[arg(
-        long,
-        env = "KAFKA_BROKERS",
-        value_name = "LIST",
-        required_unless_present = "stdout",
-        help_heading = "Where to"
-    )]
-    pub brokers: Option<String>,
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
     /// Topic to fill; it must exist [default: the domain's]
-    #[arg(long, help_heading = "Where to")]
+    #[arg(long, help_heading = "Kafka")]
     pub topic: Option<String>,
     /// How many of the topic's partitions are filled, from 0 on [default: all of them; 4 with --stdout]
-    #[arg(long, value_name = "COUNT", help_heading = "Where to")]
+    #[arg(long, value_name = "COUNT", help_heading = "Kafka")]
     pub partitions: Option<u32>,
     /// Print lines of partition, tab and JSON instead of producing
-    #[arg(long, help_heading = "Where to")]
+    #[arg(long, help_heading = "Kafka")]
     pub stdout: bool,
     /// How long Kafka may acknowledge nothing before the run ends with exit code 69, as 90s
-    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = patience, help_heading = "Where to")]
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = patience, help_heading = "Kafka")]
     pub patience: i64,
 
     #[command(flatten)]
     pub city: CityOptions,
+    /// Share of readings behind their place in the log, by less than the domain's out_of_orderness
+    #[arg(long, default_value_t = 0.03, value_name = "SHARE", help_heading = "The city")]
+    pub out_of_order: f64,
+    /// Share of readings that come too late to be accepted
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", help_heading = "The city")]
+    pub late: f64,
+    /// Share of records whose payload is that of one a little before
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", help_heading = "The city")]
+    pub duplicates: f64,
+    /// Share of records that are no readings: cut short, of wrong types, not UTF-8, empty, …
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", help_heading = "The city")]
+    pub malformed: f64,
 
     /// Readings per second, paced by the clock; 0 sends as fast as possible
     ///
@@ -125,7 +135,7 @@ pub struct Fill {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "When")]
     pub start: Option<DateTime<Utc>>,
 
-    /// Write a CSV line for each anomalous reading: partition, offset, kind, metrics, event
+    /// Write a CSV line for each anomalous reading: partition, offset, kind, metrics, event, sensor
     ///
     /// Appended to when a topic is continued, begun anew with --stdout.
     #[arg(long, value_name = "FILE", help_heading = "What is told")]
@@ -139,6 +149,24 @@ pub struct Fill {
     /// No colours, which only a terminal gets anyway
     #[arg(long, env = "NO_COLOR", value_parser = is_set, help_heading = "What is told")]
     pub no_color: bool,
+}
+
+impl Fill {
+    /// Shares that are none.
+    pub fn wrong_shares(&self) -> Vec<String> {
+        let most = Disorder::SHARE_MAX;
+        [
+            ("--anomalies", self.city.anomalies, 1.0),
+            ("--out-of-order", self.out_of_order, most),
+            ("--late", self.late, most),
+            ("--duplicates", self.duplicates, most),
+            ("--malformed", self.malformed, most),
+        ]
+        .into_iter()
+        .filter(|(_, share, most)| !(0.0..=*most).contains(share))
+        .map(|(flag, share, most)| format!("{flag} {share} is no share; give a number from 0 to {most}"))
+        .collect()
+    }
 }
 
 /// Drawing days of the city.

@@ -74,7 +74,12 @@ impl Progress {
             ),
             Way::Bar(bar) if is_due => {
                 bar.set_position(sent);
-                bar.set_message(format!("{}/s{}", grouped(self.rate), on_their_way(way)));
+                let waiting = if way > self.rate.max(1) {
+                    format!(" · {} on their way", grouped(way))
+                } else {
+                    String::new()
+                };
+                bar.set_message(format!("{}/s{waiting}", grouped(self.rate)));
             }
             Way::Bar(bar) => bar.set_position(sent),
             Way::Silent | Way::Lines => {}
@@ -108,10 +113,6 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
-}
-
-fn on_their_way(readings: u64) -> String {
-    if readings == 0 { String::new() } else { format!(" · {} on their way", grouped(readings)) }
 }
 
 /// `1,234,567`

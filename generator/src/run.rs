@@ -3,11 +3,12 @@
 //! Live, event time keeps up with the clock: when the broker stalls, or nothing paces the readings, the city restarts
 //! its event time at now, at the offsets reached. What lies behind stays as it was.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use citytide_domain::Domain;
-use citytide_generator::{City, Encoder, Schedule};
+use citytide_generator::{City, Encoder, Reading, Schedule};
 
 use crate::console::{Console, Thinning};
 use crate::failure::Failure;
@@ -89,7 +90,7 @@ impl Run {
             BEHIND_US_MAX.min((domain.time.out_of_orderness_us as f64 * BEHIND_SHARE_MAX) as i64).max(50_000);
         let mut next_offsets = self.city.schedule().first_offsets.clone();
         let (mut json, mut key, mut header) = (Vec::new(), String::new(), String::new());
-        let mut number = 0i64;
+        let (mut reading, mut number) = (Reading::default(), 0i64);
         let mut flushed_us = now_us();
         let mut shown = Vec::new();
 
@@ -114,15 +115,12 @@ impl Run {
             let mut is_full = false;
             for _ in 0..burst {
                 let (partition, offset) = self.city.place_of(number);
-                let reading = self.city.reading(partition, offset);
+                self.city.fill(partition, offset, &mut reading);
                 encoder.encode(&reading, &mut json);
                 key.clear();
                 // Writing to a string cannot fail.
-                let _ = std::fmt::Write::write_fmt(&mut key, format_args!("{}", reading.sensor));
-                if let Some(anomaly) = reading.anomaly {
-                    words.header(anomaly, &mut header);
-                }
-                let truth = reading.anomaly.map(|_| header.as_str());
+                let _ = write!(key, "{}", reading.sensor);
+                let truth = words.header(&reading, &mut header).then_some(header.as_str());
                 match self.sink.offer(partition, key.as_bytes(), &json, truth)? {
                     Taken::Yes => {}
                     Taken::NotYet => {
@@ -131,16 +129,13 @@ impl Run {
                     }
                     Taken::Closed => return Ok(Taken::Closed),
                 }
-                if let Some(anomaly) = reading.anomaly
-                    && let Some(file) = &mut self.truth
-                {
-                    file.add(&words, partition, offset, anomaly)?;
+                if let Some(file) = &mut self.truth {
+                    file.add(partition, offset, &reading, truth)?;
                 }
                 if let Some((console, _)) = &self.console
                     && chosen.as_mut().is_some_and(|chosen| chosen.has(number))
                 {
-                    let mark = reading.anomaly.map(|anomaly| words.mark(anomaly));
-                    shown.push(console.line(&reading, mark.as_deref()));
+                    shown.push(console.line(&reading, words.mark(&reading).as_deref()));
                 }
                 next_offsets[partition as usize] = offset + 1;
                 number += 1;

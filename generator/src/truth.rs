@@ -1,18 +1,22 @@
 //! The truth about anomalous readings, told beside them: in a Kafka header, in a file, on the console.
 //!
-//! The file is CSV, a line per anomalous reading that was handed over: `partition,offset,kind,metrics,event`. No field
-//! needs quotes: metrics are separated by spaces, and their names hold neither space nor comma.
+//! The file is CSV, a line per anomalous reading that was handed over: `partition,offset,kind,metrics,event,sensor`. No
+//! field needs quotes: metrics are separated by spaces, and their names hold neither space nor comma.
+//!
+//! 1. A record whose bytes are no reading has no truth: it never becomes a row.
+//! 2. A silent sensor leaves no reading: its line is of the kind `silence`, stands at the offset that another sensor got
+//!    instead, and no header tells of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use citytide_domain::Domain;
-use citytide_generator::Anomaly;
+use citytide_generator::{MetricSet, Reading};
 
 use crate::failure::Failure;
 
-const HEADINGS: &str = "partition,offset,kind,metrics,event\n";
+const HEADINGS: &str = "partition,offset,kind,metrics,event,sensor\n";
 
 /// Puts the truth into words.
 pub struct Words {
@@ -25,26 +29,35 @@ impl Words {
         Words { metrics: domain.metrics.iter().map(|metric| metric.name.clone()).collect() }
     }
 
-    fn parts(&self, anomaly: Anomaly) -> (&'static str, &str) {
-        match anomaly {
-            Anomaly::OutOfRange(metric) => ("range", &self.metrics[metric]),
-            Anomaly::Spike(metric) => ("spike", &self.metrics[metric]),
+    fn push_metrics(&self, metrics: MetricSet, text: &mut String) {
+        for (count, index) in metrics.iter().enumerate() {
+            if count > 0 {
+                text.push(' ');
+            }
+            text.push_str(&self.metrics[index]);
         }
     }
 
-    /// For the header: `spike:temperature`.
-    pub fn header(&self, anomaly: Anomaly, text: &mut String) {
-        let (kind, metrics) = self.parts(anomaly);
+    /// For the header, `spike:temperature`, into `text`; whether there is anything to tell.
+    pub fn header(&self, reading: &Reading, text: &mut String) -> bool {
         text.clear();
-        text.push_str(kind);
+        let Some(truth) = reading.truth.filter(|_| reading.malformed.is_none()) else { return false };
+        text.push_str(truth.kind.name());
         text.push(':');
-        text.push_str(metrics);
+        self.push_metrics(truth.metrics, text);
+        true
     }
 
     /// For the console: `spike temperature`.
-    pub fn mark(&self, anomaly: Anomaly) -> String {
-        let (kind, metrics) = self.parts(anomaly);
-        format!("{kind} {metrics}")
+    pub fn mark(&self, reading: &Reading) -> Option<String> {
+        if reading.malformed.is_some() {
+            return Some("malformed".to_owned());
+        }
+        let truth = reading.truth?;
+        let mut mark = truth.kind.name().replace('_', " ");
+        mark.push(' ');
+        self.push_metrics(truth.metrics, &mut mark);
+        Some(mark)
     }
 }
 
@@ -69,16 +82,30 @@ impl TruthFile {
         Ok(truth)
     }
 
-    /// Adds a line.
+    /// Adds what there is to say of a reading, whose [`Words::header`] this is.
     pub fn add(
         &mut self,
-        words: &Words,
         partition: u32,
         offset: i64,
-        anomaly: Anomaly,
+        reading: &Reading,
+        header: Option<&str>,
     ) -> Result<(), Failure> {
-        let (kind, metrics) = words.parts(anomaly);
-        writeln!(self.lines, "{partition},{offset},{kind},{metrics},").map_err(|reason| self.wrong(reason))
+        let mut written = Ok(());
+        if let Some((kind, metrics)) = header.and_then(|header| header.split_once(':'))
+            && let Some(truth) = reading.truth
+        {
+            written = writeln!(
+                self.lines,
+                "{partition},{offset},{kind},{metrics},{},{}",
+                truth.event, reading.sensor
+            );
+        }
+        if let Some(silence) = reading.silence {
+            written = written.and_then(|()| {
+                writeln!(self.lines, "{partition},{offset},silence,,{},{}", silence.event, silence.sensor)
+            });
+        }
+        written.map_err(|reason| self.wrong(reason))
     }
 
     /// Lets everything added so far reach the file.

@@ -1,0 +1,119 @@
+//! `citytide-generator plot`: days of a city as a picture, a small chart for each zone and metric.
+//!
+//! What is drawn is one sensor of each zone, the one with the least number, whose readings come every
+//! [`STEP_MINUTES`]: the same readings that a topic would get, with what befell them marked. Lines come from the City,
+//! the picture from [`chart`]; this file stands between them.
+
+mod chart;
+mod scale;
+
+use std::io::Write;
+
+use chrono::{Datelike, Days, NaiveDate, TimeZone};
+use citytide_domain::Domain;
+use citytide_generator::{City, Disorder, Reading, Schedule};
+
+use crate::failure::Failure;
+use crate::options::Plot;
+use chart::{Chart, Picture, Point};
+
+/// Event time between two readings of a sensor.
+pub const STEP_MINUTES: i64 = 15;
+const DAY_US: i64 = 86_400_000_000;
+/// Partitions of the topic that is imagined.
+const PARTITIONS: u32 = 4;
+
+/// Draws what was asked for, as of `now_us`.
+pub fn plot(options: &Plot, domain: &Domain, now_us: i64) -> Result<(), Failure> {
+    let days = i64::from(options.days);
+    let zone = domain.fields.time_zone;
+    let today = chrono::DateTime::from_timestamp_micros(now_us).unwrap_or_default().with_timezone(&zone);
+    let first = options
+        .start
+        .unwrap_or_else(|| today.date_naive() - Days::new(u64::from(options.days.saturating_sub(1))));
+    let midnight = first.and_hms_opt(0, 0, 0).unwrap_or_default();
+    // A night in which clocks are set forward at midnight begins later; UTC's midnight stands for it.
+    let start = zone.from_local_datetime(&midnight).earliest().map_or(midnight.and_utc(), |at| at.to_utc());
+
+    let sensors = options.city.sensors;
+    let rate = f64::from(sensors) / (STEP_MINUTES as f64 * 60.0);
+    let schedule = Schedule {
+        start_us: start.timestamp_micros(),
+        rate,
+        speed: 1.0,
+        first_offsets: vec![0; PARTITIONS as usize],
+    };
+    let city = City::new(domain, &crate::settings(&options.city, PARTITIONS, Disorder::default()), schedule)?;
+    let readings = first_sensors(&city, start.timestamp_micros(), days);
+    let picture = Picture {
+        title: title(domain, first, days, options.city.seed),
+        days: (0..options.days).map(|day| first + Days::new(u64::from(day))).map(heading).collect(),
+        rows: city.zones().to_vec(),
+        columns: domain
+            .metrics
+            .iter()
+            .map(|metric| format!("{}, {}", metric.name.replace('_', " "), metric.unit))
+            .collect(),
+        charts: (0..city.zones().len())
+            .map(|row| {
+                (0..domain.metrics.len())
+                    .map(|metric| chart(&readings[row], metric, start.timestamp_millis(), days))
+                    .collect()
+            })
+            .collect(),
+    };
+    let svg = picture.svg();
+    match &options.output {
+        None => std::io::stdout().lock().write_all(svg.as_bytes()).map_err(Failure::Stdout),
+        Some(file) => {
+            std::fs::write(file, svg).map_err(|reason| Failure::Picture { file: file.clone(), reason })
+        }
+    }
+}
+
+/// By zone: the readings of its sensor with the least number, in the order of their event times.
+fn first_sensors(city: &City, start_us: i64, days: i64) -> Vec<Vec<Reading>> {
+    let mut of_zones: Vec<Vec<Reading>> = vec![Vec::new(); city.zones().len()];
+    let mut reading = Reading::default();
+    for number in 0.. {
+        if city.schedule().turn_us(number) >= start_us + days * DAY_US {
+            break;
+        }
+        let (partition, offset) = city.place_of(number);
+        city.fill(partition, offset, &mut reading);
+        // Sensors are dealt to the zones in turn, from 1 on.
+        if reading.sensor as usize == reading.zone + 1
+            && reading.silence.is_none()
+            && reading.malformed.is_none()
+        {
+            of_zones[reading.zone].push(reading.clone());
+        }
+    }
+    of_zones.iter_mut().for_each(|readings| readings.sort_by_key(|reading| reading.at_ms));
+    of_zones
+}
+
+fn chart(readings: &[Reading], metric: usize, start_ms: i64, days: i64) -> Chart {
+    let point = |reading: &Reading| Point {
+        at: (reading.at_ms - start_ms) as f64 / (days * DAY_US / 1_000) as f64,
+        value: Some(reading.values[metric]).filter(|value| !value.is_nan()),
+        is_marked: reading.truth.is_some_and(|truth| truth.metrics.contains(metric)),
+    };
+    Chart { points: readings.iter().map(point).filter(|point| point.at >= 0.0).collect() }
+}
+
+fn title(domain: &Domain, first: NaiveDate, days: i64, seed: u64) -> String {
+    let last = first + Days::new(days as u64 - 1);
+    format!(
+        "{}: one sensor of each zone, {} to {} ({}), seed {seed}",
+        domain.name,
+        first.format("%-d %B %Y"),
+        last.format("%-d %B %Y"),
+        domain.fields.time_zone
+    )
+}
+
+/// The day's name, and whether it is one of a weekend.
+fn heading(day: NaiveDate) -> (String, bool) {
+    (day.format("%a %-d").to_string(), day.weekday().number_from_monday() > 5)
+}
