@@ -10,7 +10,7 @@ mod scale;
 use std::io::Write;
 
 use chrono::{Datelike, Days, NaiveDate, TimeZone};
-use citytide_domain::Domain;
+use citytide_domain::{Domain, Metric};
 use citytide_generator::{City, Disorder, Reading, Schedule};
 
 use crate::failure::Failure;
@@ -49,11 +49,7 @@ pub fn plot(options: &Plot, domain: &Domain, now_us: i64) -> Result<(), Failure>
         title: title(domain, first, days, options.city.seed),
         days: (0..options.days).map(|day| first + Days::new(u64::from(day))).map(heading).collect(),
         rows: city.zones().to_vec(),
-        columns: domain
-            .metrics
-            .iter()
-            .map(|metric| format!("{}, {}", metric.name.replace('_', " "), metric.unit))
-            .collect(),
+        columns: domain.metrics.iter().map(column).collect(),
         charts: (0..city.zones().len())
             .map(|row| {
                 (0..domain.metrics.len())
@@ -104,16 +100,29 @@ fn chart(readings: &[Reading], metric: usize, start_ms: i64, days: i64) -> Chart
 
 fn title(domain: &Domain, first: NaiveDate, days: i64, seed: u64) -> String {
     let last = first + Days::new(days as u64 - 1);
+    let from = match (first.year(), first.month()) == (last.year(), last.month()) {
+        true => "%-d",
+        false => "%-d %B %Y",
+    };
     format!(
-        "{}: one sensor of each zone, {} to {} ({}), seed {seed}",
+        "{}: a sensor of each zone, {} to {} ({}), seed {seed}",
         domain.name,
-        first.format("%-d %B %Y"),
+        first.format(from),
         last.format("%-d %B %Y"),
         domain.fields.time_zone
     )
 }
 
+/// The name with its unit, or the unit alone where it says the same.
+fn column(metric: &Metric) -> String {
+    match metric.unit.eq_ignore_ascii_case(&metric.name) || metric.unit.is_empty() {
+        true if metric.unit.is_empty() => metric.name.replace('_', " "),
+        true => metric.unit.clone(),
+        false => format!("{}, {}", metric.name.replace('_', " "), metric.unit),
+    }
+}
+
 /// The day's name, and whether it is one of a weekend.
 fn heading(day: NaiveDate) -> (String, bool) {
-    (day.format("%a %-d").to_string(), day.weekday().number_from_monday() > 5)
+    (day.format("%a").to_string(), day.weekday().number_from_monday() > 5)
 }

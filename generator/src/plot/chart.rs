@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::scale::Scale;
 
 const LEFT: usize = 150;
-const TOP: usize = 92;
+const TOP: usize = 108;
 const BOTTOM: usize = 36;
 const RIGHT: usize = 16;
 /// A chart, and the room from one to the next, where the axis's numbers stand.
@@ -19,6 +19,8 @@ const DOWN: usize = HEIGHT + 14;
 /// Of a column's line, in turn: dark enough on white, and told apart by those who see no red and green.
 const COLORS: [&str; 6] = ["#b45309", "#0369a1", "#4d7c0f", "#6d28d9", "#0f766e", "#475569"];
 const MARK: &str = "#dc2626";
+/// What the name of a day needs.
+const NAME_WIDTH: f64 = 22.0;
 /// Tenths of a pixel.
 const FINE: f64 = 10.0;
 
@@ -169,6 +171,9 @@ fn line(svg: &mut String, points: &[Point], scale: &Scale, color: &str) -> std::
             before = None;
             continue;
         };
+        if !(0.0..=1.0).contains(&scale.place(value)) {
+            continue;
+        }
         let (x, y) = place(point, value, scale);
         match before {
             None => write!(svg, "M{x} {y}l")?,
@@ -213,10 +218,10 @@ fn marks(svg: &mut String, points: &[Point], scale: &Scale) -> std::fmt::Result 
 fn legend(svg: &mut String) -> std::fmt::Result {
     writeln!(
         svg,
-        "<g font-size=\"12\"><circle cx=\"20\" cy=\"46\" r=\"2.6\" fill=\"{MARK}\"/><text x=\"28\" y=\"50\">anomalous \
-         reading</text><path d=\"M150 42l-3.6 6.5h7.2z\" fill=\"{MARK}\"/><text x=\"160\" y=\"50\">beyond the \
-         axis</text><path d=\"M262 50v-7h-1.4v7z\" fill=\"{MARK}\"/><text x=\"270\" y=\"50\">no value</text>\
-         <rect x=\"342\" y=\"41\" width=\"14\" height=\"10\" fill=\"#e2e8f0\"/><text x=\"362\" y=\"50\">weekend</text></g>"
+        "<g font-size=\"12\"><circle cx=\"20\" cy=\"56\" r=\"2.6\" fill=\"{MARK}\"/><text x=\"29\" y=\"60\">anomalous \
+         reading</text><path d=\"M164 51.5l-4 7h8z\" fill=\"{MARK}\"/><text x=\"174\" y=\"60\">anomalous, beyond the \
+         axis</text><path d=\"M346 60v-8h-1.6v8z\" fill=\"{MARK}\"/><text x=\"354\" y=\"60\">no value</text>\
+         <rect x=\"426\" y=\"50\" width=\"16\" height=\"11\" fill=\"#e2e8f0\"/><text x=\"450\" y=\"60\">weekend</text></g>"
     )
 }
 

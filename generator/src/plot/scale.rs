@@ -3,7 +3,7 @@
 /// Share of the normal values' range that is left free above and below them.
 const MARGIN: f64 = 0.12;
 /// Most numbers beside an axis.
-const TICKS_MAX: f64 = 3.0;
+const TICKS_MAX: f64 = 4.0;
 
 /// From least to greatest, with round numbers in between.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ mod tests {
     fn ticks_are_round_and_within_the_axis() {
         assert_eq!([0.3, 1.0, 3.0, 7.0, 120.0].map(round_step), [0.5, 1.0, 5.0, 10.0, 200.0]);
         let scale = Scale::of([14.2, 29.9, 21.0].into_iter());
-        assert_eq!(scale.ticks, [20.0, 30.0]);
+        assert_eq!(scale.ticks, [15.0, 20.0, 25.0, 30.0]);
         assert!(scale.ticks.iter().all(|tick| (0.0..=1.0).contains(&scale.place(*tick))));
     }
 
