@@ -146,8 +146,7 @@ impl Picture {
         let y = TOP + self.rows.len() * DOWN;
         for (day, (name, _)) in self.days.iter().enumerate() {
             let x = (LEFT + column * ACROSS) as f64 + (day as f64 + 0.5) * day_width;
-            let name =
-                if day_width >= 26.0 { name.as_str() } else { name.split(' ').next_back().unwrap_or(name) };
+            let name = if day_width >= NAME_WIDTH { name } else { &name[..1] };
             writeln!(
                 svg,
                 "<text x=\"{x:.1}\" y=\"{y}\" font-size=\"9\" text-anchor=\"middle\" fill=\"#64748b\">{name}</text>"
