@@ -36,4 +36,5 @@ pub mod launch;
 pub mod operators;
 pub mod pipeline;
 pub mod source;
+pub mod telemetry;
 pub mod window;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use citytide_domain::Domain;
 use differential_dataflow::AsCollection;
+use timely::dataflow::operators::Inspect;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::worker::Worker;
@@ -27,6 +28,7 @@ use crate::operators::{
     self, CommitParts, Epoch, ReadParts, WindowParts, commit, copy, place, recent, route, views, window,
 };
 use crate::source::{Assigned, Intake};
+use crate::telemetry::{self, Stage};
 use crate::window::{Mark, Placer, Watermarks, Windows};
 
 /// Opens the intake of a worker's partitions.
@@ -52,6 +54,8 @@ pub struct Plumbing {
     pub drain: Arc<AtomicBool>,
     /// Set when another process was asked to end: this one drains too.
     pub peer_left: Arc<AtomicBool>,
+    /// What the run tells of itself.
+    pub telemetry: Arc<telemetry::Run>,
     /// Ends the run.
     pub on_failure: OnFailure,
     /// Where to die, in tests.
@@ -101,8 +105,13 @@ pub fn build(
                 peer_left: plumbing.peer_left.clone(),
                 watermarks: shared_watermarks.clone(),
                 committed: committed.clone(),
+                telemetry: plumbing.telemetry.clone(),
             },
         );
+        let noted = plumbing.telemetry.clone();
+        let chunks = chunks.inspect_batch(move |epoch, chunks| {
+            noted.latency.received(*epoch, chunks.iter().map(|(chunk, _)| chunk));
+        });
 
         // decode: bytes → readings, or dead letters with the reason.
         let starts = marks.iter().map(|mark| PartitionStart {
@@ -111,18 +120,22 @@ pub fn build(
             zones: mark.new_zones.clone(),
         });
         let mut assembler = Assembler::new(domain, starts);
-        let batches = chunks.map(move |(chunk, activity)| assembler.assemble(&chunk, activity));
+        let timed = plumbing.telemetry.clone();
+        let batches = chunks.map(move |(chunk, activity)| {
+            timed.stages.time(Stage::Decode, || assembler.assemble(&chunk, activity))
+        });
 
         // score: rules decide what is anomalous, and why.
         let mut detector = Detector::new(domain);
+        let timed = plumbing.telemetry.clone();
         let scored = batches.map(move |mut batch| {
-            detector.score(&mut batch);
+            timed.stages.time(Stage::Score, || detector.score(&mut batch));
             batch
         });
 
         // place: late or accepted; what this worker adds to the panes; how far its partitions are.
         let told = marks.iter().map(|mark| Mark { new_zones: Vec::new(), ..mark.clone() });
-        let placed = place(scored, Placer::new(domain, told));
+        let placed = place(scored, Placer::new(domain, told), plumbing.telemetry.clone());
         let marks = placed.marks.broadcast();
 
         // Raw rows go to PostgreSQL as they come, tagged with their epoch.
@@ -130,7 +143,7 @@ pub fn build(
             on_batch(&batch);
             batch
         });
-        let copied = copy(batches, |finished, wake| {
+        let copied = copy(batches, plumbing.telemetry.clone(), |finished, wake| {
             let settings = WriterSettings {
                 database: plumbing.database.clone(),
                 domain: domain.clone(),
@@ -158,6 +171,7 @@ pub fn build(
                 watermarks: shared_watermarks,
                 committed: committed.clone(),
                 peer_left: plumbing.peer_left.clone(),
+                telemetry: plumbing.telemetry.clone(),
                 open_panes: |answers, wake| {
                     let name = format!("citytide:{}:panes-{index}", run.run_id);
                     let (database, domain) = (plumbing.database.clone(), domain.clone());

@@ -10,6 +10,7 @@
 
 mod member;
 pub(super) mod start;
+mod tell;
 mod workers;
 
 use std::ffi::OsString;

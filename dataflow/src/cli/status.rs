@@ -1,79 +1,247 @@
-//! The line every few seconds: rate, lag, watermark, anomalies, last commit. Told from the commits and marks that
-//! worker 0 sees, so it speaks of the whole run.
+//! The status of a run: a block of a few lines for a terminal, or one line for everything else. Pure: snapshots in,
+//! text out.
+//!
+//! ```text
+//! rate      142,600/s · lag 1,334,000, about 9 s to go · last commit 0.1 s ago
+//! readings  1,234,567 · 61,728 anomalies · 12 late · 3 dead letters · 0 lost
+//! watermark 12 s behind · 0: 5 s · 1: 12 s · 2: idle · 3: 5 s
+//! busy %    read 2  decode 12  score 3  place 5  window 1  copy 4  commit 22
+//! ```
+//!
+//! Rates and shares are those of the last few seconds. Of many partitions the slowest few are named and the others
+//! summed up. Stages of the workers share the workers' time; `commit` is the share of time in which one is under way.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+mod partitions;
 
-use crate::commit::committer::Committed;
-use crate::window::{Mark, NEVER};
+use std::collections::VecDeque;
 
-/// Distance of two lines.
-const INTERVAL: Duration = Duration::from_secs(5);
+use crate::batch::Activity;
+use crate::telemetry::{Phase, Snapshot, Stage, StageTimes};
 
-/// What the line tells of.
-#[derive(Debug, Default)]
-pub struct Status {
-    since: Option<Instant>,
+/// What rates and shares are taken over, milliseconds.
+const SPAN_MS: u64 = 5_000;
+/// A frontier that stands still for longer is worth a word, milliseconds.
+const STANDING_MS: u64 = 3_000;
+/// Columns of the labels.
+const LABEL: usize = 10;
+
+/// A line of the block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it says, cut to the columns there are.
+    pub text: String,
+    /// Columns of its label, which is not what matters.
+    pub label: usize,
+    /// Whether something is wrong.
+    pub alarm: bool,
+}
+
+impl Line {
+    fn new(label: &str, text: &str, columns: usize) -> Line {
+        let text = cut(&format!("{label:LABEL$}{text}"), columns);
+        Line { text, label: LABEL, alarm: false }
+    }
+
+    /// As a terminal takes it.
+    pub fn painted(&self, colours: bool) -> String {
+        if !colours {
+            return self.text.clone();
+        }
+        let label: String = self.text.chars().take(self.label).collect();
+        let rest = &self.text[label.len()..];
+        match self.alarm {
+            true => format!("\x1b[2m{label}\x1b[0m\x1b[33m{rest}\x1b[0m"),
+            false => format!("\x1b[2m{label}\x1b[0m{rest}"),
+        }
+    }
+}
+
+struct Sample {
+    uptime_ms: u64,
     readings: i64,
-    total: i64,
-    low_us: Option<i64>,
-    /// By partition: offsets not read yet, anomalies since the run began.
-    partitions: BTreeMap<i32, (i64, i64)>,
-    last_commit: Option<(u64, Instant)>,
+    lag: i64,
+    stages: StageTimes,
+}
+
+/// What is told of a run.
+#[derive(Default)]
+pub struct Status {
+    samples: VecDeque<Sample>,
+    now: Snapshot,
 }
 
 impl Status {
-    /// Takes note of a commit.
-    pub fn committed(&mut self, committed: &Committed, now: Instant) {
-        self.readings += committed.plan.readings;
-        self.total += committed.plan.readings;
-        self.low_us = (committed.plan.low_us != NEVER).then_some(committed.plan.low_us);
-        self.last_commit = Some((committed.epoch, now));
-    }
-
-    /// Takes note of a mark.
-    pub fn mark(&mut self, mark: &Mark) {
-        let lag = (mark.end_offset - mark.next_offset).max(0);
-        self.partitions.insert(mark.partition, (lag, mark.anomalies));
-    }
-
-    /// Readings that this run has committed.
-    pub fn total(&self) -> i64 {
-        self.total
-    }
-
-    /// The line, when it is due. `now_ms` is the wall clock.
-    pub fn line(&mut self, now: Instant, now_ms: u64) -> Option<String> {
-        let since = *self.since.get_or_insert(now);
-        let passed = now.duration_since(since);
-        if passed < INTERVAL {
-            return None;
+    /// Takes note of a snapshot.
+    pub fn observe(&mut self, snapshot: Snapshot) {
+        if self.samples.back().is_some_and(|last| last.uptime_ms > snapshot.uptime_ms) {
+            // Another generation.
+            self.samples.clear();
         }
-        self.since = Some(now);
-        let rate = std::mem::take(&mut self.readings) as f64 / passed.as_secs_f64();
-        let (lag, anomalies) =
-            self.partitions.values().fold((0, 0), |sum, (lag, anomalies)| (sum.0 + lag, sum.1 + anomalies));
-        let watermark = self.low_us.and_then(chrono::DateTime::from_timestamp_micros).map_or_else(
-            || "none yet".to_owned(),
-            |at| {
-                let behind_s = (now_ms as i64 - at.timestamp_millis()) / 1000;
-                if behind_s < 3600 {
-                    format!("{behind_s} s behind")
-                } else {
-                    at.format("%Y-%m-%d %H:%M").to_string()
-                }
-            },
+        if snapshot.phase != Phase::Starting {
+            self.samples.push_back(Sample {
+                uptime_ms: snapshot.uptime_ms,
+                readings: snapshot.counts.readings(),
+                lag: snapshot.lag(),
+                stages: snapshot.stages,
+            });
+        }
+        while self.samples.get(1).is_some_and(|next| next.uptime_ms + SPAN_MS <= snapshot.uptime_ms) {
+            self.samples.pop_front();
+        }
+        self.now = snapshot;
+    }
+
+    /// The block for a terminal with so many columns.
+    pub fn block(&self, columns: usize) -> Vec<Line> {
+        if self.now.phase == Phase::Starting {
+            return vec![Line::new("starting", "schema, ledger, the other processes", columns)];
+        }
+        let mut rate = Line::new("rate", &format!("{} · {}", self.progress(), self.commit()), columns);
+        rate.alarm = self.now.standing_ms >= STANDING_MS;
+        let room = columns.saturating_sub(LABEL);
+        vec![
+            rate,
+            Line::new("readings", &self.counts(), columns),
+            Line::new("watermark", &partitions::watermark(&self.now, room), columns),
+            Line::new("busy %", &self.shares(), columns),
+        ]
+    }
+
+    /// The line for a log.
+    pub fn line(&self) -> String {
+        if self.now.phase == Phase::Starting {
+            return "starting".to_owned();
+        }
+        let counts = &self.now.counts;
+        let mut line = format!(
+            "{}/s · lag {} · watermark {} · {} anomalies",
+            thousands(self.rate()),
+            thousands(self.now.lag()),
+            partitions::low(&self.now),
+            thousands(self.now.anomalies)
         );
-        let commit = self.last_commit.map_or_else(
-            || "none yet".to_owned(),
-            |(_, at)| format!("{:.1} s ago", now.duration_since(at).as_secs_f64()),
-        );
-        Some(format!(
-            "{}/s · lag {} · watermark {watermark} · {} anomalies · commit {commit}",
-            thousands(rate.round() as i64),
-            thousands(lag),
-            thousands(anomalies)
-        ))
+        for (count, what) in [(counts.late, "late"), (counts.dead, "dead letters"), (counts.lost, "lost")] {
+            if count > 0 {
+                line += &format!(" · {} {what}", thousands(count));
+            }
+        }
+        line + " · " + &self.commit()
+    }
+
+    /// What a run says when it ends.
+    pub fn summary(snapshot: &Snapshot) -> [String; 2] {
+        let Snapshot { counts, .. } = snapshot;
+        let readings = counts.readings();
+        let rate = readings as f64 / (snapshot.uptime_ms.max(1) as f64 / 1000.0);
+        let epoch = snapshot.last_commit.map_or_else(|| "none".to_owned(), |last| last.epoch.to_string());
+        [
+            format!(
+                "{} readings in {}, {}/s; last epoch {epoch}",
+                thousands(readings),
+                lasting(snapshot.uptime_ms / 1000),
+                thousands(rate.round() as i64)
+            ),
+            format!(
+                "{} anomalies · {} late · {} dead letters · {} lost",
+                thousands(snapshot.anomalies),
+                thousands(counts.late),
+                thousands(counts.dead),
+                thousands(counts.lost)
+            ),
+        ]
+    }
+
+    /// The first sample of the span and how much later the last one is, in seconds.
+    fn span(&self) -> Option<(&Sample, &Sample, f64)> {
+        let (first, last) = (self.samples.front()?, self.samples.back()?);
+        let seconds = (last.uptime_ms - first.uptime_ms) as f64 / 1000.0;
+        (seconds > 0.0).then_some((first, last, seconds))
+    }
+
+    /// Readings committed per second.
+    fn rate(&self) -> i64 {
+        self.span().map_or(0, |(first, last, s)| ((last.readings - first.readings) as f64 / s).round() as i64)
+    }
+
+    fn progress(&self) -> String {
+        let lag = self.now.lag();
+        let state = match self.now.phase {
+            Phase::Draining => "draining".to_owned(),
+            _ if lag == 0 => "caught up".to_owned(),
+            _ => self.to_go().unwrap_or_default(),
+        };
+        let comma = if state.is_empty() { "" } else { ", " };
+        format!("{}/s · lag {}{comma}{state}", thousands(self.rate()), thousands(lag))
+    }
+
+    /// How long the lag will last at the pace of the last seconds, when that is worth telling.
+    fn to_go(&self) -> Option<String> {
+        let (first, last, seconds) = self.span()?;
+        let per_second = (first.lag - last.lag) as f64 / seconds;
+        let left_s = last.lag as f64 / per_second;
+        (per_second > 0.0 && (5.0..1e7).contains(&left_s))
+            .then(|| format!("about {} to go", partitions::coarse(left_s.round() as u64)))
+    }
+
+    fn commit(&self) -> String {
+        if self.now.standing_ms >= STANDING_MS {
+            return format!("nothing committed for {}", partitions::coarse(self.now.standing_ms / 1000));
+        }
+        match self.now.last_commit {
+            None => "no commit yet".to_owned(),
+            Some(last) if last.ago_ms < 60_000 => {
+                format!("last commit {:.1} s ago", last.ago_ms as f64 / 1000.0)
+            }
+            Some(last) => format!("last commit {} ago", partitions::coarse(last.ago_ms / 1000)),
+        }
+    }
+
+    fn counts(&self) -> String {
+        let counts = &self.now.counts;
+        format!(
+            "{} · {} anomalies · {} late · {} dead letters · {} lost",
+            thousands(counts.readings()),
+            thousands(self.now.anomalies),
+            thousands(counts.late),
+            thousands(counts.dead),
+            thousands(counts.lost)
+        )
+    }
+
+    fn shares(&self) -> String {
+        let share = |stage: Stage| {
+            let threads = if stage == Stage::Commit { 1 } else { self.now.workers.max(1) };
+            let percent = self.span().map_or(0.0, |(first, last, seconds)| {
+                let worked = last.stages.of(stage).saturating_sub(first.stages.of(stage));
+                100.0 * worked.as_secs_f64() / seconds / threads as f64
+            });
+            format!("{} {}", stage.name(), percent.round().min(100.0))
+        };
+        Stage::ALL.map(share).join("  ")
+    }
+}
+
+/// Whether no partition is active although one has spoken: then W stands still, and rightly so.
+fn is_idle(snapshot: &Snapshot) -> bool {
+    let mut activities = snapshot.partitions.iter().map(|one| one.activity);
+    activities.clone().any(|one| one == Activity::Idle) && activities.all(|one| one != Activity::Active)
+}
+
+fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.trim_end().to_owned();
+    }
+    let mut text: String = text.chars().take(columns.saturating_sub(1)).collect();
+    text.push('…');
+    text
+}
+
+/// 3 min 20 s.
+fn lasting(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, min, s) => format!("{min} min {s} s"),
+        (h, min, _) => format!("{h} h {min} min"),
     }
 }
 

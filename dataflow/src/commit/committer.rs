@@ -12,6 +12,7 @@
 //! 3. a plan is acknowledged after its COMMIT was answered. No statement is repeated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use citytide_domain::Domain;
 use crossbeam_channel::Sender;
@@ -24,6 +25,7 @@ use super::plan::Plan;
 use super::postgres::DatabaseError;
 use super::session::{OnFailure, Session, Wake};
 use super::statements::{self, Arrays, Timestamp};
+use crate::launch::clock;
 
 /// What the committer needs to know.
 #[derive(Clone)]
@@ -46,6 +48,8 @@ pub struct Committed {
     pub epoch: u64,
     /// The plan itself, for those who tell of it.
     pub plan: Plan,
+    /// How long the transaction took.
+    pub took: Duration,
 }
 
 struct Prepared {
@@ -76,8 +80,10 @@ pub fn spawn(
     Session::spawn_on(runtime, "commit".to_owned(), on_failure, async move |mut plans| {
         let mut committer = Committer::open(client, settings).await?;
         while let Some(plan) = plans.recv().await {
+            let began = clock::instant();
             committer.commit(&plan).await?;
-            let _ = committed.send(Committed { epoch: plan.epoch, plan });
+            let took = clock::instant().saturating_duration_since(began);
+            let _ = committed.send(Committed { epoch: plan.epoch, plan, took });
             wake();
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! says which raw rows are in the database.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use timely::dataflow::StreamVec;
@@ -15,6 +16,7 @@ use crate::batch::Batch;
 use crate::commit::copy::{encode_dead_letters, encode_readings};
 use crate::commit::session::{Session, Wake};
 use crate::commit::writer::Rows;
+use crate::telemetry::{self, Stage};
 
 /// Encoded bytes that are handed over at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -30,6 +32,7 @@ struct OpenEpoch {
 /// Builds the operator. `open` starts the writer, which acknowledges epochs on the channel.
 pub fn copy<'scope>(
     batches: StreamVec<'scope, Epoch, Batch>,
+    telemetry: Arc<telemetry::Run>,
     open: impl FnOnce(crossbeam_channel::Sender<Epoch>, Wake) -> Session<Rows>,
 ) -> StreamVec<'scope, Epoch, ()> {
     let scope = batches.scope();
@@ -40,7 +43,7 @@ pub fn copy<'scope>(
     let (finished, acknowledged) = crossbeam_channel::unbounded();
     let writer = open(
         finished,
-        std::sync::Arc::new(move || {
+        Arc::new(move || {
             let _ = wake.activate();
         }),
     );
@@ -65,6 +68,7 @@ pub fn copy<'scope>(
                     dead: Vec::new(),
                     handed_over: false,
                 });
+                let _timing = telemetry.stages.start(Stage::Copy);
                 for batch in batches.drain(..) {
                     encode_readings(&batch, epoch, &mut open.readings);
                     encode_dead_letters(batch.partition, &batch.dead, epoch, &mut open.dead);

@@ -1,6 +1,7 @@
 //! place: lateness and panes. Batches pass through at once; what an epoch adds up to leaves when it is complete.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -11,6 +12,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
 use crate::batch::Batch;
+use crate::telemetry::{self, Stage};
 use crate::window::{EpochPartials, Mark, Partial, Placer, RecentAnomaly};
 
 /// The streams behind `place`.
@@ -36,7 +38,11 @@ struct OpenEpoch {
 }
 
 /// Builds the operator.
-pub fn place<'scope>(batches: StreamVec<'scope, Epoch, Batch>, mut placer: Placer) -> Placed<'scope> {
+pub fn place<'scope>(
+    batches: StreamVec<'scope, Epoch, Batch>,
+    mut placer: Placer,
+    telemetry: Arc<telemetry::Run>,
+) -> Placed<'scope> {
     let mut builder = OperatorBuilder::new("place".to_owned(), batches.scope());
     let mut input = builder.new_input(batches, Pipeline);
     let (output, batches) = builder.new_output::<Vec<Batch>>();
@@ -57,6 +63,7 @@ pub fn place<'scope>(batches: StreamVec<'scope, Epoch, Batch>, mut placer: Place
                 let open = epochs.entry(*capability.time()).or_default();
                 open.capabilities.get_or_insert_with(|| [1, 2, 3].map(|port| capability.retain(port)));
                 let pass_on = capability.retain(0);
+                let _timing = telemetry.stages.start(Stage::Place);
                 for batch in batches.iter_mut() {
                     let (mut mark, anomalies) = placer.place(batch, &mut open.partials);
                     if let Some(before) = open.marks.remove(&mark.partition) {

@@ -31,6 +31,7 @@ use crate::batch::{Activity, Chunk};
 use crate::commit::session::Wake;
 use crate::launch::clock;
 use crate::source::{Assigned, Intake};
+use crate::telemetry::{self, Stage};
 use crate::window::Watermarks;
 
 /// Distance of two grid points.
@@ -68,6 +69,8 @@ pub struct ReadParts<F> {
     pub watermarks: Rc<RefCell<Watermarks>>,
     /// The commit's frontier.
     pub committed: Handle<Epoch>,
+    /// Where the time it takes is told.
+    pub telemetry: Arc<telemetry::Run>,
 }
 
 struct Partition {
@@ -98,6 +101,7 @@ where
         peer_left,
         watermarks,
         committed,
+        telemetry,
         ..
     } = parts;
     let first_epoch = parts.committed_epoch + 1;
@@ -115,6 +119,7 @@ where
         let mut in_flight: VecDeque<Epoch> = VecDeque::new();
         move |output| {
             let Some(cap) = capability.as_mut() else { return };
+            let _timing = telemetry.stages.start(Stage::Read);
             let now_ms = clock::wall_ms().saturating_add_signed(epoch_offset_ms);
             let now = clock::instant();
             let grid_ms = now_ms / COMMIT_INTERVAL_MIN_MS * COMMIT_INTERVAL_MIN_MS;

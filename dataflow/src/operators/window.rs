@@ -23,6 +23,7 @@ use timely::dataflow::operators::probe::Handle;
 
 use super::{Epoch, passed, route};
 use crate::commit::session::{Session, Wake};
+use crate::telemetry::{self, Stage};
 use crate::window::{Mark, PaneRange, PaneState, Partial, Watermarks, WindowRow, Windows, ZoneFact};
 
 /// What a zone's worker tells the commit.
@@ -49,6 +50,8 @@ pub struct WindowParts<F> {
     pub committed: Handle<Epoch>,
     /// Set when a partition's process was asked to end.
     pub peer_left: Arc<AtomicBool>,
+    /// Where the time it takes is told.
+    pub telemetry: Arc<telemetry::Run>,
     /// Starts the session that reads panes back.
     pub open_panes: F,
 }
@@ -88,7 +91,7 @@ where
             let _ = wake.activate();
         }),
     );
-    let WindowParts { mut windows, facts: initial, watermarks, committed, peer_left, .. } = parts;
+    let WindowParts { mut windows, facts: initial, watermarks, committed, peer_left, telemetry, .. } = parts;
 
     builder.build(move |capabilities| {
         let mut initial = Some((capabilities, initial));
@@ -139,7 +142,8 @@ where
                     open.marks.iter().for_each(|mark| watermarks.observe(mark));
                     watermarks.advance()
                 };
-                let applied = windows.apply(epoch, open.partials, low_us);
+                let applied =
+                    telemetry.stages.time(Stage::Window, || windows.apply(epoch, open.partials, low_us));
                 let [changes, facts] = open.capabilities.expect("set with the first message");
                 let mut to_commit = to_commit.activate();
                 let mut session = to_commit.session(&changes);

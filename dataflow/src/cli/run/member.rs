@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::Args;
 use super::start::{Started, start};
+use super::tell::Telling;
 use super::workers::execute;
 use crate::cli::ending::{Ending, ending};
 use crate::cli::read_domain;
+use crate::cli::status::Status;
 use crate::commit::postgres::{Database, DatabaseError};
 use crate::commit::session::{self, OnFailure};
 use crate::commit::{takeover, upkeep};
@@ -18,6 +20,7 @@ use crate::launch::{hosts, panic, signals, watchdog};
 use crate::pipeline::Plumbing;
 use crate::source::Source;
 use crate::source::kafka::Topic;
+use crate::telemetry;
 
 /// How long the processes of a run wait for each other.
 const PEERS_PATIENCE: Duration = Duration::from_secs(30);
@@ -46,6 +49,12 @@ fn member(args: Args) -> Result<Exit, Ending> {
         connection: args.kafka.connection()?,
         name: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
     });
+
+    let telemetry = Arc::new(telemetry::Run::new(process, drain.clone()));
+    let telling = (process == 0)
+        .then(|| Telling::start(telemetry.clone()))
+        .transpose()
+        .map_err(|error| Ending::new(Exit::Bug, format!("cannot start telling of the run: {error}")))?;
 
     let begun = Arc::new(AtomicBool::new(false));
     end_early(drain.clone(), begun.clone());
@@ -85,6 +94,8 @@ fn member(args: Args) -> Result<Exit, Ending> {
     watchdog::watch("committed", &frontier, watchdog::PATIENCE)
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
 
+    let marks = &ledger.marks;
+    telemetry.begin(usize::from(args.workers), &partitions, marks, ledger.low_us);
     let intake_source = source.clone();
     let plumbing = Plumbing {
         domain: domain.clone(),
@@ -97,11 +108,13 @@ fn member(args: Args) -> Result<Exit, Ending> {
         }),
         until_caught_up: args.until_caught_up,
         drain: drain.clone(),
+        telemetry: telemetry.clone(),
         peer_left: Arc::new(AtomicBool::new(false)),
         on_failure: on_failure.clone(),
         fail_at: args.fail_at.clone(),
     };
     execute(builders, plumbing, committer, &args, source, frontier)?;
+    drop(telling);
 
     upkeep_stop.store(true, Ordering::Relaxed);
     if let Some(upkeep) = upkeep {
@@ -111,6 +124,9 @@ fn member(args: Args) -> Result<Exit, Ending> {
             let client = database.connect(&format!("citytide:{}:finish", run.run_id)).await?;
             takeover::finish(&client, run.run_id, why).await
         })?;
+    }
+    if process == 0 {
+        Status::summary(&telemetry.snapshot()).iter().for_each(|line| tracing::info!("{line}"));
     }
     if args.until_caught_up || drain.load(Ordering::Relaxed) {
         Ok(Exit::Done)

@@ -1,7 +1,5 @@
 //! The workers of one process: built, stepped, and told of.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +10,6 @@ use tokio_postgres::Client;
 use super::Args;
 use crate::cli::ending::Ending;
 use crate::cli::show::{self, Sample};
-use crate::cli::status::{Status, thousands};
 use crate::commit::committer::{self, Committed, CommitterSettings};
 use crate::launch::clock;
 use crate::launch::exit::Exit;
@@ -51,22 +48,22 @@ pub fn execute(
     };
     let (builders, others) = builders;
     let guards = timely::execute::execute_from(builders, others, config, move |worker| {
-        let status = Rc::new(RefCell::new(Status::default()));
         let committing = (worker.index() == 0).then(|| {
             let (client, runtime) = committer.lock().expect("no holder panics").take().expect("one worker 0");
             let (settings, on_failure) = (settings.clone(), plumbing.on_failure.clone());
-            let (commits, marks, domain) = (status.clone(), status.clone(), plumbing.domain.clone());
+            let (commits, marks) = (plumbing.telemetry.clone(), plumbing.telemetry.clone());
+            let domain = plumbing.domain.clone();
             Committing {
                 open: Box::new(move |committed, wake| {
                     committer::spawn(client, runtime, settings, committed, wake, on_failure)
                 }),
                 on_committed: Box::new(move |committed: &Committed| {
-                    commits.borrow_mut().committed(committed, clock::instant());
+                    commits.committed(committed);
                     if show {
                         show::windows(&domain, committed).iter().for_each(|line| println!("{line}"));
                     }
                 }),
-                on_mark: Box::new(move |mark| marks.borrow_mut().mark(mark)),
+                on_mark: Box::new(move |mark| marks.mark(mark)),
             }
         });
         let mut sample = Sample::default();
@@ -80,18 +77,12 @@ pub fn execute(
             worker.step_or_park(Some(PARK_MAX));
             committed.with_frontier(|below| {
                 if let Some(below) = below.first() {
-                    frontier.store(*below, Ordering::Relaxed);
+                    let before = frontier.swap(*below, Ordering::Relaxed);
+                    if before != *below {
+                        plumbing.telemetry.frontier_moved();
+                    }
                 }
             });
-            if worker.index() == 0
-                && let Some(line) = status.borrow_mut().line(clock::instant(), clock::wall_ms())
-            {
-                tracing::info!("{line}");
-            }
-        }
-        if worker.index() == 0 {
-            let total = status.borrow().total();
-            tracing::info!("{} readings committed by this run", thousands(total));
         }
     })
     .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the workers: {error}")))?;

@@ -92,7 +92,7 @@ fn windows_are_shown_when_they_close_by_their_end() {
     }
     let rest = "1,480 readings · avg 23.1 °C · avg traffic 182 · 3 anomalies";
     assert_eq!(
-        windows(&Domain::smart_city(), &Committed { epoch: 50, plan }),
+        windows(&Domain::smart_city(), &Committed { epoch: 50, plan, took: Duration::ZERO }),
         [
             format!("1 min · Downtown · {rest}"),
             format!("1 min · Downtown · {rest}"),

@@ -1,77 +1,219 @@
-//! The line to the letter.
+//! The block and the line, to the letter.
 
 use super::*;
-use crate::commit::plan::Plan;
-use crate::launch::clock;
+use crate::batch::Activity;
+use crate::telemetry::{Counts, LastCommit, PartitionFigures};
 
 /// 2026-11-21T05:26:00Z.
 const NOON_MS: u64 = 1_795_238_760_000;
 
-fn mark(partition: i32, next_offset: i64, end_offset: i64, anomalies: i64) -> Mark {
-    Mark { next_offset, accepted: next_offset, end_offset, anomalies, ..Mark::at_start(partition, 0) }
+/// A partition whose watermark is so many seconds behind.
+fn partition(partition: i32, behind_s: i64, lag: i64) -> PartitionFigures {
+    PartitionFigures {
+        partition,
+        first_offset: 0,
+        next_offset: 1_000,
+        end_offset: 1_000 + lag,
+        counts: Counts::default(),
+        watermark_us: Some((NOON_MS as i64 / 1000 - behind_s) * 1_000_000),
+        activity: Activity::Active,
+    }
 }
 
-fn committed(epoch: u64, readings: i64, low_us: i64) -> Committed {
-    Committed { epoch, plan: Plan { epoch, readings, low_us, ..Plan::default() } }
+fn idle(number: i32) -> PartitionFigures {
+    PartitionFigures { activity: Activity::Idle, ..partition(number, 900, 0) }
 }
 
-/// A status whose clock has begun.
-fn begun(now: Instant) -> Status {
+/// A run of two workers after so many milliseconds with so many readings.
+fn snapshot(uptime_ms: u64, accepted: i64, partitions: Vec<PartitionFigures>) -> Snapshot {
+    let low_us = partitions.iter().filter_map(|one| one.watermark_us).min();
+    Snapshot {
+        phase: Phase::Running,
+        uptime_ms,
+        now_ms: NOON_MS,
+        low_us,
+        partitions,
+        counts: Counts { accepted, ..Counts::default() },
+        last_commit: Some(LastCommit { epoch: 50, ago_ms: 130 }),
+        commits: 1,
+        workers: 2,
+        ..Snapshot::default()
+    }
+}
+
+fn status(snapshots: impl IntoIterator<Item = Snapshot>) -> Status {
     let mut status = Status::default();
-    assert_eq!(status.line(now, NOON_MS), None);
+    snapshots.into_iter().for_each(|one| status.observe(one));
     status
 }
 
+fn text(status: &Status, columns: usize) -> Vec<String> {
+    status.block(columns).into_iter().map(|line| line.text).collect()
+}
+
 #[test]
-fn the_line_sums_up_all_partitions_and_the_commits_since_the_last_line() {
-    let start = clock::instant();
-    let mut status = begun(start);
-    status.mark(&mark(0, 10, 20, 1));
-    status.mark(&mark(0, 1_000, 2_000, 1_000));
-    status.mark(&mark(1, 500, 834, 234));
-    let low_us = (NOON_MS as i64 - 6_500) * 1000;
-    status.committed(&committed(50, 700_000, NEVER), start + Duration::from_secs(1));
-    status.committed(&committed(100, 13_000, low_us), start + Duration::from_millis(4_900));
-    assert_eq!(status.line(start + Duration::from_millis(4_999), NOON_MS), None);
+fn a_run_that_is_starting_says_so() {
+    let status = status([Snapshot::default()]);
+    assert_eq!(text(&status, 80), ["starting  schema, ledger, the other processes"]);
+    assert_eq!(status.line(), "starting");
+}
+
+#[test]
+fn before_the_first_reading_there_is_no_watermark_and_no_commit() {
+    let mut nothing = partition(0, 0, 0);
+    (nothing.watermark_us, nothing.activity) = (None, Activity::Empty);
+    let status = status([Snapshot { last_commit: None, ..snapshot(100, 0, vec![nothing]) }]);
     assert_eq!(
-        status.line(start + INTERVAL, NOON_MS).as_deref(),
-        Some("142,600/s · lag 1,334 · watermark 6 s behind · 1,234 anomalies · commit 0.1 s ago")
+        text(&status, 80),
+        [
+            "rate      0/s · lag 0, caught up · no commit yet",
+            "readings  0 · 0 anomalies · 0 late · 0 dead letters · 0 lost",
+            "watermark none yet",
+            "busy %    read 0  decode 0  score 0  place 0  window 0  copy 0  commit 0",
+        ]
+    );
+    assert_eq!(status.line(), "0/s · lag 0 · watermark none yet · 0 anomalies · no commit yet");
+}
+
+#[test]
+fn caught_up_with_live_readings_shows_each_partition() {
+    let partitions = vec![partition(0, 5, 0), partition(1, 7, 0), partition(2, 5, 0), idle(3)];
+    let mut last = snapshot(6_000, 1_234_567, partitions.clone());
+    last.low_us = partitions[1].watermark_us;
+    last.counts.late = 12;
+    last.counts.dead = 3;
+    last.anomalies = 61_728;
+    last.stages = StageTimes([200, 1_200, 300, 500, 100, 400, 1_100].map(|ms| ms * 1_000_000));
+    let status = status([snapshot(1_000, 1_174_567, partitions), last]);
+    assert_eq!(
+        text(&status, 80),
+        [
+            "rate      12,002/s · lag 0, caught up · last commit 0.1 s ago",
+            "readings  1,234,579 · 61,728 anomalies · 12 late · 3 dead letters · 0 lost",
+            "watermark 7 s behind · 0: 5 s · 1: 7 s · 2: 5 s · 3: idle",
+            "busy %    read 2  decode 12  score 3  place 5  window 1  copy 4  commit 22",
+        ]
     );
     assert_eq!(
-        status.line(start + 2 * INTERVAL, NOON_MS).as_deref(),
-        Some("0/s · lag 1,334 · watermark 6 s behind · 1,234 anomalies · commit 5.1 s ago")
+        status.line(),
+        "12,002/s · lag 0 · watermark 7 s behind · 61,728 anomalies · 12 late · 3 dead letters · last commit 0.1 s ago"
     );
 }
 
 #[test]
-fn before_the_first_commit_there_is_no_watermark_and_no_age() {
-    let start = clock::instant();
-    let mut status = begun(start);
+fn behind_a_backlog_it_tells_how_long_that_will_last() {
+    let of = |lag| vec![partition(0, 90_000, lag), partition(1, 100_000, 0)];
+    let status = status([snapshot(0, 0, of(1_500_000)), snapshot(5_000, 600_000, of(900_000))]);
     assert_eq!(
-        status.line(start + INTERVAL, NOON_MS).as_deref(),
-        Some("0/s · lag 0 · watermark none yet · 0 anomalies · commit none yet")
+        text(&status, 80)[..1],
+        ["rate      120,000/s · lag 900,000, about 8 s to go · last commit 0.1 s ago"]
+    );
+    assert_eq!(text(&status, 80)[2], "watermark 2026-11-20 01:39 · 0: 25 h · 1: 27 h");
+}
+
+#[test]
+fn a_backlog_that_grows_is_given_no_end() {
+    let status = status([
+        snapshot(0, 0, vec![partition(0, 5, 1_000)]),
+        snapshot(5_000, 100, vec![partition(0, 9, 1_334)]),
+    ]);
+    assert_eq!(text(&status, 80)[0], "rate      20/s · lag 1,334 · last commit 0.1 s ago");
+}
+
+#[test]
+fn with_all_partitions_idle_it_says_idle_instead_of_a_distance_that_grows() {
+    let mut last = snapshot(5_000, 100, vec![idle(0), idle(1)]);
+    last.last_commit = Some(LastCommit { epoch: 50, ago_ms: 890_000 });
+    let status = status([last]);
+    assert_eq!(
+        text(&status, 80),
+        [
+            "rate      0/s · lag 0, caught up · last commit 14 min ago",
+            "readings  100 · 0 anomalies · 0 late · 0 dead letters · 0 lost",
+            "watermark 2026-11-21 05:11:00, all partitions idle · 0: idle · 1: idle",
+            "busy %    read 0  decode 0  score 0  place 0  window 0  copy 0  commit 0",
+        ]
+    );
+    assert_eq!(
+        status.line(),
+        "0/s · lag 0 · watermark 2026-11-21 05:11:00, all partitions idle · 0 anomalies · last commit 14 min ago"
     );
 }
 
 #[test]
-fn a_watermark_of_long_ago_is_shown_as_a_time() {
-    let start = clock::instant();
-    let line_of = |behind_s: i64| {
-        let mut status = begun(start);
-        let low_us = NOON_MS as i64 * 1000 - behind_s * 1_000_000;
-        status.committed(&committed(50, 0, low_us), start);
-        status.line(start + INTERVAL, NOON_MS).expect("due")
-    };
-    assert!(line_of(3_599).contains(" · watermark 3599 s behind · "), "{}", line_of(3_599));
-    assert!(line_of(3_600).contains(" · watermark 2026-11-21 04:26 · "), "{}", line_of(3_600));
+fn of_many_partitions_the_slowest_are_named_and_the_others_summed_up() {
+    let mut partitions: Vec<_> = (0..64).map(|one| partition(one, 5 + i64::from(one % 3), 0)).collect();
+    partitions[7] = partition(7, 3_000, 0);
+    partitions[9] = partition(9, 300, 0);
+    partitions[20] = idle(20);
+    partitions[21].activity = Activity::Empty;
+    let status = status([snapshot(0, 0, partitions)]);
+    assert_eq!(
+        text(&status, 80)[2],
+        "watermark 3000 s behind · 7: 50 min · 61 more within 300 s · 1 idle · 1 empty"
+    );
 }
 
 #[test]
-fn an_end_that_lags_behind_what_was_read_is_no_negative_lag() {
-    let start = clock::instant();
-    let mut status = begun(start);
-    status.mark(&mark(0, 20, 10, 0));
-    assert!(status.line(start + INTERVAL, NOON_MS).expect("due").contains(" · lag 0 · "));
+fn a_frontier_that_stands_still_is_an_alarm() {
+    let mut stalled = snapshot(20_000, 100, vec![partition(0, 5, 10)]);
+    stalled.standing_ms = 14_500;
+    let block = status([stalled]).block(80);
+    assert_eq!(block[0].text, "rate      0/s · lag 10 · nothing committed for 14 s");
+    assert!(block[0].alarm && block[1..].iter().all(|line| !line.alarm));
+    assert_eq!(
+        block[0].painted(true),
+        "\x1b[2mrate      \x1b[0m\x1b[33m0/s · lag 10 · nothing committed for 14 s\x1b[0m"
+    );
+    assert_eq!(block[0].painted(false), block[0].text);
+}
+
+#[test]
+fn a_run_that_was_asked_to_end_is_draining() {
+    let draining = Snapshot { phase: Phase::Draining, ..snapshot(0, 0, vec![partition(0, 5, 10)]) };
+    assert_eq!(text(&status([draining]), 80)[0], "rate      0/s · lag 10, draining · last commit 0.1 s ago");
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let many = (0..500).map(|one| partition(one, i64::from(one) * 1_000, 1_000_000_000_000)).collect();
+    let mut all = snapshot(5_000, i64::MAX / 4, many);
+    all.anomalies = i64::MAX / 4;
+    all.counts.late = i64::MAX / 4;
+    all.stages = StageTimes([u64::MAX / 2; 7]);
+    let status = status([snapshot(0, 0, Vec::new()), all]);
+    for columns in 1..200 {
+        for line in status.block(columns) {
+            assert!(line.text.chars().count() <= columns, "{columns}: {}", line.text);
+            let painted = line.painted(true).replace("\x1b[2m", "").replace("\x1b[0m", "");
+            assert_eq!(painted, line.text);
+        }
+    }
+}
+
+#[test]
+fn rates_are_those_of_the_last_seconds_and_of_one_generation() {
+    let of = |uptime_ms, readings| snapshot(uptime_ms, readings, vec![partition(0, 5, 0)]);
+    let mut status = status((0..=100).map(|s| of(s * 1000, s as i64 * 10)));
+    assert_eq!(status.rate(), 10);
+    assert!(status.samples.len() <= 7, "samples are few: {}", status.samples.len());
+    status.observe(of(106_000, 7_000));
+    assert_eq!(status.rate(), 1_000);
+    status.observe(of(500, 3));
+    assert_eq!(status.rate(), 0, "another generation begins anew");
+}
+
+#[test]
+fn the_summary_counts_what_this_run_has_committed() {
+    let mut last = snapshot(200_000, 1_234_567, vec![partition(0, 5, 0)]);
+    (last.counts.late, last.counts.dead, last.counts.lost, last.anomalies) = (12, 3, 4, 61_728);
+    assert_eq!(
+        Status::summary(&last),
+        [
+            "1,234,579 readings in 3 min 20 s, 6,173/s; last epoch 50",
+            "61,728 anomalies · 12 late · 3 dead letters · 4 lost",
+        ]
+    );
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! The figures of one process's run, as its workers write them and anybody may read them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::{Counts, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
+use crate::commit::committer::Committed;
+use crate::launch::clock;
+use crate::source::Assigned;
+use crate::window::{Mark, NEVER};
+
+/// What a run tells of itself.
+#[derive(Debug)]
+pub struct Run {
+    /// How long each stage has worked.
+    pub stages: Stages,
+    /// From receiving a record to its commit.
+    pub latency: Latency,
+    began: Instant,
+    /// Set when the run was asked to end.
+    drain: Arc<AtomicBool>,
+    /// When the committed frontier last moved, milliseconds since `began`.
+    moved_ms: AtomicU64,
+    figures: Mutex<Figures>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    workers: usize,
+    low_us: i64,
+    partitions: BTreeMap<i32, Partition>,
+    commits: u64,
+    last_commit: Option<(u64, Instant)>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    figures: PartitionFigures,
+    /// What had become of its offsets before this run.
+    before: Counts,
+    anomalies: i64,
+}
+
+impl Run {
+    /// A process of a run that is starting; `drain` is set when it is asked to end. The first process, 0, is told of
+    /// marks and commits.
+    pub fn new(process: u16, drain: Arc<AtomicBool>) -> Run {
+        Run {
+            stages: Stages::default(),
+            latency: Latency::new(process == 0),
+            began: clock::instant(),
+            drain,
+            moved_ms: AtomicU64::new(0),
+            figures: Mutex::default(),
+        }
+    }
+
+    /// The workers begin, where the last commit left off: `marks` and `low_us` are the ledger's.
+    pub fn begin(&self, workers: usize, assigned: &[Assigned], marks: &[Mark], low_us: i64) {
+        self.frontier_moved();
+        let partition = |one: &Assigned| {
+            let known = marks.iter().find(|mark| mark.partition == one.partition);
+            let mark = known.cloned().unwrap_or_else(|| Mark::at_start(one.partition, one.next_offset));
+            let figures = PartitionFigures { end_offset: one.end_offset, ..figures(&mark) };
+            (one.partition, Partition { before: figures.counts, figures, anomalies: 0 })
+        };
+        let partitions = assigned.iter().map(partition).collect();
+        *self.figures.lock().expect("no holder panics") =
+            Figures { workers, low_us, partitions, commits: 0, last_commit: None };
+    }
+
+    /// The committed frontier has moved.
+    pub fn frontier_moved(&self) {
+        let ms = clock::instant().saturating_duration_since(self.began).as_millis() as u64;
+        self.moved_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Takes note of a mark, which may not be committed yet: only of where the partition's end is, and whether it is
+    /// idle.
+    pub fn mark(&self, mark: &Mark) {
+        let mut state = self.figures.lock().expect("no holder panics");
+        let partition = state.partitions.entry(mark.partition).or_insert_with(|| Partition {
+            figures: figures(&Mark::at_start(mark.partition, mark.first_offset)),
+            before: Counts::default(),
+            anomalies: 0,
+        });
+        partition.figures.end_offset = mark.end_offset;
+        partition.figures.activity = mark.activity;
+    }
+
+    /// Takes note of a commit.
+    pub fn committed(&self, committed: &Committed) {
+        self.stages.add(super::Stage::Commit, committed.took);
+        self.latency.committed(committed.epoch, clock::wall_ms());
+        let mut state = self.figures.lock().expect("no holder panics");
+        state.low_us = committed.plan.low_us;
+        state.commits += 1;
+        state.last_commit = Some((committed.epoch, clock::instant()));
+        for mark in committed.plan.marks.values() {
+            let Some(partition) = state.partitions.get_mut(&mark.partition) else { continue };
+            let end_offset = partition.figures.end_offset.max(mark.end_offset);
+            partition.figures = PartitionFigures { end_offset, ..figures(mark) };
+            partition.anomalies = mark.anomalies;
+        }
+    }
+
+    /// Everything at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = clock::instant();
+        let uptime_ms = now.saturating_duration_since(self.began).as_millis() as u64;
+        let state = self.figures.lock().expect("no holder panics");
+        let phase = match (state.workers, self.drain.load(Ordering::Relaxed)) {
+            (0, _) => Phase::Starting,
+            (_, false) => Phase::Running,
+            (_, true) => Phase::Draining,
+        };
+        let since = |one: &Partition| one.figures.counts.since(&one.before);
+        Snapshot {
+            phase,
+            uptime_ms,
+            now_ms: clock::wall_ms(),
+            low_us: (state.workers > 0 && state.low_us != NEVER).then_some(state.low_us),
+            partitions: state.partitions.values().map(|one| one.figures.clone()).collect(),
+            counts: state.partitions.values().map(since).sum(),
+            anomalies: state.partitions.values().map(|one| one.anomalies).sum(),
+            commits: state.commits,
+            last_commit: state.last_commit.map(|(epoch, at)| LastCommit {
+                epoch,
+                ago_ms: now.saturating_duration_since(at).as_millis() as u64,
+            }),
+            standing_ms: uptime_ms.saturating_sub(self.moved_ms.load(Ordering::Relaxed)),
+            stages: self.stages.times(),
+            workers: state.workers,
+        }
+    }
+}
+
+fn figures(mark: &Mark) -> PartitionFigures {
+    PartitionFigures {
+        partition: mark.partition,
+        first_offset: mark.first_offset,
+        next_offset: mark.next_offset,
+        end_offset: mark.end_offset,
+        counts: Counts {
+            accepted: mark.accepted,
+            late: mark.late,
+            dead: mark.dead,
+            lost: mark.lost,
+            gaps: mark.gaps,
+        },
+        watermark_us: (mark.watermark_us != NEVER).then_some(mark.watermark_us),
+        activity: mark.activity,
+    }
+}
+
+#[cfg(test)]
+mod tests;

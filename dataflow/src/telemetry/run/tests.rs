@@ -1,0 +1,99 @@
+//! What marks and commits make of the figures.
+
+use std::time::Duration;
+
+use super::*;
+use crate::batch::Activity;
+use crate::commit::plan::Plan;
+use crate::telemetry::Stage;
+
+fn mark(partition: i32, next_offset: i64, end_offset: i64) -> Mark {
+    Mark {
+        next_offset,
+        accepted: next_offset - 3,
+        late: 1,
+        dead: 2,
+        end_offset,
+        anomalies: next_offset / 10,
+        watermark_us: next_offset * 1_000,
+        ..Mark::at_start(partition, 0)
+    }
+}
+
+fn committed(epoch: u64, marks: &[Mark]) -> Committed {
+    let mut plan = Plan { epoch, low_us: 77, ..Plan::default() };
+    marks.iter().for_each(|mark| plan.mark(mark.clone()));
+    Committed { epoch, plan, took: Duration::from_millis(3) }
+}
+
+fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
+    Assigned { partition, next_offset, low_offset: 0, end_offset }
+}
+
+fn running() -> Run {
+    let run = Run::new(0, Arc::default());
+    run.begin(2, &[assigned(0, 100, 500), assigned(1, 0, 40)], &[mark(0, 100, 100)], NEVER);
+    run
+}
+
+#[test]
+fn before_it_begins_a_run_is_starting_and_knows_nothing() {
+    let snapshot = Run::new(0, Arc::default()).snapshot();
+    assert_eq!((snapshot.phase, snapshot.low_us, snapshot.workers), (Phase::Starting, None, 0));
+    assert!(snapshot.partitions.is_empty());
+}
+
+#[test]
+fn a_run_goes_on_from_the_ledger_and_counts_what_it_adds() {
+    let run = running();
+    let snapshot = run.snapshot();
+    assert_eq!(snapshot.phase, Phase::Running);
+    assert_eq!((snapshot.lag(), snapshot.counts, snapshot.low_us), (440, Counts::default(), None));
+    run.committed(&committed(50, &[mark(0, 300, 520), mark(1, 40, 40)]));
+    let snapshot = run.snapshot();
+    let added = Counts { accepted: 237, late: 1, dead: 2, lost: 0, gaps: 0 };
+    assert_eq!((snapshot.counts, snapshot.lag(), snapshot.low_us), (added, 220, Some(77)));
+    assert_eq!((snapshot.anomalies, snapshot.commits), (34, 1));
+    assert_eq!(
+        snapshot.partitions[0].counts.readings(),
+        298,
+        "a partition's own counts are those of the ledger"
+    );
+    assert_eq!(snapshot.last_commit.map(|last| last.epoch), Some(50));
+    assert_eq!(snapshot.stages.of(Stage::Commit), Duration::from_millis(3));
+}
+
+#[test]
+fn a_mark_that_is_not_committed_tells_of_the_end_and_of_idleness_only() {
+    let run = running();
+    run.mark(&Mark { activity: Activity::Idle, ..mark(0, 400, 900) });
+    let snapshot = run.snapshot();
+    let told = &snapshot.partitions[0];
+    assert_eq!((told.end_offset, told.activity, told.next_offset), (900, Activity::Idle, 100));
+    assert_eq!(snapshot.counts, Counts::default());
+}
+
+#[test]
+fn a_partition_that_was_added_to_the_topic_is_counted_from_its_first_offset() {
+    let run = running();
+    run.mark(&mark(7, 0, 12));
+    run.committed(&committed(50, &[mark(7, 12, 12)]));
+    assert_eq!(run.snapshot().counts.readings(), 10);
+    assert_eq!(run.snapshot().partitions.len(), 3);
+}
+
+#[test]
+fn an_end_that_lags_behind_what_was_committed_is_no_negative_lag() {
+    let run = running();
+    run.committed(&committed(50, &[mark(0, 900, 800), mark(1, 40, 40)]));
+    assert_eq!(run.snapshot().lag(), 0);
+}
+
+#[test]
+fn a_run_that_was_asked_to_end_is_draining() {
+    let drain = Arc::new(AtomicBool::new(false));
+    let run = Run::new(0, drain.clone());
+    run.begin(1, &[], &[], NEVER);
+    drain.store(true, Ordering::Relaxed);
+    assert_eq!(run.snapshot().phase, Phase::Draining);
+}

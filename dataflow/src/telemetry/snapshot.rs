@@ -1,0 +1,135 @@
+//! What a run says of itself at one moment. It goes to the status, to the metrics, and, as JSON, from the process that
+//! does the work to the one that owns the terminal.
+
+use serde::{Deserialize, Serialize};
+
+use super::StageTimes;
+use crate::batch::Activity;
+
+/// What a process of a run is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Schema, ledger, and the other processes: nothing is read yet.
+    #[default]
+    Starting,
+    /// At work.
+    Running,
+    /// Asked to end: what was read is being committed.
+    Draining,
+}
+
+/// What became of a partition's offsets. Together they are its committed offset less its first one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Readings that are in all of their windows.
+    pub accepted: i64,
+    /// Readings that came too late and are in none.
+    pub late: i64,
+    /// Records that are no readings.
+    pub dead: i64,
+    /// Offsets that retention deleted before they were read.
+    pub lost: i64,
+    /// Offsets that hold no record for us.
+    pub gaps: i64,
+}
+
+impl Counts {
+    /// Readings, accepted and late.
+    pub fn readings(&self) -> i64 {
+        self.accepted + self.late
+    }
+
+    /// What has come since `before`.
+    pub fn since(&self, before: &Counts) -> Counts {
+        Counts {
+            accepted: self.accepted - before.accepted,
+            late: self.late - before.late,
+            dead: self.dead - before.dead,
+            lost: self.lost - before.lost,
+            gaps: self.gaps - before.gaps,
+        }
+    }
+}
+
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Counts>>(counts: I) -> Counts {
+        counts.fold(Counts::default(), |sum, one| Counts {
+            accepted: sum.accepted + one.accepted,
+            late: sum.late + one.late,
+            dead: sum.dead + one.dead,
+            lost: sum.lost + one.lost,
+            gaps: sum.gaps + one.gaps,
+        })
+    }
+}
+
+/// A partition as of the last commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionFigures {
+    /// Its number.
+    pub partition: i32,
+    /// The first offset that was ever asked for.
+    pub first_offset: i64,
+    /// The committed offset: everything below is visible.
+    pub next_offset: i64,
+    /// Its end as far as the source knows.
+    pub end_offset: i64,
+    /// What became of its offsets, since the first one.
+    pub counts: Counts,
+    /// Its watermark in microseconds, once it has an accepted reading.
+    pub watermark_us: Option<i64>,
+    /// Whether it counts for W.
+    pub activity: Activity,
+}
+
+impl PartitionFigures {
+    /// Offsets that are not committed yet.
+    pub fn lag(&self) -> i64 {
+        (self.end_offset - self.next_offset).max(0)
+    }
+}
+
+/// The last commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCommit {
+    /// Its epoch.
+    pub epoch: u64,
+    /// How long ago it was, milliseconds.
+    pub ago_ms: u64,
+}
+
+/// A run at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What it is about.
+    pub phase: Phase,
+    /// How long the process has been there, milliseconds.
+    pub uptime_ms: u64,
+    /// The clock of the machine, milliseconds of the Unix epoch.
+    pub now_ms: u64,
+    /// W in microseconds, once there is one.
+    pub low_us: Option<i64>,
+    /// All partitions, in order.
+    pub partitions: Vec<PartitionFigures>,
+    /// What became of the offsets that this run has committed.
+    pub counts: Counts,
+    /// Accepted readings among them that are anomalous.
+    pub anomalies: i64,
+    /// Commits of this run.
+    pub commits: u64,
+    /// The last commit of this run.
+    pub last_commit: Option<LastCommit>,
+    /// How long the committed frontier has stood still, milliseconds.
+    pub standing_ms: u64,
+    /// How long each stage has worked.
+    pub stages: StageTimes,
+    /// Worker threads of this process.
+    pub workers: usize,
+}
+
+impl Snapshot {
+    /// Offsets that are not committed yet.
+    pub fn lag(&self) -> i64 {
+        self.partitions.iter().map(PartitionFigures::lag).sum()
+    }
+}
