@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use citytide::commit::postgres::{Database, DatabaseError};
+use citytide::commit::postgres::{Database, DatabaseError, DatabaseOptions};
 use citytide::commit::takeover::{Member, Patience, Run, Takeover, TakeoverError, finish, join_run, take};
 use citytide::launch::clock::wall_ms;
 use futures_util::future::{Either, select};
@@ -34,7 +34,11 @@ impl Scratch {
         let Scratch { base, name: database, .. } = self;
         let user = if role.is_empty() { String::new() } else { format!("user={role}&") };
         let address = format!("{base}/{database}?{user}application_name=ignored");
-        Database::parse(&address).expect("an address").connect(name).await.expect("a session")
+        Database::parse(&address, &DatabaseOptions::default())
+            .expect("an address")
+            .connect(name)
+            .await
+            .expect("a session")
     }
 }
 
@@ -47,8 +51,11 @@ fn with_database(test: impl AsyncFnOnce(&Scratch)) {
         bare.rsplit_once('/').expect("DATABASE_URL of the form postgres://user@host:port/database");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let server =
-            Database::parse(&address).expect("DATABASE_URL").connect("test").await.expect("the server");
+        let server = Database::parse(&address, &DatabaseOptions::default())
+            .expect("DATABASE_URL")
+            .connect("test")
+            .await
+            .expect("the server");
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("takeover_{}_{number}", std::process::id());
         server.batch_execute(&format!("create database {name}")).await.expect("a scratch database");

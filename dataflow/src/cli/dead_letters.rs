@@ -9,11 +9,12 @@ use citytide_domain::Domain;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
+use super::database::GlobalDatabaseArgs;
 use super::ending::{Ending, ending};
 use super::run::start::host_name;
 use super::status::thousands;
 use super::{read_domain, verify};
-use crate::commit::postgres::{Database, DatabaseError};
+use crate::commit::postgres::DatabaseError;
 use crate::commit::replay::{self, Outcome, Selection};
 use crate::commit::takeover::{self, Patience, Takeover};
 use crate::commit::{ledger, session, upkeep};
@@ -30,10 +31,8 @@ use print::{described, heading, line};
 pub struct Args {
     #[command(subcommand)]
     command: Command,
-    /// The database, postgresql://user@host:port/name
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
-    #[arg(help_heading = "Database")]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: GlobalDatabaseArgs,
     /// A domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
     domain: Option<PathBuf>,
@@ -104,12 +103,7 @@ pub fn run(args: &Args) -> i32 {
 
 async fn execute(args: &Args) -> Result<(), Ending> {
     let domain = Arc::new(read_domain(args.domain.as_deref())?);
-    let Some(url) = &args.database_url else {
-        let why = "no database is named; give --database-url or set DATABASE_URL, for example \
-                   postgresql://citytide@localhost:5432/citytide";
-        return Err(Ending::new(Exit::Usage, why.to_owned()));
-    };
-    let database = Database::parse(url)?;
+    let database = args.database.database()?;
     let client = database.connect("citytide:dead-letters").await?;
     verify::check_fits(&client, &database, &domain).await?;
     match &args.command {

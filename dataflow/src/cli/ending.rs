@@ -71,9 +71,11 @@ impl From<SourceError> for Ending {
 impl From<DatabaseError> for Ending {
     fn from(error: DatabaseError) -> Ending {
         let exit = match &error {
-            DatabaseError::Address { .. } => Exit::Config,
+            DatabaseError::Address { .. } | DatabaseError::Setting { .. } | DatabaseError::Tls { .. } => {
+                Exit::Config
+            }
             DatabaseError::Refused { .. } => Exit::Denied,
-            DatabaseError::Away { .. } => Exit::Away,
+            DatabaseError::Away { .. } | DatabaseError::DiskFull { .. } => Exit::Away,
             DatabaseError::Fenced(_) => Exit::Held,
             DatabaseError::Statement { sqlstate, .. } => match sqlstate.as_deref() {
                 Some(INSUFFICIENT_PRIVILEGE) => Exit::Denied,

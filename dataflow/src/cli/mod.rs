@@ -5,6 +5,7 @@
 //! follow from it (see [`config::Setting`]). What it has to do with other settings goes into the command's
 //! [`config::Relations`], not into clap's `requires` or `conflicts_with`.
 pub mod config;
+pub mod database;
 pub mod dead_letters;
 pub mod ending;
 pub mod log;

@@ -21,10 +21,10 @@ use citytide_connection::KafkaArgs;
 use clap::Args as ClapArgs;
 
 use super::config::{Configuration, Relations};
+use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
 use super::read_domain;
 use crate::commit::faults::FailAt;
-use crate::commit::postgres::Database;
 use crate::launch::backoff::Backoff;
 use crate::launch::exit::Exit;
 use crate::launch::hosts;
@@ -39,9 +39,6 @@ pub struct Args {
     /// The topic; by default the domain's
     #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
-    /// The database, postgresql://user@host:port/name
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, help_heading = "Database")]
-    database_url: String,
     /// A domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
@@ -81,6 +78,8 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "POINT:N")]
     fail_at: Option<FailAt>,
     #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
     kafka: KafkaArgs,
 }
 
@@ -113,7 +112,7 @@ impl Relations for Args {
 pub fn run(args: Args, configuration: &Configuration) -> i32 {
     // All are read here too, so that a mistake is told once and not by every generation.
     let checked = read_domain(args.domain.as_deref())
-        .and_then(|_| Ok(Database::parse(&args.database_url)?))
+        .and_then(|_| args.database.database())
         .and_then(|_| Ok(args.kafka.connection()?));
     if let Err(error) = checked {
         return ending(&error);

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 
 use citytide_domain::Domain;
 
+use super::database::DatabaseArgs;
 use super::ending::ending;
 use super::read_domain;
 use crate::commit::migrate::{Declared, MigrateError};
@@ -33,12 +34,12 @@ pub use report::{Check, Report};
 /// What `citytide verify` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The database, postgresql://user@host:port/name
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, help_heading = "Database")]
-    pub database_url: String,
     /// A domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     pub domain: Option<PathBuf>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// Why nothing could be verified.
@@ -69,7 +70,7 @@ pub enum VerifyError {
 /// Verifies and prints what was found, or why nothing was; returns the exit code.
 pub fn run(args: &Args) -> i32 {
     let verified = read_domain(args.domain.as_deref())
-        .and_then(|domain| Ok(verify(&Database::parse(&args.database_url)?, &domain)?));
+        .and_then(|domain| Ok(verify(&args.database.database()?, &domain)?));
     match verified {
         Ok(report) => {
             print!("{report}");

@@ -3,87 +3,84 @@
 //! A connection lives once. Nothing here reconnects or retries: losing any connection ends the run, and the next
 //! run starts from the ledger (see `docs/decisions/0002-one-life-per-connection.md`).
 
+mod address;
+mod certificates;
+mod error;
+mod password;
+mod tls;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode as Asked};
 use tokio_postgres::{Client, Config, NoTls};
 
-/// How long opening a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub use error::DatabaseError;
 
-/// What went wrong at the database, sorted by what can be done about it.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// The address cannot be understood; a restart does not help.
-    #[error("the database address cannot be used: {reason}; expected postgresql://user@host:port/database")]
-    Address {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server refuses the user, the password or the database; a restart does not help.
-    #[error(
-        "PostgreSQL at {address} refused the connection: {reason}; check user, password and database name"
-    )]
-    Refused {
-        /// The address without its password.
-        address: String,
-        /// The server's words.
-        reason: String,
-    },
-    /// The server is not there (yet); a restart helps once it is.
-    #[error("cannot reach PostgreSQL at {address}: {reason}; is it running, and are host and port right?")]
-    Away {
-        /// The address without its password.
-        address: String,
-        /// The system's words.
-        reason: String,
-    },
-    /// A newer run has taken over; this one must end.
-    #[error("{0}")]
-    Fenced(String),
-    /// A statement failed or the connection was lost; the next run starts from the ledger.
-    #[error("{attempted} failed: {reason}")]
-    Statement {
-        /// What was attempted.
-        attempted: String,
-        /// The server's words.
-        reason: String,
-        /// Its SQLSTATE, when the server answered at all.
-        sqlstate: Option<String>,
-    },
+use address::Address;
+use error::words;
+use password::Wanted;
+use tls::{SslMode, Tls, TlsSettings};
+
+/// How long opening a connection may take, until the server is reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take from the first attempt until the server takes questions.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is said of the connection outside the address, which counts for more.
+#[derive(Clone, Default)]
+pub struct DatabaseOptions {
+    /// `--database-password-file`: holds the password in its first line, and counts for more than the address.
+    pub password_file: Option<PathBuf>,
+    /// `PGPASSWORD`.
+    pub password: Option<String>,
+    /// `PGPASSFILE`; by default `.pgpass` in the home directory.
+    pub passfile: Option<PathBuf>,
+    /// `PGSSLMODE`.
+    pub sslmode: Option<String>,
+    /// `PGSSLROOTCERT`.
+    pub sslrootcert: Option<String>,
+    /// `PGSSLCERT`.
+    pub sslcert: Option<String>,
+    /// `PGSSLKEY`.
+    pub sslkey: Option<String>,
+    /// The home directory.
+    pub home: Option<PathBuf>,
 }
 
-impl DatabaseError {
-    /// Wraps a failed statement with what it attempted. SQLSTATE CT001 is the fence's.
-    pub fn statement(attempted: impl Into<String>, error: &tokio_postgres::Error) -> DatabaseError {
-        let sqlstate = error.code().map(|state| state.code().to_owned());
-        let reason = words(error);
-        match sqlstate.as_deref() {
-            Some("CT001") => DatabaseError::Fenced(reason),
-            _ => DatabaseError::Statement { attempted: attempted.into(), reason, sqlstate },
+impl DatabaseOptions {
+    /// What the environment says, asked through `variable`: an empty variable says nothing.
+    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> DatabaseOptions {
+        let said = |name: &str| variable(name).filter(|value| !value.is_empty());
+        DatabaseOptions {
+            password_file: None,
+            password: said("PGPASSWORD"),
+            passfile: said("PGPASSFILE").map(PathBuf::from),
+            sslmode: said("PGSSLMODE"),
+            sslrootcert: said("PGSSLROOTCERT"),
+            sslcert: said("PGSSLCERT"),
+            sslkey: said("PGSSLKEY"),
+            home: said("HOME").map(PathBuf::from),
         }
     }
 }
 
-/// An error's own words and those of its causes: tokio-postgres says only "db error" by itself.
-fn words(error: &tokio_postgres::Error) -> String {
-    if let Some(database) = error.as_db_error() {
-        let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        return format!("{}{detail}", database.message());
+impl std::fmt::Debug for DatabaseOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseOptions")
+            .field("password_file", &self.password_file)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("sslmode", &self.sslmode)
+            .field("sslrootcert", &self.sslrootcert)
+            .finish_non_exhaustive()
     }
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        words = format!("{words}: {inner}");
-        cause = inner.source();
-    }
-    words
 }
 
-/// Where the database is. Its `Display` never shows a password.
+/// Where the database is, and how it is reached. Its `Display` never shows a password.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
+    tls: Tls,
     shown: String,
 }
 
@@ -100,64 +97,132 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Understands `postgresql://…` or libpq's `key=value` form.
-    pub fn parse(address: &str) -> Result<Database, DatabaseError> {
-        let mut config: Config = address
-            .parse()
-            .map_err(|error: tokio_postgres::Error| DatabaseError::Address { reason: words(&error) })?;
-        config.connect_timeout(CONNECT_TIMEOUT);
+    /// Understands `postgresql://…` or libpq's `key=value` form, and reads the files that it or the options name.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Address`] and [`DatabaseError::Setting`].
+    pub fn parse(address: &str, options: &DatabaseOptions) -> Result<Database, DatabaseError> {
+        let wrong = |reason: String| DatabaseError::Address { reason };
+        let setting = |reason: String| DatabaseError::Setting { reason };
+        let address = Address::split(address).map_err(wrong)?;
+        let mut config: Config =
+            address.rest.parse().map_err(|error: tokio_postgres::Error| wrong(words(&error)))?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
         let hosts: Vec<String> = config
             .get_hosts()
             .iter()
             .map(|host| match host {
-                tokio_postgres::config::Host::Tcp(name) => name.clone(),
-                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+                Host::Tcp(name) => name.clone(),
+                Host::Unix(path) => path.display().to_string(),
             })
             .collect();
-        if hosts.is_empty() {
-            return Err(DatabaseError::Address { reason: "it names no host".to_owned() });
-        }
-        if config.get_ssl_mode() == SslMode::Require {
-            let reason = "it asks for TLS, which this version does not speak; leave sslmode out".to_owned();
-            return Err(DatabaseError::Address { reason });
-        }
+        let Some(first) = hosts.first() else { return Err(wrong("it names no host".to_owned())) };
         let port = config.get_ports().first().copied().unwrap_or(5432);
+        let said =
+            |key: &str, elsewhere: &Option<String>| address.get(key).map(str::to_owned).or(elsewhere.clone());
+        if let Some(file) = &options.password_file {
+            config.password(password::of_file(file).map_err(setting)?);
+        } else if config.get_password().is_none() {
+            let in_home = || options.home.as_ref().map(|home| home.join(".pgpass"));
+            let passfile =
+                address.get("passfile").map(PathBuf::from).or(options.passfile.clone()).or_else(in_home);
+            let user = config.get_user().unwrap_or_default();
+            let database = config.get_dbname().unwrap_or(user);
+            let wanted = Wanted { host: first, port, database, user };
+            let found = match (&options.password, passfile) {
+                (Some(password), _) => Some(password.clone()),
+                (None, Some(passfile)) => password::of_passfile(&passfile, &wanted).map_err(setting)?,
+                (None, None) => None,
+            };
+            if let Some(found) = found {
+                config.password(found);
+            }
+        }
+        // As libpq has it, sslmode says nothing of the sockets of this machine's file system.
+        let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let tls = if is_local {
+            Tls::none()
+        } else {
+            let settings = TlsSettings {
+                mode: said("sslmode", &options.sslmode),
+                roots: said("sslrootcert", &options.sslrootcert),
+                certificate: said("sslcert", &options.sslcert),
+                key: said("sslkey", &options.sslkey),
+                directory: options.home.as_ref().map(|home| home.join(".postgresql")),
+            };
+            Tls::new(&settings).map_err(setting)?
+        };
         let shown = format!("{}:{port}/{}", hosts.join(","), config.get_dbname().unwrap_or("(default)"));
-        Ok(Database { config, shown })
+        Ok(Database { config, tls, shown })
     }
 
     /// Opens a session that calls itself `application_name` and drives it on the current tokio runtime.
     /// The session is in UTC and READ COMMITTED (a fence under a higher level would compare with a snapshot that is
     /// older than its lock), with `search_path` and everything else as the address or the role says.
     pub async fn connect(&self, application_name: &str) -> Result<Client, DatabaseError> {
-        let mut config = self.config.clone();
-        config.application_name(application_name);
-        let away = |reason: String| DatabaseError::Away { address: self.shown.clone(), reason };
-        let (client, connection) =
-            config.connect(NoTls).await.map_err(|error| match error.as_db_error() {
-                // Class 57: starting up or shutting down; class 53: out of connections or memory. Waiting helps.
-                Some(database)
-                    if database.code().code().starts_with("57")
-                        || database.code().code().starts_with("53") =>
-                {
-                    away(words(&error))
-                }
-                Some(_) => DatabaseError::Refused { address: self.shown.clone(), reason: words(&error) },
-                // Not the network: so tokio-postgres calls what the address lacks, as a password.
-                None if error.to_string().starts_with("invalid configuration") => {
-                    DatabaseError::Refused { address: self.shown.clone(), reason: words(&error) }
-                }
-                None => away(words(&error)),
-            })?;
-        // When the connection breaks, every statement under way and every later one returns an error: that is
-        // where the run ends. The task itself has nothing to say.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(application_name)).await;
+        let client = opened.unwrap_or_else(|_| {
+            let reason = format!("it did not answer within {} s", OPEN_TIMEOUT.as_secs());
+            Err(DatabaseError::Away { address: self.shown.clone(), reason })
+        })?;
         client
             .batch_execute("set time zone 'UTC'; set default_transaction_isolation = 'read committed'")
             .await
             .map_err(|error| DatabaseError::statement("setting up the session", &error))?;
         Ok(client)
     }
+
+    /// Opens it with or without TLS, or tries one after the other.
+    async fn open(&self, application_name: &str) -> Result<Client, DatabaseError> {
+        let first = match self.tls.mode {
+            SslMode::Disable | SslMode::Allow => Asked::Disable,
+            SslMode::Prefer => Asked::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Asked::Require,
+        };
+        let failed = match self.open_once(application_name, first).await {
+            Ok(client) => return Ok(client),
+            Err(failed) => failed,
+        };
+        // The server's pg_hba.conf admits only the other kind.
+        let admits_other =
+            matches!(&failed, DatabaseError::Refused { sqlstate: Some(state), .. } if state == "28000");
+        let other = match self.tls.mode {
+            SslMode::Allow if admits_other => Asked::Require,
+            SslMode::Prefer if admits_other || matches!(failed, DatabaseError::Tls { .. }) => Asked::Disable,
+            _ => return Err(failed),
+        };
+        self.open_once(application_name, other).await.map_err(|second| match second {
+            // No TLS there: then what it said of a connection without is the reason.
+            DatabaseError::Tls { .. } => failed,
+            DatabaseError::Refused { sqlstate: Some(state), .. } if state == "28000" => failed,
+            second => second,
+        })
+    }
+
+    async fn open_once(&self, application_name: &str, asked: Asked) -> Result<Client, DatabaseError> {
+        let mut config = self.config.clone();
+        config.application_name(application_name).ssl_mode(asked);
+        let failed =
+            |error: tokio_postgres::Error| DatabaseError::opening(&self.shown, &self.tls.roots, &error);
+        // When the connection breaks, every statement under way and every later one returns an error: that is
+        // where the run ends. The task itself has nothing to say.
+        match self.tls.connector().filter(|_| asked != Asked::Disable) {
+            Some(tls) => {
+                let (client, connection) = config.connect(tls).await.map_err(failed)?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            None => {
+                let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use citytide::commit::migrate;
-use citytide::commit::postgres::Database;
+use citytide::commit::postgres::{Database, DatabaseOptions};
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
@@ -23,7 +23,8 @@ impl Scratch {
     /// Where it is, for another user if one is named.
     pub fn database(&self, user: Option<&str>) -> Database {
         let user = user.map(|user| format!("?user={user}")).unwrap_or_default();
-        Database::parse(&format!("{}/{}{user}", self.base, self.name)).expect("an address")
+        Database::parse(&format!("{}/{}{user}", self.base, self.name), &DatabaseOptions::default())
+            .expect("an address")
     }
 
     /// Opens a session.
@@ -49,8 +50,11 @@ pub fn with_database(test: impl AsyncFnOnce(&Scratch)) {
     let name = format!("database_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let server =
-            Database::parse(&address).expect("an address").connect("test").await.expect("the server");
+        let server = Database::parse(&address, &DatabaseOptions::default())
+            .expect("an address")
+            .connect("test")
+            .await
+            .expect("the server");
         server.batch_execute(&format!("create database {name}")).await.expect("a database");
         test(&Scratch { base: base.to_owned(), name: name.clone() }).await;
         server.batch_execute(&format!("drop database {name} with (force)")).await.expect("dropped");

@@ -11,7 +11,7 @@ use super::workers::execute;
 use crate::cli::ending::{Ending, ending};
 use crate::cli::read_domain;
 use crate::cli::status::Status;
-use crate::commit::postgres::{Database, DatabaseError};
+use crate::commit::postgres::DatabaseError;
 use crate::commit::session::{self, OnFailure};
 use crate::commit::{takeover, upkeep};
 use crate::launch::exit::Exit;
@@ -41,7 +41,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     signals::drain_on_signal(drain.clone())
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot listen to signals: {error}")))?;
     let domain = Arc::new(read_domain(args.domain.as_deref())?);
-    let database = Database::parse(&args.database_url)?;
+    let database = args.database.database()?;
     let process = args.process.unwrap_or(0);
     let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
         .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;

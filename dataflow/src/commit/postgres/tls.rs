@@ -1,0 +1,203 @@
+//! TLS as users of libpq know it: what `sslmode` and its certificates ask for.
+//!
+//! | sslmode | encrypted | the server is |
+//! |---|---|---|
+//! | `disable` | no | believed |
+//! | `allow` | when the server insists | as with `require` |
+//! | `prefer` (default) | when the server can | as with `require` |
+//! | `require` | yes | verified when there is an `sslrootcert`, as with `verify-ca` |
+//! | `verify-ca` | yes | vouched for by `sslrootcert` |
+//! | `verify-full` | yes | vouched for, and its certificate bears the host's name |
+//!
+//! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>, table 34.1, and the parameters' own entries in
+//! 34.1.2. Not as there: no revocation lists, no encrypted keys, and a name is never looked for in the common name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::certificates::{Judge, certificates, key, of_this_system};
+
+/// What is asked of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    /// No TLS.
+    Disable,
+    /// TLS when the server refuses to go without.
+    Allow,
+    /// TLS when that is possible.
+    Prefer,
+    /// TLS.
+    Require,
+    /// TLS with a server that an authority vouches for.
+    VerifyCa,
+    /// The same, by the name that was asked for.
+    VerifyFull,
+}
+
+const MODES: [(&str, SslMode); 6] = [
+    ("disable", SslMode::Disable),
+    ("allow", SslMode::Allow),
+    ("prefer", SslMode::Prefer),
+    ("require", SslMode::Require),
+    ("verify-ca", SslMode::VerifyCa),
+    ("verify-full", SslMode::VerifyFull),
+];
+
+/// The settings as they were given: by the address, else by the environment.
+#[derive(Debug, Default)]
+pub struct TlsSettings {
+    /// `sslmode`.
+    pub mode: Option<String>,
+    /// `sslrootcert`: a file, or `system`.
+    pub roots: Option<String>,
+    /// `sslcert`: a file.
+    pub certificate: Option<String>,
+    /// `sslkey`: a file.
+    pub key: Option<String>,
+    /// Where libpq keeps `root.crt`, `postgresql.crt` and `postgresql.key` for those who name no file.
+    pub directory: Option<PathBuf>,
+}
+
+/// How a session is encrypted.
+#[derive(Clone)]
+pub struct Tls {
+    /// What is asked for.
+    pub mode: SslMode,
+    /// What vouches for the server, for people.
+    pub roots: String,
+    client: Option<MakeRustlsConnect>,
+}
+
+impl Tls {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with which setting or file, and what to do.
+    pub fn new(settings: &TlsSettings) -> Result<Tls, String> {
+        let system = settings.roots.as_deref() == Some("system");
+        let mode = match settings.mode.as_deref() {
+            None if system => SslMode::VerifyFull,
+            None => SslMode::Prefer,
+            Some(given) => mode(given)?,
+        };
+        if mode == SslMode::Disable {
+            return Ok(Tls::none());
+        }
+        let verifies = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
+        let default = |name: &str| {
+            let file = settings.directory.as_ref().map(|directory| directory.join(name));
+            file.filter(|file| file.exists())
+        };
+        let (trusted, roots) = match (&settings.roots, default("root.crt")) {
+            (Some(_), _) if system && mode != SslMode::VerifyFull => {
+                return Err(
+                    "sslrootcert=system trusts what every public authority signed, for any name: it needs \
+                            sslmode=verify-full"
+                        .to_owned(),
+                );
+            }
+            (Some(_), _) if system => {
+                (of_this_system()?, "the authorities that this machine trusts".to_owned())
+            }
+            (Some(file), _) => of_file(Path::new(file))?,
+            (None, Some(file)) => of_file(&file)?,
+            (None, None) if verifies => {
+                return Err(
+                    "sslmode verifies the server, but nothing says who vouches for it; name the authority's \
+                            certificate in sslrootcert, or use sslrootcert=system with sslmode=verify-full"
+                        .to_owned(),
+                );
+            }
+            (None, None) => (Vec::new(), "nobody".to_owned()),
+        };
+        let own = match (&settings.certificate, &settings.key) {
+            (None, Some(_)) => return Err("sslkey is given without sslcert; both belong together".to_owned()),
+            (None, None) => default("postgresql.crt").zip(default("postgresql.key")),
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            (Some(certificate), None) => match default("postgresql.key") {
+                Some(key) => Some((certificate.into(), key)),
+                None => return Err("sslcert is given without sslkey; both belong together".to_owned()),
+            },
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let judge = Judge::new(provider.clone(), trusted, mode == SslMode::VerifyFull);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring knows the suites of TLS 1.2 and 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(judge));
+        let mut client = match own {
+            None => builder.with_no_client_auth(),
+            Some((file, key_file)) => builder
+                .with_client_auth_cert(certificates("sslcert", &file)?, key(&key_file)?)
+                .map_err(|error| format!("sslcert {} and sslkey do not fit: {error}", file.display()))?,
+        };
+        // A server of version 17 that is asked for TLS without its own negotiation wants this protocol's name.
+        client.alpn_protocols = vec![b"postgresql".to_vec()];
+        Ok(Tls { mode, roots, client: Some(MakeRustlsConnect::new(client)) })
+    }
+
+    /// No TLS.
+    pub fn none() -> Tls {
+        Tls { mode: SslMode::Disable, roots: String::new(), client: None }
+    }
+
+    /// What opens an encrypted session; nothing with [`SslMode::Disable`].
+    pub fn connector(&self) -> Option<MakeRustlsConnect> {
+        self.client.clone()
+    }
+}
+
+fn of_file(file: &Path) -> Result<(Vec<rustls::pki_types::CertificateDer<'static>>, String), String> {
+    Ok((certificates("sslrootcert", file)?, format!("the certificates in {}", file.display())))
+}
+
+fn mode(given: &str) -> Result<SslMode, String> {
+    MODES.iter().find(|(name, _)| *name == given).map(|(_, mode)| *mode).ok_or_else(|| {
+        let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
+        format!("sslmode {} is not known; it is one of {}", given.escape_debug(), names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(mode: Option<&str>, roots: Option<&str>) -> TlsSettings {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        TlsSettings { mode: owned(mode), roots: owned(roots), ..TlsSettings::default() }
+    }
+
+    #[test]
+    fn prefer_is_the_default_and_without_roots_nobody_vouches() {
+        let tls = Tls::new(&settings(None, None)).expect("usable");
+        assert_eq!(tls.mode, SslMode::Prefer);
+        assert!(tls.connector().is_some());
+        assert!(Tls::new(&settings(Some("disable"), None)).expect("usable").connector().is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_to_do() {
+        for (mode, roots, words) in [
+            (Some("verify-all"), None, "one of disable, allow, prefer, require, verify-ca, verify-full"),
+            (Some("verify-full"), None, "sslrootcert"),
+            (Some("verify-ca"), Some("system"), "verify-full"),
+            (Some("require"), Some("/nowhere/root.crt"), "/nowhere/root.crt"),
+        ] {
+            let reason = Tls::new(&settings(mode, roots)).err().expect("refused");
+            assert!(reason.contains(words), "{reason}");
+        }
+        for (certificate, key) in [(Some("a.crt"), None), (None, Some("a.key"))] {
+            let own = TlsSettings {
+                certificate: certificate.map(str::to_owned),
+                key: key.map(str::to_owned),
+                ..TlsSettings::default()
+            };
+            assert!(Tls::new(&own).err().expect("refused").contains("both belong together"));
+        }
+    }
+}
