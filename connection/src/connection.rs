@@ -61,7 +61,8 @@ impl Connection {
 
     fn without_brokers(&self, settings: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Error);
+        // Why a connection failed is told at this level only; see `Witness`.
+        config.set_log_level(RDKafkaLogLevel::Info);
         for (key, value) in settings {
             config.set(canonical(key), *value);
         }

@@ -10,9 +10,11 @@ mod connection;
 mod error;
 mod property;
 mod secret;
+mod trouble;
 
 pub use arguments::KafkaArgs;
 pub use connection::Connection;
 pub use error::ConnectionError;
 pub use property::Property;
 pub use secret::{Secret, Secrets};
+pub use trouble::{Kind, Trouble, Witness};

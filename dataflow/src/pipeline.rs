@@ -27,12 +27,12 @@ use crate::detect::Detector;
 use crate::operators::{
     self, CommitParts, Epoch, ReadParts, WindowParts, commit, copy, place, recent, route, views, window,
 };
-use crate::source::{Assigned, Intake};
+use crate::source::{Assigned, Intake, Share};
 use crate::telemetry::{self, Stage};
 use crate::window::{Mark, Placer, Watermarks, Windows};
 
 /// Opens the intake of a worker's partitions.
-pub type OpenIntake = Box<dyn Fn(usize, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
+pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
 
 /// What every worker of a run is built from.
 pub struct Plumbing {
@@ -81,8 +81,9 @@ pub fn build(
 ) -> Handle<Epoch> {
     let Plumbing { domain, ledger, run, .. } = plumbing;
     let (index, peers) = (worker.index(), worker.peers());
+    let share = Share { index, peers };
     let assigned: Vec<Assigned> =
-        plumbing.partitions.iter().filter(|one| one.partition as usize % peers == index).cloned().collect();
+        plumbing.partitions.iter().filter(|one| share.holds(one.partition)).cloned().collect();
     let marks: Vec<Mark> = assigned.iter().map(|one| first_mark(ledger, one)).collect();
     let is_mine = |zone: &str| route(zone) % peers as u64 == index as u64;
     let watermarks = Watermarks::new(plumbing.partitions.iter().map(|one| one.partition), ledger.low_us);
@@ -94,7 +95,7 @@ pub fn build(
         let chunks = operators::read(
             scope,
             ReadParts {
-                open: |wake| open_intake(index, assigned.clone(), wake),
+                open: |wake| open_intake(share, assigned.clone(), wake),
                 assigned: assigned.clone(),
                 epoch_offset_ms: run.epoch_offset_ms,
                 committed_epoch: run.committed_epoch as Epoch,

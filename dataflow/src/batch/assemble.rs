@@ -83,6 +83,10 @@ impl Assembler {
 
     /// Decodes a chunk. Records below the partition's next offset, which a source may deliver twice, are skipped.
     pub fn assemble(&mut self, chunk: &Chunk, activity: Activity) -> Batch {
+        if let Some(next_offset) = chunk.begins_at {
+            let log = || PartitionLog { next_offset, brought: HashSet::new() };
+            self.partitions.entry(chunk.partition).or_insert_with(log);
+        }
         let rows = chunk.records();
         let mut batch = Batch {
             partition: chunk.partition,
@@ -96,6 +100,7 @@ impl Assembler {
             dead: Vec::new(),
             new_zones: Vec::new(),
             progress: ReadProgress {
+                begins_at: chunk.begins_at,
                 next_offset: 0,
                 gaps: 0,
                 lost: 0,

@@ -53,6 +53,7 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
         dead: Vec::new(),
         new_zones: Vec::new(),
         progress: ReadProgress {
+            begins_at: None,
             next_offset,
             gaps: 0,
             lost: 0,

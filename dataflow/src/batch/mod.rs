@@ -48,6 +48,8 @@ pub struct Chunk {
     pub offsets: Vec<i64>,
     /// Kafka timestamp of each record, milliseconds of the Unix epoch.
     pub received_at_ms: Vec<i64>,
+    /// Where the partition's log begins, in the first chunk of a partition that was not there at the start.
+    pub begins_at: Option<i64>,
     /// Everything below this offset that was not delivered was deleted by retention before it was read.
     pub lost_below: Option<i64>,
     /// The log has been read up to here, also where its last offsets hold no record for us.
@@ -156,6 +158,8 @@ impl Severity {
 /// How far a partition has been read, behind the last row of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadProgress {
+    /// Where the partition's log begins, in the first batch of a partition that was not there at the start.
+    pub begins_at: Option<i64>,
     /// The next offset to read.
     pub next_offset: i64,
     /// Offsets of this batch that held no record for us: control records, compaction, aborted transactions.

@@ -39,8 +39,12 @@ impl Ending {
                 );
                 return Ending::new(Exit::Away, why);
             }
-            KafkaSourceError::MissingTopic { .. } | KafkaSourceError::OtherTopic { .. } => Exit::Config,
-            KafkaSourceError::Unusable(_) => Exit::Denied,
+            KafkaSourceError::MissingTopic { .. }
+            | KafkaSourceError::OtherTopic { .. }
+            | KafkaSourceError::Recreated { .. }
+            | KafkaSourceError::Untrusted { .. }
+            | KafkaSourceError::Unusable { .. } => Exit::Config,
+            KafkaSourceError::Denied { .. } | KafkaSourceError::Forbidden { .. } => Exit::Denied,
         };
         Ending::new(exit, error.to_string())
     }

@@ -12,7 +12,9 @@
 //!    so that it never holds the others' commits up;
 //! 3. a partition far ahead in event time of one that still has a backlog waits (`Watermarks::is_ahead`); what had
 //!    been read of it already is kept, at most a queue's worth;
-//! 4. under `until_caught_up` records at or above the end offsets as of the start are left for the next run.
+//! 4. a partition that is added while the others are read is introduced by its first chunk (`begins_at`); from then on
+//!    it counts as one that was there from the start. W does not fall for it;
+//! 5. under `until_caught_up` records at or above the end offsets as of the start are left for the next run.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -84,6 +86,21 @@ struct Partition {
     /// Chunks that had been read when the partition was paused.
     waiting: VecDeque<Chunk>,
     end_offset: i64,
+}
+
+impl Partition {
+    fn at_start(one: &Assigned) -> Partition {
+        Partition {
+            activity: if one.end_offset == 0 { Activity::Empty } else { Activity::Active },
+            at_end_since: None,
+            next_offset: one.next_offset,
+            target: one.end_offset,
+            done: one.next_offset >= one.end_offset,
+            ahead: false,
+            waiting: VecDeque::new(),
+            end_offset: one.end_offset,
+        }
+    }
 }
 
 /// Builds the source of one worker.
@@ -203,17 +220,7 @@ struct Reader {
 
 impl Reader {
     fn new(assigned: &[Assigned], until_caught_up: bool) -> Reader {
-        let partition = |one: &Assigned| Partition {
-            activity: if one.end_offset == 0 { Activity::Empty } else { Activity::Active },
-            at_end_since: None,
-            next_offset: one.next_offset,
-            target: one.end_offset,
-            done: one.next_offset >= one.end_offset,
-            ahead: false,
-            waiting: VecDeque::new(),
-            end_offset: one.end_offset,
-        };
-        let partitions = assigned.iter().map(|one| (one.partition, partition(one))).collect();
+        let partitions = assigned.iter().map(|one| (one.partition, Partition::at_start(one))).collect();
         Reader { partitions, until_caught_up, asked_at: None }
     }
 
@@ -260,6 +267,12 @@ impl Reader {
         }
         loop {
             let chunk = intake.chunks.try_recv().ok()?;
+            if let Some(next_offset) = chunk.begins_at {
+                let end_offset = chunk.end_offset;
+                let one =
+                    Assigned { partition: chunk.partition, next_offset, low_offset: next_offset, end_offset };
+                self.partitions.entry(chunk.partition).or_insert_with(|| Partition::at_start(&one));
+            }
             let partition = self.partitions.get_mut(&chunk.partition).expect("an assigned partition");
             if partition.ahead {
                 partition.waiting.push_back(chunk);
@@ -274,7 +287,8 @@ impl Reader {
         if self.until_caught_up {
             chunk.cut_at(partition.target);
         }
-        partition.next_offset = partition.next_offset.max(chunk.read_up_to.unwrap_or_default());
+        let passed = chunk.read_up_to.max(chunk.lost_below);
+        partition.next_offset = partition.next_offset.max(passed.unwrap_or_default());
         if let Some(last) = chunk.offsets.last() {
             partition.next_offset = partition.next_offset.max(last + 1);
             partition.activity = Activity::Active;

@@ -5,36 +5,38 @@
 //! are bounded: librdkafka's (`queued.max.messages.kbytes`), and ours (`CHUNKS_QUEUED_MAX`), behind which this
 //! thread stops polling.
 
+mod error;
 mod fetched;
+mod inquiry;
+mod reader;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use citytide_connection::Connection;
-use crossbeam_channel::{SendTimeoutError, Sender, bounded};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use citytide_connection::{Connection, Trouble, Witness};
+use crossbeam_channel::bounded;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake};
-use crate::batch::Chunk;
+use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake, Share};
 use crate::commit::ledger::Ledger;
 use crate::commit::session::Wake;
-use crate::launch::clock::{instant, wall_ms};
-use fetched::{Fetched, Queue};
+use crate::launch::clock::instant;
+pub use error::KafkaSourceError;
+use inquiry::{Description, Inquiry};
+use reader::Reader;
 
 /// How long the broker may take to answer a question about the topic.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long a poll waits for a record when nothing is pending.
-const POLL_TIMEOUT: Duration = Duration::from_millis(50);
-/// Trouble that lasts is told of this often: librdkafka reports every attempt to connect.
-const WARN_INTERVAL: Duration = Duration::from_secs(5);
+/// How long all brokers may be down at once before a question is given up: a host may have several addresses.
+const ALL_DOWN_MAX: Duration = Duration::from_millis(1_500);
+/// How often an answer is looked for.
+const LOOK: Duration = Duration::from_millis(20);
 /// Bytes that librdkafka holds for one worker.
 const QUEUED_KBYTES_MAX: &str = "4096";
+/// How often the topic is looked at for further partitions.
+const REFRESH: &str = "topic.metadata.refresh.interval.ms";
 
 /// What the source asks of librdkafka; a user may replace what is not essential (see `citytide-connection`).
 const SETTINGS: &[(&str, &str)] = &[
@@ -44,7 +46,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "true"),
-    // An offset that is gone ends the run; the next one finds it below the log's start and counts the loss.
+    // An offset that is gone is judged by the reader: it counts what was lost and goes on behind it.
     ("auto.offset.reset", "error"),
     ("queued.min.messages", "10000"),
     ("queued.max.messages.kbytes", QUEUED_KBYTES_MAX),
@@ -56,53 +58,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("socket.nagle.disable", "true"),
     ("reconnect.backoff.max.ms", "1000"),
     ("check.crcs", "false"),
+    (REFRESH, "10000"),
 ];
-
-/// What went wrong at Kafka, sorted by what can be done about it.
-#[derive(Debug, thiserror::Error)]
-pub enum KafkaSourceError {
-    /// A restart helps once it is back.
-    #[error(
-        "cannot reach Kafka at {brokers} while {attempted}: {reason}; is it running, and are host and port right?"
-    )]
-    Away {
-        /// The bootstrap servers.
-        brokers: String,
-        /// What was attempted.
-        attempted: String,
-        /// librdkafka's words.
-        reason: String,
-    },
-    /// A restart does not help.
-    #[error(
-        "topic {topic} does not exist at {brokers}; create it, for example with\n  kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --partitions 4 --config message.timestamp.type=LogAppendTime"
-    )]
-    MissingTopic {
-        /// The bootstrap servers.
-        brokers: String,
-        /// The topic.
-        topic: String,
-    },
-    /// The topic is not the one that was read before.
-    #[error(
-        "partition {partition} of topic {topic} ends at offset {end_offset}, but the database has read it up to \
-         {next_offset}: the topic was deleted and made again, or this is another cluster; use another database, or \
-         another topic name"
-    )]
-    OtherTopic {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// Where its log ends.
-        end_offset: i64,
-        /// Where the ledger is.
-        next_offset: i64,
-    },
-    /// Settings that librdkafka refuses, or credentials.
-    #[error("{0}")]
-    Unusable(String),
-}
 
 /// Where the topic is.
 #[derive(Debug, Clone)]
@@ -111,6 +68,10 @@ pub struct Topic {
     pub connection: Connection,
     /// Its name.
     pub name: String,
+    /// Whether partitions that are added while it is read are read too.
+    pub follow: bool,
+    /// Its id when this process first saw it.
+    seen: Arc<OnceLock<Option<String>>>,
 }
 
 /// A partition's bounds.
@@ -124,87 +85,137 @@ pub struct Bounds {
     pub end_offset: i64,
 }
 
-/// Where librdkafka's own log and errors go. Errors come to `poll` as well, where they are judged; the end of a
-/// partition is none.
-struct Log;
-
-impl ClientContext for Log {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, "librdkafka: {message}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error, KafkaError::PartitionEOF(_)) {
-            tracing::debug!(%error, "librdkafka: {reason}");
-        }
-    }
-}
-
-impl ConsumerContext for Log {}
-
 impl Topic {
-    fn consumer(&self) -> Result<BaseConsumer<Log>, KafkaSourceError> {
-        self.connection.client(SETTINGS).create_with_context(Log).map_err(|error| {
-            KafkaSourceError::Unusable(format!("Kafka client for {}: {error}", self.connection))
+    /// A topic that has not been looked at.
+    pub fn new(connection: Connection, name: String, follow: bool) -> Topic {
+        Topic { connection, name, follow, seen: Arc::default() }
+    }
+
+    fn consumer(&self) -> Result<BaseConsumer<Witness>, KafkaSourceError> {
+        let config = self.connection.client(SETTINGS);
+        config.create_with_context(Witness::default()).map_err(|error| KafkaSourceError::Unusable {
+            connection: self.connection.to_string(),
+            reason: error.to_string(),
         })
     }
 
-    fn away(&self, attempted: &str, error: &KafkaError) -> KafkaSourceError {
-        let reason = match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
-                "no broker answers".to_owned()
+    /// How often further partitions are looked for; `None` for never.
+    fn refresh(&self) -> Option<Duration> {
+        let typed = self.connection.client(SETTINGS).get(REFRESH).and_then(|ms| ms.parse::<u64>().ok());
+        typed.filter(|_| self.follow).map(Duration::from_millis)
+    }
+
+    fn c_name(&self) -> CString {
+        CString::new(self.name.clone()).expect("a topic's name holds no NUL")
+    }
+
+    fn away(&self, attempted: &str, error: &KafkaError, witness: &Witness) -> KafkaSourceError {
+        match witness.trouble() {
+            Some(trouble) => self.troubled(attempted, trouble),
+            None => {
+                let code = error.rdkafka_error_code();
+                self.troubled(attempted, Trouble::of(code, &error.to_string()))
             }
-            Some(code) => code.to_string(),
-            None => error.to_string(),
-        };
-        KafkaSourceError::Away {
-            brokers: self.connection.brokers().to_owned(),
-            attempted: attempted.to_owned(),
-            reason,
+        }
+    }
+
+    /// A failed connection, by what can be done about it.
+    fn troubled(&self, attempted: &str, trouble: Trouble) -> KafkaSourceError {
+        let connection = self.connection.to_string();
+        match trouble.kind {
+            citytide_connection::Kind::Untrusted => KafkaSourceError::Untrusted { connection, trouble },
+            citytide_connection::Kind::CertificateRefused | citytide_connection::Kind::CredentialsRefused => {
+                KafkaSourceError::Denied { connection, trouble }
+            }
+            _ => KafkaSourceError::Away {
+                connection,
+                attempted: attempted.to_owned(),
+                reason: trouble.to_string(),
+            },
+        }
+    }
+
+    /// What a code about the topic itself means.
+    fn refused(&self, code: RDKafkaErrorCode, witness: &Witness) -> KafkaSourceError {
+        match code {
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                KafkaSourceError::MissingTopic {
+                    brokers: self.connection.brokers().to_owned(),
+                    topic: self.name.clone(),
+                }
+            }
+            RDKafkaErrorCode::TopicAuthorizationFailed => KafkaSourceError::Forbidden {
+                connection: self.connection.to_string(),
+                topic: self.name.clone(),
+                reason: code.to_string(),
+            },
+            _ => self.away("asking for the topic's partitions", &KafkaError::Global(code), witness),
+        }
+    }
+
+    /// Asks the cluster about the topic. Brokers that are slow are waited for, those that refuse are not.
+    fn describe(&self, consumer: &BaseConsumer<Witness>) -> Result<Description, KafkaSourceError> {
+        let witness = consumer.context();
+        let mut inquiry = Inquiry::new(consumer);
+        inquiry.ask(&self.c_name(), ANSWER_TIMEOUT);
+        let mut down_since: Option<Instant> = None;
+        loop {
+            if let Some(answer) = inquiry.answer(LOOK) {
+                let description = answer.map_err(|code| self.refused(code, witness))?;
+                witness.forget();
+                self.is_the_same(&description)?;
+                return Ok(description);
+            }
+            // Nothing is assigned, so nothing is read; the client's errors come here.
+            let _ = consumer.poll(Duration::ZERO);
+            let attempted = "asking for the topic's partitions";
+            if let Some(trouble) = witness.trouble().filter(Trouble::is_final) {
+                return Err(self.troubled(attempted, trouble));
+            }
+            if witness.all_down() {
+                let since = *down_since.get_or_insert_with(instant);
+                if instant().duration_since(since) >= ALL_DOWN_MAX {
+                    let none = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+                    return Err(self.away(attempted, &none, witness));
+                }
+            }
+        }
+    }
+
+    /// Remembers the topic's id, and refuses another topic of the same name.
+    fn is_the_same(&self, description: &Description) -> Result<(), KafkaSourceError> {
+        match (self.seen.get_or_init(|| description.id.clone()), &description.id) {
+            (Some(before), Some(now)) if before != now => Err(KafkaSourceError::Recreated {
+                topic: self.name.clone(),
+                before: before.clone(),
+                now: now.clone(),
+            }),
+            _ => Ok(()),
         }
     }
 
     /// The bounds of every partition, in the partitions' order.
+    ///
+    /// # Errors
+    ///
+    /// When Kafka does not answer, or when there is no such topic.
     pub fn bounds(&self) -> Result<Vec<Bounds>, KafkaSourceError> {
         let consumer = self.consumer()?;
-        let metadata = consumer
-            .fetch_metadata(Some(&self.name), ANSWER_TIMEOUT)
-            .map_err(|error| self.away("asking for the topic's partitions", &error))?;
-        let missing = || KafkaSourceError::MissingTopic {
-            brokers: self.connection.brokers().to_owned(),
-            topic: self.name.clone(),
-        };
-        let topic = metadata.topics().first().ok_or_else(missing)?;
-        if let Some(error) = topic.error() {
-            let code = RDKafkaErrorCode::from(error);
-            return Err(match code {
-                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => missing(),
-                RDKafkaErrorCode::TopicAuthorizationFailed => KafkaSourceError::Unusable(format!(
-                    "Kafka at {} does not let this client read topic {}: {code}; grant it DESCRIBE and READ",
-                    self.connection.brokers(),
-                    self.name
-                )),
-                _ => KafkaSourceError::Away {
-                    brokers: self.connection.brokers().to_owned(),
-                    attempted: format!("asking for topic {}", self.name),
-                    reason: code.to_string(),
-                },
-            });
-        }
-        let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
-        if partitions.is_empty() {
-            return Err(missing());
-        }
-        partitions.sort_unstable();
-        let mut bounds = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let (low_offset, end_offset) =
-                consumer.fetch_watermarks(&self.name, partition, ANSWER_TIMEOUT).map_err(|error| {
-                    self.away(&format!("asking for the offsets of partition {partition}"), &error)
-                })?;
-            bounds.push(Bounds { partition, low_offset, end_offset });
-        }
-        Ok(bounds)
+        let partitions = self.describe(&consumer)?.partitions;
+        partitions.into_iter().map(|partition| self.bounds_of(&consumer, partition)).collect()
+    }
+
+    fn bounds_of(
+        &self,
+        consumer: &BaseConsumer<Witness>,
+        partition: i32,
+    ) -> Result<Bounds, KafkaSourceError> {
+        let answer = consumer.fetch_watermarks(&self.name, partition, ANSWER_TIMEOUT);
+        let (low_offset, end_offset) = answer.map_err(|error| {
+            let attempted = format!("asking for the offsets of partition {partition}");
+            self.away(&attempted, &error, consumer.context())
+        })?;
+        Ok(Bounds { partition, low_offset, end_offset })
     }
 
     /// Where each partition is taken up; refuses a topic whose log ends below what has been committed.
@@ -230,10 +241,11 @@ impl Topic {
         assigned.collect()
     }
 
-    /// Starts the reader of the assigned partitions. `wake` is called after every chunk.
+    /// Starts the reader of the assigned partitions, and of those that are added in the worker's share. `wake` is called
+    /// after every chunk.
     pub fn read(
         &self,
-        worker: usize,
+        share: Share,
         assigned: Vec<Assigned>,
         wake: Wake,
         on_failure: Arc<dyn Fn(KafkaSourceError) + Send + Sync>,
@@ -243,33 +255,10 @@ impl Topic {
         let topic = self.clone();
         let held = control.clone();
         std::thread::Builder::new()
-            .name(format!("kafka-{worker}"))
+            .name(format!("kafka-{}", share.index))
             .spawn(move || {
-                let opened = topic.consumer().and_then(|consumer| {
-                    let mut list = TopicPartitionList::new();
-                    for one in &assigned {
-                        let offset = Offset::Offset(one.next_offset.max(one.low_offset));
-                        list.add_partition_offset(&topic.name, one.partition, offset)
-                            .map_err(|error| topic.away("assigning partitions", &error))?;
-                    }
-                    consumer.assign(&list).map_err(|error| topic.away("assigning partitions", &error))?;
-                    Ok(consumer)
-                });
-                let ended = opened.and_then(|consumer| {
-                    let name = CString::new(topic.name.clone()).expect("a topic's name holds no NUL");
-                    let (topic, queue) = (&topic, Queue::new(&consumer));
-                    let reader = Reader {
-                        topic,
-                        name,
-                        consumer: &consumer,
-                        queue,
-                        open: BTreeMap::new(),
-                        chunks,
-                        control: held,
-                        wake,
-                        warned_at: None,
-                    };
-                    reader.run(&assigned)
+                let ended = topic.consumer().and_then(|consumer| {
+                    Reader::new(&topic, share, &consumer, chunks, held, wake).run(&assigned)
                 });
                 if let Err(error) = ended {
                     on_failure(error);
@@ -277,123 +266,5 @@ impl Topic {
             })
             .expect("a reader needs a thread");
         Intake { chunks: receiver, control }
-    }
-}
-
-struct Reader<'a> {
-    topic: &'a Topic,
-    name: CString,
-    consumer: &'a BaseConsumer<Log>,
-    queue: Queue<'a, Log>,
-    /// Chunks being filled, by partition.
-    open: BTreeMap<i32, Chunk>,
-    chunks: Sender<Chunk>,
-    control: Arc<Control>,
-    wake: Wake,
-    /// When trouble was last told of.
-    warned_at: Option<Instant>,
-}
-
-impl Reader<'_> {
-    fn run(mut self, assigned: &[Assigned]) -> Result<(), KafkaSourceError> {
-        for one in assigned {
-            let lost_below = (one.low_offset > one.next_offset).then_some(one.low_offset);
-            self.open
-                .insert(one.partition, Chunk { partition: one.partition, lost_below, ..Chunk::default() });
-        }
-        let mut seen = 0;
-        let mut pending = false;
-        while !self.control.stopped() {
-            if let Some(paused) = self.control.paused_if_changed(&mut seen) {
-                self.pause(assigned, &paused)?;
-            }
-            let wait = if pending { Duration::ZERO } else { POLL_TIMEOUT };
-            let mut full = Vec::new();
-            let mut failed = Vec::new();
-            let open = &mut self.open;
-            let some = self.queue.take(wait, |fetched| match fetched {
-                Fetched::Record { partition, offset, timestamp_ms, payload } => {
-                    let chunk = open.get_mut(&partition).expect("an assigned partition");
-                    chunk.at_end = false;
-                    // Kafka's oldest message format had no timestamps.
-                    chunk.push(offset, timestamp_ms.unwrap_or_else(|| wall_ms() as i64), payload);
-                    if chunk.is_full() {
-                        full.push(std::mem::replace(chunk, Chunk { partition, ..Chunk::default() }));
-                    }
-                }
-                Fetched::End { partition, offset } => {
-                    let chunk = open.get_mut(&partition).expect("an assigned partition");
-                    chunk.at_end = true;
-                    chunk.read_up_to = Some(offset);
-                }
-                Fetched::Failed(error) => failed.push(error),
-            });
-            failed.into_iter().try_for_each(|error| self.judge(error))?;
-            if !some && pending {
-                let said = |chunk: &Chunk| chunk.records() > 0 || chunk.at_end || chunk.lost_below.is_some();
-                let ready = self.open.values_mut().filter(|chunk| said(chunk));
-                full.extend(ready.map(|chunk| {
-                    std::mem::replace(chunk, Chunk { partition: chunk.partition, ..Chunk::default() })
-                }));
-            }
-            pending = some;
-            if !full.into_iter().all(|chunk| self.send(chunk)) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Passes a chunk on; `false` when the reader should end.
-    fn send(&self, mut chunk: Chunk) -> bool {
-        chunk.end_offset = self.queue.end_offset(&self.name, chunk.partition);
-        loop {
-            match self.chunks.send_timeout(chunk, POLL_TIMEOUT) {
-                Ok(()) => {
-                    (self.wake)();
-                    return true;
-                }
-                Err(SendTimeoutError::Disconnected(_)) => return false,
-                Err(SendTimeoutError::Timeout(_)) if self.control.stopped() => return false,
-                Err(SendTimeoutError::Timeout(back)) => chunk = back,
-            }
-        }
-    }
-
-    fn pause(&self, assigned: &[Assigned], paused: &BTreeSet<i32>) -> Result<(), KafkaSourceError> {
-        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
-        for one in assigned {
-            let list = if paused.contains(&one.partition) { &mut pause } else { &mut resume };
-            list.add_partition(&self.topic.name, one.partition);
-        }
-        let done = self.consumer.pause(&pause).and_then(|()| self.consumer.resume(&resume));
-        done.map_err(|error| self.topic.away("pausing partitions", &error))
-    }
-
-    /// Transport errors pass by themselves: librdkafka reconnects. What does not ends the run.
-    fn judge(&mut self, error: KafkaError) -> Result<(), KafkaSourceError> {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::Fatal
-                | RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition,
-            ) => Err(self.topic.away("reading the topic", &error)),
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::SaslAuthenticationFailed) => {
-                Err(KafkaSourceError::Unusable(format!(
-                    "Kafka at {} does not let this client read topic {}: {error}",
-                    self.topic.connection.brokers(),
-                    self.topic.name
-                )))
-            }
-            _ if self.warned_at.is_some_and(|at| instant().duration_since(at) < WARN_INTERVAL) => Ok(()),
-            _ => {
-                self.warned_at = Some(instant());
-                tracing::warn!(brokers = %self.topic.connection, %error, "Kafka is in trouble; waiting for it");
-                Ok(())
-            }
-        }
     }
 }

@@ -32,6 +32,22 @@ pub struct Assigned {
     pub end_offset: i64,
 }
 
+/// The partitions that a worker reads, also those that are added while it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The worker.
+    pub index: usize,
+    /// How many workers there are, in all processes.
+    pub peers: usize,
+}
+
+impl Share {
+    /// Whether the partition is one of them.
+    pub fn holds(self, partition: i32) -> bool {
+        partition as usize % self.peers == self.index
+    }
+}
+
 /// Where the readings come from.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -88,17 +104,18 @@ impl Source {
         }
     }
 
-    /// Starts the reader of a worker's partitions. `wake` is called after every chunk.
+    /// Starts the reader of a worker's partitions. One that is added meanwhile is introduced by its first chunk
+    /// (`Chunk::begins_at`), by the reader in whose share it lies. `wake` is called after every chunk.
     pub fn read(
         &self,
-        worker: usize,
+        share: Share,
         assigned: Vec<Assigned>,
         wake: Wake,
         on_failure: OnSourceFailure,
     ) -> Intake {
         match self {
             Source::Kafka(topic) => {
-                topic.read(worker, assigned, wake, Arc::new(move |error| on_failure(error.into())))
+                topic.read(share, assigned, wake, Arc::new(move |error| on_failure(error.into())))
             }
         }
     }

@@ -124,6 +124,10 @@ impl Placer {
     /// Fills in `batch.late` and adds what is accepted to `partials`. Returns the partition's mark, whose new zones
     /// are those of this batch alone, and the accepted anomalies.
     pub fn place(&mut self, batch: &mut Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
+        if let Some(offset) = batch.progress.begins_at {
+            let mark = || Mark::at_start(batch.partition, offset);
+            self.partitions.entry(batch.partition).or_insert_with(mark);
+        }
         let mark = self.partitions.get_mut(&batch.partition).expect("a batch of an assigned partition");
         let mut watermark_us = mark.watermark_us;
         let mut late_rows = 0;

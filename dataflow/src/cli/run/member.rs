@@ -45,10 +45,11 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let process = args.process.unwrap_or(0);
     let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
         .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
-    let source = Source::Kafka(Topic {
-        connection: args.kafka.connection()?,
-        name: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
-    });
+    let source = Source::Kafka(Topic::new(
+        args.kafka.connection()?,
+        args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
+        !args.until_caught_up,
+    ));
 
     let telemetry = Arc::new(telemetry::Run::new(process, drain.clone()));
     let telling = (process == 0)
@@ -103,8 +104,8 @@ fn member(args: Args) -> Result<Exit, Ending> {
         run,
         ledger,
         partitions,
-        open_intake: Box::new(move |worker, assigned, wake| {
-            intake_source.read(worker, assigned, wake, Arc::new(|error| abandon(error.into())))
+        open_intake: Box::new(move |share, assigned, wake| {
+            intake_source.read(share, assigned, wake, Arc::new(|error| abandon(error.into())))
         }),
         until_caught_up: args.until_caught_up,
         drain: drain.clone(),

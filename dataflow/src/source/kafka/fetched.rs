@@ -3,15 +3,16 @@
 //! `rdkafka::BaseConsumer::poll` takes the queue's lock and asks the clock for every record, and its `PartitionEOF`
 //! drops the offset, without which control records at the end of a partition cannot be counted. So this room calls
 //! `rd_kafka_consume_batch_queue` (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>)
-//! itself; everything else about the consumer stays with rdkafka. The only other `unsafe` of the source is here too.
+//! itself; everything else about the consumer stays with rdkafka.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::time::Duration;
 
 use rdkafka::bindings as native;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 
 /// Records that are taken at once.
 const BATCH: usize = 1024;
@@ -37,7 +38,14 @@ pub enum Fetched<'a> {
         offset: i64,
     },
     /// librdkafka is in trouble.
-    Failed(KafkaError),
+    Failed {
+        /// The partition, where it is one's.
+        partition: i32,
+        /// What it is.
+        code: RDKafkaErrorCode,
+        /// In librdkafka's words.
+        reason: String,
+    },
 }
 
 /// The queue of a consumer.
@@ -45,6 +53,8 @@ pub struct Queue<'a, C: ConsumerContext> {
     consumer: &'a BaseConsumer<C>,
     queue: *mut native::rd_kafka_queue_t,
     messages: Vec<*mut native::rd_kafka_message_t>,
+    /// What librdkafka logs; in a queue without events it would print it.
+    said: *mut native::rd_kafka_queue_t,
 }
 
 impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
@@ -53,7 +63,35 @@ impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
         // SAFETY: the client lives as long as `self`; the reference that is taken is given back in `drop`.
         let queue = unsafe { native::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         assert!(!queue.is_null(), "a consumer with a group.id has a queue");
-        Queue { consumer, queue, messages: vec![std::ptr::null_mut(); BATCH] }
+        // SAFETY: the same; the client keeps a reference of its own to the queue of its log.
+        let said = unsafe {
+            let said = native::rd_kafka_queue_new(consumer.client().native_ptr());
+            native::rd_kafka_set_log_queue(consumer.client().native_ptr(), said);
+            said
+        };
+        Queue { consumer, queue, messages: vec![std::ptr::null_mut(); BATCH], said }
+    }
+
+    /// Passes what librdkafka has logged meanwhile, its client-wide errors among it, to the consumer's context.
+    pub fn listen(&self) {
+        loop {
+            // SAFETY: the queue is ours; an event is valid until it is destroyed, once, after its last use, and so are
+            // the strings of a log event, which are the event's.
+            unsafe {
+                let event = native::rd_kafka_queue_poll(self.said, 0);
+                if event.is_null() {
+                    return;
+                }
+                let (mut facility, mut words, mut level) = (std::ptr::null(), std::ptr::null(), 0);
+                if native::rd_kafka_event_log(event, &mut facility, &mut words, &mut level) == 0 {
+                    let level = if level <= 3 { RDKafkaLogLevel::Error } else { RDKafkaLogLevel::Info };
+                    let [facility, words] =
+                        [facility, words].map(|text| CStr::from_ptr(text).to_string_lossy());
+                    self.consumer.context().log(level, &facility, words.trim());
+                }
+                native::rd_kafka_event_destroy(event);
+            }
+        }
     }
 
     /// Waits for `wait` until there is something, then takes what is there, at most a batch. `false` when there was
@@ -105,8 +143,11 @@ impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
 
 impl<C: ConsumerContext> Drop for Queue<'_, C> {
     fn drop(&mut self) {
-        // SAFETY: gives back the reference that `new` took.
-        unsafe { native::rd_kafka_queue_destroy(self.queue) };
+        // SAFETY: gives back the references that `new` took.
+        unsafe {
+            native::rd_kafka_queue_destroy(self.queue);
+            native::rd_kafka_queue_destroy(self.said);
+        }
     }
 }
 
@@ -134,6 +175,11 @@ unsafe fn fetched(message: &native::rd_kafka_message_t) -> Fetched<'_> {
         RDKafkaErrorCode::PartitionEOF => {
             Fetched::End { partition: message.partition, offset: message.offset }
         }
-        code => Fetched::Failed(KafkaError::MessageConsumption(code)),
+        code => {
+            // SAFETY: a message that is an error has words, which belong to it.
+            let reason = unsafe { CStr::from_ptr(native::rd_kafka_message_errstr(message)) };
+            let reason = reason.to_string_lossy().into_owned();
+            Fetched::Failed { partition: message.partition, code, reason }
+        }
     }
 }
