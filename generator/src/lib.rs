@@ -22,3 +22,7 @@ pub use city::{City, CitySettings, Disorder, SettingsError};
 pub use json::Encoder;
 pub use reading::{Kind, Malformation, MetricSet, Reading, Silence, Truth};
 pub use schedule::Schedule;
+
+/// The version of the city: raised whenever the same settings, partition and offset make another reading, since
+/// whoever has kept an offset must not go on from it with another city.
+pub const MODEL: u32 = 1;

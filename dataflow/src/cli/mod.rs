@@ -11,6 +11,7 @@ pub mod ending;
 pub mod log;
 pub mod run;
 pub mod show;
+pub mod source;
 pub mod status;
 pub mod verify;
 

@@ -24,6 +24,7 @@ use super::config::{Configuration, Relations};
 use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
 use super::read_domain;
+use super::source::SourceArgs;
 use crate::commit::faults::FailAt;
 use crate::launch::backoff::Backoff;
 use crate::launch::exit::Exit;
@@ -81,6 +82,8 @@ pub struct Args {
     database: DatabaseArgs,
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 impl Relations for Args {

@@ -5,6 +5,8 @@
 //! queue is the same for every [`Source`].
 
 pub mod kafka;
+mod outlet;
+pub mod simulation;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,6 +55,8 @@ impl Share {
 pub enum Source {
     /// A Kafka topic.
     Kafka(kafka::Topic),
+    /// The generator's city, inside.
+    Simulation(Arc<simulation::Simulation>),
 }
 
 /// A source that cannot be read.
@@ -72,6 +76,7 @@ impl Source {
     pub fn identity(&self) -> String {
         match self {
             Source::Kafka(topic) => topic.name.clone(),
+            Source::Simulation(simulation) => simulation.identity(),
         }
     }
 
@@ -79,6 +84,7 @@ impl Source {
     pub fn partition_name(&self, partition: i32) -> String {
         match self {
             Source::Kafka(topic) => format!("kafka:{}/{partition}", topic.name),
+            Source::Simulation(_) => format!("simulation/{partition}"),
         }
     }
 
@@ -90,6 +96,7 @@ impl Source {
     pub fn look(&self) -> Result<(), SourceError> {
         match self {
             Source::Kafka(topic) => Ok(topic.bounds().map(drop)?),
+            Source::Simulation(_) => Ok(()),
         }
     }
 
@@ -101,6 +108,7 @@ impl Source {
     pub fn assign(&self, ledger: &Ledger) -> Result<Vec<Assigned>, SourceError> {
         match self {
             Source::Kafka(topic) => Ok(topic.assign(ledger)?),
+            Source::Simulation(simulation) => Ok(simulation.assign(ledger)),
         }
     }
 
@@ -117,6 +125,7 @@ impl Source {
             Source::Kafka(topic) => {
                 topic.read(share, assigned, wake, Arc::new(move |error| on_failure(error.into())))
             }
+            Source::Simulation(simulation) => simulation.read(share.index, &assigned, wake),
         }
     }
 }

@@ -18,7 +18,6 @@ use crate::launch::exit::Exit;
 use crate::launch::mesh::{self, Mesh};
 use crate::launch::{hosts, panic, signals, watchdog};
 use crate::pipeline::Plumbing;
-use crate::source::Source;
 use crate::source::kafka::Topic;
 use crate::telemetry;
 
@@ -45,11 +44,11 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let process = args.process.unwrap_or(0);
     let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
         .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
-    let source = Source::Kafka(Topic::new(
+    let topic = Topic::new(
         args.kafka.connection()?,
         args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
         !args.until_caught_up,
-    ));
+    );
 
     let telemetry = Arc::new(telemetry::Run::new(process, drain.clone()));
     let telling = (process == 0)
@@ -60,8 +59,8 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let begun = Arc::new(AtomicBool::new(false));
     end_early(drain.clone(), begun.clone());
     let runtime = session::runtime();
-    let started = runtime.block_on(start(&args, process, &database, &domain, &source))?;
-    let Started { client, run, ledger, partitions } = started;
+    let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
+    let Started { client, run, ledger, source, partitions } = started;
     let shown = database.to_string();
     let on_failure: OnFailure =
         Arc::new(move |error: DatabaseError| abandon(Ending::at_database(error, &shown)));

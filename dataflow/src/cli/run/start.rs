@@ -9,6 +9,7 @@ use crate::commit::postgres::Database;
 use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
 use crate::commit::{ledger, migrate, upkeep};
 use crate::launch::clock;
+use crate::source::kafka::Topic;
 use crate::source::{Assigned, Source};
 use crate::window::{RECENT_US, Windows};
 
@@ -20,6 +21,8 @@ pub struct Started {
     pub run: Run,
     /// Where the last commit left off.
     pub ledger: ledger::Ledger,
+    /// Where the readings come from.
+    pub source: Source,
     /// All partitions of the source.
     pub partitions: Vec<Assigned>,
 }
@@ -30,9 +33,11 @@ pub async fn start(
     process: u16,
     database: &Database,
     domain: &Domain,
-    source: &Source,
+    topic: &Topic,
 ) -> Result<Started, Ending> {
     let mut client = database.connect("citytide:starting").await?;
+    let declared = declared(&client).await;
+    let mut source = args.source.source(domain, topic, declared.as_deref())?;
     // The source comes first: an empty database belongs to one only once that is known to exist.
     if let Err(error) = source.look() {
         return Err(Ending::of_source(error, has_been_read(&client).await));
@@ -62,13 +67,22 @@ pub async fn start(
             not_before: 0,
             patience: Patience::default(),
         };
-        takeover::join_run(&client, &member).await?
+        let run = takeover::join_run(&client, &member).await?;
+        // By now process 0 has said what the database is for.
+        source = args.source.source(domain, topic, self::declared(&client).await.as_deref())?;
+        run
     };
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
     let ledger = ledger::read(&client, domain, open_from_us, RECENT_US).await?;
     // Asked again: whoever held the database until now may have read beyond the first answer.
     let partitions = source.assign(&ledger)?;
-    Ok(Started { client, run, ledger, partitions })
+    Ok(Started { client, run, ledger, source, partitions })
+}
+
+/// What the database says its readings come from; nothing before it has a schema.
+async fn declared(client: &Client) -> Option<String> {
+    let row = client.query_opt("select topic from citytide_database", &[]).await.ok()??;
+    Some(row.get(0))
 }
 
 /// Whether the database has seen the source: then a missing one is taken for an outage.

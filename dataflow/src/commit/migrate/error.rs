@@ -18,7 +18,9 @@ pub enum MigrateError {
     },
     /// The database holds another topic's readings.
     #[error(
-        "this database belongs to the topic {there}, not {wanted}: read that topic, or use another database (createdb NAME)"
+        "this database belongs to the {}, not {}: read that, or use another database (createdb NAME)",
+        what(there),
+        wanted
     )]
     OtherTopic {
         /// The topic of the database.
@@ -87,6 +89,12 @@ pub enum MigrateError {
     /// The database failed, or somebody's locks stood in the way for too long.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+/// `topic sensor-data`, or another source in its own words: no topic's name holds a colon.
+fn what(source: &str) -> String {
+    let kind = if source.contains(':') { "source" } else { "topic" };
+    format!("{kind} {source}")
 }
 
 impl MigrateError {
