@@ -94,6 +94,7 @@ impl From<MigrateError> for Ending {
     fn from(error: MigrateError) -> Ending {
         match error {
             MigrateError::Database(error) => error.into(),
+            error @ MigrateError::NotApplied { .. } => Ending::new(Exit::PeerLost, error.to_string()),
             error if error.is_denied() => Ending::new(Exit::Denied, error.to_string()),
             error => Ending::new(Exit::Config, error.to_string()),
         }

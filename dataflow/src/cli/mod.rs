@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod ending;
 pub mod log;
 pub mod run;
+pub mod schema;
 pub mod show;
 pub mod source;
 pub mod status;
@@ -44,6 +45,8 @@ enum Command {
     Verify(verify::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
     DeadLetters(dead_letters::Args),
+    /// The tables of a domain: print, make or compare them
+    Schema(schema::Args),
     /// What is configured, and where
     #[command(subcommand)]
     Config(config::Commands),
@@ -54,7 +57,7 @@ impl Relations for Typed {
         match &self.command {
             Command::Run(args) => args.check(wrong),
             Command::Config(commands) => commands.settings().into_iter().for_each(|args| args.check(wrong)),
-            Command::Verify(_) | Command::DeadLetters(_) => {}
+            Command::Verify(_) | Command::DeadLetters(_) | Command::Schema(_) => {}
         }
     }
 }
@@ -67,6 +70,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Run(args) => run::run(args, configuration),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Config(commands) => commands.run(configuration),
     }
 }

@@ -8,6 +8,7 @@
 //!    a waiting ALTER TABLE. The whole transaction is tried again, [`TRIES`] times.
 
 mod declared;
+mod differences;
 mod error;
 
 use std::time::Duration;
@@ -17,7 +18,10 @@ use tokio_postgres::{Client, Transaction};
 
 use super::postgres::DatabaseError;
 use super::schema::{self, LOCK_SCHEMA, LOCK_SPACE};
+use crate::launch::clock::instant;
 pub use declared::Declared;
+use differences::{Catalog, other_views};
+pub use differences::{Difference, in_words};
 pub use error::MigrateError;
 
 /// How long one statement waits for a lock.
@@ -27,16 +31,113 @@ const TURN_TIMEOUT_MS: u32 = 5_000;
 /// How often the transaction is tried when locks are in the way.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
+/// The pause between two looks at a schema that another process is changing.
+const LOOK: Duration = Duration::from_millis(50);
 
-/// Makes the schema of `domain` reading `topic`, or brings an existing one up to it.
+/// Makes the schema in an empty database; refuses a database that does not fit, and changes nothing in one that does.
 ///
 /// # Errors
 ///
 /// See [`MigrateError`]; after an error the database is as it was.
-pub async fn apply(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
+pub async fn prepare(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
+    tried_again(client, domain, topic, Extent::Create).await.map(drop)
+}
+
+/// Makes the schema of `domain` reading `topic`, or brings an existing one up to it, and says what it mended. A run
+/// that lives would fail on it: this is for those who have taken the database over.
+///
+/// # Errors
+///
+/// See [`MigrateError`]; after an error the database is as it was.
+pub async fn apply(
+    client: &mut Client,
+    domain: &Domain,
+    topic: &str,
+) -> Result<Vec<Difference>, MigrateError> {
+    tried_again(client, domain, topic, Extent::Mend).await
+}
+
+/// How the database differs from the domain file; `None` when there is nothing of citytide in it.
+///
+/// # Errors
+///
+/// When it is another domain's, or the server fails. That tables were changed by hand is no error here.
+pub async fn examine(
+    client: &mut Client,
+    domain: &Domain,
+    topic: Option<&str>,
+) -> Result<Option<Vec<Difference>>, MigrateError> {
+    let mut transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
+    let found = match Present::read(&transaction, domain).await? {
+        Present::Nothing => None,
+        Present::Schema(there) => {
+            there.check(domain, topic)?;
+            Some(all_differences(&mut transaction, domain, &there).await?)
+        }
+    };
+    transaction.rollback().await.map_err(failed("ending the look at the schema"))?;
+    Ok(found)
+}
+
+/// What the readings in the database come from.
+///
+/// # Errors
+///
+/// When the server fails, or nothing of citytide is there.
+pub async fn declared_topic(client: &Client) -> Result<String, MigrateError> {
+    let row = client.query_one("select topic from citytide_database", &[]).await;
+    Ok(row.map_err(failed("reading what this database is for"))?.get(0))
+}
+
+/// Waits until process 0 of the run has brought the database up to the domain file.
+///
+/// # Errors
+///
+/// When the database does not fit, the server fails, or `patience` ends.
+pub async fn wait_until_applied(
+    client: &Client,
+    domain: &Domain,
+    topic: &str,
+    patience: Duration,
+) -> Result<(), MigrateError> {
+    let until = instant() + patience;
+    loop {
+        let there = Declared::read(client).await?;
+        if let Some(there) = there {
+            there.check(domain, Some(topic))?;
+            let found = Catalog::read(client, domain).await?.differences(domain, &there);
+            if !found.iter().any(Difference::is_mended) {
+                return Ok(());
+            }
+            if instant() >= until {
+                return Err(MigrateError::NotApplied { what: in_words(&found) });
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How far a start goes.
+#[derive(Clone, Copy)]
+enum Extent {
+    /// Create what is not there at all.
+    Create,
+    /// Mend what is there, too.
+    Mend,
+}
+
+async fn tried_again(
+    client: &mut Client,
+    domain: &Domain,
+    topic: &str,
+    extent: Extent,
+) -> Result<Vec<Difference>, MigrateError> {
     let mut tries = 1;
     loop {
-        let Err(error) = in_one_transaction(client, domain, topic).await else { return Ok(()) };
+        let error = match in_one_transaction(client, domain, topic, extent).await {
+            Ok(mended) => return Ok(mended),
+            Err(error) => error,
+        };
         let MigrateError::Database(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }) =
             error
         else {
@@ -60,25 +161,54 @@ pub async fn apply(client: &mut Client, domain: &Domain, topic: &str) -> Result<
     }
 }
 
-async fn in_one_transaction(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
-    let transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
+async fn in_one_transaction(
+    client: &mut Client,
+    domain: &Domain,
+    topic: &str,
+    extent: Extent,
+) -> Result<Vec<Difference>, MigrateError> {
+    let mut transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
     let turn = format!(
         "set local lock_timeout = {TURN_TIMEOUT_MS}; select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_SCHEMA}); \
          set local lock_timeout = {LOCK_TIMEOUT_MS}"
     );
     run(&transaction, "waiting for another process that changes the schema", &turn).await?;
+    let mut mended = Vec::new();
     match Present::read(&transaction, domain).await? {
         Present::Nothing => {
             run(&transaction, "creating the schema", &schema::create(domain, topic)).await?;
         }
         Present::Schema(there) => {
             there.check(domain, Some(topic))?;
-            add_to_ledger(&transaction).await?;
-            add_metrics(&transaction, domain, &there.metrics).await?;
+            let found = all_differences(&mut transaction, domain, &there).await?;
+            let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
+            if !breaking.is_empty() {
+                return Err(MigrateError::ChangedByHand { what: in_words(&breaking) });
+            }
+            if let Extent::Mend = extent {
+                mended = others.into_iter().filter(Difference::is_mended).collect();
+                add_to_ledger(&transaction).await?;
+                add_metrics(&transaction, domain, &there.metrics, &mended).await?;
+            }
         }
     }
     transaction.commit().await.map_err(failed("committing the schema"))?;
-    Ok(())
+    Ok(mended)
+}
+
+/// What differs, the views' definitions included.
+async fn all_differences(
+    transaction: &mut Transaction<'_>,
+    domain: &Domain,
+    there: &Declared,
+) -> Result<Vec<Difference>, MigrateError> {
+    let mut found = Catalog::read(transaction, domain).await?.differences(domain, there);
+    for view in other_views(transaction, domain).await? {
+        if !found.contains(&view) {
+            found.push(view);
+        }
+    }
+    Ok(found)
 }
 
 enum Present {
@@ -134,11 +264,12 @@ async fn add_to_ledger(transaction: &Transaction<'_>) -> Result<(), MigrateError
     Ok(())
 }
 
-/// Adds the columns of further metrics, and makes the views anew when they no longer list what the domain says.
+/// Adds the columns of further metrics, and makes the views anew that no longer show what the domain says.
 async fn add_metrics(
     transaction: &Transaction<'_>,
     domain: &Domain,
     there: &[String],
+    mended: &[Difference],
 ) -> Result<(), MigrateError> {
     let mut script = String::new();
     for metric in domain.metrics.iter().filter(|metric| !there.contains(&metric.name)) {
@@ -153,12 +284,7 @@ async fn add_metrics(
         run(transaction, "adding the columns of further metrics", &script).await?;
     }
     for view in schema::views(domain) {
-        let rows = transaction
-            .query("select attname::text from pg_attribute where attrelid = to_regclass($1) and attnum > 0 order by attnum", &[&view.name])
-            .await
-            .map_err(failed("reading a view's columns"))?;
-        let listed = rows.iter().map(|row| row.get::<_, &str>(0));
-        if !listed.eq(view.columns.iter().map(|column| column.name.as_str())) {
+        if mended.contains(&Difference::OtherView { view: view.name.clone() }) {
             make_anew(transaction, &view).await?;
         }
     }

@@ -16,8 +16,8 @@ use citytide_domain::Domain;
 
 pub use day::{create_day, day_bounds, day_of_table, day_table};
 use table::literal;
-pub(super) use table::{View, comments};
-pub(super) use tables::{ledger_additions, metric_additions, views};
+pub(super) use table::{Table, View, comments};
+pub(super) use tables::{ledger_additions, metric_additions, tables, views};
 
 /// The version of this schema; a database with a higher one was made by a newer program.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -69,7 +69,7 @@ pub fn windows_json(domain: &Domain) -> String {
 
 /// Every relation of the schema that is no partition and no index.
 pub fn relations(domain: &Domain) -> Vec<String> {
-    let tables = tables::tables(domain).into_iter().map(|table| table.name);
+    let tables = tables(domain).into_iter().map(|table| table.name);
     tables.chain(views(domain).into_iter().map(|view| view.name)).collect()
 }
 
@@ -80,7 +80,7 @@ pub fn create(domain: &Domain, topic: &str) -> String {
          -- Rendered from dataflow/src/commit/schema; a test holds this file equal to it.\n\n",
         domain.name.escape_debug()
     );
-    for table in tables::tables(domain) {
+    for table in tables(domain) {
         script += &table.render();
         script.push('\n');
         match table.name.as_str() {

@@ -1,6 +1,6 @@
 //! Creating the schema, adding metrics, and what is refused.
 
-use citytide::commit::migrate::{self, MigrateError};
+use citytide::commit::migrate::{self, Difference, MigrateError};
 use citytide::commit::upkeep::ensure_days;
 use citytide_domain::Domain;
 use futures_util::future::{Either, join_all, select};
@@ -110,6 +110,95 @@ fn what_was_changed_by_hand_is_refused() {
 }
 
 #[test]
+fn a_table_that_was_changed_by_hand_is_named_with_its_column_and_refused_where_a_run_would_break() {
+    let domain = Domain::smart_city();
+    for (change, said, breaks) in [
+        (
+            "alter table metrics_1min drop column max_aqi",
+            "metrics_1min.max_aqi is missing (double precision)",
+            true,
+        ),
+        (
+            "alter table metrics_5min alter reading_count type integer",
+            "metrics_5min.reading_count is integer, not bigint",
+            true,
+        ),
+        (
+            "alter table panes add column mine integer not null",
+            "panes.mine is not of citytide and refuses rows",
+            true,
+        ),
+        ("alter table panes add column mine integer", "panes.mine is not of citytide", false),
+        (
+            "alter table sensor_readings alter severity set not null",
+            "sensor_readings.severity refuses nulls",
+            true,
+        ),
+        ("alter table runs alter host drop not null", "runs.host takes nulls", false),
+        ("alter table panes drop constraint panes_pkey", "panes has no unique key (zone, pane_start)", true),
+        (
+            "alter table commits drop constraint commits_previous_epoch_key",
+            "commits has no unique key (previous_epoch)",
+            true,
+        ),
+        ("drop function citytide_fence", "citytide_fence(bigint) is missing", true),
+        (
+            "create or replace view conservation as select kafka_partition, first_offset, next_offset, accepted, late, \
+             dead, lost, gaps, true as holds from ingest_progress",
+            "the view conservation is defined otherwise",
+            false,
+        ),
+    ] {
+        with_database(async |scratch| {
+            let mut client = scratch.with_schema().await;
+            let found = migrate::examine(&mut client, &domain, None).await.expect("examined").expect("there");
+            assert_eq!(found, [], "as it was made");
+            execute(&client, change).await;
+            let found = migrate::examine(&mut client, &domain, None).await.expect("examined").expect("there");
+            let words = migrate::in_words(&found);
+            assert!(words.contains(said) && found.len() == 1, "{change}: {words}");
+            let prepared = migrate::prepare(&mut client, &domain, "sensor-data").await;
+            match prepared {
+                Err(MigrateError::ChangedByHand { what }) => {
+                    assert!(breaks && what == words, "{change}: {what}")
+                }
+                other => assert!(!breaks && other.is_ok(), "{change}: {other:?}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_view_that_was_changed_by_hand_is_made_anew() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let domain = Domain::smart_city();
+        execute(
+            &client,
+            "create or replace view conservation as select kafka_partition, first_offset, next_offset, accepted, late, \
+             dead, lost, gaps, true as holds from ingest_progress",
+        )
+        .await;
+        let mended = migrate::apply(&mut client, &domain, "sensor-data").await.expect("mended");
+        assert_eq!(mended, [Difference::OtherView { view: "conservation".to_owned() }]);
+        let found = migrate::examine(&mut client, &domain, None).await.expect("examined");
+        assert_eq!(found, Some(Vec::new()));
+    });
+}
+
+#[test]
+fn preparing_adds_nothing_to_a_database_that_may_have_a_run() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let windy = windy();
+        migrate::prepare(&mut client, &windy, "sensor-data").await.expect("it fits");
+        assert_eq!(number(&client, "select count(*) from pg_attribute where attname like '%wind'").await, 0);
+        let found = migrate::examine(&mut client, &windy, None).await.expect("examined").expect("there");
+        assert!(!found.is_empty() && found.iter().all(Difference::is_mended), "{found:?}");
+    });
+}
+
+#[test]
 fn a_role_without_rights_is_told_so() {
     with_database(async |scratch| {
         let owner = scratch.open().await;
@@ -145,7 +234,7 @@ fn a_migration_that_finds_the_tables_held_is_tried_again_until_it_succeeds() {
         });
         match select(migration.as_mut(), release).await {
             Either::Left((outcome, _)) => panic!("it ended while the table was held: {outcome:?}"),
-            Either::Right(_) => migration.await.expect("migrated"),
+            Either::Right(_) => drop(migration.await.expect("migrated")),
         }
     });
 }

@@ -43,7 +43,7 @@ pub async fn start(
         return Err(Ending::of_source(error, has_been_read(&client).await));
     }
     if process == 0 {
-        migrate::apply(&mut client, domain, &source.identity()).await?;
+        migrate::prepare(&mut client, domain, &source.identity()).await?;
     }
     let host = host_name();
     let run = if process == 0 {
@@ -56,6 +56,10 @@ pub async fn start(
             patience: Patience::default(),
         };
         let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
+        // Only now: a run that still wrote would fail on a column that it does not know.
+        for mended in migrate::apply(&mut client, domain, &source.identity()).await? {
+            tracing::info!("the database follows the domain file: {mended}");
+        }
         let first_epoch_ms = clock::wall_ms().saturating_add_signed(run.epoch_offset_ms);
         upkeep::ensure_days(&mut client, run.run_id, first_epoch_ms).await?;
         run
@@ -70,6 +74,7 @@ pub async fn start(
         let run = takeover::join_run(&client, &member).await?;
         // By now process 0 has said what the database is for.
         source = args.source.source(domain, topic, self::declared(&client).await.as_deref())?;
+        migrate::wait_until_applied(&client, domain, &source.identity(), member.patience.run).await?;
         run
     };
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();

@@ -83,10 +83,15 @@ impl Declared {
         }
     }
 
+    /// Whether it has columns for a metric.
+    pub fn has(&self, metric: &str) -> bool {
+        self.metrics.iter().any(|there| there == metric)
+    }
+
     /// The first metric of the domain file for which the database has no columns yet.
     pub fn missing_metric<'a>(&self, domain: &'a Domain) -> Option<&'a str> {
         let names = domain.metrics.iter().map(|metric| metric.name.as_str());
-        names.into_iter().find(|name| !self.metrics.iter().any(|there| there == name))
+        names.into_iter().find(|name| !self.has(name))
     }
 }
 

@@ -66,9 +66,25 @@ pub enum MigrateError {
         /// What is missing.
         absent: String,
     },
+    /// Tables were changed by hand in a way that a run cannot live with.
+    #[error(
+        "the tables were changed by hand, and a run would fail or write what nobody can trust: {what}; put that back (citytide schema print shows what it should be), or use another database (createdb NAME)"
+    )]
+    ChangedByHand {
+        /// Table and column of each.
+        what: String,
+    },
+    /// Process 0 of the run has not brought the database up to the domain file.
+    #[error(
+        "process 0 of the run has not brought the tables up to the domain file: {what}; is it started with the same --domain?"
+    )]
+    NotApplied {
+        /// What is still missing.
+        what: String,
+    },
     /// Views or rules of others stand on views that must be made anew.
     #[error(
-        "adding metrics makes sensor_data anew, but something of yours depends on it: {reason}; drop that, start again, then create it again"
+        "a view of citytide must be made anew, but something of yours depends on it: {reason}; drop that, start again, then create it again"
     )]
     Dependents {
         /// The server's words.

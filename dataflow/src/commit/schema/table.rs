@@ -48,7 +48,30 @@ pub struct View {
     pub source: String,
 }
 
+impl Column {
+    /// The type alone.
+    pub fn type_name(&self) -> &'static str {
+        let constraints = [" not null", " primary key", " default", " unique", " check"];
+        let end = constraints.iter().filter_map(|word| self.definition.find(word)).min();
+        &self.definition[..end.unwrap_or(self.definition.len())]
+    }
+
+    /// Whether it may be null.
+    pub fn takes_nulls(&self) -> bool {
+        !self.definition.contains(" not null") && !self.definition.contains(" primary key")
+    }
+}
+
 impl Table {
+    /// The columns of each unique key, separated by a comma and a space.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let unique = |column: &&Column| {
+            [" primary key", " unique"].iter().any(|word| column.definition.contains(word))
+        };
+        let alone = self.columns.iter().filter(unique).map(|column| column.name.as_str());
+        alone.chain(Some(self.key).filter(|key| !key.is_empty()))
+    }
+
     /// The statements that make it.
     pub fn render(&self) -> String {
         let mut lines: Vec<String> =
@@ -67,8 +90,8 @@ impl Table {
 }
 
 impl View {
-    /// The statements that make it.
-    pub fn render(&self) -> String {
+    /// What it shows.
+    pub fn select(&self) -> String {
         let mut select = String::new();
         let mut line = String::from("    select");
         for (index, column) in self.columns.iter().enumerate() {
@@ -87,7 +110,12 @@ impl View {
             line += &item;
         }
         select += &line;
-        let mut script = format!("create view {} as\n{select}\n    {};\n", self.name, self.source);
+        format!("{select}\n    {}", self.source)
+    }
+
+    /// The statements that make it.
+    pub fn render(&self) -> String {
+        let mut script = format!("create view {} as\n{};\n", self.name, self.select());
         script += &format!("comment on view {} is {};\n", self.name, literal(&self.comment));
         script + &comments(&self.name, &self.columns)
     }

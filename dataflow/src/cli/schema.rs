@@ -1,0 +1,117 @@
+//! `citytide schema`: the DDL of a domain, the database brought up to it, and how the two differ.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::database::GlobalDatabaseArgs;
+use super::ending::{Ending, ending};
+use super::read_domain;
+use super::run::start::host_name;
+use crate::commit::migrate::{self, Difference};
+use crate::commit::takeover::{self, Patience, Takeover};
+use crate::commit::{schema, session, upkeep};
+use crate::launch::exit::Exit;
+
+/// What was typed.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  citytide schema print --domain harbour.toml | psql\n  citytide schema diff"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    database: GlobalDatabaseArgs,
+    /// A domain file; by default the built-in smart-city
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
+    domain: Option<PathBuf>,
+    /// What the readings come from; by default the domain's topic
+    #[arg(long, global = true, help_heading = "Kafka")]
+    topic: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the statements that make the tables in an empty database; asks nobody
+    Print,
+    /// Make the tables, or bring them up to the domain file; no run may live meanwhile
+    Apply,
+    /// List how the tables differ from the domain file: exit code 0 when they do not, else 1
+    Diff,
+}
+
+/// Does what was asked for; returns the exit code.
+pub fn run(args: &Args) -> i32 {
+    match session::runtime().block_on(execute(args)) {
+        Ok(exit) => exit.code(),
+        Err(error) => ending(&error),
+    }
+}
+
+async fn execute(args: &Args) -> Result<Exit, Ending> {
+    let domain = read_domain(args.domain.as_deref())?;
+    let topic = args.topic.as_deref().unwrap_or(&domain.topic);
+    if let Command::Print = args.command {
+        print!("{}", schema::create(&domain, topic));
+        return Ok(Exit::Done);
+    }
+    let database = args.database.database()?;
+    let mut client = database.connect("citytide:schema").await?;
+    // Only what was typed is compared: a database whose topic another flag named is still this domain's.
+    let Some(found) = migrate::examine(&mut client, &domain, args.topic.as_deref()).await? else {
+        return match args.command {
+            Command::Apply => {
+                migrate::prepare(&mut client, &domain, topic).await?;
+                println!("✓ {database}: the tables of {} are made", domain.name);
+                Ok(Exit::Done)
+            }
+            _ => {
+                println!("✗ {database} holds no tables of citytide; citytide schema apply makes them");
+                Ok(Exit::Differs)
+            }
+        };
+    };
+    if found.is_empty() {
+        println!("✓ {database}: the tables are what the domain file {} asks for", domain.name);
+        return Ok(Exit::Done);
+    }
+    if let Command::Diff = args.command {
+        for difference in &found {
+            println!("✗ {difference}{}", remedy(difference));
+        }
+        return Ok(Exit::Differs);
+    }
+    if found.iter().any(Difference::is_mended) && !found.iter().any(Difference::breaks) {
+        // As a run does: whoever changes the tables has taken the database over, and ends with that.
+        let request = Takeover {
+            host: host_name(),
+            process_id: std::process::id() as i32,
+            processes: 1,
+            workers: 0,
+            take_over: false,
+            patience: Patience::default(),
+        };
+        let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
+        let there = migrate::declared_topic(&client).await?;
+        for mended in migrate::apply(&mut client, &domain, &there).await? {
+            println!("✓ {mended}: mended");
+        }
+        takeover::finish(&client, run.run_id, "schema apply").await?;
+    }
+    for difference in found.iter().filter(|difference| !difference.is_mended()) {
+        println!("✗ {difference}{}", remedy(difference));
+    }
+    Ok(if found.iter().all(Difference::is_mended) { Exit::Done } else { Exit::Differs })
+}
+
+/// What to do about a difference.
+fn remedy(difference: &Difference) -> &'static str {
+    if difference.is_mended() {
+        "; citytide schema apply mends it, as does the next run"
+    } else if difference.breaks() {
+        "; a run refuses this: put it back, as citytide schema print shows it"
+    } else {
+        "; a run does not mind"
+    }
+}
