@@ -4,15 +4,19 @@
 //!  domain file (TOML) ── parse ──▶ what was typed, every mistake with line and caret
 //!                                    │ validate, derive
 //!                                    ▼
-//!                                  Domain: topic, fields, metrics, windows, panes, zones, limits
+//!                                  Domain: topic, fields, metrics, windows, panes, zones, limits, patterns
 //! ```
 //!
 //! `smart-city` is embedded and the default; any other domain is another file, no other code.
 
 #![forbid(unsafe_code)]
 
+mod kind;
 mod model;
 mod parse;
+mod pattern;
 
+pub use kind::Kind;
 pub use model::*;
 pub use parse::{Mistake, Mistakes, nearest, parse_duration};
+pub use pattern::*;

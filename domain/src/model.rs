@@ -11,6 +11,8 @@
 
 use chrono_tz::Tz;
 
+use crate::{GeneratorSettings, Pattern};
+
 /// Everything that distinguishes one use of citytide from another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Domain {
@@ -34,6 +36,8 @@ pub struct Domain {
     pub windows: Vec<Window>,
     /// The zones that are known beforehand.
     pub zones: Vec<Zone>,
+    /// What the generator does with all of it.
+    pub generator: GeneratorSettings,
 }
 
 /// JSON names of the fields of a reading that are not metrics.
@@ -143,20 +147,6 @@ pub struct Metric {
     pub pattern: Pattern,
 }
 
-/// A metric's course over a day, for the generator: `mean + amplitude · cos(2π (t − peak) / 24 h) + noise`,
-/// times the zone's character.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pattern {
-    /// Mean over the day, in the metric's unit.
-    pub mean: f64,
-    /// Half the difference between the day's highest and lowest expectation.
-    pub amplitude: f64,
-    /// Hours of the day (0 … 24) at which it peaks; two of them for a quantity with a morning and an evening rush.
-    pub peaks: Vec<f64>,
-    /// Standard deviation of the noise around the course.
-    pub noise: f64,
-}
-
 /// A window, tumbling when `slide == size`. Its table is `metrics_<name>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
@@ -177,6 +167,8 @@ pub struct Zone {
     pub map: Option<(i64, i64)>,
     /// Factor on a metric's pattern in this zone, by the metric's index; 1.0 where the file says nothing.
     pub character: Vec<f64>,
+    /// Patterns of its own, by the metric's index.
+    pub patterns: Vec<(usize, Pattern)>,
 }
 
 impl Domain {

@@ -11,9 +11,11 @@
 
 mod detector;
 mod duration;
+mod generator;
 mod mistakes;
 mod names;
 mod nearest;
+mod pattern;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -3,104 +3,46 @@
 use chrono::{DateTime, Offset, TimeZone};
 use citytide_domain::Domain;
 
-use crate::chance::{Chance, Lane, unit};
-use crate::course::Course;
-use crate::reading::{Kind, MetricSet, Reading, Truth};
-use crate::schedule::Schedule;
+use crate::chance::{Chance, Lane};
+use crate::nature::{Nature, Place};
+use crate::reading::{Malformation, Reading, Silence};
+use crate::schedule::{Delays, Schedule};
+use crate::settings::{CitySettings, Disorder, SettingsError};
+use crate::trouble::{Trouble, Troubles, Turn};
 
 /// Zones of a domain whose file names none.
 const UNNAMED_ZONES: [&str; 4] = ["Zone 1", "Zone 2", "Zone 3", "Zone 4"];
-/// A sensor's own persistent offset, in standard deviations of the metric's noise.
-const SENSOR_OFFSET: f64 = 0.6;
-/// Share of injected anomalies that are spikes, far beyond the rule.
-const SPIKE_SHARE: f64 = 0.3;
-/// Most sensors: more than a city of ours ever has, and few enough to be listed in memory.
-const SENSORS_MAX: u32 = 10_000_000;
-
-/// What is asked for beside the domain.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CitySettings {
-    /// Another seed, another city.
-    pub seed: u64,
-    /// How many sensors there are; they are called 1, 2, 3, …
-    pub sensors: u32,
-    /// How many partitions they are spread over.
-    pub partitions: u32,
-    /// Share of readings that are anomalous, 0 … 1.
-    pub anomalies: f64,
-    /// What goes wrong with order and bytes.
-    pub disorder: Disorder,
-}
-
-/// Shares of records that do not come as they should, each 0 … [`Disorder::SHARE_MAX`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Disorder {
-    /// Behind their place in the log, but by less than the domain's `out_of_orderness`.
-    pub out_of_order: f64,
-    /// Too late to be accepted, beyond `out_of_orderness` + `allowed_lateness` and a pane.
-    pub late: f64,
-    /// The payload of a record a little before, once more.
-    pub duplicate: f64,
-    /// Bytes that are no reading.
-    pub malformed: f64,
-}
-
-impl Disorder {
-    /// The greatest share of each: the rest must be able to tell what is out of order.
-    pub const SHARE_MAX: f64 = 0.5;
-}
-
-impl Default for Disorder {
-    fn default() -> Disorder {
-        Disorder { out_of_order: 0.03, late: 0.0, duplicate: 0.0, malformed: 0.0 }
-    }
-}
-
-/// Settings that make no city.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SettingsError {
-    /// No sensors, or too many.
-    #[error("{0} sensors cannot be simulated; ask for 1 to {SENSORS_MAX}")]
-    Sensors(u32),
-    /// No partitions.
-    #[error("readings need at least one partition")]
-    NoPartition,
-    /// Not a share.
-    #[error("a share of {0} anomalies cannot be injected; give a number from 0 to 1")]
-    Anomalies(f64),
-    /// Not a share, or too great a one.
-    #[error(
-        "a share of {share} {what} records cannot be made; give a number from 0 to {}",
-        Disorder::SHARE_MAX
-    )]
-    Disorder {
-        /// Which share.
-        what: &'static str,
-        /// What was asked for.
-        share: f64,
-    },
-}
+/// How many records back a duplicate's original is, at most.
+const DUPLICATE_BACK_MAX: u64 = 4;
+/// How many sensors are asked to report instead of a silent one.
+const STAND_INS_MAX: i64 = 4;
+/// Event time from which readings are drawn to learn what share the events have.
+const SAMPLED_S: f64 = 366.0 * 86_400.0;
+/// As many of each sensor's readings at least.
+const SAMPLED_TURNS: f64 = 10_000.0;
 
 /// A city: a pure function from (partition, offset) to a reading.
 #[derive(Debug, Clone)]
 pub struct City {
-    seed: u64,
-    anomalies: f64,
     zones: Vec<String>,
-    /// Factor by zone and metric.
-    characters: Vec<Vec<f64>>,
-    courses: Vec<Course>,
-    /// Metrics that an anomaly may befall.
-    fragile: Vec<usize>,
+    layout: Layout,
+    nature: Nature,
+    troubles: Troubles,
+}
+
+/// Who has which turn when.
+#[derive(Debug, Clone)]
+struct Layout {
+    seed: u64,
+    zones: usize,
     /// Sensors of each partition.
     sensors: Vec<Vec<u32>>,
     /// Partitions that have sensors, and the rank of each partition among them.
     producing: Vec<u32>,
     ranks: Vec<usize>,
-    out_of_orderness_us: i64,
-    /// What the domain's local time is ahead of UTC at the start.
-    local_ms: i64,
     schedule: Schedule,
+    delays: Delays,
+    disorder: Disorder,
 }
 
 impl City {
@@ -110,66 +52,34 @@ impl City {
     ///
     /// Settings out of their range.
     pub fn new(domain: &Domain, settings: &CitySettings, schedule: Schedule) -> Result<City, SettingsError> {
-        if settings.sensors == 0 || settings.sensors > SENSORS_MAX {
-            return Err(SettingsError::Sensors(settings.sensors));
-        }
-        if settings.partitions == 0 {
-            return Err(SettingsError::NoPartition);
-        }
-        if !(0.0..=1.0).contains(&settings.anomalies) {
-            return Err(SettingsError::Anomalies(settings.anomalies));
-        }
-        let disorder = &settings.disorder;
-        for (what, share) in [
-            ("out-of-order", disorder.out_of_order),
-            ("late", disorder.late),
-            ("duplicate", disorder.duplicate),
-            ("malformed", disorder.malformed),
-        ] {
-            if !(0.0..=Disorder::SHARE_MAX).contains(&share) {
-                return Err(SettingsError::Disorder { what, share });
-            }
-        }
-        let named = !domain.zones.is_empty();
-        let zones: Vec<String> = match named {
-            true => domain.zones.iter().map(|zone| zone.name.clone()).collect(),
-            false => UNNAMED_ZONES.map(str::to_owned).to_vec(),
+        settings.check()?;
+        let zones: Vec<String> = match domain.zones.is_empty() {
+            false => domain.zones.iter().map(|zone| zone.name.clone()).collect(),
+            true => UNNAMED_ZONES.map(str::to_owned).to_vec(),
         };
-        let characters = match named {
-            true => domain.zones.iter().map(|zone| zone.character.clone()).collect(),
-            false => vec![vec![1.0; domain.metrics.len()]; zones.len()],
-        };
-        let courses: Vec<Course> = domain.metrics.iter().map(Course::new).collect();
-        let mut fragile: Vec<usize> = (0..courses.len()).filter(|index| courses[*index].has_rule()).collect();
-        if fragile.is_empty() {
-            fragile = (0..courses.len()).collect();
-        }
-        let mut sensors = vec![Vec::new(); settings.partitions as usize];
-        for sensor in 1..=settings.sensors {
-            sensors[partition_of(sensor, zones.len(), settings.partitions)].push(sensor);
-        }
-        let producing: Vec<u32> =
-            (0..settings.partitions).filter(|p| !sensors[*p as usize].is_empty()).collect();
-        let mut ranks = vec![0; sensors.len()];
-        for (rank, partition) in producing.iter().enumerate() {
-            ranks[*partition as usize] = rank;
-        }
         let start = DateTime::from_timestamp_micros(schedule.start_us).unwrap_or_default().naive_utc();
-        let local = domain.fields.time_zone.offset_from_utc_datetime(&start).fix();
-        Ok(City {
-            seed: settings.seed,
-            anomalies: settings.anomalies,
-            zones,
-            characters,
-            courses,
-            fragile,
-            sensors,
-            producing,
-            ranks,
-            out_of_orderness_us: domain.time.out_of_orderness_us,
-            local_ms: i64::from(local.local_minus_utc()) * 1_000,
-            schedule,
-        })
+        let ahead = domain.fields.time_zone.offset_from_utc_datetime(&start).fix();
+        let nature =
+            Nature::new(domain, settings.seed, zones.len(), i64::from(ahead.local_minus_utc()) * 1_000);
+        let layout = Layout::new(domain, settings, zones.len(), schedule);
+        let turn_us = layout.turn_us();
+        let intervals_us: Vec<f64> =
+            layout.sensors.iter().map(|sensors| turn_us * sensors.len().max(1) as f64).collect();
+        let readings = (SAMPLED_S * layout.schedule.rate / layout.schedule.speed)
+            .max(SAMPLED_TURNS * f64::from(settings.sensors)) as u64;
+        let troubles = Troubles::new(
+            domain,
+            &nature,
+            settings.seed,
+            settings.anomalies,
+            &intervals_us,
+            |bits| {
+                let (partition, offset) = layout.place_of((bits % readings) as i64);
+                layout.turn(partition, offset, 0)
+            },
+            |turn, place| layout.time_of(turn, place),
+        );
+        Ok(City { zones, layout, nature, troubles })
     }
 
     /// Names of the zones.
@@ -179,20 +89,18 @@ impl City {
 
     /// Where event time begins and how it goes on.
     pub fn schedule(&self) -> &Schedule {
-        &self.schedule
+        &self.layout.schedule
     }
 
     /// Lets event time go on from `start_us` at these offsets: what comes behind them was never asked for.
     pub fn restart_at(&mut self, start_us: i64, first_offsets: Vec<i64>) {
-        self.schedule.start_us = start_us;
-        self.schedule.first_offsets = first_offsets;
+        self.layout.schedule.start_us = start_us;
+        self.layout.schedule.first_offsets = first_offsets;
     }
 
     /// Partition and offset of reading number `number` since the schedule's start: partitions take turns.
     pub fn place_of(&self, number: i64) -> (u32, i64) {
-        let turns = self.producing.len() as i64;
-        let partition = self.producing[(number % turns) as usize];
-        (partition, self.first_offset(partition) + number / turns)
+        self.layout.place_of(number)
     }
 
     /// The reading at an offset of a partition that has sensors.
@@ -212,44 +120,175 @@ impl City {
     ///
     /// As [`City::reading`].
     pub fn fill(&self, partition: u32, offset: i64, reading: &mut Reading) {
-        let sensors = &self.sensors[partition as usize];
-        let sensor = sensors[offset.rem_euclid(sensors.len() as i64) as usize];
-        let zone = zone_of(sensor, self.zones.len());
-        let chance = Chance::of(self.seed, u64::from(partition), offset as u64);
-        let own = Chance::of(self.seed, u64::MAX, u64::from(sensor));
-
-        let turns = self.producing.len() as i64;
-        let number = (offset - self.first_offset(partition)) * turns + self.ranks[partition as usize] as i64;
-        let at_us = Schedule::event_us(self.schedule.turn_us(number), self.out_of_orderness_us, chance);
-        let at_ms = at_us.div_euclid(1_000);
-
-        let character = &self.characters[zone];
-        reading.values.clear();
-        for (index, course) in self.courses.iter().enumerate() {
-            let offset = SENSOR_OFFSET * own.normal(Lane::SensorOffset, index);
-            let deviation = offset + chance.normal(Lane::Noise, index);
-            reading.values.push(course.normal(at_ms + self.local_ms, character[index], deviation));
-        }
-        (reading.sensor, reading.zone, reading.at_ms) = (sensor, zone, at_ms);
-        reading.truth = (chance.unit(Lane::Anomaly, 0) < self.anomalies)
-            .then(|| self.befall(chance, &mut reading.values));
-        (reading.silence, reading.duplicate_of, reading.malformed) = (None, None, None);
+        let original = self.layout.original(partition, offset);
+        self.fill_original(partition, original, reading);
+        reading.duplicate_of = (original != offset).then_some(original);
     }
 
-    /// Makes one of the values anomalous.
-    fn befall(&self, chance: Chance, values: &mut [f64]) -> Truth {
-        let metric = self.fragile[(chance.bits(Lane::Anomaly, 1) % self.fragile.len() as u64) as usize];
-        let (excess, side) = (chance.unit(Lane::Anomaly, 2), unit(chance.bits(Lane::Anomaly, 3)));
-        let is_spike = chance.unit(Lane::Anomaly, 4) < SPIKE_SHARE;
-        // The lower half of the excess for what is out of range, the upper for a spike.
-        values[metric] =
-            self.courses[metric].anomalous(if is_spike { 0.5 + excess / 2.0 } else { excess / 2.0 }, side);
-        let kind = if is_spike { Kind::Spike } else { Kind::Range };
-        Truth { kind, metrics: MetricSet::of(metric), event: chance.bits(Lane::Anomaly, 5) }
+    fn fill_original(&self, partition: u32, offset: i64, reading: &mut Reading) {
+        let chance = self.layout.chance(partition, offset);
+        let mut turn = self.layout.turn(partition, offset, 0);
+        let mut trouble = self.trouble(turn, chance);
+        reading.silence = None;
+        if let Some(Trouble::Silent(event)) = trouble {
+            let silence = Silence { sensor: turn.sensor, event };
+            trouble = None;
+            for step in 1..=self.layout.others(partition).min(STAND_INS_MAX) {
+                let other = self.layout.turn(partition, offset, step);
+                let found = self.trouble(other, chance);
+                if !matches!(found, Some(Trouble::Silent(_))) {
+                    (turn, trouble, reading.silence) = (other, found, Some(silence));
+                    break;
+                }
+            }
+        }
+        let place = Place { sensor: turn.sensor, zone: turn.zone, at_us: turn.at_us, chance };
+        (reading.sensor, reading.zone) = (turn.sensor, turn.zone);
+        reading.at_ms = turn.at_us.div_euclid(1_000);
+        let values = &mut reading.values;
+        reading.truth = match trouble {
+            None | Some(Trouble::Silent(_)) => {
+                self.nature.measure(place, None, values);
+                None
+            }
+            Some(Trouble::Measures(truth, effect)) => {
+                self.nature.measure(place, Some(effect), values);
+                Some(truth)
+            }
+            Some(Trouble::Repeats(truth, first)) => {
+                self.nature.measure(place, None, values);
+                let first = self.layout.offset_of(turn, first);
+                let at_us = self.layout.event_us(partition, first);
+                let first = Place { at_us, chance: self.layout.chance(partition, first), ..place };
+                for metric in truth.metrics.iter() {
+                    values[metric] = self.nature.measure_one(first, metric);
+                }
+                Some(truth)
+            }
+            Some(Trouble::Raised(truth, share)) => {
+                self.nature.measure(place, None, values);
+                for (metric, rise) in self.troubles.rises() {
+                    values[*metric] =
+                        self.nature.bounds(*metric).within_usual(values[*metric] + rise * share);
+                }
+                Some(truth)
+            }
+        };
+        reading.malformed = self.layout.malformation(chance);
+    }
+
+    fn trouble(&self, turn: Turn, chance: Chance) -> Option<Trouble> {
+        self.troubles.of(turn, chance, &self.nature, |place| self.layout.time_of(turn, place))
+    }
+}
+
+impl Layout {
+    fn new(domain: &Domain, settings: &CitySettings, zones: usize, schedule: Schedule) -> Layout {
+        let mut sensors = vec![Vec::new(); settings.partitions as usize];
+        for sensor in 1..=settings.sensors {
+            sensors[partition_of(sensor, zones, settings.partitions)].push(sensor);
+        }
+        let producing: Vec<u32> =
+            (0..settings.partitions).filter(|p| !sensors[*p as usize].is_empty()).collect();
+        let mut ranks = vec![0; sensors.len()];
+        for (rank, partition) in producing.iter().enumerate() {
+            ranks[*partition as usize] = rank;
+        }
+        let turn_us = producing.len() as f64 / schedule.rate * schedule.speed * 1e6;
+        Layout {
+            seed: settings.seed,
+            zones,
+            sensors,
+            producing,
+            ranks,
+            delays: Delays::new(domain, &settings.disorder, turn_us),
+            disorder: settings.disorder.clone(),
+            schedule,
+        }
+    }
+
+    /// Time between two readings of a partition, in microseconds of event time.
+    fn turn_us(&self) -> f64 {
+        self.producing.len() as f64 / self.schedule.rate * self.schedule.speed * 1e6
+    }
+
+    fn place_of(&self, number: i64) -> (u32, i64) {
+        let turns = self.producing.len() as i64;
+        let partition = self.producing[(number % turns) as usize];
+        (partition, self.first_offset(partition) + number / turns)
     }
 
     fn first_offset(&self, partition: u32) -> i64 {
         self.schedule.first_offsets.get(partition as usize).copied().unwrap_or(0)
+    }
+
+    fn chance(&self, partition: u32, offset: i64) -> Chance {
+        Chance::of(self.seed, u64::from(partition), offset as u64)
+    }
+
+    /// The offset whose payload this one has: its own, or that of a record a little before.
+    fn original(&self, partition: u32, offset: i64) -> i64 {
+        let (mut original, first) = (offset, self.first_offset(partition));
+        while self.disorder.duplicate > 0.0 && original > first {
+            let chance = self.chance(partition, original);
+            if chance.unit(Lane::Duplicate, 0) >= self.disorder.duplicate {
+                break;
+            }
+            let back = 1 + chance.bits(Lane::Duplicate, 1) % DUPLICATE_BACK_MAX;
+            original = (original - back as i64).max(first);
+        }
+        original
+    }
+
+    fn malformation(&self, chance: Chance) -> Option<Malformation> {
+        let is_malformed =
+            self.disorder.malformed > 0.0 && chance.unit(Lane::Malformed, 0) < self.disorder.malformed;
+        let which = || chance.bits(Lane::Malformed, 1) % Malformation::ALL.len() as u64;
+        is_malformed.then(|| Malformation::ALL[which() as usize])
+    }
+
+    /// How many sensors a partition has beside the one whose turn it is.
+    fn others(&self, partition: u32) -> i64 {
+        self.sensors[partition as usize].len() as i64 - 1
+    }
+
+    /// The turn at an offset, of the sensor whose turn it is (`step` 0) or of one that stands in for it.
+    fn turn(&self, partition: u32, offset: i64, step: i64) -> Turn {
+        let sensors = &self.sensors[partition as usize];
+        let count = sensors.len() as i64;
+        let (place, own) = (offset.div_euclid(count), offset.rem_euclid(count));
+        let index = match step {
+            0 => own,
+            _ => {
+                let first = self.chance(partition, offset).bits(Lane::StandIn, 0) % (count - 1) as u64;
+                (own + 1 + (first as i64 + step - 1) % (count - 1)) % count
+            }
+        };
+        let sensor = sensors[index as usize];
+        let at_us = self.event_us(partition, offset);
+        Turn { partition, sensor, zone: zone_of(sensor, self.zones), place, at_us }
+    }
+
+    /// The offset at which the sensor of a turn has its reading number `place`.
+    fn offset_of(&self, turn: Turn, place: i64) -> i64 {
+        let sensors = &self.sensors[turn.partition as usize];
+        let index = sensors.binary_search(&turn.sensor).unwrap_or(0);
+        place * sensors.len() as i64 + index as i64
+    }
+
+    /// When the sensor of a turn has its reading number `place`.
+    fn time_of(&self, turn: Turn, place: i64) -> i64 {
+        self.turn_at_us(turn.partition, self.offset_of(turn, place))
+    }
+
+    fn turn_at_us(&self, partition: u32, offset: i64) -> i64 {
+        let turns = self.producing.len() as i64;
+        let number = (offset - self.first_offset(partition)) * turns + self.ranks[partition as usize] as i64;
+        self.schedule.turn_us(number)
+    }
+
+    fn event_us(&self, partition: u32, offset: i64) -> i64 {
+        self.turn_at_us(partition, offset) - self.delays.of(self.chance(partition, offset))
     }
 }
 

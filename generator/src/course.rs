@@ -1,160 +1,241 @@
-//! The value of a metric: a day's course, noise around it, and what an anomaly makes of it.
+//! The course of a metric: what anyone would expect of a zone at a time, and how far a sensor strays from it.
 
-use citytide_domain::{Metric, Pattern};
+use citytide_domain::{Day, Factor, Pattern, Scope, Season, Shape, Trend};
 
-/// Steps of the tabulated day: one a minute.
-const STEPS: usize = 1_440;
-const DAY_MS: i64 = 86_400_000;
-/// Spread of one of several peaks, in hours: a rush, not half a day.
-const RUSH_HOURS: f64 = 2.2;
+use crate::chance::{Chance, Lane};
+use crate::smooth::Smooth;
 
-/// One metric, tabulated.
+/// Steps of the tabulated week: one in a quarter of an hour.
+const STEPS: usize = 7 * 24 * 4;
+const STEP_MS: i64 = 15 * 60 * 1_000;
+const WEEK_MS: i64 = STEPS as i64 * STEP_MS;
+/// From Monday 1969-12-29 to the Unix epoch.
+const EPOCH_MS: i64 = 3 * 86_400_000;
+const YEAR_DAYS: f64 = 365.242_5;
+const YEAR_STEPS: usize = 366;
+/// Hours around midnight in which one day's course becomes the next one's.
+const MIDNIGHT_H: f64 = 2.5;
+/// Least noise of what is proportional, as a share of that at the mean.
+const QUIETEST: f64 = 0.1;
+
+/// One pattern, tabulated.
 #[derive(Debug, Clone)]
 pub(crate) struct Course {
-    /// Expectation by minute of the day, before character and noise.
-    day: Vec<f64>,
-    noise: f64,
-    /// What a normal value is held to: the usual range without what trips a rule.
-    band: (f64, f64),
-    below: Option<f64>,
-    above: Option<f64>,
-    usual: (f64, f64),
-    /// 10^decimals.
-    scale: f64,
+    /// Expectation from Monday 00:00 on, and once more the first.
+    week: Vec<f32>,
+    /// What the season adds, by day of the year.
+    year: Vec<f32>,
+    trend: Option<Trend>,
+    persistent: f64,
+    fresh: f64,
+    slow: Smooth,
+    offset: f64,
+    gain: f64,
+    proportional_to: Option<f64>,
+    follows: Vec<(usize, f64)>,
+    /// A sensor's own normal spread where the scale is 1: its noise, and the factors that no other sensor has.
+    own_deviation: f64,
+}
+
+/// What is expected of a metric in a zone at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) value: f64,
+    /// Factor on all that strays from it.
+    pub(crate) scale: f64,
 }
 
 impl Course {
-    pub(crate) fn new(metric: &Metric) -> Course {
-        let (low, high) = metric.usual;
-        let band = (
-            metric.below.map_or(low, |below| below.max(low)),
-            metric.above.map_or(high, |above| above.min(high)),
-        );
+    pub(crate) fn new(pattern: &Pattern, factors: &[Factor], least_deviation: f64) -> Course {
+        let own = |(factor, weight): &(usize, f64)| match factors[*factor].shared_by {
+            Scope::Sensor => weight * weight,
+            Scope::City | Scope::Zone => 0.0,
+        };
+        let variance = pattern.noise.powi(2) + pattern.follows.iter().map(own).sum::<f64>();
         Course {
-            day: (0..STEPS)
-                .map(|step| expectation(&metric.pattern, step as f64 * 24.0 / STEPS as f64))
-                .collect(),
-            noise: metric.pattern.noise,
-            // Rules that leave nothing of the usual range: only they count.
-            band: if band.0 < band.1 { band } else { between_rules(metric) },
-            below: metric.below,
-            above: metric.above,
-            usual: metric.usual,
-            scale: 10f64.powi(i32::from(metric.decimals)),
+            week: (0..=STEPS).map(|step| expectation(pattern, step as f64 / 4.0) as f32).collect(),
+            year: pattern.season.as_ref().map_or(Vec::new(), year),
+            trend: pattern.trend.clone(),
+            persistent: pattern.noise * pattern.persistence.sqrt(),
+            fresh: pattern.noise * (1.0 - pattern.persistence).sqrt(),
+            slow: Smooth::new(pattern.memory_us),
+            offset: pattern.offset,
+            gain: pattern.gain,
+            proportional_to: pattern.proportional.then_some(pattern.day.mean).filter(|mean| *mean > 0.0),
+            follows: pattern.follows.clone(),
+            own_deviation: variance.sqrt().max(least_deviation),
         }
     }
 
-    /// Whether the metric has a rule that an anomaly can trip.
-    pub(crate) fn has_rule(&self) -> bool {
-        self.below.is_some() || self.above.is_some()
-    }
-
-    /// A value that trips no rule. `deviation` is in standard deviations of the noise.
-    pub(crate) fn normal(&self, local_ms: i64, character: f64, deviation: f64) -> f64 {
-        let minute = (local_ms.rem_euclid(DAY_MS) * STEPS as i64 / DAY_MS) as usize;
-        let value = self.day[minute] * character + deviation * self.noise;
-        self.rounded_within(value.clamp(self.band.0, self.band.1))
-    }
-
-    /// A value that trips a rule, or lies outside the usual range where there is none: `excess` in 0 … 1 says how
-    /// far, `side` in 0 … 1 chooses between below and above where there are both.
-    pub(crate) fn anomalous(&self, excess: f64, side: f64) -> f64 {
-        let (low, high) = match (self.below, self.above) {
-            (None, None) => (Some(self.usual.0), Some(self.usual.1)),
-            rules => rules,
-        };
-        let beyond = (self.usual.1 - self.usual.0).abs() * (0.01 + 0.5 * excess * excess) + 1.0 / self.scale;
-        let value = match (low, high) {
-            (Some(low), Some(_)) if side < 0.5 => low - beyond,
-            (Some(low), None) => low - beyond,
-            (_, Some(high)) => high + beyond,
-            (None, None) => self.usual.1 + beyond,
-        };
-        self.rounded(value)
-    }
-
-    fn rounded(&self, value: f64) -> f64 {
-        let rounded = (value * self.scale).round() / self.scale;
-        if rounded == 0.0 { 0.0 } else { rounded }
-    }
-
-    /// Rounded towards the band, so that rounding trips no rule.
-    fn rounded_within(&self, value: f64) -> f64 {
-        let rounded = self.rounded(value);
-        if rounded > self.band.1 {
-            (value * self.scale).floor() / self.scale
-        } else if rounded < self.band.0 {
-            (value * self.scale).ceil() / self.scale
-        } else {
-            rounded
+    /// The expectation at a time and its local equivalent.
+    pub(crate) fn expected(&self, at_us: i64, local_ms: i64, character: f64) -> Expected {
+        let into_week_ms = (local_ms + EPOCH_MS).rem_euclid(WEEK_MS);
+        let step = (into_week_ms / STEP_MS) as usize;
+        let part = (into_week_ms % STEP_MS) as f64 / STEP_MS as f64;
+        let mut value = f64::from(self.week[step]) * (1.0 - part) + f64::from(self.week[step + 1]) * part;
+        if !self.year.is_empty() {
+            let day = (local_ms as f64 / 86_400_000.0).rem_euclid(YEAR_DAYS);
+            let (step, part) = (day as usize, day.fract());
+            value += f64::from(self.year[step]) * (1.0 - part) + f64::from(self.year[step + 1]) * part;
         }
+        value *= character;
+        if let Some(trend) = &self.trend {
+            let span_us = (trend.until_at_us - trend.from_at_us).max(1) as f64;
+            value += trend.by * ((at_us - trend.from_at_us) as f64 / span_us).clamp(0.0, 1.0);
+        }
+        Expected { value, scale: self.proportional_to.map_or(1.0, |mean| (value / mean).max(QUIETEST)) }
+    }
+
+    /// A sensor's normal spread at a time: σ in every anomaly's definition. What all of a zone share is not in it.
+    pub(crate) fn deviation(&self, expected: Expected) -> f64 {
+        self.own_deviation * expected.scale
+    }
+
+    /// Which factors move it, and how.
+    pub(crate) fn follows(&self) -> &[(usize, f64)] {
+        &self.follows
+    }
+
+    /// Share of its own variance that is the factor's.
+    pub(crate) fn share_of(&self, factor: usize) -> f64 {
+        let weights = self.follows.iter().filter(|(index, _)| *index == factor);
+        weights.map(|(_, weight)| weight * weight).sum::<f64>() / self.own_deviation.powi(2)
+    }
+
+    /// A value of a sensor, neither held nor rounded. `own` is the sensor's chance, `chance` the reading's, `moved` the
+    /// sum of what the factors do.
+    pub(crate) fn value(
+        &self,
+        expected: Expected,
+        moved: f64,
+        own: Chance,
+        chance: Chance,
+        metric: usize,
+        at_us: i64,
+    ) -> f64 {
+        let mut strays = moved + self.offset * own.normal(Lane::SensorOffset, metric);
+        if self.persistent > 0.0 {
+            strays += self.persistent * self.slow.at(own, metric, at_us);
+        }
+        strays += self.fresh * chance.heavy(Lane::Noise, metric);
+        let gain = match self.gain > 0.0 {
+            true => 1.0 + self.gain * own.normal(Lane::SensorGain, metric),
+            false => 1.0,
+        };
+        (expected.value + strays * expected.scale) * gain
     }
 }
 
-fn between_rules(metric: &Metric) -> (f64, f64) {
-    (metric.below.unwrap_or(f64::MIN), metric.above.unwrap_or(f64::MAX))
+fn year(season: &Season) -> Vec<f32> {
+    let radians = |day: usize| std::f64::consts::TAU * (day as f64 + 1.0 - season.peak_day) / YEAR_DAYS;
+    (0..=YEAR_STEPS).map(|day| (season.amplitude * radians(day).cos()) as f32).collect()
 }
 
-/// One peak: a cosine over the day. Several: a bell around each, from the least to the greatest expectation.
-fn expectation(pattern: &Pattern, hour: f64) -> f64 {
-    let shape = match pattern.peaks[..] {
-        [] => 0.0,
-        [peak] => (std::f64::consts::TAU * (hour - peak) / 24.0).cos(),
-        _ => pattern.peaks.iter().map(|peak| bell(hour - peak)).fold(-1.0, f64::max),
+/// The expectation at an hour of the week, with smooth passages at midnight.
+fn expectation(pattern: &Pattern, hour_of_week: f64) -> f64 {
+    let (today, hour) = ((hour_of_week / 24.0) as usize % 7, hour_of_week.rem_euclid(24.0));
+    let on = |day: usize| {
+        let course = if day < 5 { &pattern.day } else { pattern.weekend.as_ref().unwrap_or(&pattern.day) };
+        pattern.days[day] * of_day(course, hour)
     };
-    pattern.mean + pattern.amplitude * shape
+    let (other, share) = if hour < MIDNIGHT_H {
+        ((today + 6) % 7, 0.5 - 0.5 * hour / MIDNIGHT_H)
+    } else if hour > 24.0 - MIDNIGHT_H {
+        ((today + 1) % 7, 0.5 - 0.5 * (24.0 - hour) / MIDNIGHT_H)
+    } else {
+        return on(today);
+    };
+    on(today) * (1.0 - share) + on(other) * share
 }
 
-/// 1 at a distance of 0 hours around the clock, towards -1 with the distance.
-fn bell(hours: f64) -> f64 {
-    let distance = hours.rem_euclid(24.0).min((-hours).rem_euclid(24.0));
-    2.0 * (-(distance / RUSH_HOURS).powi(2)).exp() - 1.0
+fn of_day(day: &Day, hour: f64) -> f64 {
+    let shape = match &day.shape {
+        Shape::Hours(hours) => between(hours, hour),
+        Shape::Peaks { hours, width_h: None, .. } => {
+            hours.first().map_or(0.0, |peak| (std::f64::consts::TAU * (hour - peak) / 24.0).cos())
+        }
+        Shape::Peaks { hours, width_h: Some(width_h), valley } => peaks(hours, *width_h, *valley, hour),
+    };
+    day.mean + day.amplitude * shape
+}
+
+/// Between the values of two full hours.
+fn between(hours: &[f64; 24], hour: f64) -> f64 {
+    let (before, part) = (hour.floor() as usize % 24, hour.fract());
+    let after = part * part * (3.0 - 2.0 * part);
+    hours[before] * (1.0 - after) + hours[(before + 1) % 24] * after
+}
+
+/// A bell around each peak, and what is left between the first and the last.
+fn peaks(hours: &[f64], width_h: f64, valley: f64, hour: f64) -> f64 {
+    let bell = |distance: f64| (-(distance / width_h).powi(2)).exp();
+    let rush = hours.iter().map(|peak| bell(around_the_clock(hour, *peak))).fold(0.0, f64::max);
+    let (first, last) =
+        hours.iter().fold((24.0, 0.0f64), |(low, high), peak| (peak.min(low), peak.max(high)));
+    let inside = hour >= first && hour <= last;
+    let day = if inside { 1.0 } else { rush };
+    2.0 * (valley * day + (1.0 - valley) * rush) - 1.0
+}
+
+fn around_the_clock(a: f64, b: f64) -> f64 {
+    (a - b).rem_euclid(24.0).min((b - a).rem_euclid(24.0))
 }
 
 #[cfg(test)]
 mod tests {
     use citytide_domain::Domain;
 
-    use super::{Course, DAY_MS};
+    use super::Course;
 
-    const HOUR_MS: i64 = DAY_MS / 24;
+    const HOUR_MS: i64 = 3_600_000;
+    /// Monday 2026-11-16, 00:00 UTC.
+    const MONDAY_MS: i64 = 1_794_787_200_000;
 
-    #[test]
-    fn traffic_has_a_morning_and_an_evening_rush_and_quiet_nights() {
+    /// The expectation of a metric in a zone at an hour from Monday 00:00 on.
+    fn at(zone: &str, metric: &str, hours: i64) -> f64 {
         let city = Domain::smart_city();
-        let traffic =
-            Course::new(city.metrics.iter().find(|metric| metric.name == "traffic_flow").expect("traffic"));
-        let at = |hours: i64| traffic.normal(hours * HOUR_MS, 1.0, 0.0);
-        assert!(at(8) > at(12) && at(17) > at(12), "{} {} {}", at(8), at(12), at(17));
-        assert!(at(3) < at(8) / 2.0);
+        let zone = city.zones.iter().find(|known| known.name == zone).expect("a zone");
+        let index = city.metrics.iter().position(|known| known.name == metric).expect("a metric");
+        let own = zone.patterns.iter().find(|(known, _)| *known == index).map(|(_, pattern)| pattern);
+        let pattern = own.unwrap_or(&city.metrics[index].pattern);
+        let at_ms = MONDAY_MS + hours * HOUR_MS;
+        let course = Course::new(pattern, &city.generator.factors, 0.1);
+        course.expected(at_ms * 1_000, at_ms, zone.character[index]).value
     }
 
     #[test]
-    fn a_normal_value_trips_no_rule_however_noisy_and_an_anomalous_one_always_does() {
-        for metric in &Domain::smart_city().metrics {
-            let course = Course::new(metric);
-            let trips = |value: f64| {
-                metric.below.is_some_and(|below| value < below)
-                    || metric.above.is_some_and(|above| value > above)
-            };
-            for step in -50..50 {
-                let value = course.normal(i64::from(step) * HOUR_MS / 3, 1.8, f64::from(step) * 10.0);
-                assert!(!trips(value), "{} {value}", metric.name);
-            }
-            for step in 0..100 {
-                let value = course.anomalous(f64::from(step) / 100.0, f64::from(step % 10) / 10.0);
-                assert_eq!(trips(value), course.has_rule(), "{} {value}", metric.name);
-            }
+    fn traffic_has_a_morning_and_an_evening_rush_and_quiet_nights_on_working_days() {
+        for day in 0..5 {
+            let hour = |hour: i64| at("Downtown", "traffic_flow", 24 * day + hour);
+            assert!(hour(8) > hour(12) * 1.1 && hour(17) > hour(12) * 1.1, "{} {}", hour(8), hour(12));
+            assert!(hour(3) < hour(8) / 3.0 && hour(12) > 2.0 * hour(3));
         }
     }
 
     #[test]
-    fn a_rule_between_two_roundings_is_not_tripped_by_rounding() {
-        let text = "name = \"p\"\ntopic = \"t\"\n[[metrics]]\nname = \"m\"\ndecimals = 0\nanomalous = { below = 10.4, above = 20.6 }\n";
-        let domain = Domain::parse("p.toml", text).expect("right");
-        let course = Course::new(&domain.metrics[0]);
-        assert_eq!(course.normal(0, 100.0, 0.0), 20.0);
-        assert_eq!(course.normal(0, 0.001, 0.0), 11.0);
-        assert!(course.anomalous(0.0, 0.0) < 10.4 && course.anomalous(0.0, 0.9) > 20.6);
+    fn a_residential_zone_empties_before_downtown_fills_and_fills_after_it_empties() {
+        let peak = |zone: &str, hours: std::ops::Range<i64>| {
+            hours.max_by(|a, b| at(zone, "traffic_flow", *a).total_cmp(&at(zone, "traffic_flow", *b)))
+        };
+        assert!(peak("Residential North", 0..12) < peak("Downtown", 0..12));
+        assert!(peak("Residential North", 13..24) > peak("Downtown", 13..24));
+    }
+
+    #[test]
+    fn a_weekend_has_no_morning_rush_and_less_traffic() {
+        let saturday = |hour: i64| at("Downtown", "traffic_flow", 24 * 5 + hour);
+        assert!(saturday(8) < at("Downtown", "traffic_flow", 8) * 0.7);
+        assert!(saturday(14) > saturday(8));
+    }
+
+    #[test]
+    fn july_is_warmer_than_january_and_midnight_is_no_step() {
+        assert!(
+            at("Tech Hub", "temperature", 33 * 168 + 14) > at("Tech Hub", "temperature", 8 * 168 + 14) + 8.0
+        );
+        let friday = 24 * 5;
+        let step =
+            (at("Downtown", "traffic_flow", friday) - at("Downtown", "traffic_flow", friday - 1)).abs();
+        assert!(step < 25.0, "{step}");
     }
 }

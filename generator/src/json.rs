@@ -5,10 +5,12 @@
 use citytide_domain::Domain;
 
 use crate::city::City;
-use crate::reading::Reading;
+use crate::reading::{Malformation, Reading};
 
 /// Beyond this a scaled value is written by the standard library: whole numbers below are exact in an f64.
 const EXACT_MAX: f64 = 9e15;
+/// What is left of a payload that is cut short.
+const CUT: (usize, usize) = (2, 3);
 
 /// Writes readings of one city.
 #[derive(Debug, Clone)]
@@ -40,19 +42,49 @@ impl Encoder {
         }
     }
 
-    /// Replaces what is in `json` by the reading.
+    /// Replaces what is in `json` by the reading, malformed if it is to be. A metric without a value is null in one
+    /// event and left out in another.
     pub fn encode(&self, reading: &Reading, json: &mut Vec<u8>) {
+        let malformed = reading.malformed;
         json.clear();
         json.extend_from_slice(&self.before_sensor);
         push_whole(json, u64::from(reading.sensor));
-        json.extend_from_slice(&self.before_time);
-        push_time(json, reading.at_ms);
-        json.extend_from_slice(&self.zones[reading.zone]);
-        for ((name, decimals), value) in self.metrics.iter().zip(&reading.values) {
+        if malformed != Some(Malformation::NoTime) {
+            json.extend_from_slice(&self.before_time);
+            match malformed {
+                Some(Malformation::WrongTime) => json.extend_from_slice(b"yesterday"),
+                _ => push_time(json, reading.at_ms),
+            }
+        }
+        match malformed {
+            Some(Malformation::NoZone) => json.push(b'"'),
+            _ => json.extend_from_slice(&self.zones[reading.zone]),
+        }
+        if malformed == Some(Malformation::NotUtf8) {
+            json.pop();
+            json.extend_from_slice(b"\xff\"");
+        }
+        let leaves_out = reading.truth.is_some_and(|truth| truth.event & 1 == 1);
+        for (index, ((name, decimals), value)) in self.metrics.iter().zip(&reading.values).enumerate() {
+            if value.is_nan() && leaves_out {
+                continue;
+            }
             json.extend_from_slice(name);
-            push_value(json, *value, *decimals);
+            if index == 0 && malformed == Some(Malformation::WrongType) {
+                json.extend_from_slice(b"\"high\"");
+            } else if value.is_nan() {
+                json.extend_from_slice(b"null");
+            } else {
+                push_value(json, *value, *decimals);
+            }
         }
         json.push(b'}');
+        match malformed {
+            Some(Malformation::CutShort) => json.truncate(json.len() * CUT.0 / CUT.1),
+            Some(Malformation::Trailing) => json.push(b'}'),
+            Some(Malformation::Empty) => json.clear(),
+            _ => {}
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One reading of the city, and the truth about it, which no payload carries.
 
+use citytide_domain::Kind;
+
 /// Bits in one word of a [`MetricSet`].
 const WORD: usize = 64;
 
@@ -27,55 +29,6 @@ impl MetricSet {
     /// The indices of its metrics, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         (0..self.0.len() * WORD).filter(move |index| self.contains(*index))
-    }
-}
-
-/// What kind of anomaly befell a reading. The names are stable: truth files and headers carry them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// One reading of one metric 5 to 12 of its own standard deviations off.
-    Spike,
-    /// One reading of one metric that breaks its rule, or leaves its usual range where there is no rule.
-    Range,
-    /// The first value of the run, again and again: one metric, or all of them.
-    Stuck,
-    /// One metric that slides from 0 to 4 … 8 standard deviations over hours, from its start on.
-    Drift,
-    /// One metric null or left out.
-    Dropout,
-    /// One metric with the value of another hour, at least 4 standard deviations off.
-    Contextual,
-    /// Metrics that run against what they follow.
-    Correlation,
-    /// Something befalls all sensors of a zone: a fire.
-    ZoneEvent,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Kind; 8] = [
-        Kind::Spike,
-        Kind::Range,
-        Kind::Stuck,
-        Kind::Drift,
-        Kind::Dropout,
-        Kind::Contextual,
-        Kind::Correlation,
-        Kind::ZoneEvent,
-    ];
-
-    /// Its name, as in a domain file and beside a reading.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Spike => "spike",
-            Kind::Range => "range",
-            Kind::Stuck => "stuck",
-            Kind::Drift => "drift",
-            Kind::Dropout => "dropout",
-            Kind::Contextual => "contextual",
-            Kind::Correlation => "correlation",
-            Kind::ZoneEvent => "zone_event",
-        }
     }
 }
 
@@ -135,7 +88,7 @@ pub struct Silence {
 }
 
 /// One reading.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Reading {
     /// The sensor's number, which is its identity and its Kafka key.
     pub sensor: u32,
@@ -153,4 +106,16 @@ pub struct Reading {
     pub duplicate_of: Option<i64>,
     /// What is wrong with its bytes; such a record never becomes a row, so that its truth does not count.
     pub malformed: Option<Malformation>,
+}
+
+/// Equal to the last bit: what is null here is null there.
+impl PartialEq for Reading {
+    fn eq(&self, other: &Reading) -> bool {
+        let bits = |reading: &Reading| reading.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        (self.sensor, self.zone, self.at_ms, self.truth)
+            == (other.sensor, other.zone, other.at_ms, other.truth)
+            && (self.silence, self.duplicate_of) == (other.silence, other.duplicate_of)
+            && self.malformed == other.malformed
+            && bits(self) == bits(other)
+    }
 }

@@ -1,18 +1,22 @@
 //! When readings happen: an offset's share of time at a rate, a little jitter, and some disorder.
 //!
 //! Readings are dealt to the producing partitions in turn, so that offset `first + k` of the partition with rank r
-//! is the reading number `k · partitions + r` since the start. No event time lies after its reading's turn, and
-//! none more than [`Schedule::lag_max_us`] before it, which is below the domain's `out_of_orderness`.
+//! is the reading number `k · partitions + r` since the start. No event time lies after its reading's turn, and, but
+//! for those that are late on purpose, none more than [`Schedule::lag_max_us`] before it, which is below the domain's
+//! `out_of_orderness`.
+
+use citytide_domain::Domain;
 
 use crate::chance::{Chance, Lane};
+use crate::settings::Disorder;
 
-/// Share of readings that are late to their place in the log.
-const DISORDER_SHARE: f64 = 0.03;
 /// Longest jitter of a reading in order, and its bound as a share of `out_of_orderness`.
 const JITTER_US_MAX: i64 = 250_000;
 const JITTER_SHARE_MAX: f64 = 0.05;
 /// Longest delay of a disordered reading, as a share of `out_of_orderness`, beyond its jitter.
 const DISORDER_DELAY_SHARE: f64 = 0.75;
+/// Turns of its partition that a late reading is later than lateness asks for: the watermark may lag by so much.
+const LATE_TURNS: f64 = 4.0;
 
 /// The course of event time over offsets.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,15 +54,43 @@ impl Schedule {
     pub fn lag_max_us(out_of_orderness_us: i64) -> i64 {
         jitter_max_us(out_of_orderness_us) + delay_max_us(out_of_orderness_us)
     }
+}
 
-    /// The event time of the reading whose turn is at `turn_us`.
-    pub(crate) fn event_us(turn_us: i64, out_of_orderness_us: i64, chance: Chance) -> i64 {
-        let jitter_us = (chance.unit(Lane::Jitter, 0) * jitter_max_us(out_of_orderness_us) as f64) as i64;
-        let delay_us = match chance.unit(Lane::Disorder, 0) < DISORDER_SHARE {
-            true => (chance.unit(Lane::Disorder, 1) * delay_max_us(out_of_orderness_us) as f64) as i64,
-            false => 0,
+/// How far event times lie before their turns.
+#[derive(Debug, Clone)]
+pub(crate) struct Delays {
+    disorder: Disorder,
+    jitter_max_us: f64,
+    delay_max_us: f64,
+    late_us: f64,
+}
+
+impl Delays {
+    /// Those of a domain, in partitions that have a turn every `turn_us`.
+    pub(crate) fn new(domain: &Domain, disorder: &Disorder, turn_us: f64) -> Delays {
+        let time = &domain.time;
+        let jitter_max_us = jitter_max_us(time.out_of_orderness_us);
+        let trust_us = time.out_of_orderness_us + time.allowed_lateness_us + domain.pane_us() + jitter_max_us;
+        Delays {
+            disorder: disorder.clone(),
+            jitter_max_us: jitter_max_us as f64,
+            delay_max_us: delay_max_us(time.out_of_orderness_us) as f64,
+            late_us: trust_us as f64 + LATE_TURNS * turn_us,
+        }
+    }
+
+    /// How long before its turn a reading's event time lies.
+    pub(crate) fn of(&self, chance: Chance) -> i64 {
+        let jitter_us = chance.unit(Lane::Jitter, 0) * self.jitter_max_us;
+        let (kind, extent) = (chance.unit(Lane::Disorder, 0), chance.unit(Lane::Disorder, 1));
+        let delay_us = if kind < self.disorder.late {
+            self.late_us * (1.0 + extent * extent)
+        } else if kind < self.disorder.late + self.disorder.out_of_order {
+            extent * self.delay_max_us
+        } else {
+            0.0
         };
-        turn_us - jitter_us - delay_us
+        (jitter_us + delay_us) as i64
     }
 }
 

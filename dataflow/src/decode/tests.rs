@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, FixedOffset, TimeZone};
 use citytide_domain::{
-    DetectorSettings, Domain, Fields, Limits, Metric, Pattern, Retention, TimeSettings, Window,
+    DetectorSettings, Domain, Fields, GeneratorSettings, Limits, Metric, Pattern, Retention, TimeSettings,
+    Window,
 };
 use proptest::prelude::*;
 
@@ -21,7 +22,7 @@ fn domain(time_zone: Tz) -> Domain {
         below: None,
         above: None,
         show: None,
-        pattern: Pattern { mean: 0.0, amplitude: 0.0, peaks: vec![], noise: 0.0 },
+        pattern: Pattern::default(),
     };
     Domain {
         name: "tests".to_owned(),
@@ -45,6 +46,7 @@ fn domain(time_zone: Tz) -> Domain {
         metrics: vec![metric("temperature"), metric("aqi")],
         windows: vec![Window { name: "1min".to_owned(), size_us: 60 * SECOND, slide_us: 60 * SECOND }],
         zones: vec![],
+        generator: GeneratorSettings::default(),
     }
 }
 

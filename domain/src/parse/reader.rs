@@ -13,6 +13,7 @@ use super::nearest::nearest;
 
 /// The greatest magnitude of a number in the file: readings beyond it are dead letters.
 const NUMBER_MAX: f64 = 1e12;
+const DAY_US: i64 = 86_400 * 1_000_000;
 
 /// A value and the bytes it was typed at.
 #[derive(Debug, Clone)]
@@ -90,6 +91,7 @@ impl<'a> Section<'a> {
             DeValue::Table(_) => "a table",
             DeValue::Float(_) => "a float",
             DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(typed) if typed.time.is_some() => "a time",
             DeValue::Datetime(_) => "a date",
         };
         findings.add(&value.span(), format!("`{key}`{} must be {expected}, not {found}", self.place()));
@@ -117,9 +119,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn required_text(&self, key: &str, findings: &mut Findings) -> Option<At<String>> {
-        if !self.has(key) {
-            findings.add_missing(&self.span, format!("`{key}` is missing{}", self.place()));
-        }
+        self.required(key, findings);
         self.text(key, findings)
     }
 
@@ -159,6 +159,44 @@ impl<'a> Section<'a> {
 
     pub(super) fn number(&self, key: &str, findings: &mut Findings) -> Option<At<f64>> {
         self.number_of(key, self.table.get(key)?, findings)
+    }
+
+    pub(super) fn required_number(&self, key: &str, findings: &mut Findings) -> Option<At<f64>> {
+        self.required(key, findings);
+        self.number(key, findings)
+    }
+
+    pub(super) fn boolean(&self, key: &str, findings: &mut Findings) -> Option<At<bool>> {
+        let value = self.table.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Some(At { value: *flag, span: value.span() }),
+            _ => {
+                self.wrong_type(key, value, "true or false", findings);
+                None
+            }
+        }
+    }
+
+    /// The beginning of a day in UTC, in microseconds of the Unix epoch.
+    pub(super) fn required_date_us(&self, key: &str, findings: &mut Findings) -> Option<At<i64>> {
+        self.required(key, findings);
+        let value = self.table.get(key)?;
+        let typed = match value.get_ref() {
+            DeValue::Datetime(typed) if typed.time.is_none() => typed.date,
+            _ => None,
+        };
+        let Some(date) = typed else {
+            self.wrong_type(key, value, "a date without time or quotes, as 2026-11-21", findings);
+            return None;
+        };
+        let at_us = days_of(i64::from(date.year), i64::from(date.month), i64::from(date.day)) * DAY_US;
+        Some(At { value: at_us, span: value.span() })
+    }
+
+    fn required(&self, key: &str, findings: &mut Findings) {
+        if !self.has(key) {
+            findings.add_missing(&self.span, format!("`{key}` is missing{}", self.place()));
+        }
     }
 
     /// A finite number of a magnitude that a reading may have.
@@ -350,4 +388,13 @@ impl<'a> Section<'a> {
         }
         Some(At { value: sections, span: value.span() })
     }
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar.
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * month + 2) / 5 + day - 1;
+    era * 146_097 + day_of_era - 719_468
 }

@@ -127,7 +127,7 @@ fn the_example_has_the_defaults_of_a_file_that_leaves_everything_out() {
     assert_eq!((metric.below, metric.above, metric.show.as_deref()), (None, None, None));
     assert_eq!(
         example.zones,
-        [Zone { name: "Downtown".into(), map: Some((2, 3)), character: vec![1.0, 1.2] }]
+        [Zone { name: "Downtown".into(), map: Some((2, 3)), character: vec![1.0, 1.2], patterns: vec![] }]
     );
 }
 

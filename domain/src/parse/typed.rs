@@ -5,6 +5,8 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::detector::{DETECTOR_KEYS, TypedDetector, read_detector};
+use super::generator::{TypedGenerator, read_generator};
+use super::pattern::{TypedPattern, read_pattern};
 use super::reader::{At, Findings, Section};
 
 /// Most rows a limit may ask for.
@@ -12,17 +14,27 @@ const LIMIT_MAX: i64 = 10_000_000;
 /// Most decimals that are shown.
 const DECIMALS_MAX: i64 = 9;
 
-const FILE_KEYS: &[&str] =
-    &["name", "topic", "fields", "time", "limits", "retention", "detector", "metrics", "windows", "zones"];
+const FILE_KEYS: &[&str] = &[
+    "name",
+    "topic",
+    "fields",
+    "time",
+    "limits",
+    "retention",
+    "detector",
+    "metrics",
+    "windows",
+    "zones",
+    "generator",
+];
 const FIELD_KEYS: &[&str] = &["sensor", "time", "zone", "time_zone"];
 const TIME_KEYS: &[&str] = &["out_of_orderness", "allowed_lateness", "idle_after", "future_max", "max_age"];
 const LIMIT_KEYS: &[&str] = &["zones_max", "sensors_max"];
 const RETENTION_KEYS: &[&str] = &["raw", "windows"];
 const METRIC_KEYS: &[&str] = &["name", "unit", "decimals", "usual", "anomalous", "show", "pattern"];
 const RULE_KEYS: &[&str] = &["below", "above"];
-const PATTERN_KEYS: &[&str] = &["mean", "amplitude", "peaks", "noise"];
 const WINDOW_KEYS: &[&str] = &["name", "size", "slide"];
-const ZONE_KEYS: &[&str] = &["name", "map", "character"];
+const ZONE_KEYS: &[&str] = &["name", "map", "character", "patterns"];
 
 #[derive(Default)]
 pub(super) struct TypedDomain {
@@ -39,6 +51,7 @@ pub(super) struct TypedDomain {
     /// `None` where the file lists no windows at all.
     pub(super) windows: Option<At<Vec<TypedWindow>>>,
     pub(super) zones: Vec<TypedZone>,
+    pub(super) generator: TypedGenerator,
 }
 
 #[derive(Default)]
@@ -66,10 +79,7 @@ pub(super) struct TypedMetric {
     pub(super) below: Option<At<f64>>,
     pub(super) above: Option<At<f64>>,
     pub(super) show: Option<At<String>>,
-    pub(super) mean: Option<At<f64>>,
-    pub(super) amplitude: Option<At<f64>>,
-    pub(super) peaks: Option<At<Vec<At<f64>>>>,
-    pub(super) noise: Option<At<f64>>,
+    pub(super) pattern: TypedPattern,
 }
 
 pub(super) struct TypedWindow {
@@ -83,6 +93,8 @@ pub(super) struct TypedZone {
     pub(super) map: Option<At<(i64, i64)>>,
     /// Metric name and factor.
     pub(super) character: Vec<(At<String>, At<f64>)>,
+    /// Metric name and what its pattern has differently.
+    pub(super) patterns: Vec<(At<String>, TypedPattern)>,
 }
 
 /// Reads the whole file. `start` is what a key missing from the file itself is pointed at.
@@ -140,14 +152,12 @@ pub(super) fn read(table: &DeTable<'_>, start: Range<usize>, findings: &mut Find
     if let Some(zones) = file.tables("zones", "[[zones]]", ZONE_KEYS, findings) {
         typed.zones = zones.value.iter().map(|zone| read_zone(zone, findings)).collect();
     }
+    typed.generator = read_generator(&file, findings);
     typed
 }
 
 fn read_metric(metric: &Section<'_>, findings: &mut Findings) -> TypedMetric {
     let rule = metric.table("anomalous", "anomalous", RULE_KEYS, findings);
-    let pattern = metric.table("pattern", "pattern", PATTERN_KEYS, findings);
-    let mut of_pattern = |key| pattern.as_ref().and_then(|pattern| pattern.number(key, findings));
-    let (mean, amplitude, noise) = (of_pattern("mean"), of_pattern("amplitude"), of_pattern("noise"));
     TypedMetric {
         name: metric.required_text("name", findings),
         unit: metric.text("unit", findings),
@@ -156,10 +166,7 @@ fn read_metric(metric: &Section<'_>, findings: &mut Findings) -> TypedMetric {
         below: rule.as_ref().and_then(|rule| rule.number("below", findings)),
         above: rule.as_ref().and_then(|rule| rule.number("above", findings)),
         show: metric.text("show", findings),
-        mean,
-        amplitude,
-        peaks: pattern.as_ref().and_then(|pattern| pattern.numbers("peaks", findings)),
-        noise,
+        pattern: read_pattern(metric, "pattern", findings),
     }
 }
 
@@ -183,9 +190,19 @@ fn read_zone(zone: &Section<'_>, findings: &mut Findings) -> TypedZone {
             }
         }
     }
+    let patterns = zone.open_table("patterns", "patterns", findings).map_or(Vec::new(), |patterns| {
+        patterns
+            .entries()
+            .map(|(metric, _)| {
+                let pattern = read_pattern(&patterns, &metric.value, findings);
+                (metric, pattern)
+            })
+            .collect()
+    });
     TypedZone {
         name: zone.required_text("name", findings),
         map: zone.place_on_map("map", findings),
         character: factors,
+        patterns,
     }
 }

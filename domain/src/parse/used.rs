@@ -7,17 +7,16 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::names::{wrong_free_name, wrong_metric_name, wrong_topic};
 use super::nearest::nearest;
+use super::pattern::{default_pattern, used_pattern};
 use super::reader::{At, Findings};
 use super::typed::{TypedDomain, TypedFields, TypedMetric, TypedTime, TypedZone};
 use super::windows::used_windows;
-use crate::{Domain, Fields, Limits, Metric, Pattern, Retention, TimeSettings, Zone};
+use crate::{Domain, Factor, Fields, Limits, Metric, Retention, TimeSettings, Zone};
 
 pub(super) const SECOND_US: i64 = 1_000_000;
 const DAY_US: i64 = 86_400 * SECOND_US;
 /// Most metrics: four columns of each must fit PostgreSQL's 1,600 in a table.
 const METRICS_MAX: usize = 250;
-/// Most hours at which a pattern peaks.
-const PEAKS_MAX: usize = 24;
 /// Greatest factor of a zone on a metric's pattern.
 const CHARACTER_MAX: f64 = 1_000.0;
 
@@ -42,8 +41,10 @@ impl TypedDomain {
                  that are gone",
             );
         }
-        let metrics = used_metrics(&self.metrics, &fields, findings);
-        let zones = used_zones(self.zones, &metrics, findings);
+        let factors = self.generator.used_factors(findings);
+        let metrics = used_metrics(&self.metrics, &fields, &factors, findings);
+        let zones = used_zones(self.zones, &metrics, &factors, findings);
+        let generator = self.generator.used(factors, &metrics, findings);
         let detector = self.detector.used(&metrics, findings);
         Domain {
             name: self.name.map(|name| name.value).unwrap_or_default(),
@@ -66,6 +67,7 @@ impl TypedDomain {
             metrics,
             windows: used_windows(self.windows, findings),
             zones,
+            generator,
         }
     }
 }
@@ -167,15 +169,20 @@ pub(super) fn shown_us(duration_us: i64) -> String {
     }
 }
 
-fn used_metrics(typed: &[TypedMetric], fields: &Fields, findings: &mut Findings) -> Vec<Metric> {
+fn used_metrics(
+    typed: &[TypedMetric],
+    fields: &Fields,
+    factors: &[Factor],
+    findings: &mut Findings,
+) -> Vec<Metric> {
     add_duplicates(typed.iter().filter_map(|metric| metric.name.as_ref()), "metric", findings);
     if let Some(name) = typed.get(METRICS_MAX).and_then(|metric| metric.name.as_ref()) {
         findings.add(&name.span, format!("there can be at most {METRICS_MAX} metrics"));
     }
-    typed.iter().map(|metric| used_metric(metric, fields, findings)).collect()
+    typed.iter().map(|metric| used_metric(metric, fields, factors, findings)).collect()
 }
 
-fn used_metric(typed: &TypedMetric, fields: &Fields, findings: &mut Findings) -> Metric {
+fn used_metric(typed: &TypedMetric, fields: &Fields, factors: &[Factor], findings: &mut Findings) -> Metric {
     if let Some(name) = &typed.name
         && !add_wrong(name, wrong_metric_name(&name.value), findings)
         && [&fields.sensor, &fields.time, &fields.zone].contains(&&name.value)
@@ -206,7 +213,12 @@ fn used_metric(typed: &TypedMetric, fields: &Fields, findings: &mut Findings) ->
         below,
         above,
         show: typed.show.as_ref().map(|show| show.value.clone()),
-        pattern: used_pattern(typed, normal_band(usual, below, above), findings),
+        pattern: used_pattern(
+            &typed.pattern,
+            &default_pattern(normal_band(usual, below, above)),
+            factors,
+            findings,
+        ),
     }
 }
 
@@ -219,35 +231,12 @@ fn normal_band(usual: (f64, f64), below: Option<f64>, above: Option<f64>) -> (f6
     if band.0 < band.1 { band } else { usual }
 }
 
-/// A pattern that was not typed stays well inside `band`: half of it over a day, with one peak after noon.
-fn used_pattern(typed: &TypedMetric, band: (f64, f64), findings: &mut Findings) -> Pattern {
-    let width = band.1 - band.0;
-    for (at, key) in [(&typed.amplitude, "amplitude"), (&typed.noise, "noise")] {
-        if let Some(at) = at.as_ref().filter(|at| at.value < 0.0) {
-            findings.add(&at.span, format!("`{key}` in pattern cannot be negative"));
-        }
-    }
-    if let Some(peaks) = &typed.peaks {
-        if peaks.value.is_empty() || peaks.value.len() > PEAKS_MAX {
-            findings.add(&peaks.span, format!("`peaks` in pattern must list 1 to {PEAKS_MAX} hours"));
-        }
-        for peak in peaks.value.iter().filter(|peak| !(0.0..=24.0).contains(&peak.value)) {
-            findings.add(&peak.span, "a peak is an hour of the day, from 0 to 24");
-        }
-    }
-    let or = |at: &Option<At<f64>>, default: f64| at.as_ref().map_or(default, |at| at.value);
-    Pattern {
-        mean: or(&typed.mean, band.0 + width * 0.4),
-        amplitude: or(&typed.amplitude, width * 0.12),
-        peaks: match &typed.peaks {
-            Some(peaks) => peaks.value.iter().map(|peak| peak.value).collect(),
-            None => vec![14.0],
-        },
-        noise: or(&typed.noise, width * 0.02),
-    }
-}
-
-fn used_zones(typed: Vec<TypedZone>, metrics: &[Metric], findings: &mut Findings) -> Vec<Zone> {
+fn used_zones(
+    typed: Vec<TypedZone>,
+    metrics: &[Metric],
+    factors: &[Factor],
+    findings: &mut Findings,
+) -> Vec<Zone> {
     add_duplicates(typed.iter().filter_map(|zone| zone.name.as_ref()), "zone", findings);
     let mut zones = Vec::new();
     for zone in typed {
@@ -256,23 +245,8 @@ fn used_zones(typed: Vec<TypedZone>, metrics: &[Metric], findings: &mut Findings
         }
         let mut character = vec![1.0; metrics.len()];
         for (name, factor) in zone.character {
-            match metrics.iter().position(|metric| metric.name == name.value) {
-                Some(index) => character[index] = factor.value,
-                // A zone keeps its whole character in a domain with fewer metrics; only what looks like a slip of
-                // the pen is a mistake.
-                None => {
-                    if let Some(known) =
-                        nearest(&name.value, metrics.iter().map(|metric| metric.name.as_str()))
-                    {
-                        let typed = name.value.escape_debug();
-                        findings.add(
-                            &name.span,
-                            format!(
-                                "`character` names the unknown metric `{typed}`; did you mean `{known}`?"
-                            ),
-                        );
-                    }
-                }
+            if let Some(index) = known_metric(&name, "character", metrics, findings) {
+                character[index] = factor.value;
             }
             if !(factor.value > 0.0 && factor.value <= CHARACTER_MAX) {
                 findings.add(
@@ -281,8 +255,29 @@ fn used_zones(typed: Vec<TypedZone>, metrics: &[Metric], findings: &mut Findings
                 );
             }
         }
+        let mut patterns = Vec::new();
+        for (name, typed) in zone.patterns {
+            if let Some(index) = known_metric(&name, "patterns", metrics, findings) {
+                let base = &metrics[index].pattern;
+                patterns.push((index, used_pattern(&typed, base, factors, findings)));
+            }
+        }
         let name = zone.name.map(|name| name.value).unwrap_or_default();
-        zones.push(Zone { name, map: zone.map.map(|map| map.value), character });
+        zones.push(Zone { name, map: zone.map.map(|map| map.value), character, patterns });
     }
     zones
+}
+
+/// A zone keeps its whole character in a domain with fewer metrics; only what looks like a slip of the pen is a
+/// mistake.
+fn known_metric(name: &At<String>, key: &str, metrics: &[Metric], findings: &mut Findings) -> Option<usize> {
+    let index = metrics.iter().position(|metric| metric.name == name.value);
+    if index.is_none()
+        && let Some(known) = nearest(&name.value, metrics.iter().map(|metric| metric.name.as_str()))
+    {
+        let typed = name.value.escape_debug();
+        findings
+            .add(&name.span, format!("`{key}` names the unknown metric `{typed}`; did you mean `{known}`?"));
+    }
+    index
 }

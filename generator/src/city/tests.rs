@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use citytide_domain::Domain;
 
-use super::{City, CitySettings, Disorder, SettingsError};
+use super::City;
 use crate::json::Encoder;
 use crate::reading::Reading;
 use crate::schedule::Schedule;
+use crate::settings::{CitySettings, Disorder, SettingsError};
 
 const PLANT: &str = r#"
 name = "plant"
@@ -54,12 +55,6 @@ fn readings(city: &City, count: i64) -> Vec<Reading> {
         .collect()
 }
 
-fn trips_a_rule(domain: &Domain, reading: &Reading) -> bool {
-    domain.metrics.iter().zip(&reading.values).any(|(metric, value)| {
-        metric.below.is_some_and(|below| *value < below) || metric.above.is_some_and(|above| *value > above)
-    })
-}
-
 #[test]
 fn a_reading_depends_on_seed_partition_and_offset_only() {
     let (one, other) = (city(), city());
@@ -70,7 +65,7 @@ fn a_reading_depends_on_seed_partition_and_offset_only() {
         .map(|(partition, offset)| other.reading(partition, offset))
         .collect();
     backwards.reverse();
-    assert_eq!(forwards, backwards);
+    assert!(forwards == backwards, "another order, other readings");
 
     let another = City::new(&Domain::smart_city(), &CitySettings { seed: 43, ..settings() }, schedule())
         .expect("right");
@@ -90,7 +85,8 @@ fn a_restart_at_later_offsets_changes_event_times_only() {
 
 #[test]
 fn every_sensor_keeps_its_partition_and_zone_and_all_of_them_report() {
-    let city = city();
+    let calm = CitySettings { anomalies: 0.0, ..settings() };
+    let city = City::new(&Domain::smart_city(), &calm, schedule()).expect("right");
     let mut homes: HashMap<u32, (u32, usize)> = HashMap::new();
     let mut met: HashSet<(u32, usize)> = HashSet::new();
     for number in 0..2_000 {
@@ -110,25 +106,6 @@ fn partitions_take_turns_without_gaps_and_those_without_sensors_are_left_out() {
     let city = City::new(&Domain::smart_city(), &few, schedule()).expect("right");
     let places: Vec<_> = (0..5).map(|number| city.place_of(number)).collect();
     assert_eq!(places, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1)]);
-}
-
-#[test]
-fn the_share_of_anomalies_is_what_was_asked_for_and_they_are_what_the_rules_find() {
-    let domain = Domain::smart_city();
-    let readings = readings(&city(), 40_000);
-    assert!(readings.iter().all(|reading| trips_a_rule(&domain, reading) == reading.truth.is_some()));
-    let share = readings.iter().filter(|reading| reading.truth.is_some()).count() as f64 / 40_000.0;
-    assert!((share - 0.05).abs() < 0.005, "{share}");
-
-    for (asked, expected) in [(0.0, 0), (1.0, 500)] {
-        let settings = CitySettings { anomalies: asked, ..settings() };
-        let city = City::new(&domain, &settings, schedule()).expect("right");
-        let found = super::tests::readings(&city, 500)
-            .iter()
-            .filter(|reading| trips_a_rule(&domain, reading))
-            .count();
-        assert_eq!(found, expected);
-    }
 }
 
 #[test]
@@ -167,6 +144,15 @@ fn the_json_says_what_the_reading_says() {
                 .insert(domain.fields.time.clone(), at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into());
             expected.insert(domain.fields.zone.clone(), city.zones()[reading.zone].clone().into());
             for (metric, value) in domain.metrics.iter().zip(&reading.values) {
+                if value.is_nan() {
+                    // Null in one event, left out in another.
+                    let is_null = parsed.get(&metric.name).is_some_and(serde_json::Value::is_null);
+                    assert_eq!(is_null, reading.truth.expect("a dropout").event & 1 == 0);
+                    if is_null {
+                        expected.insert(metric.name.clone(), serde_json::Value::Null);
+                    }
+                    continue;
+                }
                 let value = if metric.decimals == 0 { (*value as i64).into() } else { (*value).into() };
                 expected.insert(metric.name.clone(), value);
             }

@@ -1,0 +1,305 @@
+//! When something goes wrong: events decided by hashing (seed, sensor, slot), so that whether a reading lies in one is
+//! found without looking at any other reading.
+//!
+//! 1. Time is cut into slots, a sensor's in readings of its own, a zone's in microseconds of event time; a slot holds
+//!    at most one event of a kind, wholly inside. Slots are as long as the share asked for makes them, and each
+//!    sensor's and zone's begin elsewhere, so that a city has its share on any day.
+//! 2. A sensor has one event at a time: of two that meet, the kind that is first in [`SensorKind::ALL`] happens, and
+//!    an event that met one of an earlier kind, or its zone's, does not happen at all.
+//! 3. Lengths are those of the kind, in readings or time, at whatever pace a sensor reports.
+
+use citytide_domain::Kind;
+
+use crate::chance::{Chance, Lane, unit};
+
+const MINUTE_US: i64 = 60_000_000;
+/// A slot is at least this much longer than its longest event.
+const SLACK: f64 = 1.25;
+/// Consecutive sensors begin their slots this share of a slot apart: the golden ratio spreads any number evenly.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Events that befall one sensor, those that others give way to first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SensorKind {
+    Drift,
+    Correlation,
+    Contextual,
+    Stuck,
+    Dropout,
+    /// The sensor says nothing.
+    Silence,
+}
+
+impl SensorKind {
+    pub(crate) const ALL: [SensorKind; 6] = [
+        SensorKind::Drift,
+        SensorKind::Correlation,
+        SensorKind::Contextual,
+        SensorKind::Stuck,
+        SensorKind::Dropout,
+        SensorKind::Silence,
+    ];
+
+    /// Whose share it has: silence is as frequent as dropout, and counts no reading.
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            SensorKind::Drift => Kind::Drift,
+            SensorKind::Correlation => Kind::Correlation,
+            SensorKind::Contextual => Kind::Contextual,
+            SensorKind::Stuck => Kind::Stuck,
+            SensorKind::Dropout | SensorKind::Silence => Kind::Dropout,
+        }
+    }
+
+    /// Shortest and longest, in readings of a sensor that reports every `interval_us`.
+    fn lengths(self, interval_us: f64) -> (u64, u64) {
+        let of_time = |minutes: (i64, i64), least: u64| {
+            let readings = |minutes: i64| ((minutes * MINUTE_US) as f64 / interval_us).round() as u64;
+            let shortest = readings(minutes.0).max(least);
+            (shortest, readings(minutes.1).max(3 * shortest))
+        };
+        match self {
+            SensorKind::Drift => of_time((120, 360), 30),
+            SensorKind::Correlation => of_time((20, 70), 10),
+            SensorKind::Contextual => of_time((6, 30), 1),
+            SensorKind::Stuck => (20, 100),
+            SensorKind::Dropout => (1, 20),
+            SensorKind::Silence => (5, 60),
+        }
+    }
+}
+
+/// An event: where it lies in its sensor's readings or its zone's time, and its own chance.
+#[derive(Clone, Copy)]
+pub(crate) struct Event {
+    /// Its first reading or microsecond.
+    pub(crate) start: i64,
+    /// Behind its last.
+    pub(crate) end: i64,
+    pub(crate) chance: Chance,
+    /// What readings of this event share.
+    pub(crate) id: u64,
+}
+
+/// How often and how long.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    slot: i64,
+    /// That a slot holds an event.
+    chance: f64,
+    shortest: i64,
+    longest: i64,
+}
+
+impl Plan {
+    /// Events of these lengths, covering `share` of all time as far as slots can.
+    fn new(share: f64, (shortest, longest): (u64, u64)) -> Option<Plan> {
+        if share <= 0.0 {
+            return None;
+        }
+        let mean = (shortest + longest) as f64 / 2.0;
+        let slot = (mean / share).max(longest as f64 * SLACK).ceil();
+        let chance = (share * slot / mean).min(1.0);
+        Some(Plan { slot: slot as i64, chance, shortest: shortest as i64, longest: longest as i64 })
+    }
+
+    fn rate(&self) -> f64 {
+        self.chance / self.slot as f64
+    }
+
+    fn mean(&self) -> f64 {
+        (self.shortest + self.longest) as f64 / 2.0
+    }
+
+    fn phase(&self, spread: u64) -> i64 {
+        (unit(spread) * self.slot as f64) as i64
+    }
+
+    /// The event of a slot, if it holds one.
+    fn event(&self, slot: i64, spread: u64, whose: Chance, kind: usize) -> Option<Event> {
+        let chance = whose.within(Lane::Event, (slot as u64) << 4 | kind as u64);
+        if self.chance < 1.0 && chance.unit(Lane::Event, 0) >= self.chance {
+            return None;
+        }
+        let length =
+            self.shortest + (chance.unit(Lane::Event, 1) * (self.longest - self.shortest + 1) as f64) as i64;
+        let room = (self.slot - length) as f64;
+        let start = slot * self.slot - self.phase(spread) + (chance.unit(Lane::Event, 2) * room) as i64;
+        Some(Event { start, end: start + length, chance, id: chance.bits(Lane::Event, 3) })
+    }
+
+    /// The event around a place.
+    fn around(&self, place: i64, spread: u64, whose: Chance, kind: usize) -> Option<Event> {
+        let slot = (place + self.phase(spread)).div_euclid(self.slot);
+        self.event(slot, spread, whose, kind).filter(|event| (event.start..event.end).contains(&place))
+    }
+
+    /// Whether an event meets `from..until`.
+    fn meets(&self, from: i64, until: i64, spread: u64, whose: Chance, kind: usize) -> bool {
+        let phase = self.phase(spread);
+        let slots = (from + phase).div_euclid(self.slot)..=(until - 1 + phase).div_euclid(self.slot);
+        slots
+            .filter_map(|slot| self.event(slot, spread, whose, kind))
+            .any(|event| event.start < until && from < event.end)
+    }
+}
+
+/// Whose events are asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Whose {
+    number: u64,
+    chance: Chance,
+}
+
+impl Whose {
+    /// A sensor or zone, by its number.
+    pub(crate) fn new(number: u64, chance: Chance) -> Whose {
+        Whose { number, chance }
+    }
+
+    fn spread(self, kind: usize) -> u64 {
+        (self.number + 1).wrapping_mul(SPREAD).wrapping_add((kind as u64).wrapping_mul(0x5851_f42d_4c95_7f2d))
+    }
+}
+
+/// The plans for the sensors of one partition: all of them report equally often.
+#[derive(Debug, Clone)]
+pub(crate) struct SensorEvents {
+    plans: [Option<Plan>; SensorKind::ALL.len()],
+}
+
+/// The plan for zones.
+#[derive(Debug, Clone)]
+pub(crate) struct ZoneEvents {
+    plan: Option<Plan>,
+}
+
+/// A zone's events in its sensors' plans.
+const OF_ZONE: usize = 15;
+
+impl ZoneEvents {
+    /// Events of some minutes, or of a few readings where sensors report less often.
+    pub(crate) fn new(share: f64, interval_us: f64) -> ZoneEvents {
+        let shortest = (8 * MINUTE_US as u64).max((3.0 * interval_us) as u64);
+        ZoneEvents { plan: Plan::new(share, (shortest, 3 * shortest)) }
+    }
+
+    pub(crate) fn at(&self, at_us: i64, zone: Whose) -> Option<Event> {
+        self.plan.as_ref()?.around(at_us, zone.spread(OF_ZONE), zone.chance, OF_ZONE)
+    }
+
+    /// Whether one of them meets a span of event time.
+    pub(crate) fn meet(&self, from_us: i64, until_us: i64, zone: Whose) -> bool {
+        self.plan
+            .as_ref()
+            .is_some_and(|plan| plan.meets(from_us, until_us, zone.spread(OF_ZONE), zone.chance, OF_ZONE))
+    }
+}
+
+impl SensorEvents {
+    /// `share` of the readings for each kind, of sensors that report every `interval_us`. What events lose to those
+    /// they give way to is added to their share.
+    pub(crate) fn new(share: impl Fn(Kind) -> f64, interval_us: f64, zones: &ZoneEvents) -> SensorEvents {
+        let mut plans: [Option<Plan>; SensorKind::ALL.len()] = [None; SensorKind::ALL.len()];
+        for (index, kind) in SensorKind::ALL.into_iter().enumerate() {
+            let lengths = kind.lengths(interval_us);
+            let mean = (lengths.0 + lengths.1) as f64 / 2.0;
+            let mut alone = 1.0;
+            for earlier in plans.iter().flatten() {
+                alone *= 1.0 - (earlier.rate() * (earlier.mean() + mean)).min(0.9);
+            }
+            if let Some(zone) = &zones.plan {
+                alone *= 1.0 - (zone.rate() * (zone.mean() + mean * interval_us)).min(0.9);
+            }
+            plans[index] = Plan::new(share(kind.kind()) / alone, lengths);
+        }
+        SensorEvents { plans }
+    }
+
+    /// The event that the sensor's reading number `place` lies in. `in_zone_event` tells whether its zone has one
+    /// while the sensor has these readings.
+    pub(crate) fn at(
+        &self,
+        place: i64,
+        sensor: Whose,
+        in_zone_event: impl Fn(i64, i64) -> bool,
+    ) -> Option<(SensorKind, Event)> {
+        for (index, kind) in SensorKind::ALL.into_iter().enumerate() {
+            let Some(plan) = &self.plans[index] else { continue };
+            let Some(event) = plan.around(place, sensor.spread(index), sensor.chance, index) else {
+                continue;
+            };
+            let gives_way = self.plans[..index].iter().enumerate().any(|(earlier, plan)| {
+                plan.as_ref().is_some_and(|plan| {
+                    plan.meets(event.start, event.end, sensor.spread(earlier), sensor.chance, earlier)
+                })
+            });
+            if !gives_way && !in_zone_event(event.start, event.end) {
+                return Some((kind, event));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SensorEvents, SensorKind, Whose, ZoneEvents};
+    use crate::chance::Chance;
+
+    const SECOND_US: f64 = 1_000_000.0;
+
+    /// Share of readings in events of each kind, of `count` that lie `stride` apart, over 50 sensors.
+    fn shares(events: &SensorEvents, count: i64, stride: i64) -> [f64; SensorKind::ALL.len()] {
+        let mut found = [0.0; SensorKind::ALL.len()];
+        for number in 0..50 {
+            let sensor = Whose::new(number, Chance::of(9, 1, number));
+            for place in 0..count {
+                if let Some((kind, _)) = events.at(place * stride, sensor, |_, _| false) {
+                    found[kind as usize] += 1.0 / (50 * count) as f64;
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn each_kind_covers_its_share_at_any_pace() {
+        for interval_s in [0.5, 10.0, 600.0, 7_200.0] {
+            let zones = ZoneEvents::new(0.0, interval_s * SECOND_US);
+            let events = SensorEvents::new(|_| 0.02, interval_s * SECOND_US, &zones);
+            for (index, share) in shares(&events, 10_000, 10_007).into_iter().enumerate() {
+                assert!((0.016..0.024).contains(&share), "{:?} {share}", SensorKind::ALL[index]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_is_the_same_from_each_of_its_readings_and_meets_no_other() {
+        let zones = ZoneEvents::new(0.0, SECOND_US);
+        let events = SensorEvents::new(|_| 0.05, 10.0 * SECOND_US, &zones);
+        let sensor = Whose::new(3, Chance::of(9, 1, 3));
+        let around = |place: i64| events.at(place, sensor, |_, _| false);
+        let mut seen = std::collections::HashSet::new();
+        let mut place = 0;
+        while place < 100_000 {
+            let Some((kind, event)) = around(place) else {
+                place += 1;
+                continue;
+            };
+            assert_eq!(event.start, place, "{kind:?}");
+            assert!(seen.insert(event.id));
+            assert!(
+                (place..event.end).all(|inside| around(inside).is_some_and(|(_, same)| same.id == event.id))
+            );
+            place = event.end;
+        }
+        assert!(seen.len() > 100);
+    }
+
+    #[test]
+    fn nothing_happens_where_nothing_was_asked_for() {
+        let events = SensorEvents::new(|_| 0.0, SECOND_US, &ZoneEvents::new(0.0, SECOND_US));
+        assert_eq!(shares(&events, 10_000, 1), [0.0; SensorKind::ALL.len()]);
+    }
+}
