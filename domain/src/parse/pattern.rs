@@ -59,7 +59,7 @@ pub(super) struct TypedPattern {
     day: TypedDay,
     weekend: Option<TypedDay>,
     days: Option<At<Vec<At<f64>>>>,
-    season: Option<(Option<At<f64>>, Option<At<f64>>)>,
+    season: Option<TypedSeason>,
     trend: Option<TypedTrend>,
     noise: Option<At<f64>>,
     persistence: Option<At<f64>>,
@@ -68,6 +68,11 @@ pub(super) struct TypedPattern {
     gain: Option<At<f64>>,
     proportional: Option<At<bool>>,
     follows: Option<Vec<(At<String>, At<f64>)>>,
+}
+
+struct TypedSeason {
+    amplitude: Option<At<f64>>,
+    peak: Option<At<f64>>,
 }
 
 struct TypedTrend {
@@ -89,8 +94,9 @@ pub(super) fn read_pattern(section: &Section<'_>, key: &str, findings: &mut Find
             .table("weekend", "weekend", DAY_KEYS, findings)
             .map(|weekend| read_day(&weekend, findings)),
         days: pattern.numbers("days", findings),
-        season: season.map(|season| {
-            (season.required_number("amplitude", findings), season.required_number("peak", findings))
+        season: season.map(|season| TypedSeason {
+            amplitude: season.required_number("amplitude", findings),
+            peak: season.required_number("peak", findings),
         }),
         trend: trend.map(|trend| TypedTrend {
             by: trend.required_number("by", findings),
@@ -167,9 +173,9 @@ pub(super) fn used_pattern(
         day,
         days: typed.days.as_ref().map_or(base.days, |days| used_days(days, findings)),
         season: match &typed.season {
-            Some((amplitude, peak)) => Some(Season {
-                amplitude: amplitude.as_ref().map_or(0.0, |at| at.value),
-                peak_day: peak.as_ref().map_or(1.0, |at| at.value),
+            Some(season) => Some(Season {
+                amplitude: season.amplitude.as_ref().map_or(0.0, |at| at.value),
+                peak_day: season.peak.as_ref().map_or(1.0, |at| at.value),
             }),
             None => base.season.clone(),
         },
@@ -217,7 +223,7 @@ fn check_numbers(typed: &TypedPattern, findings: &mut Findings) {
     if let Some(at) = typed.memory_us.as_ref().filter(|at| at.value == 0) {
         findings.add(&at.span, "`memory` in pattern must be longer than 0");
     }
-    if let Some((_, Some(peak))) = &typed.season
+    if let Some(peak) = typed.season.as_ref().and_then(|season| season.peak.as_ref())
         && !(1.0..=366.0).contains(&peak.value)
     {
         findings.add(&peak.span, "`peak` in season is a day of the year, from 1 to 366");
