@@ -200,6 +200,7 @@ fn process_that_supervises() {
     let plan = Supervision {
         executable,
         environment: Vec::new(),
+        on_line: None,
         arguments: &arguments,
         backoff: Backoff::default(),
         drain_max: DRAIN_MAX,

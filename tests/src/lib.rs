@@ -19,6 +19,7 @@
 pub mod city;
 pub mod compare;
 pub mod database;
+pub mod http;
 pub mod kafka;
 pub mod load;
 pub mod oracle;

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::config;
+use super::{config, screen};
 use crate::launch::clock;
 
 /// The levels, from none to all.
@@ -82,16 +82,27 @@ fn no_level(text: &str) -> String {
     }
 }
 
-/// Starts the log.
-pub fn start(args: &LogArgs) {
-    let colours = std::io::stderr().is_terminal()
+/// Where the log goes.
+pub struct Started {
+    /// Whether it is text at a terminal that can be drawn on.
+    pub is_for_a_terminal: bool,
+    /// Whether there may be colours.
+    pub colours: bool,
+}
+
+/// Starts the log. `is_handed_over` says that standard error is read by a supervisor at a terminal.
+pub fn start(args: &LogArgs, is_handed_over: bool) -> Started {
+    let is_terminal = std::io::stderr().is_terminal();
+    let colours = (is_terminal || is_handed_over)
         && config::environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+    let is_dumb = config::environment("TERM").is_none_or(|value| value.is_empty() || value == "dumb");
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(|| screen::Log);
     let registry = tracing_subscriber::registry().with(args.log_level.0.clone());
     match args.log_format {
         Format::Text => registry.with(lines.event_format(Line)).init(),
         Format::Json => registry.with(lines.event_format(Object)).init(),
     }
+    Started { is_for_a_terminal: is_terminal && !is_dumb && args.log_format == Format::Text, colours }
 }
 
 /// A line for people.

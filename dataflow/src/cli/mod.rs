@@ -11,6 +11,7 @@ pub mod ending;
 pub mod log;
 pub mod run;
 pub mod schema;
+mod screen;
 pub mod show;
 pub mod source;
 pub mod status;
@@ -64,7 +65,11 @@ impl Relations for Typed {
 
 /// Runs the command; returns the exit code.
 pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
-    log::start(&typed.log);
+    let is_handed_over = matches!(&typed.command, Command::Run(args) if args.tell.is_handed_over());
+    let log = log::start(&typed.log, is_handed_over);
+    if matches!(&typed.command, Command::Run(_)) && !is_handed_over && log.is_for_a_terminal {
+        screen::begin(log.colours);
+    }
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match typed.command {
         Command::Run(args) => run::run(args, configuration),

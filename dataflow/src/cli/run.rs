@@ -23,13 +23,14 @@ use clap::Args as ClapArgs;
 use super::config::{Configuration, Relations};
 use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
-use super::read_domain;
 use super::source::SourceArgs;
+use super::{read_domain, screen};
 use crate::commit::faults::FailAt;
 use crate::launch::backoff::Backoff;
 use crate::launch::exit::Exit;
 use crate::launch::hosts;
 use crate::launch::supervisor::{DRAIN_MAX, Supervision, supervise};
+use tell::{HAND_OVER, TellArgs};
 
 /// Workers that work together at most, in all processes.
 const WORKERS_MAX: u32 = 256;
@@ -81,6 +82,8 @@ pub struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    pub(super) tell: TellArgs,
+    #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
     source: SourceArgs,
@@ -120,7 +123,17 @@ pub fn run(args: Args, configuration: &Configuration) -> i32 {
     if let Err(error) = checked {
         return ending(&error);
     }
-    if args.no_supervise { member::work(args) } else { watch_over(&args, configuration) }
+    if args.no_supervise {
+        return member::work(args);
+    }
+    // A run that is to be taken over may still have the address.
+    if args.process.unwrap_or(0) == 0
+        && !args.take_over
+        && let Err(error) = args.tell.try_listening()
+    {
+        return ending(&error);
+    }
+    watch_over(&args, configuration)
 }
 
 /// Supervises the members that run here: all of them, or the one that `-p` names.
@@ -132,12 +145,14 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
         }
     };
     let local = args.process.map_or(0..args.processes, |process| process..process + 1);
+    let on_line = screen::is_live().then(tell::on_line);
     let arguments = |generation: u64| {
         let mut common: Vec<OsString> = vec!["run".into(), "--no-supervise".into()];
         // Taking over is for the first generation: a later one must not push out whoever came since.
         if args.take_over && generation == 1 {
             common.push("--take-over".into());
         }
+        common.extend(on_line.is_some().then(|| HAND_OVER.into()));
         if args.process.is_none() && args.hostfile.is_none() && args.processes > 1 {
             for address in hosts::free_loopback(usize::from(args.processes))? {
                 common.extend(["--address".into(), address.into()]);
@@ -155,5 +170,14 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(30));
     // What is used is told by the environment: a process list shows arguments, and the file may change meanwhile.
     let environment = configuration.of_members(&["take-over"]);
-    supervise(&Supervision { executable, environment, arguments: &arguments, backoff, drain_max: DRAIN_MAX })
+    let code = supervise(&Supervision {
+        executable,
+        environment,
+        on_line: on_line.clone(),
+        arguments: &arguments,
+        backoff,
+        drain_max: DRAIN_MAX,
+    });
+    screen::end();
+    code
 }

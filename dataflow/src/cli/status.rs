@@ -38,8 +38,16 @@ pub struct Line {
 
 impl Line {
     fn new(label: &str, text: &str, columns: usize) -> Line {
-        let text = cut(&format!("{label:LABEL$}{text}"), columns);
-        Line { text, label: LABEL, alarm: false }
+        Line { text: format!("{label:LABEL$}{text}"), label: LABEL, alarm: false }.cut(columns)
+    }
+
+    /// With no more than so many columns.
+    pub fn cut(&self, columns: usize) -> Line {
+        let mut text = self.text.clone();
+        if text.chars().count() > columns {
+            text = text.chars().take(columns.saturating_sub(1)).chain(['…']).collect();
+        }
+        Line { text, ..*self }
     }
 
     /// As a terminal takes it.
@@ -167,7 +175,8 @@ impl Status {
         let lag = self.now.lag();
         let state = match self.now.phase {
             Phase::Draining => "draining".to_owned(),
-            _ if lag == 0 => "caught up".to_owned(),
+            // Less than a second's worth is what is under way.
+            _ if lag <= self.rate() => "caught up".to_owned(),
             _ => self.to_go().unwrap_or_default(),
         };
         let comma = if state.is_empty() { "" } else { ", " };
@@ -225,15 +234,6 @@ impl Status {
 fn is_idle(snapshot: &Snapshot) -> bool {
     let mut activities = snapshot.partitions.iter().map(|one| one.activity);
     activities.clone().any(|one| one == Activity::Idle) && activities.all(|one| one != Activity::Active)
-}
-
-fn cut(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
-        return text.trim_end().to_owned();
-    }
-    let mut text: String = text.chars().take(columns.saturating_sub(1)).collect();
-    text.push('…');
-    text
 }
 
 /// 3 min 20 s.

@@ -6,11 +6,16 @@
 //!    drain once, and whatever a child has started is killed with it.
 //! 3. Dropping a generation kills and reaps what is left of it.
 
+mod lines;
+
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
+pub use lines::OnLine;
 use signal_hook::consts::SIGKILL;
 
 /// How a child ended.
@@ -61,19 +66,31 @@ impl From<ExitStatus> for Ending {
 #[derive(Debug, Default)]
 pub struct Children {
     children: Vec<(Child, Option<Ending>)>,
+    /// They hand over what the children write, and end with them.
+    lines: Vec<JoinHandle<()>>,
 }
 
 impl Children {
-    /// Starts one child of `executable` per list of arguments, with `environment` added to that of this process. When
-    /// one cannot be started, none is left.
+    /// Starts one child of `executable` per list of arguments, with `environment` added to that of this process. What
+    /// they write to a terminal goes to `on_line` instead, if there is one. When one cannot be started, none is left.
     pub fn start(
         executable: &Path,
         environment: &[(OsString, OsString)],
         arguments: &[Vec<OsString>],
+        on_line: Option<&OnLine>,
     ) -> std::io::Result<Children> {
         let mut started = Children::default();
         for arguments in arguments {
-            started.children.push((start(executable, environment, arguments)?, None));
+            let mut child = start(executable, environment, arguments, on_line.is_some())?;
+            let streams = (child.stderr.take(), child.stdout.take());
+            started.children.push((child, None));
+            let Some(on_line) = on_line else { continue };
+            if let Some(stderr) = streams.0 {
+                started.lines.push(lines::forward(stderr, on_line.clone())?);
+            }
+            if let Some(stdout) = streams.1 {
+                started.lines.push(lines::forward(stdout, on_line.clone())?);
+            }
         }
         Ok(started)
     }
@@ -89,7 +106,17 @@ impl Children {
                 ended.push((index, status.into()));
             }
         }
+        if self.endings().is_some() {
+            self.hear_out();
+        }
         Ok(ended)
+    }
+
+    /// Waits until everything that the children wrote has been handed over.
+    fn hear_out(&mut self) {
+        for lines in self.lines.drain(..) {
+            let _ = lines.join();
+        }
     }
 
     /// How every child ended, once all have.
@@ -118,6 +145,7 @@ impl Children {
                 *ending = Some(status.into());
             }
         }
+        self.hear_out();
     }
 }
 
@@ -138,10 +166,17 @@ fn start(
     executable: &Path,
     environment: &[(OsString, OsString)],
     arguments: &[OsString],
+    is_heard: bool,
 ) -> std::io::Result<Child> {
     let parent = std::process::id();
     let mut command = Command::new(executable);
     command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).process_group(0);
+    if is_heard {
+        command.stderr(Stdio::piped());
+        if std::io::stdout().is_terminal() {
+            command.stdout(Stdio::piped());
+        }
+    }
     // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, both of which are allowed there;
     // nothing is allocated.
     unsafe {

@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::backoff::Backoff;
-use super::children::{Children, Ending};
+use super::children::{Children, Ending, OnLine};
 use super::clock::instant;
 use super::exit::Exit;
 
@@ -44,6 +44,8 @@ pub struct Supervision<'a> {
     pub executable: PathBuf,
     /// What is added to the environment of every child.
     pub environment: Vec<(OsString, OsString)>,
+    /// Takes what the children write, when this process has the terminal to itself.
+    pub on_line: Option<OnLine>,
     /// The arguments of each child of generation N, counted from 1. Asked anew for each generation, so that each
     /// can be given ports that are free then.
     pub arguments: &'a dyn Fn(u64) -> std::io::Result<Vec<Vec<OsString>>>,
@@ -116,8 +118,9 @@ fn wait(delay: Duration, signal: &mut dyn FnMut() -> Option<i32>) -> Option<i32>
 
 /// The life of one generation.
 fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Option<i32>) -> Life {
-    let started = (plan.arguments)(generation)
-        .and_then(|lists| Children::start(&plan.executable, &plan.environment, &lists));
+    let started = (plan.arguments)(generation).and_then(|lists| {
+        Children::start(&plan.executable, &plan.environment, &lists, plan.on_line.as_ref())
+    });
     let mut children = match started {
         Ok(children) => children,
         Err(reason) => {

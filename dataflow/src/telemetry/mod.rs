@@ -13,11 +13,17 @@
 //!    of its own workers;
 //! 3. nothing here decides anything: without it the same rows are written.
 
+mod exposition;
+mod health;
+mod http;
 mod latency;
 mod run;
 mod snapshot;
 mod stages;
 
+pub use exposition::Exposition;
+pub use health::{lives, ready};
+pub use http::{ListenAddress, ListenError, listen, routes, serve};
 pub use latency::{Latency, Observed};
 pub use run::Run;
 pub use snapshot::{Counts, LastCommit, PartitionFigures, Phase, Snapshot};

@@ -23,6 +23,8 @@ use crate::telemetry;
 
 /// How long the processes of a run wait for each other.
 const PEERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a run that was taken over may keep the address that this one listens on.
+const HANDED_OVER: Duration = Duration::from_secs(10);
 /// How soon a request to end is noticed before the run has begun.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -52,15 +54,21 @@ fn member(args: Args) -> Result<Exit, Ending> {
 
     let telemetry = Arc::new(telemetry::Run::new(process, drain.clone()));
     let telling = (process == 0)
-        .then(|| Telling::start(telemetry.clone()))
+        .then(|| Telling::start(&args.tell, telemetry.clone()))
         .transpose()
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot start telling of the run: {error}")))?;
 
+    if process == 0 && !args.take_over {
+        args.tell.serve(&telemetry, Duration::ZERO)?;
+    }
     let begun = Arc::new(AtomicBool::new(false));
     end_early(drain.clone(), begun.clone());
     let runtime = session::runtime();
     let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
     let Started { client, run, ledger, source, partitions } = started;
+    if process == 0 && args.take_over {
+        args.tell.serve(&telemetry, HANDED_OVER)?;
+    }
     let shown = database.to_string();
     let on_failure: OnFailure =
         Arc::new(move |error: DatabaseError| abandon(Ending::at_database(error, &shown)));

@@ -1,17 +1,86 @@
 //! Tells of the run while it goes on, on a thread of its own: a terminal that is stopped holds up nobody who works.
+//!
+//! ```text
+//!  at a terminal:   member 0 ── snapshots ──▶┐
+//!                   members ─── log lines ──▶┴─ pipes ─▶ supervisor ─▶ screen: the log goes by, a block stays
+//!  --no-supervise:  the process draws itself
+//!  anywhere else:   each process writes its log; process 0 adds a line every few seconds
+//! ```
+//!
+//! Only one process writes to a terminal, so nothing is drawn over, whatever `-n`. When that process is stopped with
+//! Ctrl-Z the run goes on: snapshots are left out until it reads again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use crate::cli::ending::Ending;
+use crate::cli::screen;
 use crate::cli::status::Status;
-use crate::telemetry;
-use crate::telemetry::Phase;
+use crate::launch::children::OnLine;
+use crate::launch::exit::Exit;
+use crate::telemetry::{self, ListenAddress, Phase, Snapshot};
 
 /// Distance of two lines in a log.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+const LOGGED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Flags of a run that concern what it tells.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TellArgs {
+    /// Serve /metrics, /healthz and /readyz at HOST:PORT, or at PORT of the loopback interface
+    #[arg(long, value_name = "[HOST:]PORT", help_heading = "Run")]
+    listen: Option<ListenAddress>,
+    /// Standard error is read by the supervisor, which has the terminal; given by it
+    #[arg(long, hide = true)]
+    handed_over: bool,
+}
+
+impl TellArgs {
+    /// Whether a supervisor at a terminal reads what this process writes.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over
+    }
+
+    /// Whether the address can be had, so that a slip is told once and not by every generation.
+    pub fn try_listening(&self) -> Result<(), Ending> {
+        let Some(address) = &self.listen else { return Ok(()) };
+        let listener = telemetry::listen(address, Duration::ZERO);
+        listener.map(drop).map_err(|error| Ending::new(Exit::Config, error.to_string()))
+    }
+
+    /// Serves what there is to tell of `run`, if that was asked for. An address that is taken is tried for `patience`.
+    pub fn serve(&self, run: &Arc<telemetry::Run>, patience: Duration) -> Result<(), Ending> {
+        let Some(address) = &self.listen else { return Ok(()) };
+        let listener = telemetry::listen(address, patience).map_err(|error| {
+            let exit = if error.is_taken() { Exit::PeerLost } else { Exit::Config };
+            Ending::new(exit, error.to_string())
+        })?;
+        telemetry::serve(listener, telemetry::routes(run.clone()))
+            .map_err(|error| Ending::new(Exit::Bug, format!("cannot serve metrics at {address}: {error}")))?;
+        tracing::info!("metrics and health at http://{address}/metrics, /healthz, /readyz");
+        Ok(())
+    }
+}
+
+/// Says that standard error is read by the supervisor, which has the terminal.
+pub const HAND_OVER: &str = "--handed-over";
+/// Begins a line that is a snapshot as JSON instead of a line of the log.
+const FRAME: u8 = 0x1e;
+/// Distance of two looks at a terminal.
+const DRAWN_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How a run is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As a block on the terminal of this process.
+    Drawn,
+    /// To the supervisor, which draws.
+    HandedOver,
+    /// As lines of the log.
+    Logged,
+}
 
 /// A thread that tells of a run until this is dropped.
 pub struct Telling {
@@ -21,21 +90,71 @@ pub struct Telling {
 
 impl Telling {
     /// Starts telling. Fails when the system refuses a thread.
-    pub fn start(run: Arc<telemetry::Run>) -> std::io::Result<Telling> {
+    pub fn start(args: &TellArgs, run: Arc<telemetry::Run>) -> std::io::Result<Telling> {
+        let way = match args.handed_over {
+            true => Way::HandedOver,
+            false if screen::is_live() => Way::Drawn,
+            false => Way::Logged,
+        };
+        let interval = if way == Way::Logged { LOGGED_INTERVAL } else { DRAWN_INTERVAL };
         let (stop, stopped) = bounded(0);
         let thread = std::thread::Builder::new().name("status".to_owned()).spawn(move || {
             let mut status = Status::default();
-            while stopped.recv_timeout(LINE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let snapshot = run.snapshot();
-                let phase = snapshot.phase;
-                status.observe(snapshot);
-                if phase != Phase::Starting {
-                    tracing::info!("{}", status.line());
+                match way {
+                    Way::HandedOver => hand_over(&snapshot),
+                    Way::Drawn => draw(&mut status, snapshot),
+                    Way::Logged => log(&mut status, snapshot),
                 }
             }
+            screen::end();
         })?;
         Ok(Telling { stop: Some(stop), thread: Some(thread) })
     }
+}
+
+fn draw(status: &mut Status, snapshot: Snapshot) {
+    status.observe(snapshot);
+    screen::show(status.block(screen::columns()));
+}
+
+fn log(status: &mut Status, snapshot: Snapshot) {
+    let is_starting = snapshot.phase == Phase::Starting;
+    status.observe(snapshot);
+    if !is_starting {
+        tracing::info!("{}", status.line());
+    }
+}
+
+/// Hands a snapshot to the supervisor, unless it has not taken the last one: it may be stopped, and what is logged must
+/// not wait behind snapshots.
+fn hand_over(snapshot: &Snapshot) {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: the request writes one int, which may be written.
+    let asked = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::FIONREAD, &mut unread) };
+    if asked != 0 || unread > 0 {
+        return;
+    }
+    let mut frame = vec![FRAME];
+    serde_json::to_writer(&mut frame, snapshot).expect("a snapshot is made of numbers");
+    frame.push(b'\n');
+    screen::log(&frame);
+}
+
+/// What a supervisor at a terminal does with what its members write: snapshots become the block, everything else goes
+/// by above it.
+pub fn on_line() -> OnLine {
+    let status = Mutex::new(Status::default());
+    Arc::new(move |line| match line {
+        [] => screen::show(Vec::new()),
+        [FRAME, frame @ ..] => {
+            if let Ok(snapshot) = serde_json::from_slice(frame) {
+                draw(&mut status.lock().expect("no holder panics"), snapshot);
+            }
+        }
+        line => screen::log(line),
+    })
 }
 
 impl Drop for Telling {

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 
 use super::Args;
 use crate::cli::ending::Ending;
+use crate::cli::screen;
 use crate::cli::show::{self, Sample};
 use crate::commit::committer::{self, Committed, CommitterSettings};
 use crate::launch::clock;
@@ -60,7 +61,7 @@ pub fn execute(
                 on_committed: Box::new(move |committed: &Committed| {
                     commits.committed(committed);
                     if show {
-                        show::windows(&domain, committed).iter().for_each(|line| println!("{line}"));
+                        show::windows(&domain, committed).iter().for_each(|line| screen::print(line));
                     }
                 }),
                 on_mark: Box::new(move |mark| marks.mark(mark)),
@@ -70,7 +71,7 @@ pub fn execute(
         let domain = plumbing.domain.clone();
         let committed = pipeline::build(worker, &plumbing, committing, move |batch| {
             if show {
-                sample.lines(&domain, batch, clock::instant()).iter().for_each(|line| println!("{line}"));
+                sample.lines(&domain, batch, clock::instant()).iter().for_each(|line| screen::print(line));
             }
         });
         while worker.has_dataflows() {

@@ -23,6 +23,7 @@ fn supervise_shells(scripts: Scripts<'_>, signals: &mut dyn FnMut() -> Option<i3
     let plan = Supervision {
         executable: "/bin/sh".into(),
         environment: Vec::new(),
+        on_line: None,
         arguments: &arguments,
         backoff,
         drain_max: LONG,
@@ -195,6 +196,7 @@ fn a_signal_between_two_generations_ends_at_once_with_0() {
     let plan = Supervision {
         executable: "/bin/sh".into(),
         environment: Vec::new(),
+        on_line: None,
         arguments: &arguments,
         backoff,
         drain_max: LONG,
@@ -216,6 +218,7 @@ fn a_program_that_is_not_there_is_not_tried_for_ever() {
     let plan = Supervision {
         executable,
         environment: Vec::new(),
+        on_line: None,
         arguments: &arguments,
         backoff: Backoff::default(),
         drain_max: LONG,
@@ -231,7 +234,7 @@ fn children_die_with_the_thread_that_supervises_them() {
         scope
             .spawn(|| {
                 let children =
-                    Children::start(Path::new("/bin/sh"), &[], &[vec!["-c".into(), script.into()]]);
+                    Children::start(Path::new("/bin/sh"), &[], &[vec!["-c".into(), script.into()]], None);
                 while pids.lines().is_empty() {
                     std::thread::sleep(LOOK);
                 }

@@ -1,0 +1,253 @@
+//! Exposition: the figures of a run as Prometheus reads them, in the OpenMetrics text format, which says types and units.
+//!
+//! Everything is copied when somebody asks; nothing is kept for it. docs/metrics.md is the inventory, held equal to
+//! this by a test. Labels are bounded: partitions, outcomes and stages; never zones or sensors.
+//!
+//! Source: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::latency::BOUNDS_S;
+use super::{Counts, PartitionFigures, Run, Snapshot, Stage};
+use crate::batch::Activity;
+
+/// What the body of an answer is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of a run.
+#[derive(Debug)]
+pub struct Exposition {
+    registry: Registry,
+}
+
+impl Exposition {
+    /// The metrics of `run`.
+    pub fn new(run: Arc<Run>) -> Exposition {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Figures { run }));
+        Exposition { registry }
+    }
+
+    /// All of them as of now.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("writing to memory does not fail");
+        text
+    }
+}
+
+#[derive(Debug)]
+struct Figures {
+    run: Arc<Run>,
+}
+
+impl Collector for Figures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let now = self.run.snapshot();
+        let mut page = Page { encoder };
+        page.known_names(&now, &self.run)?;
+        page.of_the_run(&now)?;
+        page.of_partitions(&now.partitions)?;
+        page.of_this_process(&now)
+    }
+}
+
+struct Page<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+/// How many seconds a time in some fraction of a second is.
+fn seconds(value: i64, per_second: f64) -> f64 {
+    value as f64 / per_second
+}
+
+impl Page<'_> {
+    /// What users of such pipelines look for first.
+    fn known_names(&mut self, now: &Snapshot, run: &Run) -> fmt::Result {
+        let counts: Counts = now.partitions.iter().map(|one| one.counts).sum();
+        self.counter(
+            "events_processed",
+            "Readings committed, accepted and late, since the first offset; goes on after a restart",
+            counts.readings() as u64,
+        )?;
+        self.counter(
+            "anomalies_detected",
+            "Accepted anomalous readings committed since this process began",
+            now.anomalies as u64,
+        )?;
+        let latency = run.latency.observed();
+        let bounds = BOUNDS_S.into_iter().chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets).collect();
+        self.encoder
+            .encode_descriptor(
+                "processing_latency",
+                "From Kafka's timestamp of a record to its commit, for the partitions that process 0 reads",
+                Some(&Unit::Seconds),
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(latency.sum_s, latency.count, &buckets, None)?;
+        self.by_partition(
+            "kafka_consumer_lag",
+            "Offsets that are not committed yet",
+            None,
+            &now.partitions,
+            |one| Some(one.lag() as f64),
+        )
+    }
+
+    fn of_the_run(&mut self, now: &Snapshot) -> fmt::Result {
+        self.counter("citytide_commits", "Transactions committed since this process began", now.commits)?;
+        self.gauge(
+            "citytide_committed_epoch",
+            "Epoch of the last commit of this process, as in the table commits; milliseconds",
+            None,
+            now.last_commit.map(|last| last.epoch as i64),
+        )?;
+        self.gauge(
+            "citytide_last_commit_timestamp",
+            "When the last commit of this process was",
+            Some(&Unit::Seconds),
+            now.last_commit.map(|last| seconds(now.now_ms as i64 - last.ago_ms as i64, 1e3)),
+        )?;
+        self.gauge(
+            "citytide_watermark_timestamp",
+            "W: event time up to which windows are final",
+            Some(&Unit::Seconds),
+            now.low_us.map(|us| seconds(us, 1e6)),
+        )?;
+        self.gauge(
+            "citytide_frontier_standing",
+            "How long the committed frontier has stood still; more than a second is unusual",
+            Some(&Unit::Seconds),
+            Some(seconds(now.standing_ms as i64, 1e3)),
+        )
+    }
+
+    fn of_partitions(&mut self, partitions: &[PartitionFigures]) -> fmt::Result {
+        let mut records = self.encoder.encode_descriptor(
+            "citytide_offsets",
+            "What became of a partition's offsets, since its first one: together its committed offset less its first",
+            None,
+            MetricType::Counter,
+        )?;
+        for one in partitions {
+            let Counts { accepted, late, dead, lost, gaps } = one.counts;
+            let outcomes = [accepted, late, dead, lost, gaps];
+            for (outcome, count) in ["accepted", "late", "dead", "lost", "gap"].into_iter().zip(outcomes) {
+                let labels = [("partition", one.partition.to_string()), ("outcome", outcome.to_owned())];
+                let mut sample = records.encode_family(&labels)?;
+                sample.encode_counter::<NoLabelSet, u64, f64>(&(count.max(0) as u64), None)?;
+            }
+        }
+        self.by_partition(
+            "citytide_partition_first_offset",
+            "The first offset that was ever asked for",
+            None,
+            partitions,
+            |one| Some(one.first_offset as f64),
+        )?;
+        self.by_partition(
+            "citytide_partition_committed_offset",
+            "Everything below is visible",
+            None,
+            partitions,
+            |one| Some(one.next_offset as f64),
+        )?;
+        self.by_partition(
+            "citytide_partition_end_offset",
+            "The partition's end as far as the source knows",
+            None,
+            partitions,
+            |one| Some(one.end_offset as f64),
+        )?;
+        self.by_partition(
+            "citytide_partition_watermark_timestamp",
+            "The partition's watermark",
+            Some(&Unit::Seconds),
+            partitions,
+            |one| one.watermark_us.map(|us| seconds(us, 1e6)),
+        )?;
+        self.by_partition(
+            "citytide_partition_active",
+            "1 when the partition counts for W, 0 when it is idle or has never held a record",
+            None,
+            partitions,
+            |one| Some(f64::from(u8::from(one.activity == Activity::Active))),
+        )
+    }
+
+    fn of_this_process(&mut self, now: &Snapshot) -> fmt::Result {
+        let mut stages = self.encoder.encode_descriptor(
+            "citytide_stage",
+            "Time spent in a stage by the workers of process 0; commit: in transactions",
+            Some(&Unit::Seconds),
+            MetricType::Counter,
+        )?;
+        for stage in Stage::ALL {
+            let labels = [("stage", stage.name())];
+            let spent_s = now.stages.of(stage).as_secs_f64();
+            stages.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&spent_s, None)?;
+        }
+        self.gauge("citytide_workers", "Worker threads of process 0", None, Some(now.workers as i64))?;
+        let mut build = self.encoder.encode_descriptor(
+            "citytide_build",
+            "The version that runs",
+            None,
+            MetricType::Info,
+        )?;
+        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        self.gauge(
+            "process_start_time",
+            "When this process began",
+            Some(&Unit::Seconds),
+            Some(seconds(now.now_ms as i64 - now.uptime_ms as i64, 1e3)),
+        )
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    /// A gauge; without a value it is described only.
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: Option<impl EncodeGaugeValue>,
+    ) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        value.map_or(Ok(()), |value| metric.encode_gauge(&value))
+    }
+
+    fn by_partition(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        partitions: &[PartitionFigures],
+        value: impl Fn(&PartitionFigures) -> Option<f64>,
+    ) -> fmt::Result {
+        let mut metric: MetricEncoder<'_> =
+            self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for one in partitions {
+            if let Some(value) = value(one) {
+                let labels = [("partition", one.partition.to_string())];
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

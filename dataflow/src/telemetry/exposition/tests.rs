@@ -1,0 +1,151 @@
+//! The inventory in the docs, and what a scraper reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+use crate::commit::committer::Committed;
+use crate::commit::plan::Plan;
+use crate::source::Assigned;
+use crate::window::{Mark, NEVER};
+
+const INVENTORY: &str = include_str!("../../../../docs/metrics.md");
+
+/// A run with two partitions, one of which has readings.
+fn run() -> Arc<Run> {
+    let run = Run::new(0, Arc::default());
+    let assigned = |partition| Assigned { partition, next_offset: 10, low_offset: 10, end_offset: 10 };
+    run.begin(2, &[assigned(0), assigned(1)], &[], NEVER);
+    let mark = Mark {
+        next_offset: 40,
+        end_offset: 50,
+        accepted: 20,
+        late: 5,
+        dead: 2,
+        lost: 1,
+        gaps: 2,
+        anomalies: 3,
+        watermark_us: 1_500_000,
+        ..Mark::at_start(1, 10)
+    };
+    let mut plan = Plan { epoch: 1_000, low_us: 1_250_000, ..Plan::default() };
+    plan.mark(mark);
+    run.stages.add(Stage::Decode, Duration::from_millis(250));
+    run.committed(&Committed { epoch: 1_000, plan, took: Duration::from_millis(500) });
+    Arc::new(run)
+}
+
+fn page() -> String {
+    Exposition::new(run()).text()
+}
+
+/// Name, type, labels, unit and meaning of each metric, as the table and the page say.
+type Rows = BTreeSet<(String, String, String, String, String)>;
+
+fn documented() -> Rows {
+    let rows = INVENTORY.lines().filter(|line| line.starts_with("| `"));
+    let cells = |row: &str| -> Vec<String> {
+        row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    rows.map(|row| match &cells(row)[..] {
+        [name, kind, labels, unit, meaning] => {
+            (name.clone(), kind.clone(), labels.clone(), unit.clone(), meaning.clone())
+        }
+        other => panic!("five columns, not {other:?}"),
+    })
+    .collect()
+}
+
+fn served(page: &str) -> Rows {
+    let of = |word: &str| -> BTreeMap<String, String> {
+        let prefix = format!("# {word} ");
+        let lines = page.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once(' '));
+        lines.map(|(name, what)| (name.to_owned(), what.to_owned())).collect()
+    };
+    let (kinds, units) = (of("TYPE"), of("UNIT"));
+    let row = |(name, meaning): (String, String)| {
+        let kind = kinds[&name].clone();
+        let suffix = match kind.as_str() {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let unit = units.get(&name).cloned().unwrap_or_default();
+        let shown = format!("{name}{suffix}");
+        let sample = page.lines().find(|line| {
+            let rest = line.strip_prefix(&shown).unwrap_or_default();
+            rest.starts_with('{') || rest.starts_with(' ')
+        });
+        let labels = sample.and_then(|line| line.split_once('{')?.1.split_once('}')).map_or_else(
+            String::new,
+            |found| {
+                found
+                    .0
+                    .split(',')
+                    .filter_map(|label| Some(label.split_once('=')?.0))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            },
+        );
+        (shown, kind, labels, unit, meaning)
+    };
+    of("HELP").into_iter().map(row).collect()
+}
+
+#[test]
+fn the_inventory_in_the_docs_is_what_is_served() {
+    let (documented, served) = (documented(), served(&page()));
+    assert!(served.len() > 15, "the page was read: {served:?}");
+    let missing: Vec<_> = served.difference(&documented).collect();
+    let gone: Vec<_> = documented.difference(&served).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not documented: {missing:#?}\nnot served: {gone:#?}");
+}
+
+#[test]
+fn the_page_tells_the_figures() {
+    let page = page();
+    for line in [
+        "events_processed_total 25",
+        "anomalies_detected_total 3",
+        "kafka_consumer_lag{partition=\"0\"} 0.0",
+        "kafka_consumer_lag{partition=\"1\"} 10.0",
+        "citytide_commits_total 1",
+        "citytide_committed_epoch 1000",
+        "citytide_watermark_timestamp_seconds 1.25",
+        "citytide_offsets_total{partition=\"1\",outcome=\"accepted\"} 20",
+        "citytide_offsets_total{partition=\"1\",outcome=\"gap\"} 2",
+        "citytide_partition_first_offset{partition=\"1\"} 10.0",
+        "citytide_partition_watermark_timestamp_seconds{partition=\"1\"} 1.5",
+        "citytide_partition_active{partition=\"1\"} 1.0",
+        "citytide_stage_seconds_total{stage=\"decode\"} 0.25",
+        "citytide_stage_seconds_total{stage=\"commit\"} 0.5",
+        "citytide_workers 2",
+        "processing_latency_seconds_count 0",
+        "processing_latency_seconds_bucket{le=\"+Inf\"} 0",
+    ] {
+        assert!(page.lines().any(|one| one == line), "{line} is not in\n{page}");
+    }
+    assert!(page.ends_with("# EOF\n"));
+    assert!(!page.contains("watermark_timestamp_seconds{partition=\"0\"}"), "what is not known is not told");
+}
+
+#[test]
+fn every_sample_belongs_to_a_metric_that_is_described_before_it() {
+    let page = page();
+    let mut described = String::new();
+    for line in page.lines().filter(|line| *line != "# EOF") {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            described = rest.split_once(' ').expect("a type").0.to_owned();
+        } else if !line.starts_with('#') {
+            assert!(line.starts_with(&described), "{line} stands below {described}");
+            let value = line.rsplit(' ').next().expect("a value");
+            assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_starting_can_be_scraped() {
+    let page = Exposition::new(Arc::new(Run::new(0, Arc::default()))).text();
+    assert!(page.contains("events_processed_total 0\n") && page.contains("citytide_workers 0\n"), "{page}");
+}
