@@ -363,7 +363,7 @@ fn a_process_joins_each_run_once_and_only_one_that_lives_and_has_its_shape() {
         let two = Takeover { processes: 2, ..request() };
         let (first, run) = start(scratch, &two).await.expect("the first run");
         assert!(
-            refused(&member(1, 3)).await.ends_with("run 1 has 2 processes, this one was started with -n 3")
+            refused(&member(1, 3)).await.starts_with("run 1 has 2 processes, this one was started with -n 3")
         );
         let later = Member { not_before: 2, ..member(1, 2) };
         assert!(refused(&later).await.ends_with("run 1 is older than run 2, which this process waits for"));

@@ -110,6 +110,7 @@ impl From<TakeoverError> for Ending {
             }
             TakeoverError::MayNotTerminate { .. } => Ending::new(Exit::Denied, error.to_string()),
             TakeoverError::NoRun { .. } => Ending::new(Exit::PeerLost, error.to_string()),
+            TakeoverError::OtherNumber { .. } => Ending::new(Exit::Config, error.to_string()),
         }
     }
 }

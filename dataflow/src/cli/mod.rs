@@ -9,6 +9,7 @@ pub mod database;
 pub mod dead_letters;
 pub mod ending;
 pub mod log;
+pub mod pages;
 pub mod run;
 pub mod schema;
 mod screen;
@@ -16,6 +17,7 @@ pub mod show;
 pub mod source;
 pub mod status;
 pub mod verify;
+pub mod version;
 
 use std::path::Path;
 
@@ -28,7 +30,11 @@ use ending::Ending;
 
 /// From a Kafka topic of sensor readings to exactly-once tables in PostgreSQL
 #[derive(Debug, Parser)]
-#[command(name = "citytide", version, arg_required_else_help = true)]
+#[command(name = "citytide", version, long_version = version::long(), arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes, citytide.toml and the environment are explained in README.md.\n\nExamples:\n  \
+                        citytide run --topic sensor-data -w 2\n  citytide config show\n  citytide verify"
+)]
 pub struct Typed {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +57,10 @@ enum Command {
     /// What is configured, and where
     #[command(subcommand)]
     Config(config::Commands),
+    /// Print a script that completes citytide's command line in a shell
+    Completions(pages::Completions),
+    /// Print the manual, or write its pages
+    Man(pages::Man),
 }
 
 impl Relations for Typed {
@@ -58,7 +68,7 @@ impl Relations for Typed {
         match &self.command {
             Command::Run(args) => args.check(wrong),
             Command::Config(commands) => commands.settings().into_iter().for_each(|args| args.check(wrong)),
-            Command::Verify(_) | Command::DeadLetters(_) | Command::Schema(_) => {}
+            _ => {}
         }
     }
 }
@@ -77,6 +87,8 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Config(commands) => commands.run(configuration),
+        Command::Completions(told) => pages::completions(&told),
+        Command::Man(told) => pages::man(&told),
     }
 }
 

@@ -37,6 +37,12 @@ const WORKERS_MAX: u32 = 256;
 
 /// What was typed.
 #[derive(Debug, Clone, ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    citytide run --topic sensor-data -w 2 --show       # DATABASE_URL and KAFKA_BROKERS in the environment\n  \
+    citytide run --until-caught-up                     # a backlog, in a script\n  \
+    citytide run -n 2 -p 0 --hostfile hosts.txt        # one of two machines; the other one with -p 1\n  \
+    citytide run --config /etc/citytide.toml --log-format json\n\n\
+    Each flag may also be set as CITYTIDE_<NAME>, or in citytide.toml; citytide config show tells what is used.")]
 pub struct Args {
     /// The topic; by default the domain's
     #[arg(long, help_heading = "Kafka")]

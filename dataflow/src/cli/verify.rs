@@ -33,6 +33,8 @@ pub use report::{Check, Report};
 
 /// What `citytide verify` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
+    citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, others as those of run.")]
 pub struct Args {
     /// A domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]

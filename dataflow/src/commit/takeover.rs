@@ -135,6 +135,19 @@ pub enum TakeoverError {
         /// What is in the way.
         why: String,
     },
+    /// The run that lives was started with another number of processes; only a person can mend that.
+    #[error(
+        "run {run_id} has {of_run} processes, this one was started with -n {mine}; give every process of a run the \
+         same -n, -w and -z"
+    )]
+    OtherNumber {
+        /// The run.
+        run_id: i64,
+        /// Its number of processes.
+        of_run: i32,
+        /// That of this process.
+        mine: i32,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -6,7 +6,10 @@
 //! are started by hand with `-p` and without a hostfile.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use citytide_domain::Mistakes;
 
 /// The port of process 0 when nothing else is said, as in timely.
 const FIRST_PORT: usize = 2101;
@@ -22,38 +25,9 @@ pub enum HostsError {
         /// The system's words.
         reason: std::io::Error,
     },
-    /// A line is no address.
-    #[error("{}:{line}: `{text}` is no address of a process; write one host:port per line", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What it says.
-        text: String,
-    },
-    /// Two processes would have the same address.
-    #[error("{}:{line}: {text} already stands in line {first}; every process needs an address of its own", path.display())]
-    Twice {
-        /// The file.
-        path: PathBuf,
-        /// The later line, counted from 1.
-        line: usize,
-        /// The earlier line.
-        first: usize,
-        /// The address.
-        text: String,
-    },
-    /// The file has fewer addresses than there are processes.
-    #[error("{} has {found} addresses, but -n asks for {processes} processes; add a line host:port for each", path.display())]
-    TooFew {
-        /// The file.
-        path: PathBuf,
-        /// Addresses in it.
-        found: usize,
-        /// Processes asked for.
-        processes: usize,
-    },
+    /// It has mistakes.
+    #[error("the hostfile cannot be used\n{0}")]
+    Wrong(Mistakes),
     /// The number of `--address` flags is not the number of processes.
     #[error("--address is given {given} times, but -n asks for {processes} processes")]
     Given {
@@ -84,28 +58,46 @@ pub fn addresses(
     }
 }
 
-/// The first `processes` addresses of a hostfile's text. Blank lines and what follows `#` are ignored.
+/// The addresses in a hostfile's text, as many as there are processes. Blank lines and what follows `#` are ignored.
 fn parse(text: &str, path: &Path, processes: usize) -> Result<Vec<String>, HostsError> {
     let mut found: Vec<(usize, &str)> = Vec::new();
-    for (index, text) in text.lines().enumerate() {
-        let address = text.split('#').next().unwrap_or_default().trim();
+    let mut wrong: Vec<(Range<usize>, String)> = Vec::new();
+    let mut start = 0;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let before = line.split('#').next().unwrap_or_default();
+        let address = before.trim();
+        let at = start + before.len() - before.trim_start().len();
+        start += line.len();
         if address.is_empty() {
             continue;
         }
-        let line = index + 1;
+        let span = at..at + address.len();
         if !is_address(address) {
-            return Err(HostsError::Line { path: path.to_owned(), line, text: address.to_owned() });
+            wrong.push((
+                span,
+                format!("`{address}` is no address of a process; write one host:port per line"),
+            ));
+        } else if let Some((first, _)) = found.iter().find(|(_, earlier)| *earlier == address) {
+            let why = format!(
+                "{address} already stands in line {first}; every process needs an address of its own"
+            );
+            wrong.push((span, why));
+        } else if found.len() == processes {
+            wrong.push((span, format!("this is one address too many: -n asks for {processes} processes")));
         }
-        if let Some((first, _)) = found.iter().find(|(_, earlier)| *earlier == address) {
-            let (path, text) = (path.to_owned(), address.to_owned());
-            return Err(HostsError::Twice { path, line, first: *first, text });
-        }
-        found.push((line, address));
+        found.push((index + 1, address));
     }
     if found.len() < processes {
-        return Err(HostsError::TooFew { path: path.to_owned(), found: found.len(), processes });
+        let has = found.len();
+        let why = format!(
+            "{has} of {processes} addresses: -n asks for {processes} processes; add a line host:port for each"
+        );
+        wrong.push((text.trim_end().len()..text.trim_end().len(), why));
     }
-    Ok(found.into_iter().take(processes).map(|(_, address)| address.to_owned()).collect())
+    match Mistakes::of(&path.display().to_string(), text, &[], wrong) {
+        None => Ok(found.into_iter().map(|(_, address)| address.to_owned()).collect()),
+        Some(mistakes) => Err(HostsError::Wrong(mistakes)),
+    }
 }
 
 /// `host:port`, where an IPv6 address stands in brackets.
@@ -136,24 +128,33 @@ mod tests {
 
     #[test]
     fn blank_lines_and_comments_are_no_processes() {
-        let text = "# the cluster\n\n  one:2101  # left rack\n[::1]:2102\nthree:2103\n";
+        let text = "# the cluster\n\n  one:2101  # left rack\n[::1]:2102";
         assert_eq!(file(text, 2), Ok(vec!["one:2101".to_owned(), "[::1]:2102".to_owned()]));
     }
 
     #[test]
     fn a_mistake_is_named_with_file_and_line() {
         for wrong in ["two", "two:", "two:0", "two:99999", ":2101", "http://two:80", "::1:2101", "two 2:1"] {
-            let said = file(&format!("one:2101\n\n{wrong}\n"), 2).expect_err(wrong);
-            assert!(said.starts_with(&format!("hosts.txt:3: `{wrong}` is no address")), "{said}");
+            let said = file(&format!("one:2101\n\n {wrong} # second\n"), 2).expect_err(wrong);
+            let expected = format!(
+                "the hostfile cannot be used\nerror: `{wrong}` is no address of a process; write one host:port per \
+                 line\n --> hosts.txt:3:2\n"
+            );
+            assert!(said.starts_with(&expected), "{said}");
         }
-        let said = file("one:2101\n#\none:2101\n", 2).expect_err("twice");
-        assert!(said.starts_with("hosts.txt:3: one:2101 already stands in line 1"), "{said}");
     }
 
     #[test]
-    fn too_few_lines_are_refused_with_both_numbers() {
+    fn all_mistakes_are_told_at_once_among_them_the_number_of_lines() {
+        let said = file("one:2101\ntwo\none:2101\nfour:1\n", 3).expect_err("three mistakes");
+        assert!(said.contains("one:2101 already stands in line 1; every process needs"), "{said}");
+        assert!(
+            said.contains("error: this is one address too many: -n asks for 3 processes\n --> hosts.txt:4:1")
+        );
+        assert!(said.ends_with("hosts.txt has 3 mistakes"), "{said}");
         let said = file("one:2101\n", 2).expect_err("too few");
-        assert!(said.starts_with("hosts.txt has 1 addresses, but -n asks for 2"), "{said}");
+        assert!(said.contains("error: 1 of 2 addresses: -n asks for 2 processes; add a line"), "{said}");
+        assert!(file("", 1).expect_err("empty").contains("0 of 1 addresses"));
     }
 
     #[test]

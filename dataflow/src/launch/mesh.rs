@@ -13,7 +13,8 @@
 //! 2. the accepting side has seen `go`: a connector that gave up in between does not count;
 //! 3. of two connections of one index the later one counts: a connector repeats only what it has given up.
 //!
-//! A stranger, another run or other `-w` is refused and logged and does not end the wait. The wait is bounded.
+//! A stranger, another run or other `-w` is refused, told of once, and does not end the wait of the accepting side; a
+//! connecting process that is told other numbers ends, for only a person can mend that. The wait is bounded.
 //! What happens to sockets later is timely's and the watchdog's business.
 
 mod accept;
@@ -23,6 +24,7 @@ mod hello;
 use std::any::Any;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use timely::communication::allocator::ProcessBuilder;
@@ -85,6 +87,14 @@ pub enum MeshError {
         /// What was seen of it last.
         why: String,
     },
+    /// A peer of the same run was started with other numbers.
+    #[error("cannot join run {run_id}: {why}; give every process of a run the same -n, -w and -z")]
+    Unlike {
+        /// The run.
+        run_id: i64,
+        /// What differs.
+        why: String,
+    },
     /// The settings contradict themselves.
     #[error(
         "process {process} of {processes} cannot run with {workers} workers; count processes from 0 and workers from 1"
@@ -137,11 +147,20 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
     let listener = listen_on(own, deadline).map_err(listen)?;
     listener.set_nonblocking(true).map_err(listen)?;
 
+    // Set once this process can join no more, so that it waits for nobody else.
+    let hopeless = AtomicBool::new(false);
     let found: Vec<Found> = std::thread::scope(|scope| {
+        let hopeless = &hopeless;
         let connecting: Vec<_> = (0..settings.process)
-            .map(|peer| scope.spawn(move || connect(settings, peer, deadline)))
+            .map(|peer| {
+                scope.spawn(move || {
+                    let found = connect(settings, peer, deadline);
+                    hopeless.fetch_or(matches!(found, Err(Missing::Unlike(_))), Ordering::Relaxed);
+                    found
+                })
+            })
             .collect();
-        let accepted = accept(settings, &listener, deadline);
+        let accepted = accept(settings, &listener, deadline, hopeless);
         let connected = connecting.into_iter().map(|thread| thread.join().expect("connecting never panics"));
         connected.chain(accepted).collect()
     });
@@ -152,12 +171,16 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
             sockets.push(None);
         }
         let process = sockets.len();
-        let socket = found.map_err(|why| MeshError::PeerMissing {
-            process,
-            address: settings.addresses[process].clone(),
-            run_id: settings.run_id,
-            waited: settings.patience,
-            why,
+        let run_id = settings.run_id;
+        let socket = found.map_err(|missing| match missing {
+            Missing::Unlike(why) => MeshError::Unlike { run_id, why },
+            Missing::NotYet(why) => MeshError::PeerMissing {
+                process,
+                address: settings.addresses[process].clone(),
+                run_id,
+                waited: settings.patience,
+                why,
+            },
         })?;
         sockets.push(Some(socket));
     }
@@ -180,8 +203,17 @@ fn listen_on(address: &str, deadline: Instant) -> std::io::Result<TcpListener> {
     }
 }
 
-/// The socket of one peer, or what was seen of it last.
-type Found = Result<TcpStream, String>;
+/// The socket of one peer, or why there is none.
+type Found = Result<TcpStream, Missing>;
+
+/// Why there is no socket to a peer.
+#[derive(Debug)]
+enum Missing {
+    /// It may come yet: what was seen of it last.
+    NotYet(String),
+    /// It is there, and was started otherwise.
+    Unlike(String),
+}
 
 /// What this process says.
 fn hello(settings: &Mesh) -> Hello {

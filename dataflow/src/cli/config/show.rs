@@ -15,6 +15,8 @@ const ORIGIN_COLUMN: usize = 48;
 
 /// What `citytide config show` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  citytide config show\n  citytide config show -w 4 >citytide.toml\n  \
+    citytide config show --json | jq '.[] | select(.origin != \"default\")'")]
 pub struct Show {
     /// Print JSON: an object per setting with section, key, values, origin
     #[arg(long)]

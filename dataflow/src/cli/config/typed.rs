@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use citytide_domain::nearest;
 use clap::builder::{BoolishValueParser, Resettable, ValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -43,7 +44,7 @@ pub(super) fn read(command: &Command, arguments: &[OsString]) -> Result<Typed, c
             let shown = each_argument(command.clone(), &|argument| argument.hide_env_values(true));
             shown.try_get_matches_from(arguments).err().unwrap_or(error)
         }
-        _ => error,
+        _ => suggest(error, command),
     })?;
     let mut typed = Typed::default();
     let (mut command, mut matches) = (&bare, &matches);
@@ -87,6 +88,19 @@ pub(super) fn again(
         }
     });
     whole.try_get_matches_from(arguments)
+}
+
+/// clap finds the word that was meant only where words are long; `rnu` is near enough to `run` for us.
+fn suggest(mut error: clap::Error, command: &Command) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(near) = nearest(word, command.get_subcommands().map(Command::get_name))
+    {
+        let near = ContextValue::Strings(vec![near.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, near);
+    }
+    error
 }
 
 /// Changes each argument of a command and of those below it.

@@ -49,15 +49,14 @@ pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverE
             return Ok(Run { run_id: row.get(0), epoch_offset_ms: row.get(1), committed_epoch: row.get(2) });
         }
         if instant() >= until {
-            let why = why_not(client, member).await?;
-            return Err(TakeoverError::NoRun { process: *process, waited: patience.run, why });
+            return Err(why_not(client, member).await?);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// What keeps a process from joining the newest run, for people.
-async fn why_not(client: &Client, member: &Member) -> Result<String, TakeoverError> {
+async fn why_not(client: &Client, member: &Member) -> Result<TakeoverError, TakeoverError> {
     let row = client
         .query_opt(
             "select run_id, processes, ended_at is not null,
@@ -67,7 +66,9 @@ async fn why_not(client: &Client, member: &Member) -> Result<String, TakeoverErr
         )
         .await
         .map_err(failed("looking for the newest run"))?;
-    let Some(row) = row else { return Ok("there is none; is process 0 running?".to_owned()) };
+    let no_run =
+        |why: String| TakeoverError::NoRun { process: member.process, waited: member.patience.run, why };
+    let Some(row) = row else { return Ok(no_run("there is none; is process 0 running?".to_owned())) };
     let (run_id, processes, ended, silent_s): (i64, i32, bool, f64) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     let is = if ended {
@@ -75,11 +76,11 @@ async fn why_not(client: &Client, member: &Member) -> Result<String, TakeoverErr
     } else if silent_s > member.patience.silence.as_secs_f64() {
         format!("has been silent for {silent_s:.1} s; is process 0 running?")
     } else if processes != member.processes {
-        format!("has {processes} processes, this one was started with -n {}", member.processes)
+        return Ok(TakeoverError::OtherNumber { run_id, of_run: processes, mine: member.processes });
     } else if run_id < member.not_before {
         format!("is older than run {}, which this process waits for", member.not_before)
     } else {
         format!("had a process {} before; the next one has not begun", member.process)
     };
-    Ok(format!("run {run_id} {is}"))
+    Ok(no_run(format!("run {run_id} {is}")))
 }

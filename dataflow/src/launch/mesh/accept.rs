@@ -1,15 +1,19 @@
 //! The accepting side of the mesh: all peers with higher indices, and whoever else knocks.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::hello::{GO, Hello, LENGTH};
-use super::{ATTEMPT_MAX, Found, LOOK, Mesh, hello, waits};
+use super::{ATTEMPT_MAX, Found, LOOK, Mesh, Missing, hello, waits};
 use crate::launch::clock::instant;
 
 /// Connections whose hello is awaited at the same time; beyond that the oldest is dropped.
 const PENDING_MAX: usize = 64;
+
+/// Refusals that are remembered so as not to be told again.
+const TOLD_MAX: usize = 64;
 
 /// A connection whose hello or go has not come yet.
 struct Pending {
@@ -28,14 +32,30 @@ enum Step {
     Joined(usize),
 }
 
-/// Accepts the peers above this process until all have come or `deadline` has. No connection holds up another.
-pub(super) fn accept(settings: &Mesh, listener: &TcpListener, deadline: Instant) -> Vec<Found> {
+/// Accepts the peers above this process until all have come, `deadline` has, or it is `hopeless`. No connection holds
+/// up another.
+pub(super) fn accept(
+    settings: &Mesh,
+    listener: &TcpListener,
+    deadline: Instant,
+    hopeless: &AtomicBool,
+) -> Vec<Found> {
     let mine = hello(settings);
     let first = settings.process + 1;
-    let mut peers: Vec<Found> =
-        (first..settings.addresses.len()).map(|_| Err("it never connected".to_owned())).collect();
+    let mut peers: Vec<Found> = (first..settings.addresses.len())
+        .map(|_| Err(Missing::NotYet("it never connected".to_owned())))
+        .collect();
+    // Whoever is refused comes again and again: each reason is told once for each machine.
+    let mut told: Vec<(IpAddr, String)> = Vec::new();
+    let mut tell = |from: SocketAddr, why: &str| {
+        if told.iter().all(|known| (known.0, known.1.as_str()) != (from.ip(), why)) {
+            tracing::warn!("refused {from}: {why}");
+            told.truncate(TOLD_MAX - 1);
+            told.push((from.ip(), why.to_owned()));
+        }
+    };
     let mut pending: Vec<Pending> = Vec::new();
-    while peers.iter().any(Result::is_err) && instant() < deadline {
+    while peers.iter().any(Result::is_err) && instant() < deadline && !hopeless.load(Ordering::Relaxed) {
         while let Ok((socket, from)) = listener.accept() {
             if pending.len() == PENDING_MAX {
                 pending.remove(0);
@@ -48,11 +68,11 @@ pub(super) fn accept(settings: &Mesh, listener: &TcpListener, deadline: Instant)
         for mut connection in pending {
             match connection.step(&mine, first) {
                 Step::Wait if instant() < connection.since + ATTEMPT_MAX => waiting.push(connection),
-                Step::Wait => tracing::warn!("refused {}: it said nothing for too long", connection.from),
+                Step::Wait => tell(connection.from, "it said nothing for too long"),
                 Step::Refuse(why) => {
-                    tracing::warn!("refused {}: {why}", connection.from);
+                    tell(connection.from, &why);
                     if let Some(Err(last)) = connection.peer.and_then(|peer| peers.get_mut(peer - first)) {
-                        *last = why;
+                        *last = Missing::NotYet(why);
                     }
                 }
                 Step::Joined(peer) => peers[peer - first] = Ok(connection.socket),
@@ -64,7 +84,7 @@ pub(super) fn accept(settings: &Mesh, listener: &TcpListener, deadline: Instant)
     // Blocking again; timely expects it so.
     for peer in &mut peers {
         if let Err(reason) = peer.as_ref().map_or(Ok(()), |socket| socket.set_nonblocking(false)) {
-            *peer = Err(reason.to_string());
+            *peer = Err(Missing::NotYet(reason.to_string()));
         }
     }
     peers

@@ -5,13 +5,13 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::hello::{GO, Hello, LENGTH};
-use super::{ATTEMPT_MAX, Found, LOOK, Mesh, hello, waits};
+use super::{ATTEMPT_MAX, Found, LOOK, Mesh, Missing, hello, waits};
 use crate::launch::clock::instant;
 
 /// The first and the longest pause between two attempts to connect.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Connects to `peer`, again and again until `deadline`.
+/// Connects to `peer`, again and again until `deadline`; at once it gives up on one that was started otherwise.
 pub(super) fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> Found {
     let address = &settings.addresses[peer];
     let mut pause = BACK_OFF.0;
@@ -19,7 +19,8 @@ pub(super) fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> Found 
     loop {
         match attempt(settings, peer, deadline) {
             Ok(socket) => return Ok(socket),
-            Err(now) => {
+            Err(Missing::Unlike(now)) => return Err(Missing::Unlike(now)),
+            Err(Missing::NotYet(now)) => {
                 if now != why {
                     tracing::info!("not yet connected to process {peer} ({address}): {now}");
                 }
@@ -28,7 +29,7 @@ pub(super) fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> Found 
         }
         let left = deadline.saturating_duration_since(instant());
         if left.is_zero() {
-            return Err(why);
+            return Err(Missing::NotYet(why));
         }
         std::thread::sleep(pause.min(left));
         pause = (pause * 2).min(BACK_OFF.1);
@@ -37,9 +38,9 @@ pub(super) fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> Found 
 
 /// One attempt: connect, hello, hello, go.
 fn attempt(settings: &Mesh, peer: usize, deadline: Instant) -> Found {
-    let said = |reason: std::io::Error| reason.to_string();
+    let said = |reason: std::io::Error| Missing::NotYet(reason.to_string());
     let most = || deadline.saturating_duration_since(instant()).clamp(LOOK, ATTEMPT_MAX);
-    let mut socket = Err("its name resolves to no address".to_owned());
+    let mut socket = Err(Missing::NotYet("its name resolves to no address".to_owned()));
     for address in settings.addresses[peer].to_socket_addrs().map_err(said)? {
         socket = TcpStream::connect_timeout(&address, most()).map_err(said);
         if socket.is_ok() {
@@ -51,13 +52,14 @@ fn attempt(settings: &Mesh, peer: usize, deadline: Instant) -> Found {
     socket.set_nodelay(true).map_err(said)?;
     socket.write_all(&mine.to_bytes()).map_err(said)?;
     let mut bytes = [0; LENGTH];
-    read_until(&mut socket, &mut bytes, instant() + most())?;
-    let other = Hello::from_bytes(&bytes)?;
+    read_until(&mut socket, &mut bytes, instant() + most()).map_err(Missing::NotYet)?;
+    let other = Hello::from_bytes(&bytes).map_err(Missing::NotYet)?;
     if let Some(refusal) = mine.refuse(&other) {
-        return Err(refusal);
+        let is_final = mine.differs_for_good(&other);
+        return Err(if is_final { Missing::Unlike(refusal) } else { Missing::NotYet(refusal) });
     }
     if other.process as usize != peer {
-        return Err(format!("process {} answers there", other.process));
+        return Err(Missing::NotYet(format!("process {} answers there", other.process)));
     }
     socket.write_all(&[GO]).map_err(said)?;
     socket.set_read_timeout(None).map_err(said)?;

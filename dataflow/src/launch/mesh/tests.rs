@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use timely::communication::initialize::initialize_from;
 
 use super::*;
+use crate::launch::exit::Exit;
 use crate::launch::hosts::free_loopback;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -106,14 +107,28 @@ fn a_peer_of_another_run_or_with_other_workers_is_refused_and_the_right_one_is_a
     let short = Duration::from_millis(300);
     let other_run = join(&mesh(1, &addresses, 4, short)).err().expect("refused").to_string();
     assert!(other_run.starts_with("process 0 (127.0.0.1:"), "{other_run}");
-    let other_workers = Mesh { workers: 1, ..mesh(1, &addresses, 5, short) };
-    let other_workers = join(&other_workers).err().expect("refused").to_string();
-    assert!(
-        other_workers.ends_with("was started with -n 2 -w 2, this process with -n 2 -w 1"),
-        "{other_workers}"
+    // Told at once, however long it would wait.
+    let other_workers = join(&Mesh { workers: 1, ..mesh(1, &addresses, 5, LONG) }).err().expect("refused");
+    assert_eq!(
+        other_workers.to_string(),
+        "cannot join run 5: process 0 was started with -n 2 -w 2, this process with -n 2 -w 1; give every process \
+         of a run the same -n, -w and -z"
     );
+    assert_eq!(Exit::from(&other_workers), Exit::Config);
     assert_eq!(peers_of(join(&mesh(1, &addresses, 5, LONG)).expect("joined")), 4);
     assert_eq!(first.join().expect("no panic"), 4);
+}
+
+#[test]
+fn a_process_that_was_started_otherwise_does_not_wait_for_those_behind_it() {
+    let addresses = free_loopback(3).expect("ports");
+    let first = std::thread::spawn({
+        let addresses = addresses.clone();
+        move || join(&mesh(0, &addresses, 5, Duration::from_millis(500))).err().expect("nobody fits")
+    });
+    let middle = join(&Mesh { zerocopy: true, ..mesh(1, &addresses, 5, LONG) }).err().expect("refused");
+    assert!(middle.to_string().contains("differ in -z"), "{middle}");
+    assert!(matches!(first.join().expect("no panic"), MeshError::PeerMissing { process: 1, .. }));
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! `citytide completions` and `citytide man`: what clap can make of the command line's own declaration.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Command, CommandFactory};
+
+use super::Typed;
+use super::ending::{Ending, ending};
+use crate::launch::exit::Exit;
+
+/// What `citytide completions` is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  source <(citytide completions bash)\n  \
+                        citytide completions fish >~/.config/fish/completions/citytide.fish")]
+pub struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+/// What `citytide man` is told.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  citytide man | man -l -\n  citytide man --output /usr/local/share/man/man1"
+)]
+pub struct Man {
+    /// Write a page for citytide and one for each of its commands into this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    output: Option<PathBuf>,
+}
+
+/// Prints a script that completes citytide's command line; returns the exit code.
+pub fn completions(told: &Completions) -> i32 {
+    let mut script = Vec::new();
+    clap_complete::generate(told.shell, &mut Typed::command(), "citytide", &mut script);
+    printed(&script)
+}
+
+/// Prints the manual's page, or writes all of its pages; returns the exit code.
+pub fn man(told: &Man) -> i32 {
+    let Some(directory) = &told.output else {
+        let whole = pages().into_iter().flat_map(|(_, page)| page).collect::<Vec<u8>>();
+        return printed(&whole);
+    };
+    match write_all(directory) {
+        Ok(()) => Exit::Done.code(),
+        Err(reason) => {
+            let why = format!("cannot write the manual into {}: {reason}", directory.display());
+            ending(&Ending::new(Exit::Config, why))
+        }
+    }
+}
+
+fn write_all(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    pages().into_iter().try_for_each(|(name, page)| std::fs::write(directory.join(format!("{name}.1")), page))
+}
+
+/// Every page with its name, `citytide` first.
+fn pages() -> Vec<(String, Vec<u8>)> {
+    let mut pages = Vec::new();
+    let mut commands: Vec<(String, Command)> = vec![("citytide".to_owned(), Typed::command())];
+    while let Some((name, command)) = commands.pop() {
+        let mut below: Vec<(String, Command)> = command
+            .get_subcommands()
+            .filter(|below| !below.is_hide_set())
+            .map(|below| (format!("{name}-{}", below.get_name()), below.clone()))
+            .collect();
+        below.reverse();
+        commands.extend(below);
+        let mut page = Vec::new();
+        let title = name.replace('-', " ");
+        let command = command.name(name.clone()).bin_name(title).disable_help_subcommand(true);
+        clap_mangen::Man::new(command).render(&mut page).expect("memory takes everything");
+        pages.push((name, page));
+    }
+    pages
+}
+
+/// Prints; a reader that has read enough is no mistake.
+fn printed(bytes: &[u8]) -> i32 {
+    match std::io::stdout().write_all(bytes) {
+        Err(reason) if reason.kind() != std::io::ErrorKind::BrokenPipe => {
+            ending(&Ending::new(Exit::Away, format!("cannot print: {reason}")))
+        }
+        _ => Exit::Done.code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_that_names_its_flags() {
+        let pages: std::collections::BTreeMap<String, String> =
+            pages().into_iter().map(|(name, page)| (name, String::from_utf8(page).expect("text"))).collect();
+        for name in ["citytide", "citytide-run", "citytide-verify", "citytide-config-show", "citytide-man"] {
+            let page = pages.get(name).unwrap_or_else(|| panic!("{name} has no page"));
+            assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+            assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{page}");
+        }
+        assert!(pages["citytide-run"].contains("\\-\\-until\\-caught\\-up"));
+        let first = &pages["citytide"];
+        for command in Typed::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name().replace('-', "\\-");
+            assert!(first.contains(&format!("citytide\\-{name}")), "{name} is not in the first page");
+        }
+    }
+}
