@@ -17,6 +17,7 @@
 
 mod file;
 mod mask;
+mod reference;
 mod resolve;
 mod setting;
 mod show;
@@ -51,6 +52,9 @@ pub struct ConfigArgs {
 pub enum Commands {
     /// Print every setting of a run that is used, and where it came from
     Show(Show),
+    /// Print the README's table of flags
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Where a value came from.
@@ -105,7 +109,7 @@ pub trait Relations {
 
 /// Flags that a command knows because another command takes them; `None` where they do not suffice for that one.
 #[derive(Debug)]
-pub struct Declared<A>(pub Option<A>);
+pub struct Declared<A>(pub Option<Box<A>>);
 
 impl<A: clap::Args> clap::Args for Declared<A> {
     fn augment_args(command: Command) -> Command {
@@ -119,7 +123,7 @@ impl<A: clap::Args> clap::Args for Declared<A> {
 
 impl<A: FromArgMatches> FromArgMatches for Declared<A> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Declared(A::from_arg_matches(matches).ok()))
+        Ok(Declared(A::from_arg_matches(matches).ok().map(Box::new)))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -217,13 +221,18 @@ impl Commands {
     pub fn run(&self, configuration: &Configuration) -> i32 {
         match self {
             Commands::Show(show) => show.run(configuration),
+            Commands::Reference => {
+                print!("{}", reference::table(&crate::cli::Typed::command()));
+                Exit::Done.code()
+            }
         }
     }
 
     /// The settings of a run, as far as they are complete.
     pub fn settings(&self) -> Option<&run::Args> {
         match self {
-            Commands::Show(show) => show.settings.0.as_ref(),
+            Commands::Show(show) => show.settings.0.as_deref(),
+            Commands::Reference => None,
         }
     }
 }
