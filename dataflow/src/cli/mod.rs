@@ -47,7 +47,7 @@ pub struct Typed {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Read the topic, score, aggregate and commit, until told to end
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Recompute every window from sensor_data and list each difference
     Verify(verify::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
@@ -82,7 +82,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
     }
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match typed.command {
-        Command::Run(args) => run::run(args, configuration),
+        Command::Run(args) => run::run(*args, configuration),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Schema(args) => schema::run(&args),
