@@ -5,6 +5,9 @@ use citytide_domain::Metric;
 /// Share of the band at either end in which a value is slowed down instead of cut off, at most.
 const SOFT_SHARE_MAX: f64 = 0.1;
 
+/// Beyond this there is nothing to round.
+const WHOLE_MAX: f64 = 9e15;
+
 /// The limits of one metric.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
@@ -81,8 +84,12 @@ impl Bounds {
     }
 
     pub(crate) fn rounded(&self, value: f64) -> f64 {
-        let rounded = (value * self.scale).round() / self.scale;
-        if rounded == 0.0 { 0.0 } else { rounded }
+        let scaled = value * self.scale;
+        if scaled.abs() > WHOLE_MAX {
+            return value;
+        }
+        // Not `round`, which is a call on processors without SSE 4.1. Through an integer there is no -0 either.
+        (scaled + 0.5f64.copysign(scaled)) as i64 as f64 / self.scale
     }
 
     /// Rounded towards the band, so that rounding trips no rule.

@@ -304,4 +304,8 @@ fn partition_of(sensor: u32, zones: usize, partitions: u32) -> usize {
 }
 
 #[cfg(test)]
+mod anomalies;
+#[cfg(test)]
+mod belief;
+#[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ const WEEK_MS: i64 = STEPS as i64 * STEP_MS;
 /// From Monday 1969-12-29 to the Unix epoch.
 const EPOCH_MS: i64 = 3 * 86_400_000;
 const YEAR_DAYS: f64 = 365.242_5;
+const YEAR_MS: i64 = 31_556_952_000;
+const DAY_MS: i64 = 86_400_000;
 const YEAR_STEPS: usize = 366;
 /// Hours around midnight in which one day's course becomes the next one's.
 const MIDNIGHT_H: f64 = 2.5;
@@ -58,7 +60,7 @@ impl Course {
             trend: pattern.trend.clone(),
             persistent: pattern.noise * pattern.persistence.sqrt(),
             fresh: pattern.noise * (1.0 - pattern.persistence).sqrt(),
-            slow: Smooth::new(pattern.memory_us),
+            slow: Smooth::coarse(pattern.memory_us),
             offset: pattern.offset,
             gain: pattern.gain,
             proportional_to: pattern.proportional.then_some(pattern.day.mean).filter(|mean| *mean > 0.0),
@@ -74,8 +76,9 @@ impl Course {
         let part = (into_week_ms % STEP_MS) as f64 / STEP_MS as f64;
         let mut value = f64::from(self.week[step]) * (1.0 - part) + f64::from(self.week[step + 1]) * part;
         if !self.year.is_empty() {
-            let day = (local_ms as f64 / 86_400_000.0).rem_euclid(YEAR_DAYS);
-            let (step, part) = (day as usize, day.fract());
+            let into_year_ms = local_ms.rem_euclid(YEAR_MS);
+            let step = (into_year_ms / DAY_MS) as usize;
+            let part = (into_year_ms % DAY_MS) as f64 / DAY_MS as f64;
             value += f64::from(self.year[step]) * (1.0 - part) + f64::from(self.year[step + 1]) * part;
         }
         value *= character;

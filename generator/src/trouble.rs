@@ -12,8 +12,9 @@ use crate::reading::{MetricSet, Truth};
 /// Size of a spike and of a drift's end, in standard deviations.
 const SPIKE_SIGMAS: (f64, f64) = (5.0, 12.0);
 const DRIFT_SIGMAS: (f64, f64) = (4.0, 8.0);
-/// Least distance of another hour's expectation, in standard deviations.
-const CONTEXT_SIGMAS: f64 = 4.0;
+/// Least distance of another hour's expectation, in standard deviations: 4, and one that what strays with the level
+/// may take away again.
+const CONTEXT_SIGMAS: f64 = 5.0;
 /// Hours of a day that another hour is looked for in.
 const DAY_HOURS: u64 = 24;
 const HOUR_US: i64 = 3_600_000_000;

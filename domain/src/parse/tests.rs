@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::mistakes::Mistakes;
-use crate::{DetectorSettings, Domain, Fields, Limits, Retention, TimeSettings, Window, Zone};
+use crate::{
+    Day, DetectorSettings, Domain, Factor, Fields, Limits, Retention, Scope, Season, Shape, TimeSettings,
+    Trend, Window, Zone,
+};
 
 /// The least file that is a domain.
 const LEAST: &str = "name = \"plant\"\ntopic = \"machines\"\n[[metrics]]\nname = \"vibration\"\n";
@@ -359,6 +362,95 @@ fn what_resembles_a_known_name_is_suggested() {
     assert!(only_with_top("colour = 1").contains("unknown key `colour`; known here: name, topic"));
     assert!(only_with_top("time = 1").contains("`time` must be a table, not an integer"));
     assert!(only_with("[windows]").contains("each begun with [[windows]]"));
+}
+
+#[test]
+fn a_pattern_tells_days_weekends_seasons_trends_and_what_it_follows() {
+    let text = format!(
+        "{LEAST}pattern = {{ mean = 5, peaks = [8, 17], weekend = {{ peaks = [14] }}, days = [1, 1, 1, 1, 1, 0.5, 0], \
+         season = {{ amplitude = 2, peak = 200 }}, trend = {{ by = 1, from = 1970-01-02, until = 2026-11-21 }}, noise = 2, \
+         memory = \"5m\", gain = 0.1, proportional = true, follows = {{ duty = -3 }} }}\n[[zones]]\nname = \"Hall\"\n\
+         patterns = {{ vibration = {{ noise = 1, width = 1 }} }}\n[[generator.factors]]\nname = \"duty\"\n\
+         shared_by = \"zone\"\nmemory = \"2h\"\n[generator.anomalies]\nspike = 1\n[generator.zone_event]\nvibration = 9\n"
+    );
+    let domain = Domain::parse("plant.toml", &text).expect("right");
+    let pattern = &domain.metrics[0].pattern;
+    let peaks = |hours: &[f64], width_h| Shape::Peaks { hours: hours.to_vec(), width_h, valley: 0.4 };
+    assert_eq!(pattern.day, Day { mean: 5.0, amplitude: 12.0, shape: peaks(&[8.0, 17.0], Some(2.2)) });
+    assert_eq!(pattern.weekend, Some(Day { mean: 5.0, amplitude: 12.0, shape: peaks(&[14.0], None) }));
+    assert_eq!(pattern.days, [1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0]);
+    assert_eq!(pattern.season, Some(Season { amplitude: 2.0, peak_day: 200.0 }));
+    let (from_at_us, until_at_us) = (86_400_000_000, 20_778 * 86_400_000_000);
+    assert_eq!(pattern.trend, Some(Trend { by: 1.0, from_at_us, until_at_us }));
+    assert_eq!((pattern.noise, pattern.memory_us, pattern.gain), (2.0, 300_000_000, 0.1));
+    assert!((pattern.offset - 1.2).abs() < 1e-12, "{}", pattern.offset);
+    assert_eq!((pattern.proportional, &pattern.follows[..]), (true, &[(0, -3.0)][..]));
+    let (metric, own) = &domain.zones[0].patterns[0];
+    assert_eq!((*metric, own.noise, &own.day.shape), (0, 1.0, &peaks(&[8.0, 17.0], Some(1.0))));
+    assert_eq!((&own.weekend, &own.follows), (&pattern.weekend, &pattern.follows));
+    let generator = &domain.generator;
+    assert_eq!(
+        generator.factors,
+        [Factor { name: "duty".into(), shared_by: Scope::Zone, memory_us: 7_200_000_000 }]
+    );
+    assert_eq!(generator.anomalies, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(generator.zone_event, [(0, 9.0)]);
+}
+
+#[test]
+fn a_pattern_must_make_sense() {
+    let pattern = |inside: &str| only_with(&format!("pattern = {{ {inside} }}"));
+    assert!(pattern("hours = [1, 0]").contains("24 numbers, one for each hour, not 2"));
+    assert!(pattern(&format!("hours = [{}]", "2, ".to_owned() + &"0, ".repeat(23))).contains("lowest"));
+    assert!(pattern("width = 13").contains("above 0 and at most 12"));
+    assert!(pattern("valley = 2").contains("from 0 to 1"));
+    let hours = format!("hours = [{}]", "0, ".repeat(24));
+    assert!(pattern(&format!("{hours}, width = 2")).contains("`width` goes with `peaks`"));
+    assert!(pattern(&format!("{hours}, peaks = [2]")).contains("not both"));
+    assert!(pattern(&format!("{hours}, weekend = {{ width = 2 }}")).contains("has `hours`"));
+    assert!(pattern("days = [1, 1]").contains("7 factors, Monday's first, not 2"));
+    assert!(pattern("days = [1, 1, 1, 1, 1, 1, -1]").contains("from 0 to 10"));
+    assert!(pattern("weekend = { noise = 1 }").contains("unknown key `noise` in weekend"));
+    assert!(pattern("weekend = { amplitude = -1 }").contains("cannot be negative"));
+    assert!(pattern("season = { amplitude = 2 }").contains("`peak` is missing in season"));
+    assert!(pattern("season = { amplitude = 2, peak = 367 }").contains("from 1 to 366"));
+    assert!(pattern("trend = { by = 1, from = 2026-11-21 }").contains("`until` is missing in trend"));
+    assert!(pattern("trend = { by = 1, from = \"2026-11-21\", until = 2026-11-22 }").contains("not text"));
+    assert!(
+        pattern("trend = { by = 1, from = 2026-11-21, until = 2026-11-22T05:00:00Z }").contains("not a time")
+    );
+    assert!(pattern("trend = { by = 1, from = 2026-11-21, until = 2026-11-20 }").contains("before `from`"));
+    assert!(pattern("persistence = 1.5").contains("a share, from 0 to 1"));
+    assert!(pattern("memory = \"0s\"").contains("longer than 0"));
+    assert!(pattern("memory = 5").contains("a duration such as"));
+    assert!(pattern("offset = -1").contains("cannot be negative"));
+    assert!(pattern("gain = 0.5").contains("at most 0.25"));
+    assert!(pattern("proportional = 1").contains("true or false, not an integer"));
+    assert!(pattern("mean = 0, proportional = true").contains("needs a `mean` above 0"));
+    assert!(pattern("follows = { weather = 1 }").contains("unknown factor `weather`; describe it under"));
+    assert!(only_with("[[zones]]\nname = \"Hall\"\npatterns = { vibratoin = {} }").contains("did you mean"));
+    assert!(
+        only_with("[[zones]]\nname = \"Hall\"\npatterns = { vibration = 1 }").contains("must be a table")
+    );
+}
+
+#[test]
+fn a_factor_and_the_parts_of_the_anomalies_must_make_sense() {
+    let factor = |inside: &str| only_with(&format!("[[generator.factors]]\n{inside}"));
+    assert!(factor("shared_by = \"city\"").contains("`name` is missing"));
+    assert!(factor("name = \"duty\"").contains("`shared_by` is missing"));
+    assert!(factor("name = \"duty\"\nshared_by = \"street\"").contains("not by \"street\""));
+    assert!(factor("name = \"duty\"\nshared_by = \"city\"\nmemory = \"0s\"").contains("longer than 0"));
+    let twice = "[[generator.factors]]\nname = \"duty\"\nshared_by = \"city\"\n".repeat(2);
+    assert!(only_with(&twice).contains("a second factor is called `duty`"));
+    let near =
+        "pattern = { follows = { dutty = 1 } }\n[[generator.factors]]\nname = \"duty\"\nshared_by = \"city\"";
+    assert!(only_with(near).contains("did you mean `duty`?"));
+    assert!(only_with("[generator.anomalies]\nspikes = 1\nrange = 1").contains("did you mean `spike`?"));
+    assert!(only_with("[generator.anomalies]\nspike = -1\nrange = 1").contains("cannot be negative"));
+    assert!(only_with("[generator.anomalies]\nspike = 0").contains("at least one kind"));
+    assert!(only_with("[generator.zone_event]\nheat = 1").contains("unknown metric `heat`"));
+    assert!(only_with("[generator]\nfire = 1").contains("known here: factors, anomalies, zone_event"));
 }
 
 proptest! {

@@ -29,6 +29,49 @@ anomalous = { above = 12 }
 name = "load"
 "#;
 
+/// A domain without anything of smart-city's.
+pub(super) const PLANT_MACHINES: &str = r#"
+name = "plant"
+topic = "machines"
+[fields]
+time_zone = "UTC"
+[[metrics]]
+name = "load"
+unit = "kW"
+usual = [0, 120]
+pattern = { mean = 45, amplitude = 30, hours = [-1, -1, -1, -1, -1, -0.8, 0.4, 0.9, 1, 1, 1, 0.6, 0.3, 0.8, 1, 0.9, 0.7, 0.2, -0.5, -0.8, -1, -1, -1, -1], days = [1, 1, 1, 1, 0.9, 0.2, 0.1], noise = 2, proportional = true, follows = { duty = 5 } }
+[[metrics]]
+name = "vibration"
+unit = "mm/s"
+decimals = 3
+usual = [0, 30]
+anomalous = { above = 12 }
+[metrics.pattern]
+mean = 3
+amplitude = 0
+peaks = [12]
+noise = 0.2
+offset = 0.3
+trend = { by = 2, from = 2026-11-26, until = 2026-12-16 }
+follows = { duty = 0.3, hall = 0.1 }
+[[metrics]]
+name = "pressure"
+unit = "bar"
+usual = [0, 10]
+[[zones]]
+name = "Hall A"
+[[zones]]
+name = "Hall B"
+character = { load = 1.3 }
+[[generator.factors]]
+name = "duty"
+shared_by = "sensor"
+memory = "2h"
+[[generator.factors]]
+name = "hall"
+shared_by = "zone"
+"#;
+
 fn settings() -> CitySettings {
     CitySettings { seed: 42, sensors: 400, partitions: 4, anomalies: 0.05, disorder: Disorder::default() }
 }
@@ -48,7 +91,7 @@ fn plant() -> (Domain, City) {
     (domain, city)
 }
 
-fn readings(city: &City, count: i64) -> Vec<Reading> {
+pub(super) fn readings(city: &City, count: i64) -> Vec<Reading> {
     (0..count)
         .map(|number| city.place_of(number))
         .map(|(partition, offset)| city.reading(partition, offset))
