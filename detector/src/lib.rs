@@ -1,5 +1,55 @@
-//! What is odd, how odd, and why.
-#![forbid(unsafe_code)]
+//! What is odd, how odd, and why: rules, baselines, slow averages and an isolation forest, one verdict.
+//!
+//! ```text
+//!  rows of a partition ──▶ Scorer ──▶ Verdicts (a score for each row; why, for the flagged ones)
+//!    SensorStates ⇄ ┘  ▲       └────▶ Learnt: Lessons per (zone, tick), a Sample for training
+//!    (per partition)   │                        │ merge, in any order
+//!                 ZoneModels ◀── close ─────────┘            Model ◀── train ── Sample
+//!                 (snapshots, per zone)                      (a forest, with its version)
+//! ```
+//!
+//! A pure library: no I/O, no clock, no threads. What the dataflow, `citytide evaluate` and training do with it is the
+//! same code.
+//!
+//! 1. A verdict is a function of the reading, the earlier readings of its sensor in its partition, the snapshot of the
+//!    zone's model and the trained model.
+//! 2. While it scores, no model changes: rows teach [`Lessons`], which are integers and merge in any order to the
+//!    same bits; closing a tick makes the next snapshot.
+//! 3. What is missing is missing: NaN never reaches a forest, and an unknown level says nothing.
 
+#![forbid(unsafe_code)]
+// Loops over the lanes of a block index several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+mod bytes;
+mod close;
 pub mod evaluate;
+mod explain;
 pub mod forest;
+mod layout;
+mod lessons;
+mod member;
+mod model;
+mod models;
+mod observe;
+mod sample;
+mod scorer;
+mod sensors;
+mod tails;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod zone;
+mod zone_bytes;
+
+pub use bytes::StateError;
+pub use layout::{BLOCK, Layout, MINUTE_US, MetricLayout};
+pub use lessons::{Lessons, ROWS_MAX, ZoneLessons};
+pub use member::{MEMBERS, Member, Surprises};
+pub use model::{About, Model, ModelError, TrainError};
+pub use models::ZoneModels;
+pub use sample::{READMITTED_SHARE, Sample, SampleRow};
+pub use scorer::{Learnt, Rows, Scorer};
+pub use sensors::SensorStates;
+pub use verdict::{FlaggedBy, Severity, Verdict, Verdicts, score_of};
+pub use zone::{Level, ZoneModel};

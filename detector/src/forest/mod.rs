@@ -13,7 +13,7 @@
 
 mod fit;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use fit::{FitError, ForestOptions, fit};
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,175 @@
+//! What the detector knows of a domain: its metrics in blocks of eight, and the settings that judge.
+//!
+//! Metrics are taken in blocks of eight, the width that a portable compiler vectorises: correlations are learnt within
+//! a block, everything else metric by metric. A domain of up to eight metrics is one block.
+
+use citytide_domain::{DetectorSettings, Domain};
+
+use crate::forest::{FEATURES_MAX, ForestOptions};
+
+/// Metrics of a block.
+pub const BLOCK: usize = 8;
+/// A value for each metric of a block.
+pub type Lanes = [f32; BLOCK];
+
+/// Length of a tick unless the caller says otherwise: one minute.
+pub const MINUTE_US: i64 = 60_000_000;
+/// Features beside the metrics' residuals that the forest sees: the three slow statistics.
+pub const SLOW_FEATURES: usize = 3;
+/// Added to a metric before its logarithm is taken, so that small counts do not spread without bound.
+const LOGARITHM_SHIFT: f64 = 5.0;
+/// Smallest scale of a metric, in units of its last decimal: below it lies rounding.
+const SCALE_LEAST: f64 = 0.05;
+
+/// What is known of a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricLayout {
+    /// Its name.
+    pub name: String,
+    /// Unit, for people.
+    pub unit: String,
+    /// Decimals that are shown.
+    pub decimals: u8,
+    /// Breaks a rule when less than this.
+    pub below: f64,
+    /// Breaks a rule when greater than this.
+    pub above: f64,
+    /// Judged as its logarithm.
+    pub is_logarithmic: bool,
+    /// What sums of lessons count in: a power of two well below the last decimal, and large enough for the range.
+    pub(crate) quantum: f64,
+    /// Smallest scale.
+    pub(crate) scale_least: f32,
+    /// Scale until there is a better one.
+    pub(crate) scale_first: f32,
+}
+
+impl MetricLayout {
+    /// A metric without rules.
+    pub fn new(name: &str, decimals: u8, usual: (f64, f64), is_logarithmic: bool) -> MetricLayout {
+        let last_decimal = 10f64.powi(-i32::from(decimals));
+        let reach = usual.0.abs().max(usual.1.abs()).max(last_decimal);
+        let (quantum, scale_least, scale_first) = if is_logarithmic {
+            (2f64.powi(-24), 1e-3, 0.3)
+        } else {
+            // 2^43 quanta, what a sum of 2^20 readings has room for, reach to 32 times the usual range.
+            let quantum = (last_decimal / 256.0).max(reach / 2f64.powi(38));
+            let first = ((usual.1 - usual.0) / 50.0).max(last_decimal);
+            (2f64.powi(quantum.log2().ceil() as i32), last_decimal * SCALE_LEAST, first)
+        };
+        MetricLayout {
+            name: name.to_owned(),
+            unit: String::new(),
+            decimals,
+            below: f64::NEG_INFINITY,
+            above: f64::INFINITY,
+            is_logarithmic,
+            quantum,
+            scale_least: scale_least as f32,
+            scale_first: scale_first as f32,
+        }
+    }
+
+    /// The value on the scale it is judged on.
+    #[inline]
+    pub(crate) fn judged(&self, value: f64) -> f64 {
+        if self.is_logarithmic { (value.max(0.0) + LOGARITHM_SHIFT).ln() } else { value }
+    }
+
+    /// Back from the scale it is judged on.
+    pub(crate) fn shown(&self, judged: f64) -> f64 {
+        if self.is_logarithmic { judged.exp() - LOGARITHM_SHIFT } else { judged }
+    }
+}
+
+/// What the detector knows of a domain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout {
+    /// The metrics, in the order of a batch's columns.
+    pub metrics: Vec<MetricLayout>,
+    /// How often closed lessons are applied, in microseconds of event time: a minute, or where readings are rarer the
+    /// time between two readings of a sensor.
+    pub tick_us: i64,
+    /// Expected share of anomalies.
+    pub contamination: f64,
+    /// Share of the model's flags that may be false.
+    pub false_discoveries: f64,
+    /// Sensors with full state, per partition.
+    pub sensors_max: usize,
+    /// How a forest is grown.
+    pub forest: ForestOptions,
+}
+
+impl Layout {
+    /// The layout of a domain.
+    pub fn new(domain: &Domain) -> Layout {
+        let metrics = domain.metrics.iter().enumerate().map(|(index, metric)| {
+            let is_logarithmic = domain.detector.logarithmic.contains(&index);
+            MetricLayout {
+                unit: metric.unit.clone(),
+                below: metric.below.unwrap_or(f64::NEG_INFINITY),
+                above: metric.above.unwrap_or(f64::INFINITY),
+                ..MetricLayout::new(&metric.name, metric.decimals, metric.usual, is_logarithmic)
+            }
+        });
+        Layout {
+            metrics: metrics.collect(),
+            tick_us: MINUTE_US,
+            contamination: domain.detector.contamination,
+            false_discoveries: domain.detector.false_discoveries,
+            sensors_max: domain.limits.sensors_max,
+            forest: ForestOptions {
+                trees: domain.detector.trees,
+                rows_per_tree: domain.detector.rows_per_tree,
+                extension: domain.detector.extension,
+            },
+        }
+    }
+
+    /// The layout of metrics that no domain file describes.
+    pub fn of_metrics(metrics: Vec<MetricLayout>) -> Layout {
+        let settings = DetectorSettings::default();
+        Layout {
+            metrics,
+            tick_us: MINUTE_US,
+            contamination: settings.contamination,
+            false_discoveries: settings.false_discoveries,
+            sensors_max: 20_000,
+            forest: ForestOptions::default(),
+        }
+    }
+
+    /// Blocks of metrics.
+    pub fn blocks(&self) -> usize {
+        self.metrics.len().div_ceil(BLOCK)
+    }
+
+    /// The metrics of a block.
+    pub(crate) fn block(&self, block: usize) -> &[MetricLayout] {
+        &self.metrics[block * BLOCK..self.metrics.len().min((block + 1) * BLOCK)]
+    }
+
+    /// Features that the forest sees: the residuals of the first metrics, and the slow statistics.
+    pub fn forest_features(&self) -> usize {
+        self.forest_metrics() + SLOW_FEATURES
+    }
+
+    /// Metrics whose residuals the forest sees.
+    pub(crate) fn forest_metrics(&self) -> usize {
+        self.metrics.len().min(FEATURES_MAX - SLOW_FEATURES)
+    }
+
+    /// What a model must agree with to be used: the metrics in their order with their scales.
+    pub fn fingerprint(&self) -> String {
+        let metrics = self
+            .metrics
+            .iter()
+            .map(|metric| format!("{}{}", metric.name, if metric.is_logarithmic { " (log)" } else { "" }));
+        metrics.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The tick of an event time.
+    pub fn tick(&self, event_time_us: i64) -> i64 {
+        event_time_us.div_euclid(self.tick_us)
+    }
+}

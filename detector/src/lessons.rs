@@ -1,0 +1,201 @@
+//! What readings teach, until their minute is closed: counts, sums and histograms per zone and minute.
+//!
+//! Invariant: everything is an integer (sums are in quanta, see [`MetricLayout`](crate::MetricLayout)), so that the
+//! lessons of any number of workers merge in any order to the same bits. A minute that teaches more than
+//! [`ROWS_MAX`] readings of a zone leaves out the rest, on which no sum can overflow.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::BLOCK;
+use crate::member::TAILED;
+use crate::tails::BINS;
+
+/// Most readings of a zone and minute that teach, per worker.
+pub const ROWS_MAX: u32 = 1 << 16;
+/// Entries of the upper half of a block's matrix, the diagonal included.
+pub(crate) const PAIRS: usize = BLOCK * (BLOCK + 1) / 2;
+/// What second moments count in.
+pub(crate) const MOMENT_QUANTUM: f32 = 1.0 / 65_536.0;
+/// Bins of the combined surprise, a tenth each.
+pub(crate) const SURPRISE_BINS: usize = 128;
+/// Bins for one unit of surprise.
+pub(crate) const SURPRISES_PER_UNIT: f32 = 10.0;
+
+/// Lessons of several zones and minutes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lessons {
+    /// By tick, then zone.
+    #[serde(with = "as_list")]
+    pub by_tick: BTreeMap<(i64, Arc<str>), ZoneLessons>,
+}
+
+impl Lessons {
+    /// Adds the lessons of another worker, partition or batch.
+    pub fn merge(&mut self, other: &Lessons) {
+        for ((tick, zone), lessons) in &other.by_tick {
+            match self.by_tick.get_mut(&(*tick, zone.clone())) {
+                Some(mine) => mine.merge(lessons),
+                None => {
+                    self.by_tick.insert((*tick, zone.clone()), lessons.clone());
+                }
+            }
+        }
+    }
+
+    /// Adds the lessons of a zone and tick.
+    pub(crate) fn add(&mut self, tick: i64, zone: &Arc<str>, lessons: ZoneLessons) {
+        match self.by_tick.entry((tick, zone.clone())) {
+            Entry::Occupied(mut mine) => mine.get_mut().merge(&lessons),
+            Entry::Vacant(free) => {
+                free.insert(lessons);
+            }
+        }
+    }
+
+    /// Takes out the lessons of all ticks before `tick`, in order: what can be closed.
+    pub fn take_before(&mut self, tick: i64) -> Lessons {
+        let nobody: Arc<str> = Arc::from("");
+        let kept = self.by_tick.split_off(&(tick, nobody));
+        Lessons { by_tick: std::mem::replace(&mut self.by_tick, kept) }
+    }
+
+    /// Whether there is nothing to learn.
+    pub fn is_empty(&self) -> bool {
+        self.by_tick.is_empty()
+    }
+}
+
+/// Maps with keys that are no text, as lists.
+mod as_list {
+    use super::*;
+
+    type Map = BTreeMap<(i64, Arc<str>), ZoneLessons>;
+
+    pub(super) fn serialize<S: serde::Serializer>(map: &Map, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
+        Ok(Vec::<((i64, Arc<str>), ZoneLessons)>::deserialize(from)?.into_iter().collect())
+    }
+}
+
+/// What the readings of one zone and minute teach.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ZoneLessons {
+    /// Readings that taught.
+    pub rows: u32,
+    pub(crate) blocks: Vec<BlockLessons>,
+    /// Counts by bin of the statistics with tails, one after the other.
+    pub(crate) statistics: Histogram,
+    /// Counts by bin of the combined surprise.
+    pub(crate) surprises: Histogram,
+}
+
+/// What they teach about a block of metrics.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BlockLessons {
+    /// Readings with a value.
+    pub(crate) present: [u32; BLOCK],
+    /// Of these, with a residual beyond the scale.
+    pub(crate) beyond: [u32; BLOCK],
+    /// Sum of levels (expected, plus the clipped residual), in the metric's quanta.
+    pub(crate) level: [i64; BLOCK],
+    /// Short runs that went on: repeated values, at most [`crate::sensors::RUN_TAUGHT`] in a row.
+    pub(crate) repeated: [u32; BLOCK],
+    /// Chances to repeat, likewise.
+    pub(crate) chances: [u32; BLOCK],
+    /// Readings in runs longer than that.
+    pub(crate) in_long_run: [u32; BLOCK],
+    /// Readings that teach the second moments.
+    pub(crate) near: u32,
+    /// Sums of products of residuals, upper half by rows, in moment quanta.
+    pub(crate) products: Vec<i64>,
+    /// Readings that teach the second moments of the recent averages.
+    pub(crate) near_recent: u32,
+    /// The same of the recent averages.
+    pub(crate) recent_products: Vec<i64>,
+    /// Sum of the absolute long averages, in moment quanta.
+    pub(crate) slow: [i64; BLOCK],
+}
+
+impl BlockLessons {
+    pub(crate) fn new() -> BlockLessons {
+        BlockLessons { products: vec![0; PAIRS], recent_products: vec![0; PAIRS], ..BlockLessons::default() }
+    }
+
+    fn merge(&mut self, other: &BlockLessons) {
+        add_counts(&mut self.present, &other.present);
+        add_counts(&mut self.beyond, &other.beyond);
+        add_sums(&mut self.level, &other.level);
+        add_counts(&mut self.repeated, &other.repeated);
+        add_counts(&mut self.chances, &other.chances);
+        add_counts(&mut self.in_long_run, &other.in_long_run);
+        self.near += other.near;
+        add_sums(&mut self.products, &other.products);
+        self.near_recent += other.near_recent;
+        add_sums(&mut self.recent_products, &other.recent_products);
+        add_sums(&mut self.slow, &other.slow);
+    }
+}
+
+impl ZoneLessons {
+    pub(crate) fn new(blocks: usize) -> ZoneLessons {
+        ZoneLessons {
+            rows: 0,
+            blocks: (0..blocks).map(|_| BlockLessons::new()).collect(),
+            statistics: Histogram(vec![0; TAILED * BINS]),
+            surprises: Histogram(vec![0; SURPRISE_BINS]),
+        }
+    }
+
+    fn merge(&mut self, other: &ZoneLessons) {
+        self.rows += other.rows;
+        for (mine, theirs) in self.blocks.iter_mut().zip(&other.blocks) {
+            mine.merge(theirs);
+        }
+        add_counts(&mut self.statistics.0, &other.statistics.0);
+        add_counts(&mut self.surprises.0, &other.surprises.0);
+    }
+}
+
+/// Counts by bin; most are 0, and those are not written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Histogram(pub(crate) Vec<u32>);
+
+impl Serialize for Histogram {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let counted = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
+        let pairs: Vec<(u32, u32)> = counted.map(|(bin, count)| (bin as u32, *count)).collect();
+        (self.0.len() as u32, pairs).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Histogram, D::Error> {
+        let (bins, pairs) = <(u32, Vec<(u32, u32)>)>::deserialize(from)?;
+        let mut counts = vec![0; (bins as usize).min(TAILED * BINS)];
+        for (bin, count) in pairs {
+            if let Some(at) = counts.get_mut(bin as usize) {
+                *at = count;
+            }
+        }
+        Ok(Histogram(counts))
+    }
+}
+
+fn add_counts(mine: &mut [u32], theirs: &[u32]) {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine += theirs;
+    }
+}
+
+fn add_sums(mine: &mut [i64], theirs: &[i64]) {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine += theirs;
+    }
+}

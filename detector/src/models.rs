@@ -1,0 +1,49 @@
+//! The models of all zones: immutable snapshots, each replaced by the next as ticks close.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::layout::Layout;
+use crate::lessons::{Lessons, ZoneLessons};
+use crate::zone::{Level, ZoneModel};
+
+/// The models of all zones as of some epoch. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct ZoneModels {
+    zones: BTreeMap<Arc<str>, Arc<ZoneModel>>,
+}
+
+impl ZoneModels {
+    /// The model of a zone.
+    pub fn get(&self, zone: &str) -> Option<&Arc<ZoneModel>> {
+        self.zones.get(zone)
+    }
+
+    /// All zones with their models, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<ZoneModel>)> {
+        self.zones.iter()
+    }
+
+    /// Puts a model in force, as it was read back.
+    pub fn insert(&mut self, zone: Arc<str>, model: ZoneModel) {
+        self.zones.insert(zone, Arc::new(model));
+    }
+
+    /// Closes a tick of a zone: its model becomes the one that has learnt these lessons.
+    pub fn close_minute(&mut self, layout: &Layout, zone: &Arc<str>, tick: i64, lessons: &ZoneLessons) {
+        if !self.zones.contains_key(zone) {
+            let others: Vec<&ZoneModel> =
+                self.zones.values().map(|zone| &**zone).filter(|zone| zone.level == Level::Zone).collect();
+            self.zones.insert(zone.clone(), Arc::new(ZoneModel::of_type(layout, &others)));
+        }
+        let model = self.zones.get_mut(zone).expect("just put there");
+        Arc::make_mut(model).close(layout, tick, lessons);
+    }
+
+    /// Closes every tick of the lessons, in order.
+    pub fn close(&mut self, layout: &Layout, lessons: &Lessons) {
+        for ((tick, zone), lessons) in &lessons.by_tick {
+            self.close_minute(layout, zone, *tick, lessons);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! From a statistic to its surprise: −log₁₀ of the chance of one as large or larger in a normal reading.
+//!
+//! A [`Tail`] keeps a decayed histogram of a statistic and, refitted now and then, a table of surprises. Only the body
+//! of the histogram is used (its median, upper fifth, upper tenth), so that up to a tenth of anomalies does not move
+//! it; beyond the body the shape is assumed: see [`Shape`].
+
+use crate::bytes::{StateError, Walk};
+
+/// Bins of a histogram; statistics beyond the last are counted in it.
+pub(crate) const BINS: usize = 256;
+/// Bins for one unit of a statistic.
+const BINS_PER_UNIT: f32 = 8.0;
+/// Greatest surprise of a statistic: beyond it nothing is told apart.
+pub const SURPRISE_MAX: f32 = 30.0;
+/// Weight of the body's rows below which a tail says nothing.
+pub(crate) const ROWS_MIN: f64 = 200.0;
+
+/// What the tail of a statistic is taken to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Shape {
+    /// The root of a χ² of so many degrees of freedom: Mahalanobis distances. Scaled by the upper fifth.
+    Chi(usize),
+    /// The largest of so many absolute normals. Scaled by the upper fifth.
+    LargestOf(usize),
+    /// Weibull through the median and the upper tenth.
+    Weibull,
+}
+
+/// A statistic's histogram and what it says of surprise.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tail {
+    histogram: Vec<f64>,
+    total: f64,
+    table: Vec<f32>,
+}
+
+/// The bin of a statistic.
+#[inline]
+pub(crate) fn bin(statistic: f32) -> usize {
+    // Casts from float saturate, NaN becomes 0.
+    ((statistic * BINS_PER_UNIT) as usize).min(BINS - 1)
+}
+
+impl Tail {
+    pub(crate) fn new() -> Tail {
+        Tail { histogram: vec![0.0; BINS], total: 0.0, table: Vec::new() }
+    }
+
+    /// The surprise of a statistic; 0 before the first fit, and where there is none.
+    #[inline]
+    pub(crate) fn surprise(&self, statistic: f32) -> f32 {
+        if self.table.is_empty() || statistic.is_nan() {
+            return 0.0;
+        }
+        let at = (statistic * BINS_PER_UNIT).clamp(0.0, (BINS - 1) as f32);
+        let below = at as usize;
+        let (a, b) = (self.table[below], self.table[below + 1]);
+        a + (b - a) * (at - below as f32)
+    }
+
+    /// Adds counts by bin, each weighing `weight`.
+    pub(crate) fn add(&mut self, counts: &[u32], weight: f64) {
+        for (sum, &count) in self.histogram.iter_mut().zip(counts) {
+            *sum += f64::from(count) * weight;
+            self.total += f64::from(count) * weight;
+        }
+    }
+
+    /// Writes or reads it.
+    pub(crate) fn walk(&mut self, walk: &mut impl Walk) -> Result<(), StateError> {
+        walk.doubles(&mut self.histogram)?;
+        walk.doubles(std::slice::from_mut(&mut self.total))?;
+        walk.length(&mut self.table, BINS + 1, 0.0)?;
+        walk.floats(&mut self.table)
+    }
+
+    /// Multiplies all weights.
+    pub(crate) fn scale(&mut self, by: f64) {
+        self.histogram.iter_mut().for_each(|sum| *sum *= by);
+        self.total *= by;
+    }
+
+    /// The statistic below which this share of the weight lies.
+    fn quantile(&self, share: f64) -> f64 {
+        let mut left = share * self.total;
+        for (bin, weight) in self.histogram.iter().enumerate() {
+            if *weight > 0.0 && left <= *weight {
+                return (bin as f64 + left / weight) / f64::from(BINS_PER_UNIT);
+            }
+            left -= weight;
+        }
+        BINS as f64 / f64::from(BINS_PER_UNIT)
+    }
+
+    /// Fits the table; `unit` is the weight of one row now. Too few rows leave it as it was.
+    pub(crate) fn fit(&mut self, shape: Shape, unit: f64) {
+        if self.total < ROWS_MIN * unit {
+            return;
+        }
+        let at = |bin: usize| bin as f64 / f64::from(BINS_PER_UNIT);
+        let surprise: Box<dyn Fn(f64) -> f64> = match shape {
+            Shape::Chi(freedom) => {
+                let scale = (self.quantile(0.8) / chi_quantile(freedom, 0.2)).max(1e-3);
+                Box::new(move |x| chi_surprise(freedom, x / scale))
+            }
+            Shape::LargestOf(count) => {
+                let scale = (self.quantile(0.8) / largest_quantile(count, 0.2)).max(1e-3);
+                Box::new(move |x| largest_surprise(count, x / scale))
+            }
+            Shape::Weibull => {
+                let (median, tenth) = (self.quantile(0.5).max(1e-3), self.quantile(0.9));
+                let tenth = tenth.max(median * 1.05);
+                let (ln_median, ln_tenth) = (-(0.5f64.ln()), -(0.1f64.ln()));
+                let power = (ln_tenth / ln_median).ln() / (tenth / median).ln();
+                let scale = median / ln_median.powf(1.0 / power);
+                Box::new(move |x| (x / scale).powf(power) / std::f64::consts::LN_10)
+            }
+        };
+        self.table = (0..=BINS).map(|bin| (surprise(at(bin)) as f32).min(SURPRISE_MAX)).collect();
+    }
+}
+
+/// −log₁₀ of the chance that the root of a χ² exceeds `x`.
+pub(crate) fn chi_surprise(freedom: usize, x: f64) -> f64 {
+    let half = x * x / 2.0;
+    // Q(a + 1, h) = Q(a, h) + hᵃ e⁻ʰ / Γ(a + 1), from Q(1/2, h) = erfc(√h) or Q(1, h) = e⁻ʰ; e⁻ʰ is taken out.
+    let (mut a, mut scaled) = if freedom % 2 == 1 { (0.5, scaled_erfc(half.sqrt())) } else { (1.0, 1.0) };
+    let mut term = if freedom % 2 == 1 { half.sqrt() / (std::f64::consts::PI.sqrt() / 2.0) } else { half };
+    while a + 0.75 < freedom as f64 / 2.0 {
+        scaled += term;
+        a += 1.0;
+        term *= half / a;
+    }
+    ((half - scaled.ln()) / std::f64::consts::LN_10).max(0.0)
+}
+
+/// eˣ² · erfc(x) for x ≥ 0: Abramowitz and Stegun 7.1.26 near 0 is too rough in the tail, so a continued fraction
+/// beyond 2 (their 7.1.14) and the series of erf below.
+fn scaled_erfc(x: f64) -> f64 {
+    if x < 2.0 {
+        // erf x = 2/√π · e^(−x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1))
+        let (mut term, mut sum, mut n) = (x, x, 0.0);
+        while term > sum * 1e-17 {
+            n += 1.0;
+            term *= 2.0 * x * x / (2.0 * n + 1.0);
+            sum += term;
+        }
+        return (x * x).exp() - 2.0 / std::f64::consts::PI.sqrt() * sum;
+    }
+    let mut fraction = 0.0;
+    for k in (1..=60).rev() {
+        fraction = f64::from(k) / 2.0 / (x + fraction);
+    }
+    1.0 / (std::f64::consts::PI.sqrt() * (x + fraction))
+}
+
+/// −log₁₀ of the chance that the largest of `count` absolute normals exceeds `x`.
+pub(crate) fn largest_surprise(count: usize, x: f64) -> f64 {
+    let one = 10f64.powf(-chi_surprise(1, x));
+    let any = -(count as f64 * (-one).ln_1p()).exp_m1();
+    if any > 1e-250 { -any.log10() } else { SURPRISE_MAX.into() }
+}
+
+/// The `x` that the root of a χ² exceeds with this chance.
+pub(crate) fn chi_quantile(freedom: usize, chance: f64) -> f64 {
+    solve(-chance.log10(), |x| chi_surprise(freedom, x))
+}
+
+fn largest_quantile(count: usize, chance: f64) -> f64 {
+    solve(-chance.log10(), |x| largest_surprise(count, x))
+}
+
+/// Where an increasing function reaches a value, by halving.
+fn solve(value: f64, increasing: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, 64.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if increasing(middle) < value { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXACT: [(usize, f64, f64); 8] = [
+        (1, 1.0, 0.498515546),
+        (1, 2.5, 1.905901810),
+        (2, 3.0, 1.954325169),
+        (3, 5.0, 4.811338688),
+        (4, 0.5, 0.003134288),
+        (5, 4.0, 2.164685308),
+        (5, 9.0, 15.285396750),
+        (8, 6.0, 4.755471367),
+    ];
+
+    #[test]
+    fn surprises_are_those_of_the_exact_distributions() {
+        // scipy 1.16: -chi2.logsf(x*x, k)/ln 10, and of the largest of five absolute normals.
+        for (freedom, x, expected) in EXACT {
+            assert!((chi_surprise(freedom, x) - expected).abs() < 1e-6 * expected, "{freedom} {x}");
+        }
+        assert!((largest_surprise(5, 3.0) - 1.872_044_0).abs() < 1e-5);
+        assert!((chi_quantile(5, 0.2) - 2.699_7).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_tail_scales_with_the_body_and_ignores_a_tenth_of_outliers() {
+        let mut tail = Tail::new();
+        let mut counts = vec![0u32; BINS];
+        for step in 0..9_000 {
+            let chance = (f64::from(step) + 0.5) / 9_000.0;
+            counts[bin((chi_quantile(5, 1.0 - chance) * 2.0) as f32)] += 1;
+        }
+        counts[200] = 500;
+        tail.add(&counts, 1.0);
+        tail.fit(Shape::Chi(5), 1.0);
+        let exact = chi_surprise(5, 4.5) as f32;
+        assert!((tail.surprise(9.0) / exact - 1.0).abs() < 0.12, "{} {exact}", tail.surprise(9.0));
+        assert!(tail.surprise(3.0) < 1.0);
+    }
+
+    #[test]
+    fn a_tail_of_too_few_rows_says_nothing() {
+        let mut tail = Tail::new();
+        tail.add(&[50], 1.0);
+        tail.fit(Shape::Weibull, 1.0);
+        assert_eq!(tail.surprise(9.0), 0.0);
+    }
+}
