@@ -9,7 +9,9 @@ create table citytide_database (
     windows         jsonb not null,
     pane_us         bigint not null,
     horizon_epoch   bigint not null default 0,
-    horizon_raised_at timestamptz
+    horizon_raised_at timestamptz,
+    cluster_id      text,
+    topic_id        text
 );
 comment on table citytide_database is 'What this database is for; one row';
 comment on column citytide_database.only_row is 'Holds the table to one row';
@@ -20,6 +22,8 @@ comment on column citytide_database.windows is 'The windows: name, size_us, slid
 comment on column citytide_database.pane_us is 'Length of a pane in microseconds';
 comment on column citytide_database.horizon_epoch is 'Rows up to this epoch are no longer shown; retention raises it';
 comment on column citytide_database.horizon_raised_at is 'When horizon_epoch was last raised; partitions behind it go an hour later';
+comment on column citytide_database.cluster_id is 'The id of the Kafka cluster, noted at first sight';
+comment on column citytide_database.topic_id is 'The topic''s id there: a topic that was made again has another one';
 
 insert into citytide_database (schema_version, domain, topic, windows, pane_us)
 values (1, 'smart-city', 'sensor-data', '[{"name":"1min","size_us":60000000,"slide_us":60000000},{"name":"5min","size_us":300000000,"slide_us":60000000}]', 60000000);

@@ -21,6 +21,8 @@ pub enum Kind {
     Unresolved,
     /// The listener speaks another security protocol.
     OtherProtocol,
+    /// Somebody listens and hangs up: a broker that starts or ends, or a listener of another security protocol.
+    HungUp,
     /// Something answers that is no broker.
     NotKafka,
     /// The broker's certificate is not to be trusted.
@@ -46,6 +48,8 @@ impl Trouble {
     pub fn of(code: Option<RDKafkaErrorCode>, said: &str) -> Trouble {
         let has = |phrases: &[&str]| phrases.iter().any(|phrase| said.contains(phrase));
         let kind = match code {
+            // A broker that ends in the middle of an authentication has not refused anybody.
+            _ if has(&["failed: Local: "]) => Kind::Unanswered,
             // A listener without SASL says so in the words of a failed authentication.
             _ if has(&["not valid in current SASL state"]) => Kind::OtherProtocol,
             _ if has(&["Invalid response size"]) => Kind::NotKafka,
@@ -71,6 +75,7 @@ impl Trouble {
                 Kind::OtherProtocol
             }
             _ if has(&["Failed to resolve"]) => Kind::Unresolved,
+            _ if has(&["Disconnected"]) => Kind::HungUp,
             _ => Kind::Unanswered,
         };
         Trouble { kind, said: plain(said).to_owned() }
@@ -88,6 +93,10 @@ impl Trouble {
             Kind::OtherProtocol => {
                 "does the listener at this port speak this security.protocol (plaintext, ssl, sasl_plaintext, \
                  sasl_ssl)? Set another one with --kafka-property security.protocol=…"
+            }
+            Kind::HungUp => {
+                "it may be starting or ending; else, does the listener at this port speak this security.protocol \
+                 (plaintext, ssl, sasl_plaintext, sasl_ssl)? Set another one with --kafka-property security.protocol=…"
             }
             Kind::NotKafka => "something other than Kafka answers there; is the port right?",
             Kind::Untrusted => {

@@ -94,12 +94,7 @@ impl Topic {
             result.expect("creating a topic");
         });
         let failures = Arc::new(AtomicU64::new(0));
-        let producer = config
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "1000000")
-            .create_with_context(Failures(failures.clone()))
-            .expect("a producer");
+        let producer = producer(&services.brokers, &failures);
         let sent = Mutex::new(vec![Vec::new(); partitions as usize]);
         Topic { name, brokers: services.brokers.clone(), admin, producer, failures, sent }
     }
@@ -182,6 +177,27 @@ impl Topic {
         });
     }
 
+    /// Deletes the topic and makes another one of the same name; what was sent is forgotten.
+    pub fn make_again(&mut self) {
+        self.flush();
+        let partitions = self.sent().len();
+        let deleted = block_on(self.admin.delete_topics(&[&self.name], &AdminOptions::new()));
+        deleted.expect("deleting the topic").into_iter().for_each(|result| {
+            result.expect("deleting the topic");
+        });
+        let fresh = NewTopic::new(&self.name, partitions as i32, TopicReplication::Fixed(1))
+            .set("message.timestamp.type", "CreateTime")
+            .set("retention.ms", "-1");
+        // A topic is deleted in the broker's own time.
+        wait_until("the topic is made again", Duration::from_secs(30), || {
+            block_on(self.admin.create_topics([&fresh], &AdminOptions::new()))
+                .is_ok_and(|made| made.iter().all(Result::is_ok))
+        });
+        // A producer holds on to the topic that it knew.
+        self.producer = producer(&self.brokers, &self.failures);
+        *self.sent.lock().expect("the record of what was sent") = vec![Vec::new(); partitions];
+    }
+
     /// Sends records in a transaction of its own and commits or aborts it. A transaction ends with a control record.
     pub fn send_transaction(&self, partition: i32, records: Vec<(i64, Vec<u8>, Meaning)>, commit: bool) {
         self.flush();
@@ -233,6 +249,16 @@ impl Drop for Topic {
             eprintln!("the topic {} could not be deleted: {error}", self.name);
         }
     }
+}
+
+fn producer(brokers: &str, failures: &Arc<AtomicU64>) -> ThreadedProducer<Failures> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "5")
+        .set("queue.buffering.max.messages", "1000000")
+        .create_with_context(Failures(failures.clone()))
+        .expect("a producer")
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

@@ -16,6 +16,7 @@
 // Tests wait for processes and print nothing that depends on when they ran.
 #![allow(clippy::disallowed_methods)]
 
+pub mod broker;
 pub mod city;
 pub mod compare;
 pub mod database;

@@ -26,6 +26,7 @@ pub struct CommandLine {
     arguments: Vec<OsString>,
     label: String,
     own_group: bool,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl CommandLine {
@@ -36,6 +37,7 @@ impl CommandLine {
             arguments: Vec::new(),
             label: label.to_owned(),
             own_group: false,
+            environment: Vec::new(),
         }
     }
 
@@ -55,6 +57,12 @@ impl CommandLine {
     /// Adds arguments.
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> CommandLine {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, variable: &'static str, value: &str) -> CommandLine {
+        self.environment.push((variable, value.to_owned()));
         self
     }
 
@@ -83,6 +91,7 @@ impl CommandLine {
             .args(&self.arguments)
             .env_remove("KAFKA_BROKERS")
             .env_remove("DATABASE_URL")
+            .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)

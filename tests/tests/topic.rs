@@ -93,3 +93,48 @@ fn what_retention_deletes_before_a_running_reader_comes_to_it_is_counted_as_lost
     assert_eq!(run.wait(LIMIT), Ended::Exit(0));
     check_once(&scene.database.session, &scene.city);
 }
+
+#[test]
+fn a_topic_that_was_made_again_is_refused_although_it_is_longer_than_the_one_that_was_read() {
+    let mut scene = Scene::new("again", City::impatient(), 1);
+    readings(&scene, 0, 0..30);
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+    let tables = || -> String {
+        scene.database.session.value(
+            "select (select count(*) from runs) || ' ' || (select max(epoch) from commits) || ' ' || \
+             (select count(*) from sensor_readings)",
+        )
+    };
+    let before = tables();
+    scene.topic.make_again();
+    readings(&scene, 0, 0..60);
+    scene.topic.flush();
+    let (ended, said) = scene.run("--until-caught-up").finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(78), "{said}");
+    assert!(said.contains("the topic was deleted and made again"), "{said}");
+    assert_eq!(tables(), before, "nothing was written, not even a run");
+
+    // Who knows that the records are the same may say so.
+    scene.database.session.batch("update citytide_database set topic_id = null, cluster_id = null");
+    scene.catch_up("-w 1");
+    let known = "select cluster_id is not null and topic_id is not null from citytide_database";
+    assert!(scene.database.session.value::<bool>(known));
+    scene.database.session.batch("update citytide_database set cluster_id = 'another'");
+    let (ended, said) = scene.run("--until-caught-up").finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(78), "{said}");
+    assert!(said.contains("cluster with the id another"), "{said}");
+}
+
+#[test]
+fn a_topic_that_is_made_again_while_it_is_read_ends_the_run() {
+    let mut scene = Scene::new("meanwhile", City::impatient(), 1);
+    let mut run = scene.run(SOON).spawn();
+    readings(&scene, 0, 0..30);
+    scene.wait_committed(&mut run);
+    scene.topic.make_again();
+    assert_eq!(run.wait(LIMIT), Ended::Exit(78));
+    let said = run.log();
+    assert!(said.contains("was deleted and made again"), "{said}");
+    assert_eq!(scene.database.committed_offsets(), 30, "what was read is committed, and nothing else");
+}

@@ -4,6 +4,7 @@ use citytide_connection::ConnectionError;
 
 use super::verify::VerifyError;
 use crate::commit::migrate::MigrateError;
+use crate::commit::origin::OriginError;
 use crate::commit::postgres::DatabaseError;
 use crate::commit::takeover::TakeoverError;
 use crate::launch::exit::Exit;
@@ -97,6 +98,15 @@ impl From<MigrateError> for Ending {
             error @ MigrateError::NotApplied { .. } => Ending::new(Exit::PeerLost, error.to_string()),
             error if error.is_denied() => Ending::new(Exit::Denied, error.to_string()),
             error => Ending::new(Exit::Config, error.to_string()),
+        }
+    }
+}
+
+impl From<OriginError> for Ending {
+    fn from(error: OriginError) -> Ending {
+        match error {
+            OriginError::Database(error) => error.into(),
+            error @ OriginError::Other { .. } => Ending::new(Exit::Config, error.to_string()),
         }
     }
 }

@@ -47,6 +47,9 @@ pub struct Args {
     /// The topic; by default the domain's
     #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
+    /// A consumer group that committed offsets are also written to, for lag tools; '' for none
+    #[arg(long, default_value = "citytide", value_name = "GROUP", help_heading = "Kafka")]
+    consumer_group: String,
     /// A domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,

@@ -13,6 +13,7 @@ pub mod copy;
 pub mod faults;
 pub mod ledger;
 pub mod migrate;
+pub mod origin;
 pub mod panes;
 pub mod plan;
 pub mod postgres;

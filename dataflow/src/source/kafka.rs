@@ -7,6 +7,7 @@
 
 mod error;
 mod fetched;
+mod group;
 mod inquiry;
 mod reader;
 
@@ -21,9 +22,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake, Share};
 use crate::commit::ledger::Ledger;
+use crate::commit::origin::Origin;
 use crate::commit::session::Wake;
 use crate::launch::clock::instant;
 pub use error::KafkaSourceError;
+pub use group::Group;
 use inquiry::{Description, Inquiry};
 use reader::Reader;
 
@@ -70,8 +73,8 @@ pub struct Topic {
     pub name: String,
     /// Whether partitions that are added while it is read are read too.
     pub follow: bool,
-    /// Its id when this process first saw it.
-    seen: Arc<OnceLock<Option<String>>>,
+    /// Its id and its cluster's when this process first saw it.
+    seen: Arc<OnceLock<Origin>>,
 }
 
 /// A partition's bounds.
@@ -163,6 +166,10 @@ impl Topic {
             if let Some(answer) = inquiry.answer(LOOK) {
                 let description = answer.map_err(|code| self.refused(code, witness))?;
                 witness.forget();
+                self.seen.get_or_init(|| Origin {
+                    topic_id: description.id.clone(),
+                    cluster_id: consumer.client().fetch_cluster_id(ANSWER_TIMEOUT),
+                });
                 self.is_the_same(&description)?;
                 return Ok(description);
             }
@@ -182,9 +189,23 @@ impl Topic {
         }
     }
 
-    /// Remembers the topic's id, and refuses another topic of the same name.
+    /// The topic's id and its cluster's, once it has been looked at.
+    pub fn origin(&self) -> Origin {
+        let origin = self.seen.get().cloned().unwrap_or_default();
+        if origin.topic_id.is_none() {
+            tracing::warn!(
+                "Kafka at {} has no topic ids (they came with 2.8): that topic {} was deleted and made again is noticed \
+                 only when it ends below what has been read",
+                self.connection,
+                self.name
+            );
+        }
+        origin
+    }
+
+    /// Refuses another topic of the same name.
     fn is_the_same(&self, description: &Description) -> Result<(), KafkaSourceError> {
-        match (self.seen.get_or_init(|| description.id.clone()), &description.id) {
+        match (self.seen.get().and_then(|seen| seen.topic_id.as_ref()), &description.id) {
             (Some(before), Some(now)) if before != now => Err(KafkaSourceError::Recreated {
                 topic: self.name.clone(),
                 before: before.clone(),

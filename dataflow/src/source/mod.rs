@@ -16,6 +16,7 @@ use crossbeam_channel::Receiver;
 
 use crate::batch::Chunk;
 use crate::commit::ledger::Ledger;
+use crate::commit::origin::Origin;
 use crate::commit::session::Wake;
 
 /// Chunks that may wait between a reader and its worker.
@@ -80,6 +81,14 @@ impl Source {
         }
     }
 
+    /// What tells it from another source of the same name, once it has been looked at.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Source::Kafka(topic) => topic.origin(),
+            Source::Simulation(_) => Origin::default(),
+        }
+    }
+
     /// What `ingest_progress.source` calls a partition.
     pub fn partition_name(&self, partition: i32) -> String {
         match self {
@@ -109,6 +118,14 @@ impl Source {
         match self {
             Source::Kafka(topic) => Ok(topic.assign(ledger)?),
             Source::Simulation(simulation) => Ok(simulation.assign(ledger)),
+        }
+    }
+
+    /// Follows the commits in a consumer group; none without a name.
+    pub fn group(&self, name: &str) -> Option<kafka::Group> {
+        match self {
+            Source::Kafka(topic) => (!name.is_empty()).then(|| kafka::Group::open(topic, name)),
+            Source::Simulation(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use super::Args;
 use crate::cli::ending::Ending;
 use crate::commit::postgres::Database;
 use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
-use crate::commit::{ledger, migrate, upkeep};
+use crate::commit::{ledger, migrate, origin, upkeep};
 use crate::launch::clock;
 use crate::source::kafka::Topic;
 use crate::source::{Assigned, Source};
@@ -44,6 +44,7 @@ pub async fn start(
     }
     if process == 0 {
         migrate::prepare(&mut client, domain, &source.identity()).await?;
+        origin::hold(&client, &source.origin()).await?;
     }
     let host = host_name();
     let run = if process == 0 {

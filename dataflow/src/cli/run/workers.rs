@@ -38,6 +38,8 @@ pub fn execute(
         &mut config,
         &differential_dataflow::Config::default().idle_merge_effort(Some(IDLE_MERGE_EFFORT)),
     );
+    // Only process 0 hears of commits.
+    let group = committer.is_some().then(|| source.group(&args.consumer_group)).flatten().map(Arc::new);
     let committer = Mutex::new(committer);
     let show = args.show;
     let settings = CommitterSettings {
@@ -54,12 +56,18 @@ pub fn execute(
             let (settings, on_failure) = (settings.clone(), plumbing.on_failure.clone());
             let (commits, marks) = (plumbing.telemetry.clone(), plumbing.telemetry.clone());
             let domain = plumbing.domain.clone();
+            let group = group.clone();
             Committing {
                 open: Box::new(move |committed, wake| {
                     committer::spawn(client, runtime, settings, committed, wake, on_failure)
                 }),
                 on_committed: Box::new(move |committed: &Committed| {
                     commits.committed(committed);
+                    if let Some(group) = &group {
+                        group.committed(
+                            committed.plan.marks.values().map(|mark| (mark.partition, mark.next_offset)),
+                        );
+                    }
                     if show {
                         show::windows(&domain, committed).iter().for_each(|line| screen::print(line));
                     }

@@ -29,6 +29,8 @@ pub fn ledger() -> Vec<Table> {
             "timestamptz",
             "When horizon_epoch was last raised; partitions behind it go an hour later",
         ),
+        column("cluster_id", "text", "The id of the Kafka cluster, noted at first sight"),
+        column("topic_id", "text", "The topic's id there: a topic that was made again has another one"),
     ];
     let fence = vec![only_row(), column("run_id", "bigint not null", "The run that may write")];
     let runs = vec![

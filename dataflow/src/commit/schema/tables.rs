@@ -253,7 +253,12 @@ pub fn metric_additions(domain: &Domain, metric: &Metric) -> Vec<(String, Vec<Co
 
 /// Columns of the ledger that came after the first databases were made, by table. They may be null.
 pub fn ledger_additions() -> Vec<(String, Column)> {
-    let later = |table: &Table, column: &Column| (table.name == "ingest_progress") && column.name == "cursor";
+    const LATER: [(&str, &str); 3] = [
+        ("ingest_progress", "cursor"),
+        ("citytide_database", "cluster_id"),
+        ("citytide_database", "topic_id"),
+    ];
+    let later = |table: &Table, column: &Column| LATER.contains(&(&table.name, &column.name));
     let tables = ledger();
     let additions = tables.iter().flat_map(|table| {
         let columns = table.columns.iter().filter(move |column| later(table, column));
