@@ -27,6 +27,16 @@ impl Ending {
         Ending { exit, why }
     }
 
+    /// The code to end with.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What the user reads.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
     /// A source that failed. A topic that is missing although it has been read before is an outage: brokers that
     /// are starting do not know their topics yet.
     pub fn of_source(error: SourceError, has_been_read: bool) -> Ending {
@@ -76,9 +86,10 @@ impl From<SourceError> for Ending {
 impl From<DatabaseError> for Ending {
     fn from(error: DatabaseError) -> Ending {
         let exit = match &error {
-            DatabaseError::Address { .. } | DatabaseError::Setting { .. } | DatabaseError::Tls { .. } => {
-                Exit::Config
-            }
+            DatabaseError::TooOld { .. }
+            | DatabaseError::Address { .. }
+            | DatabaseError::Setting { .. }
+            | DatabaseError::Tls { .. } => Exit::Config,
             DatabaseError::Refused { .. } => Exit::Denied,
             DatabaseError::Away { .. } | DatabaseError::DiskFull { .. } => Exit::Away,
             DatabaseError::Fenced(_) => Exit::Held,

@@ -4,6 +4,7 @@
 //! `help_heading` that names its section of `citytide.toml`; environment, file, `config show` and the README's table
 //! follow from it (see [`config::Setting`]). What it has to do with other settings goes into the command's
 //! [`config::Relations`], not into clap's `requires` or `conflicts_with`.
+pub mod check;
 pub mod config;
 pub mod database;
 pub mod dead_letters;
@@ -16,6 +17,7 @@ mod screen;
 pub mod show;
 pub mod source;
 pub mod status;
+pub mod topics;
 pub mod verify;
 pub mod version;
 
@@ -48,10 +50,14 @@ pub struct Typed {
 enum Command {
     /// Read the topic, score, aggregate and commit, until told to end
     Run(Box<run::Args>),
+    /// Ask everything that a run needs, one line each: ok, or what to do
+    Check(Box<check::Args>),
     /// Recompute every window from sensor_data and list each difference
     Verify(verify::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
     DeadLetters(dead_letters::Args),
+    /// The topic: create it as citytide wants it
+    Topics(topics::Args),
     /// The tables of a domain: print, make or compare them
     Schema(schema::Args),
     /// What is configured, and where
@@ -77,7 +83,10 @@ impl Relations for Typed {
 pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
     let is_handed_over = matches!(&typed.command, Command::Run(args) if args.tell.is_handed_over());
     let log = log::start(&typed.log, is_handed_over);
-    if matches!(&typed.command, Command::Run(_)) && !is_handed_over && log.is_for_a_terminal {
+    if matches!(&typed.command, Command::Run(args) if !args.dry_run)
+        && !is_handed_over
+        && log.is_for_a_terminal
+    {
         screen::begin(log.colours);
     }
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -85,6 +94,8 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Run(args) => run::run(*args, configuration),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Topics(args) => topics::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Config(commands) => commands.run(configuration),
         Command::Completions(told) => pages::completions(&told),

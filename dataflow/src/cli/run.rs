@@ -20,10 +20,11 @@ use std::time::Duration;
 use citytide_connection::KafkaArgs;
 use clap::Args as ClapArgs;
 
+use super::check;
 use super::config::{Configuration, Relations};
 use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
-use super::source::SourceArgs;
+use super::source::{SourceArgs, SourceKind};
 use super::{read_domain, screen};
 use crate::commit::faults::FailAt;
 use crate::launch::backoff::Backoff;
@@ -79,6 +80,9 @@ pub struct Args {
     /// Replace a run that still holds the database
     #[arg(long)]
     take_over: bool,
+    /// Ask what check asks and tell where each partition would be taken up, then end; nothing is written
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Print readings, thinned out, and every window as it closes
     #[arg(long, help_heading = "Run")]
     show: bool,
@@ -125,6 +129,9 @@ impl Relations for Args {
 
 /// Runs until there is nothing left to do; returns the exit code.
 pub fn run(args: Args, configuration: &Configuration) -> i32 {
+    if args.dry_run {
+        return check::dry_run(args.subject());
+    }
     // All are read here too, so that a mistake is told once and not by every generation.
     let checked = read_domain(args.domain.as_deref())
         .and_then(|_| args.database.database())
@@ -143,6 +150,21 @@ pub fn run(args: Args, configuration: &Configuration) -> i32 {
         return ending(&error);
     }
     watch_over(&args, configuration)
+}
+
+impl Args {
+    /// What this run would be made of.
+    fn subject(&self) -> Result<check::Subject, Ending> {
+        let domain = read_domain(self.domain.as_deref())?;
+        Ok(check::Subject {
+            connection: self.kafka.connection()?,
+            topic: self.topic.clone().unwrap_or_else(|| domain.topic.clone()),
+            database: self.database.database()?,
+            is_kafka: self.source.source == SourceKind::Kafka,
+            workers: u32::from(self.workers) * u32::from(self.processes),
+            domain,
+        })
+    }
 }
 
 /// Supervises the members that run here: all of them, or the one that `-p` names.

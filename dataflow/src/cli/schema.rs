@@ -87,7 +87,7 @@ async fn execute(args: &Args) -> Result<Exit, Ending> {
         let request = Takeover {
             host: host_name(),
             process_id: std::process::id() as i32,
-            processes: 1,
+            processes: 0,
             workers: 0,
             take_over: false,
             patience: Patience::default(),

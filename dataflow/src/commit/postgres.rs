@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Config, NoTls};
 pub use error::DatabaseError;
 
 use address::Address;
-use error::words;
+use error::{VERSION_MIN, words};
 use password::Wanted;
 use tls::{SslMode, Tls, TlsSettings};
 
@@ -212,14 +212,30 @@ impl Database {
         match self.tls.connector().filter(|_| asked != Asked::Disable) {
             Some(tls) => {
                 let (client, connection) = config.connect(tls).await.map_err(failed)?;
+                self.refuse_old(connection.parameter("server_version"))?;
                 tokio::spawn(connection);
                 Ok(client)
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+                self.refuse_old(connection.parameter("server_version"))?;
                 tokio::spawn(connection);
                 Ok(client)
             }
+        }
+    }
+}
+
+impl Database {
+    /// Refuses a server whose version (`15.6 (Debian …)`) is below [`VERSION_MIN`].
+    fn refuse_old(&self, version: Option<&str>) -> Result<(), DatabaseError> {
+        let version = version.unwrap_or("unknown");
+        let major = version.split(|letter: char| !letter.is_ascii_digit()).next();
+        match major.and_then(|major| major.parse::<u32>().ok()) {
+            Some(major) if major < VERSION_MIN => {
+                Err(DatabaseError::TooOld { address: self.shown.clone(), version: version.to_owned() })
+            }
+            _ => Ok(()),
         }
     }
 }

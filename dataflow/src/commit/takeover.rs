@@ -34,7 +34,7 @@ use super::postgres::DatabaseError;
 use crate::launch::clock::{instant, wall_ms};
 
 pub use member::{Member, join_run};
-pub use sessions::Holder;
+pub use sessions::{Holder, living_run};
 use sessions::{end_sessions, holders, newest_run};
 
 /// The pause between two looks at a lock or at `runs`.

@@ -4,6 +4,8 @@ use std::error::Error as _;
 
 /// SQLSTATE of the fence: the run was taken over.
 const FENCED: &str = "CT001";
+/// The oldest major version that is tested for.
+pub(super) const VERSION_MIN: u32 = 14;
 /// SQLSTATE of a full disk.
 const DISK_FULL: &str = "53100";
 
@@ -41,6 +43,16 @@ pub enum DatabaseError {
         advice: String,
         /// Its SQLSTATE; none when the connection lacks what the server asks for.
         sqlstate: Option<String>,
+    },
+    /// The server is older than what citytide's tables need; a restart does not help.
+    #[error(
+        "PostgreSQL at {address} is version {version}, citytide needs {VERSION_MIN} or newer; upgrade it, or use another server"
+    )]
+    TooOld {
+        /// The address without its password.
+        address: String,
+        /// What the server says of itself.
+        version: String,
     },
     /// The server is not there (yet); a restart helps once it is.
     #[error("cannot reach PostgreSQL at {address}: {reason}; is it running, and are host and port right?")]

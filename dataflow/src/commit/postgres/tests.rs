@@ -47,6 +47,20 @@ fn a_password_comes_from_its_file_or_from_pgpass() {
 }
 
 #[test]
+fn a_server_below_14_is_refused() {
+    let database = parse("postgresql://u@db/x", &DatabaseOptions::default());
+    for (version, refused) in [
+        ("13.9", true),
+        ("9.6.24 (Debian)", true),
+        ("14beta1", false),
+        ("15.6 (Debian 15.6-0)", false),
+        ("18.1", false),
+    ] {
+        assert_eq!(database.refuse_old(Some(version)).is_err(), refused, "{version}");
+    }
+}
+
+#[test]
 fn nothing_shows_a_password() {
     let options = DatabaseOptions { password: Some("topsecret".to_owned()), ..DatabaseOptions::default() };
     let database = parse("postgresql://u:topsecret@db/x", &options);

@@ -1,5 +1,7 @@
 //! Who is in the way of a takeover: the newest run, the holders of its locks, and the end of their sessions.
 
+use std::time::Duration;
+
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
@@ -78,6 +80,23 @@ pub(super) async fn newest_run(client: &Client) -> Result<Option<Holder>, Takeov
         processes: row.get(5),
     };
     Ok(row.map(holder))
+}
+
+/// The newest run, if it lives: it has not ended, and its heart has beaten within `silence`.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn living_run(client: &Client, silence: Duration) -> Result<Option<Holder>, TakeoverError> {
+    let row = client
+        .query_opt("select ended_at is null from runs order by run_id desc limit 1", &[])
+        .await
+        .map_err(failed("looking for a run that lives"))?;
+    if !row.is_some_and(|row| row.get(0)) {
+        return Ok(None);
+    }
+    let newest = newest_run(client).await?;
+    Ok(newest.filter(|holder| holder.silent_s <= silence.as_secs_f64()))
 }
 
 /// Who holds the advisory lock (1667855481, `lock`), for people.
