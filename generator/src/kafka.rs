@@ -22,8 +22,9 @@ use crate::failure::Failure;
 
 /// The header that carries the truth.
 const TRUTH_HEADER: &str = "truth";
-/// How long a question to the broker may take.
+/// How long a question to the broker may take, and after how much of it a broker that refuses counts as away.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+const REFUSAL: Duration = Duration::from_secs(1);
 /// Most readings in the queue, and most memory for them.
 const QUEUE_READINGS_MAX: u32 = 200_000;
 const QUEUE_KBYTES_MAX: u32 = 98_304;
@@ -76,8 +77,13 @@ impl ClientContext for Deliveries {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        match error.rdkafka_error_code() {
+        let mut last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = error.rdkafka_error_code();
+        // That all are down says less than why one is.
+        if last_words.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *last_words = Some(reason.to_owned());
+        }
+        match code {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 if !self.is_away.swap(true, Ordering::Relaxed) {
                     self.note(format!(
@@ -144,9 +150,7 @@ impl Topic {
             .create_with_context(Deliveries::default())
             .map_err(|error| Failure::Producer { brokers: brokers.to_owned(), reason: error.to_string() })?;
         // All topics: asking for one by name could create it.
-        let metadata = producer
-            .client()
-            .fetch_metadata(None, ANSWER_MAX)
+        let metadata = ask(&producer, |wait| producer.client().fetch_metadata(None, wait))
             .map_err(|error| away(&producer, brokers, &error))?;
         let partitions =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
@@ -164,9 +168,8 @@ impl Topic {
     /// The offsets at which the first `partitions` partitions end, where the readings will go on.
     pub fn next_offsets(&self, partitions: u32) -> Result<Vec<i64>, Failure> {
         let end = |partition: u32| {
-            self.producer
-                .client()
-                .fetch_watermarks(&self.name, partition as i32, ANSWER_MAX)
+            let producer = &self.producer;
+            ask(producer, |wait| producer.client().fetch_watermarks(&self.name, partition as i32, wait))
                 .map(|(_, end)| end)
                 .map_err(|error| away(&self.producer, &self.brokers, &error))
         };
@@ -242,9 +245,31 @@ impl Topic {
     }
 }
 
+/// Asks the broker once; when it has refused so far, not again.
+fn ask<T>(
+    producer: &BaseProducer<Deliveries>,
+    question: impl Fn(Duration) -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    question(REFUSAL).or_else(|error| {
+        hear(producer);
+        if producer.context().is_away.load(Ordering::Relaxed) {
+            Err(error)
+        } else {
+            question(ANSWER_MAX - REFUSAL)
+        }
+    })
+}
+
+/// Lets librdkafka tell the context what it has to say.
+fn hear(producer: &BaseProducer<Deliveries>) {
+    for _ in 0..NOTES_MAX {
+        producer.poll(Duration::from_millis(1));
+    }
+}
+
 /// librdkafka's own error says only that it could not; why, it has told the context.
 fn away(producer: &BaseProducer<Deliveries>, brokers: &str, error: &KafkaError) -> Failure {
-    producer.poll(Duration::ZERO);
+    hear(producer);
     let reason = last_words(producer).unwrap_or_else(|| error.to_string());
     Failure::Away { brokers: brokers.to_owned(), reason }
 }

@@ -100,7 +100,8 @@ impl Span {
         if let Some(start_us) = start_us.filter(|_| count.is_none() && (is_fast || !is_paced)) {
             count = Some((seconds(now_us - start_us) * density) as u64);
         }
-        let span_us = count.map_or(0, |count| (count as f64 / density * 1e6) as i64);
+        let counted_us = count.map_or(0, |count| (count as f64 / density * 1e6) as i64);
+        let span_us = asked.duration.map_or(counted_us, |duration_us| duration_us.min(counted_us));
         let rate = is_paced.then_some(f64::from(asked.rate));
         let clock_us = match (rate, count) {
             (Some(rate), Some(count)) => (count as f64 / rate * 1e6) as i64,
