@@ -219,8 +219,8 @@ fn legend(svg: &mut String) -> std::fmt::Result {
         svg,
         "<g font-size=\"12\"><circle cx=\"20\" cy=\"56\" r=\"2.6\" fill=\"{MARK}\"/><text x=\"29\" y=\"60\">anomalous \
          reading</text><path d=\"M164 51.5l-4 7h8z\" fill=\"{MARK}\"/><text x=\"174\" y=\"60\">anomalous, beyond the \
-         axis</text><path d=\"M346 60v-8h-1.6v8z\" fill=\"{MARK}\"/><text x=\"354\" y=\"60\">no value</text>\
-         <rect x=\"426\" y=\"50\" width=\"16\" height=\"11\" fill=\"#e2e8f0\"/><text x=\"450\" y=\"60\">weekend</text></g>"
+         axis</text><path d=\"M366 60v-8h-1.6v8z\" fill=\"{MARK}\"/><text x=\"374\" y=\"60\">no value</text>\
+         <rect x=\"446\" y=\"50\" width=\"16\" height=\"11\" fill=\"#e2e8f0\"/><text x=\"470\" y=\"60\">weekend</text></g>"
     )
 }
 
