@@ -42,6 +42,8 @@ pub struct Assembler {
     zone_ids: HashMap<Arc<str>, u32>,
     partitions: HashMap<i32, PartitionLog>,
     values: Vec<f64>,
+    /// A row of CSV as JSON.
+    row: Vec<u8>,
 }
 
 impl Assembler {
@@ -56,6 +58,7 @@ impl Assembler {
             zone_ids: HashMap::new(),
             partitions: HashMap::new(),
             values: vec![f64::NAN; domain.metrics.len()],
+            row: Vec::new(),
         };
         for zone in &domain.zones {
             assembler.intern(&zone.name);
@@ -141,7 +144,21 @@ impl Assembler {
     fn record(&mut self, chunk: &Chunk, record: usize, batch: &mut Batch) {
         let payload = chunk.payload(record);
         let received_at_ms = chunk.received_at_ms[record];
-        let decoded = self.decoder.decode(payload, received_at_ms.saturating_mul(1000), &mut self.values);
+        let too_long = chunk.too_long.iter().find(|(offset, _)| *offset == chunk.offsets[record]);
+        let bytes =
+            too_long.map_or(payload.len(), |(_, bytes)| usize::try_from(*bytes).unwrap_or(usize::MAX));
+        // Taken out for as long as the reading borrows from it.
+        let mut row = std::mem::take(&mut self.row);
+        let json = match (too_long, &chunk.header) {
+            (Some(_), _) => Err(DecodeError::of_record(
+                Reason::TooLong,
+                format!("the line has {bytes} bytes; a record has at most a megabyte"),
+            )),
+            (None, Some(header)) => header.to_json(payload, &mut row).map(|()| &row[..]),
+            (None, None) => Ok(payload),
+        };
+        let received_at_us = received_at_ms.saturating_mul(1000);
+        let decoded = json.and_then(|json| self.decoder.decode(json, received_at_us, &mut self.values));
         let judged = decoded.and_then(|reading| {
             let (zone, new) = self.admit(chunk.partition, &reading.zone)?;
             Ok((reading, zone, new))
@@ -167,9 +184,10 @@ impl Assembler {
                 field,
                 message,
                 payload: payload[..payload.len().min(DEAD_PAYLOAD_BYTES_MAX)].to_vec(),
-                payload_bytes: i32::try_from(payload.len()).unwrap_or(i32::MAX),
+                payload_bytes: i32::try_from(bytes).unwrap_or(i32::MAX),
             }),
         }
+        self.row = row;
     }
 
     /// The zone's id, and whether the partition brings it for the first time though the file does not name it.

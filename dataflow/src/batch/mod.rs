@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use assemble::{Assembler, PartitionStart};
 
-use crate::decode::Reason;
+use crate::decode::{CsvHeader, Reason};
 
 /// Records in one chunk.
 const CHUNK_RECORDS_MAX: usize = 4096;
@@ -31,8 +31,18 @@ pub enum Activity {
     Empty,
     /// It holds the watermark back.
     Active,
+    /// It has been read to its end, which is for good. While others are active it does not count; when all have ended,
+    /// what the furthest one brought is final.
+    Ended,
     /// It has been read to its end for `idle_after`: does not count until it brings something.
     Idle,
+}
+
+impl Activity {
+    /// Whether it has been read to its end and is not waited for.
+    pub fn is_at_rest(self) -> bool {
+        matches!(self, Activity::Ended | Activity::Idle)
+    }
 }
 
 /// Consecutive records of one partition, as bytes.
@@ -56,8 +66,14 @@ pub struct Chunk {
     pub read_up_to: Option<i64>,
     /// What the source wants back with the next offset after a restart: see [`ReadProgress::cursor`].
     pub cursor: Option<Arc<str>>,
+    /// The header of the CSV file whose rows the payloads are; without one they are JSON.
+    pub header: Option<Arc<CsvHeader>>,
+    /// Records of which the payload is only the beginning: offset and length in bytes.
+    pub too_long: Vec<(i64, u64)>,
     /// Whether the partition's end was reached behind the last record.
     pub at_end: bool,
+    /// Whether that end is for good: nothing will be added.
+    pub ended: bool,
     /// The partition's end offset as far as the source knows, for the lag.
     pub end_offset: i64,
     /// Whether this is the last chunk because the reading process was asked to end.

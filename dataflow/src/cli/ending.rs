@@ -9,6 +9,7 @@ use crate::commit::postgres::DatabaseError;
 use crate::commit::takeover::TakeoverError;
 use crate::launch::exit::Exit;
 use crate::source::SourceError;
+use crate::source::files::FilesError;
 use crate::source::kafka::KafkaSourceError;
 
 /// SQLSTATE of a missing right.
@@ -40,7 +41,17 @@ impl Ending {
     /// A source that failed. A topic that is missing although it has been read before is an outage: brokers that
     /// are starting do not know their topics yet.
     pub fn of_source(error: SourceError, has_been_read: bool) -> Ending {
-        let SourceError::Kafka(error) = error;
+        let error = match error {
+            SourceError::Kafka(error) => error,
+            SourceError::Files(error) => {
+                let exit = match error {
+                    FilesError::Failed { .. } => Exit::Away,
+                    FilesError::Denied { .. } => Exit::Denied,
+                    _ => Exit::Config,
+                };
+                return Ending::new(exit, error.to_string());
+            }
+        };
         let exit = match error {
             KafkaSourceError::Away { .. } => Exit::Away,
             KafkaSourceError::MissingTopic { brokers, topic } if has_been_read => {

@@ -120,6 +120,7 @@ impl Relations for Args {
                  together: each has a session of its own in PostgreSQL"
             ));
         }
+        self.source.check(processes, wrong);
         if let Err(error) = hosts::addresses(usize::from(processes), self.hostfile.as_deref(), &self.address)
         {
             wrong.push(error.to_string());

@@ -1,5 +1,8 @@
 //! What is typed about the source, and the source that follows from it.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use chrono::DateTime;
 use citytide_domain::Domain;
 use clap::{Args, ValueEnum};
@@ -7,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::ending::Ending;
 use crate::launch::clock::wall_ms;
 use crate::launch::exit::Exit;
+use crate::source::files::Files;
 use crate::source::simulation::{Simulation, SimulationSettings};
 use crate::source::{Source, kafka};
 
@@ -17,6 +21,8 @@ pub enum SourceKind {
     Kafka,
     /// The generator's city inside, no broker
     Simulation,
+    /// Files of JSON lines or CSV, plain or gzip
+    Files,
 }
 
 /// Where the readings come from.
@@ -25,6 +31,12 @@ pub struct SourceArgs {
     /// Where the readings come from
     #[arg(long, value_enum, default_value = "kafka", value_name = "KIND", help_heading = "Source")]
     pub source: SourceKind,
+    /// Files, or directories of files: .json .jsonl .ndjson .csv, each also with .gz
+    #[arg(value_name = "PATH", help_heading = "Source")]
+    paths: Vec<PathBuf>,
+    /// Go on with what is added to the files and to the directories
+    #[arg(long, help_heading = "Source")]
+    follow: bool,
     /// Another seed, another city
     #[arg(long, default_value_t = 42, help_heading = "Simulation")]
     seed: u64,
@@ -54,7 +66,32 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// Adds what does not fit together.
+    pub fn check(&self, processes: u16, wrong: &mut Vec<String>) {
+        let is_files = self.source == SourceKind::Files;
+        if is_files && self.paths.is_empty() {
+            wrong.push("--source files needs the files: --source files PATH…".to_owned());
+        }
+        if is_files && self.paths.iter().any(|path| path.as_os_str() == "-") {
+            wrong.push(
+                "standard input cannot be read exactly once: after a restart nobody can read it again; write it to a \
+                 file first"
+                    .to_owned(),
+            );
+        }
+        if is_files && processes > 1 {
+            wrong.push(format!(
+                "-n {processes} with --source files: the files are read by one process, which sees them all at the \
+                 same time; use -w for more workers"
+            ));
+        }
+        if !is_files && (self.follow || !self.paths.is_empty()) {
+            wrong.push("paths and --follow belong to --source files".to_owned());
+        }
+    }
+
     /// The source. `topic` is Kafka's; `declared` what the database says its readings come from, if it says so.
+    /// `until_caught_up`: files are not followed.
     ///
     /// # Errors
     ///
@@ -64,9 +101,15 @@ impl SourceArgs {
         domain: &Domain,
         topic: &kafka::Topic,
         declared: Option<&str>,
+        until_caught_up: bool,
     ) -> Result<Source, Ending> {
         match self.source {
             SourceKind::Kafka => Ok(Source::Kafka(topic.clone())),
+            SourceKind::Files => {
+                let follow = self.follow && !until_caught_up;
+                let files = Files::new(Arc::new(domain.clone()), self.paths.clone(), follow);
+                Ok(Source::Files(files.into()))
+            }
             SourceKind::Simulation => {
                 let settings = SimulationSettings {
                     seed: self.seed,

@@ -210,7 +210,7 @@ pub fn progress_arrays(plan: &Plan, source: impl Fn(i32) -> String) -> Option<Ar
         array(marks().map(|mark| mark.lost)),
         array(marks().map(|mark| mark.gaps)),
         array(marks().map(|mark| Timestamp::watermark(mark.watermark_us))),
-        array(marks().map(|mark| mark.activity == crate::batch::Activity::Idle)),
+        array(marks().map(|mark| mark.activity.is_at_rest())),
         array(marks().map(|mark| mark.cursor.as_deref().map(str::to_owned))),
     ])
 }

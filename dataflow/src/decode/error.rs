@@ -9,6 +9,8 @@ pub enum Reason {
     NotUtf8,
     /// Text that is not JSON.
     NotJson,
+    /// A row of a CSV file with other columns than its header, or with a quote that is not closed.
+    NotCsv,
     /// Sensor, time or zone is absent, null or empty.
     MissingField,
     /// A value of a type that its field does not take.
@@ -55,6 +57,7 @@ impl Reason {
             Reason::Empty => "empty",
             Reason::NotUtf8 => "not_utf8",
             Reason::NotJson => "not_json",
+            Reason::NotCsv => "not_csv",
             Reason::MissingField => "missing_field",
             Reason::WrongType => "wrong_type",
             Reason::DuplicateField => "duplicate_field",
@@ -90,7 +93,7 @@ pub struct DecodeError {
 impl DecodeError {
     /// An error of the whole record.
     #[cold]
-    pub(super) fn of_record(reason: Reason, message: impl Into<String>) -> DecodeError {
+    pub(crate) fn of_record(reason: Reason, message: impl Into<String>) -> DecodeError {
         DecodeError { reason, field: None, message: message.into() }
     }
 

@@ -15,6 +15,7 @@
 //!
 //! It does not know partitions, lateness or zones seen before: those are judged in log order, further down.
 
+mod csv;
 mod error;
 mod exact;
 mod swift;
@@ -24,6 +25,7 @@ use std::borrow::Cow;
 
 use chrono_tz::Tz;
 
+pub use csv::CsvHeader;
 pub use error::{DecodeError, Reason};
 
 /// Longest sensor or zone in bytes of UTF-8.

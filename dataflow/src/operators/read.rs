@@ -91,11 +91,15 @@ struct Partition {
 impl Partition {
     fn at_start(one: &Assigned) -> Partition {
         Partition {
-            activity: if one.end_offset == 0 { Activity::Empty } else { Activity::Active },
+            // Where nobody knows the end, only a record tells that there is something to wait for.
+            activity: match one.end_offset == 0 || !one.is_end_known {
+                true => Activity::Empty,
+                false => Activity::Active,
+            },
             at_end_since: None,
             next_offset: one.next_offset,
-            target: one.end_offset,
-            done: one.next_offset >= one.end_offset,
+            target: if one.is_end_known { one.end_offset } else { i64::MAX },
+            done: one.is_end_known && one.next_offset >= one.end_offset,
             ahead: false,
             waiting: VecDeque::new(),
             end_offset: one.end_offset,
@@ -269,8 +273,13 @@ impl Reader {
             let chunk = intake.chunks.try_recv().ok()?;
             if let Some(next_offset) = chunk.begins_at {
                 let end_offset = chunk.end_offset;
-                let one =
-                    Assigned { partition: chunk.partition, next_offset, low_offset: next_offset, end_offset };
+                let one = Assigned {
+                    partition: chunk.partition,
+                    next_offset,
+                    low_offset: next_offset,
+                    end_offset,
+                    is_end_known: true,
+                };
                 self.partitions.entry(chunk.partition).or_insert_with(|| Partition::at_start(&one));
             }
             let partition = self.partitions.get_mut(&chunk.partition).expect("an assigned partition");
@@ -296,6 +305,9 @@ impl Reader {
         }
         if chunk.at_end {
             partition.at_end_since.get_or_insert(now);
+        }
+        if chunk.ended {
+            partition.activity = Activity::Ended;
         }
         partition.done |= chunk.at_end || partition.next_offset >= partition.target;
         chunk.at_end |= self.until_caught_up && partition.done;

@@ -257,7 +257,7 @@ impl Topic {
                     next_offset,
                 });
             }
-            Ok(Assigned { partition, next_offset, low_offset, end_offset })
+            Ok(Assigned { partition, next_offset, low_offset, end_offset, is_end_known: true })
         });
         assigned.collect()
     }

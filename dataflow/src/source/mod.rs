@@ -4,6 +4,7 @@
 //! Whoever fills the queue keeps each partition's order and says when its end is reached; everything behind the
 //! queue is the same for every [`Source`].
 
+pub mod files;
 pub mod kafka;
 mod outlet;
 pub mod simulation;
@@ -33,6 +34,8 @@ pub struct Assigned {
     pub low_offset: i64,
     /// The end offset as of the start.
     pub end_offset: i64,
+    /// Whether that is known; else the source says when the end is reached.
+    pub is_end_known: bool,
 }
 
 /// The partitions that a worker reads, also those that are added while it does.
@@ -58,6 +61,8 @@ pub enum Source {
     Kafka(kafka::Topic),
     /// The generator's city, inside.
     Simulation(Arc<simulation::Simulation>),
+    /// Files of JSON lines or CSV.
+    Files(Arc<files::Files>),
 }
 
 /// A source that cannot be read.
@@ -66,6 +71,9 @@ pub enum SourceError {
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] kafka::KafkaSourceError),
+    /// Files.
+    #[error(transparent)]
+    Files(#[from] files::FilesError),
 }
 
 /// Ends the run because its source failed.
@@ -78,6 +86,7 @@ impl Source {
         match self {
             Source::Kafka(topic) => topic.name.clone(),
             Source::Simulation(simulation) => simulation.identity(),
+            Source::Files(files) => files.identity(),
         }
     }
 
@@ -94,7 +103,13 @@ impl Source {
         match self {
             Source::Kafka(topic) => format!("kafka:{}/{partition}", topic.name),
             Source::Simulation(_) => format!("simulation/{partition}"),
+            Source::Files(files) => files.partition_name(partition),
         }
+    }
+
+    /// Whether it comes to an end by itself: then the run does, too.
+    pub fn ends(&self) -> bool {
+        matches!(self, Source::Files(files) if files.end())
     }
 
     /// Whether it is there. An empty database is claimed for a source only after this.
@@ -106,6 +121,7 @@ impl Source {
         match self {
             Source::Kafka(topic) => Ok(topic.bounds().map(drop)?),
             Source::Simulation(_) => Ok(()),
+            Source::Files(files) => Ok(files.look()?),
         }
     }
 
@@ -118,6 +134,7 @@ impl Source {
         match self {
             Source::Kafka(topic) => Ok(topic.assign(ledger)?),
             Source::Simulation(simulation) => Ok(simulation.assign(ledger)),
+            Source::Files(files) => Ok(files.assign(ledger)?),
         }
     }
 
@@ -143,6 +160,7 @@ impl Source {
                 topic.read(share, assigned, wake, Arc::new(move |error| on_failure(error.into())))
             }
             Source::Simulation(simulation) => simulation.read(share.index, &assigned, wake),
+            Source::Files(files) => files.read(share, &assigned, wake, on_failure),
         }
     }
 }

@@ -156,7 +156,7 @@ impl Simulation {
             let known = ledger.marks.iter().find(|mark| mark.partition == partition);
             let next_offset = known.map_or(0, |mark| mark.next_offset);
             let end_offset = self.end_offset(rank, readings).max(next_offset);
-            Assigned { partition, next_offset, low_offset: 0, end_offset }
+            Assigned { partition, next_offset, low_offset: 0, end_offset, is_end_known: true }
         });
         let mut assigned: Vec<Assigned> = assigned.collect();
         assigned.sort_by_key(|one| one.partition);

@@ -4,7 +4,8 @@
 //! 1. a partition that has not spoken yet holds W back: nobody knows what it will bring;
 //! 2. W never falls. A partition that returns from idleness with an older watermark corrects final windows
 //!    instead of reopening them;
-//! 3. with no active partition W stands still.
+//! 3. with no active partition W stands still, unless partitions have ended for good: then W is the highest watermark
+//!    among those.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,7 +122,12 @@ impl Watermarks {
             Some((watermark_us, Activity::Active, _)) => Some(*watermark_us),
             Some(_) => None,
         });
-        if let Some(least_us) = active.min() {
+        let least_us = active.min().or_else(|| {
+            let ended =
+                self.partitions.values().flatten().filter(|(_, activity, _)| *activity == Activity::Ended);
+            ended.map(|(watermark_us, ..)| *watermark_us).max()
+        });
+        if let Some(least_us) = least_us {
             self.low_us = self.low_us.max(least_us);
         }
         self.low_us

@@ -69,6 +69,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     if process == 0 && args.take_over {
         args.tell.serve(&telemetry, HANDED_OVER)?;
     }
+    let until_caught_up = args.until_caught_up || source.ends();
     let shown = database.to_string();
     let on_failure: OnFailure =
         Arc::new(move |error: DatabaseError| abandon(Ending::at_database(error, &shown)));
@@ -92,7 +93,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         "process {process} of {}: {} partitions of {}, {} worker(s)",
         args.processes,
         partitions.len(),
-        source.identity(),
+        source.identity().trim_end_matches(':'),
         args.workers,
     );
 
@@ -114,7 +115,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         open_intake: Box::new(move |share, assigned, wake| {
             intake_source.read(share, assigned, wake, Arc::new(|error| abandon(error.into())))
         }),
-        until_caught_up: args.until_caught_up,
+        until_caught_up,
         drain: drain.clone(),
         telemetry: telemetry.clone(),
         peer_left: Arc::new(AtomicBool::new(false)),
@@ -127,7 +128,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     upkeep_stop.store(true, Ordering::Relaxed);
     if let Some(upkeep) = upkeep {
         let _ = upkeep.join();
-        let why = if args.until_caught_up { "caught up" } else { "drained" };
+        let why = if until_caught_up { "caught up" } else { "drained" };
         session::runtime().block_on(async {
             let client = database.connect(&format!("citytide:{}:finish", run.run_id)).await?;
             takeover::finish(&client, run.run_id, why).await
@@ -136,7 +137,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     if process == 0 {
         Status::summary(&telemetry.snapshot()).iter().for_each(|line| tracing::info!("{line}"));
     }
-    if args.until_caught_up || drain.load(Ordering::Relaxed) {
+    if until_caught_up || drain.load(Ordering::Relaxed) {
         Ok(Exit::Done)
     } else {
         tracing::info!("another process of the run was asked to end; this one has drained too");

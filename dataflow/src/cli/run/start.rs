@@ -37,7 +37,7 @@ pub async fn start(
 ) -> Result<Started, Ending> {
     let mut client = database.connect("citytide:starting").await?;
     let declared = declared(&client).await;
-    let mut source = args.source.source(domain, topic, declared.as_deref())?;
+    let mut source = args.source.source(domain, topic, declared.as_deref(), args.until_caught_up)?;
     // The source comes first: an empty database belongs to one only once that is known to exist.
     if let Err(error) = source.look() {
         return Err(Ending::of_source(error, has_been_read(&client).await));
@@ -74,7 +74,7 @@ pub async fn start(
         };
         let run = takeover::join_run(&client, &member).await?;
         // By now process 0 has said what the database is for.
-        source = args.source.source(domain, topic, self::declared(&client).await.as_deref())?;
+        source = args.source.source(domain, topic, self::declared(&client).await.as_deref(), false)?;
         migrate::wait_until_applied(&client, domain, &source.identity(), member.patience.run).await?;
         run
     };

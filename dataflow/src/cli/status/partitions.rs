@@ -51,6 +51,7 @@ fn thinned(snapshot: &Snapshot, low: &str, named: usize) -> String {
 fn told(one: &PartitionFigures, now_ms: u64) -> String {
     let state = match (one.activity, one.watermark_us) {
         (Activity::Empty, _) => "empty".to_owned(),
+        (Activity::Ended, _) => "ended".to_owned(),
         (Activity::Idle, _) => "idle".to_owned(),
         (Activity::Active, None) => "none yet".to_owned(),
         (Activity::Active, Some(us)) => coarse(behind_s(us, now_ms)),

@@ -12,7 +12,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 const HOUR_US: i64 = 3_600_000_000;
 
 fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
-    Assigned { partition, next_offset, low_offset: 0, end_offset }
+    Assigned { partition, next_offset, low_offset: 0, end_offset, is_end_known: true }
 }
 
 fn intake() -> (Sender<Chunk>, Intake) {

@@ -27,7 +27,7 @@ fn committed(epoch: u64, marks: &[Mark]) -> Committed {
 }
 
 fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
-    Assigned { partition, next_offset, low_offset: 0, end_offset }
+    Assigned { partition, next_offset, low_offset: 0, end_offset, is_end_known: true }
 }
 
 fn running() -> Run {

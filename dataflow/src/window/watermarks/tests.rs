@@ -54,6 +54,18 @@ fn with_all_partitions_idle_the_watermark_stands_still() {
 }
 
 #[test]
+fn partitions_that_have_ended_for_good_hold_nothing_back_and_in_the_end_the_furthest_one_counts() {
+    let mut watermarks = with(&[
+        mark(0, 300, Activity::Ended, true),
+        mark(1, 100, Activity::Active, false),
+        mark(2, NEVER, Activity::Empty, false),
+    ]);
+    assert_eq!(watermarks.advance(), 100);
+    watermarks.observe(&mark(1, 200, Activity::Ended, true));
+    assert_eq!(watermarks.advance(), 300);
+}
+
+#[test]
 fn a_partition_waits_only_for_one_that_still_has_a_backlog() {
     let hour_us = 3_600_000_000;
     let mut watermarks =
