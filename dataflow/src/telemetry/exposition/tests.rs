@@ -14,7 +14,13 @@ const INVENTORY: &str = include_str!("../../../../docs/metrics.md");
 /// A run with two partitions, one of which has readings.
 fn run() -> Arc<Run> {
     let run = Run::new(0, Arc::default());
-    let assigned = |partition| Assigned { partition, next_offset: 10, low_offset: 10, end_offset: 10 };
+    let assigned = |partition| Assigned {
+        partition,
+        next_offset: 10,
+        low_offset: 10,
+        end_offset: 10,
+        is_end_known: true,
+    };
     run.begin(2, &[assigned(0), assigned(1)], &[], NEVER);
     let mark = Mark {
         next_offset: 40,
