@@ -94,7 +94,7 @@ impl Source {
     pub fn origin(&self) -> Origin {
         match self {
             Source::Kafka(topic) => topic.origin(),
-            Source::Simulation(_) => Origin::default(),
+            Source::Simulation(_) | Source::Files(_) => Origin::default(),
         }
     }
 
@@ -142,7 +142,7 @@ impl Source {
     pub fn group(&self, name: &str) -> Option<kafka::Group> {
         match self {
             Source::Kafka(topic) => (!name.is_empty()).then(|| kafka::Group::open(topic, name)),
-            Source::Simulation(_) => None,
+            Source::Simulation(_) | Source::Files(_) => None,
         }
     }
 

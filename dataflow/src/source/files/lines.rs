@@ -108,7 +108,7 @@ impl<R: BufRead> Lines<R> {
                 break true;
             }
         };
-        if !ended && !(is_whole && self.length > 0) {
+        if !ended && (!is_whole || self.length == 0) {
             return Ok(None);
         }
         let (start, end) = (self.last.1, self.last.1 + self.length);
