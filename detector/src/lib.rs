@@ -35,6 +35,7 @@ mod observe;
 mod sample;
 mod scorer;
 mod sensors;
+mod series;
 mod tails;
 #[cfg(test)]
 mod tests;
@@ -51,5 +52,6 @@ pub use models::ZoneModels;
 pub use sample::{READMITTED_SHARE, Sample, SampleRow};
 pub use scorer::{Learnt, Rows, Scorer};
 pub use sensors::SensorStates;
+pub use series::{Series, SeriesVerdict};
 pub use verdict::{FlaggedBy, Severity, Verdict, Verdicts, score_of};
 pub use zone::{Level, ZoneModel};

@@ -38,6 +38,8 @@ pub struct Rows<'a> {
     pub zone_names: &'a [Arc<str>],
     /// Sensor ids, one after the other.
     pub sensors: &'a [u8],
+    /// Where the first row's sensor id begins.
+    pub sensors_from: u32,
     /// End of each row's sensor id.
     pub sensor_ends: &'a [u32],
     /// Values by metric, then row; NaN where there is none.
@@ -58,7 +60,7 @@ impl Rows<'_> {
     }
 
     fn sensor(&self, row: usize) -> &[u8] {
-        let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] as usize };
+        let start = if row == 0 { self.sensors_from } else { self.sensor_ends[row - 1] } as usize;
         &self.sensors[start..self.sensor_ends[row] as usize]
     }
 }

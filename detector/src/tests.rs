@@ -74,6 +74,7 @@ impl Street {
             zones: &vec![0; count],
             zone_names: &[Arc::from("Downtown")],
             sensors: &sensors,
+            sensors_from: 0,
             sensor_ends: &ends,
             metrics: &metrics,
             late: &[],
@@ -230,6 +231,7 @@ fn lessons_of_two_workers_merge_in_any_order_to_the_same_bits() {
                 zones: &[0; 30],
                 zone_names: &[Arc::from("Downtown")],
                 sensors: b"012345678901234567890123456789",
+                sensors_from: 0,
                 sensor_ends: &(1..=30).collect::<Vec<u32>>(),
                 metrics: &[
                     readings.iter().map(|reading| reading[0]).collect(),

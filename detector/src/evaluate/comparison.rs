@@ -1,0 +1,246 @@
+//! What any detector must be held against: simple ones, on the same rows. None of them sees a label.
+//!
+//! Each learns from the rows before the first that is scored: the middle and scale of each zone's metrics (median and
+//! median absolute deviation), principal components, a forest on raw values the way the usual tutorial does it.
+
+use std::collections::HashMap;
+
+use super::table::Table;
+use crate::forest::{Block, FEATURES_MAX, Forest, ForestOptions, LANES, fit};
+
+/// Readings of a sensor in one window of the principal components.
+const WINDOW: usize = 8;
+/// Most windows, and rows of a forest, that are learnt from.
+const LEARNT_MAX: usize = 4_000;
+/// Share of the variance that the kept components hold.
+const KEPT: f64 = 0.9;
+/// Most dimensions of a window: its metrics are cut to what fits.
+const DIMENSIONS_MAX: usize = 64;
+/// Factor from a median absolute deviation to a standard deviation.
+const MAD_TO_DEVIATION: f64 = 1.4826;
+/// Standardised values are clipped to this for the principal components.
+const CLIP: f64 = 10.0;
+
+/// Middle and scale of each metric in each zone.
+#[derive(Debug)]
+pub struct Scales {
+    by_zone: Vec<Vec<(f64, f64)>>,
+}
+
+impl Scales {
+    /// From the rows before `from`.
+    pub fn learn(table: &Table, from: usize) -> Scales {
+        let of = |zone: u32, column: &[f64]| {
+            let rows = table.zones[..from].iter().zip(column);
+            let mut values: Vec<f64> =
+                rows.filter(|(z, value)| **z == zone && !value.is_nan()).map(|(_, value)| *value).collect();
+            let middle = median(&mut values);
+            let mut off: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+            let scale = median(&mut off) * MAD_TO_DEVIATION;
+            (middle, if scale > 0.0 { scale } else { 1.0 })
+        };
+        let zones = 0..table.zone_names.len() as u32;
+        Scales {
+            by_zone: zones
+                .map(|zone| table.metrics.iter().map(|column| of(zone, column)).collect())
+                .collect(),
+        }
+    }
+
+    /// A value in standard deviations from its zone's middle; 0 where missing.
+    fn standard(&self, table: &Table, metric: usize, row: usize) -> f64 {
+        let (middle, scale) = self.by_zone[table.zones[row] as usize][metric];
+        let value = table.metrics[metric][row];
+        if value.is_nan() || middle.is_nan() { 0.0 } else { (value - middle) / scale }
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
+    let at = values.len() / 2;
+    *values.select_nth_unstable_by(at, f64::total_cmp).1
+}
+
+/// The largest deviation of a metric from its zone's middle.
+pub fn largest(table: &Table, scales: &Scales) -> Vec<f32> {
+    let row = |row: usize| {
+        let all = (0..table.metrics.len()).map(|metric| scales.standard(table, metric, row).abs());
+        all.fold(0.0, f64::max) as f32
+    };
+    (0..table.rows()).map(row).collect()
+}
+
+/// An isolation forest on raw values, one for all zones, missing values at the zone's middle.
+pub fn forest_on_raw(
+    table: &Table,
+    scales: &Scales,
+    from: usize,
+    options: &ForestOptions,
+) -> Option<Vec<f32>> {
+    let features = table.metrics.len().min(FEATURES_MAX);
+    let value = |feature: usize, row: usize| {
+        let value = table.metrics[feature][row];
+        let middle = scales.by_zone[table.zones[row] as usize][feature].0;
+        if value.is_nan() { if middle.is_nan() { 0.0 } else { middle as f32 } } else { value as f32 }
+    };
+    let step = from.div_ceil(LEARNT_MAX).max(1);
+    let rows: Vec<f32> = (0..from)
+        .step_by(step)
+        .flat_map(|row| (0..features).map(move |feature| (feature, row)))
+        .map(|(feature, row)| value(feature, row))
+        .collect();
+    let forest: Forest = fit(&rows, features, options).ok()?;
+    let mut scores = Vec::with_capacity(table.rows());
+    let mut block = Block::default();
+    for first in (0..table.rows()).step_by(LANES) {
+        let count = LANES.min(table.rows() - first);
+        for lane in 0..count {
+            for feature in 0..features {
+                block.set(lane, feature, value(feature, first + lane));
+            }
+        }
+        scores.extend_from_slice(&forest.score(&block)[..count]);
+    }
+    Some(scores)
+}
+
+/// The error of rebuilding a sensor's last eight readings from principal components.
+pub fn windowed_pca(table: &Table, scales: &Scales, from: usize) -> Vec<f32> {
+    let metrics = table.metrics.len().min(DIMENSIONS_MAX / WINDOW);
+    let size = metrics * WINDOW;
+    let mut last: HashMap<u32, Vec<f64>> = HashMap::new();
+    let mut windows: Vec<Vec<f64>> = Vec::new();
+    let step = from.div_ceil(LEARNT_MAX).max(1);
+    let mut components: Option<Components> = None;
+    let mut scores = vec![0.0; table.rows()];
+    for row in 0..table.rows() {
+        let window = last.entry(table.series[row]).or_default();
+        if window.len() == size {
+            window.drain(..metrics);
+        }
+        window.extend((0..metrics).map(|metric| scales.standard(table, metric, row).clamp(-CLIP, CLIP)));
+        if window.len() < size {
+            continue;
+        }
+        if row < from {
+            if row % step == 0 {
+                windows.push(window.clone());
+            }
+        } else {
+            let components = components.get_or_insert_with(|| Components::learn(&windows, size));
+            scores[row] = components.error(window) as f32;
+        }
+    }
+    scores
+}
+
+/// Mean and principal components of windows.
+struct Components {
+    mean: Vec<f64>,
+    kept: Vec<Vec<f64>>,
+}
+
+impl Components {
+    fn learn(windows: &[Vec<f64>], size: usize) -> Components {
+        let count = windows.len().max(1) as f64;
+        let mean: Vec<f64> =
+            (0..size).map(|at| windows.iter().map(|window| window[at]).sum::<f64>() / count).collect();
+        let mut covariance = vec![vec![0.0; size]; size];
+        for window in windows {
+            for row in 0..size {
+                for column in 0..size {
+                    covariance[row][column] +=
+                        (window[row] - mean[row]) * (window[column] - mean[column]) / count;
+                }
+            }
+        }
+        let (values, vectors) = eigen(covariance);
+        let mut order: Vec<usize> = (0..size).collect();
+        order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+        let all: f64 = values.iter().sum();
+        let mut held = 0.0;
+        let mut kept = Vec::new();
+        for at in order {
+            if held >= KEPT * all {
+                break;
+            }
+            held += values[at];
+            kept.push(vectors.iter().map(|row| row[at]).collect());
+        }
+        Components { mean, kept }
+    }
+
+    fn error(&self, window: &[f64]) -> f64 {
+        let mut left: Vec<f64> = window.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect();
+        for component in &self.kept {
+            let along: f64 = left.iter().zip(component).map(|(value, axis)| value * axis).sum();
+            left.iter_mut().zip(component).for_each(|(value, axis)| *value -= along * axis);
+        }
+        left.iter().map(|value| value * value).sum::<f64>().sqrt()
+    }
+}
+
+/// Eigenvalues and, by column, eigenvectors of a symmetric matrix, by Jacobi's rotations.
+fn eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
+    /// Sweeps over all pairs; six are enough for matrices of this size.
+    const SWEEPS: usize = 12;
+    let size = matrix.len();
+    let mut vectors: Vec<Vec<f64>> =
+        (0..size).map(|row| (0..size).map(|column| f64::from(row == column)).collect()).collect();
+    for _ in 0..SWEEPS {
+        for p in 0..size {
+            for q in p + 1..size {
+                if matrix[p][q].abs() < 1e-12 {
+                    continue;
+                }
+                let angle = (matrix[q][q] - matrix[p][p]) / (2.0 * matrix[p][q]);
+                let tangent = angle.signum() / (angle.abs() + (angle * angle + 1.0).sqrt());
+                let tangent = if angle == 0.0 { 1.0 } else { tangent };
+                let cosine = 1.0 / (tangent * tangent + 1.0).sqrt();
+                let sine = tangent * cosine;
+                for row in matrix.iter_mut().chain(&mut vectors) {
+                    let (a, b) = (row[p], row[q]);
+                    (row[p], row[q]) = (cosine * a - sine * b, sine * a + cosine * b);
+                }
+                for column in 0..size {
+                    let (a, b) = (matrix[p][column], matrix[q][column]);
+                    matrix[p][column] = cosine * a - sine * b;
+                    matrix[q][column] = sine * a + cosine * b;
+                }
+            }
+        }
+    }
+    ((0..size).map(|at| matrix[at][at]).collect(), vectors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eigenvectors_rebuild_the_matrix() {
+        let matrix = vec![vec![4.0, 1.0, -2.0], vec![1.0, 3.0, 0.5], vec![-2.0, 0.5, 5.0]];
+        let (values, vectors) = eigen(matrix.clone());
+        for row in 0..3 {
+            for column in 0..3 {
+                let rebuilt: f64 = (0..3).map(|at| values[at] * vectors[row][at] * vectors[column][at]).sum();
+                assert!((rebuilt - matrix[row][column]).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_off_the_components_has_the_larger_error() {
+        let windows: Vec<Vec<f64>> = (0..200)
+            .map(|step| {
+                let value = f64::from(step) / 50.0 - 2.0;
+                vec![value, 2.0 * value, 0.01 * f64::from(step % 3)]
+            })
+            .collect();
+        let components = Components::learn(&windows, 3);
+        assert!(components.error(&[1.0, 2.0, 0.0]) < 0.1);
+        assert!(components.error(&[1.0, -2.0, 0.0]) > 1.0);
+    }
+}
