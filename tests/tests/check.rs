@@ -104,6 +104,14 @@ fn each_broken_set_up_is_told_with_its_own_line_and_code() {
     assert!(said.contains("metrics_1min.max_aqi"), "a run names table and column: {said}");
     session.batch("alter table metrics_1min rename mine to max_aqi");
 
+    session.batch(&format!("create role {role} login"));
+    let (ended, said) = CommandLine::new(&scene.services.citytide, "broken")
+        .args(["verify", "--database-url", &scene.database.url_as(&role, "x")])
+        .finish(LIMIT);
+    session.batch(&format!("drop role {role}"));
+    assert_eq!(ended, Ended::Exit(77), "{said}");
+    assert!(said.contains("sql/roles.sql"), "{said}");
+
     let mut run = scene.run("-w 1").spawn();
     wait_until("the run lives", LIMIT, || {
         session.value("select exists (select from runs where ended_at is null)")
@@ -153,13 +161,13 @@ fn a_topic_is_created_once_and_what_differs_is_told() {
             .args(more.iter().copied())
             .finish(LIMIT)
     };
-    let (ended, said) = create(&["--partitions", "3", "--retention-hours", "2"]);
+    let (ended, said) = create(&["--topic-partitions", "3", "--retention-hours", "2"]);
     assert_eq!(ended, Ended::Exit(0), "{said}");
-    let (ended, said) = create(&["--partitions", "3"]);
+    let (ended, said) = create(&["--topic-partitions", "3"]);
     assert_eq!(ended, Ended::Exit(78), "{said}");
     assert!(said.contains("3 partitions") && said.contains("LogAppendTime"), "{said}");
-    assert_eq!(create(&["--partitions", "3", "--if-not-exists"]).0, Ended::Exit(0));
-    let (ended, said) = create(&["--partitions", "5", "--timestamps", "sender", "--if-not-exists"]);
+    assert_eq!(create(&["--topic-partitions", "3", "--if-not-exists"]).0, Ended::Exit(0));
+    let (ended, said) = create(&["--topic-partitions", "5", "--timestamps", "sender", "--if-not-exists"]);
     assert_eq!(ended, Ended::Exit(0), "{said}");
     assert!(said.contains("partitions is 3, not 5") && said.contains("not CreateTime"), "{said}");
     let database = Database::create(&scene.services, "created");

@@ -152,6 +152,7 @@ impl From<VerifyError> for Ending {
         match error {
             VerifyError::Database(error) => error.into(),
             VerifyError::Other(error) => error.into(),
+            VerifyError::MayNotRead { .. } => Ending::new(Exit::Denied, error.to_string()),
             _ => Ending::new(Exit::Config, error.to_string()),
         }
     }
@@ -161,4 +162,19 @@ impl From<VerifyError> for Ending {
 pub fn ending(ending: &Ending) -> i32 {
     tracing::error!("{}", ending.why);
     ending.exit.code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_waited_for_and_certificates_are_not() {
+        let (attempted, reason) = ("committing".to_owned(), "No space left on device".to_owned());
+        let full = Ending::from(DatabaseError::DiskFull { attempted, reason });
+        assert!(Exit::restart_helps(Some(full.exit().code())) && full.why().contains("make room"));
+        let (address, reason) = ("db:5432/x".to_owned(), "its certificate has expired".to_owned());
+        let expired = Ending::from(DatabaseError::Tls { address, reason });
+        assert!(!Exit::restart_helps(Some(expired.exit().code())));
+    }
 }

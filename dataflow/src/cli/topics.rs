@@ -20,7 +20,7 @@ use facts::{ANSWER_TIMEOUT, Facts, admin, refused};
 /// What was typed.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Example:\n  citytide topics create --partitions 8 --retention-hours 168 --if-not-exists"
+    after_help = "Example:\n  citytide topics create --topic-partitions 8 --retention-hours 168 --if-not-exists"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -42,7 +42,7 @@ struct Create {
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
     /// Partitions; at most as many workers have something to read
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long = "topic-partitions", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     partitions: u16,
     /// Copies of each record; by default the broker's default.replication.factor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

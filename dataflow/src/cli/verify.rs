@@ -64,9 +64,30 @@ pub enum VerifyError {
     /// The database is another domain's.
     #[error(transparent)]
     Other(#[from] MigrateError),
+    /// The role may not read everything.
+    #[error(
+        "{attempted} failed: {reason}; connect as the tables' owner, or as a member of the role that sql/roles.sql makes"
+    )]
+    MayNotRead {
+        /// What was attempted.
+        attempted: String,
+        /// The server's words.
+        reason: String,
+    },
     /// The database failed.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for VerifyError {
+    fn from(error: DatabaseError) -> VerifyError {
+        match error {
+            DatabaseError::Statement { attempted, reason, sqlstate: Some(state) } if state == "42501" => {
+                VerifyError::MayNotRead { attempted, reason }
+            }
+            error => VerifyError::Database(error),
+        }
+    }
 }
 
 /// Verifies and prints what was found, or why nothing was; returns the exit code.

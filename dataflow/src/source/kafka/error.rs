@@ -17,7 +17,7 @@ pub enum KafkaSourceError {
     },
     /// A restart does not help.
     #[error(
-        "topic {topic} does not exist at {brokers}; create it with\n  citytide topics create --brokers {brokers} --topic {topic} --partitions 4\nor with Kafka's own kafka-topics.sh --create, with message.timestamp.type=LogAppendTime"
+        "topic {topic} does not exist at {brokers}; create it with\n  citytide topics create --brokers {brokers} --topic {topic} --topic-partitions 4\nor with Kafka's own kafka-topics.sh --create, with message.timestamp.type=LogAppendTime"
     )]
     MissingTopic {
         /// The bootstrap servers.
