@@ -38,9 +38,11 @@ pub struct Args {
     domain: Option<PathBuf>,
     /// Worker threads per process that the run will have
     #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(help_heading = "Run")]
     workers: u16,
     /// Processes that the run will have
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(help_heading = "Run")]
     processes: u16,
     /// One JSON object instead of lines
     #[arg(long)]
