@@ -32,6 +32,8 @@ const QUEUE_KBYTES_MAX: u32 = 98_304;
 const IN_FLIGHT_MAX: u32 = 5;
 /// Longest pause between two attempts to reach a broker that is away.
 const RECONNECT_MS_MAX: u32 = 1_000;
+/// Most reports of delivered batches that are taken in a row: more than the queue can hold.
+const REPORTS_MAX: u32 = QUEUE_READINGS_MAX;
 /// Most notes that wait to be said.
 const NOTES_MAX: usize = 16;
 
@@ -202,10 +204,18 @@ impl Topic {
 
     /// Serves acknowledgements for as long as `wait`, then says whether all is well.
     pub fn serve(&self, wait: Duration) -> Result<(), Failure> {
-        // Polling for parts of a millisecond spins: librdkafka counts whole ones.
-        self.producer.poll(Duration::ZERO);
-        std::thread::sleep(wait);
         let deliveries = self.producer.context();
+        // A poll without a wait takes one report, of one batch. One for each round would let reports pile up, whose
+        // readings fill the queue; what room there is then makes small batches, and small batches more reports.
+        for _ in 0..REPORTS_MAX {
+            let before = self.delivered() + deliveries.failed.load(Ordering::Relaxed);
+            self.producer.poll(Duration::ZERO);
+            if self.delivered() + deliveries.failed.load(Ordering::Relaxed) == before {
+                break;
+            }
+        }
+        // Polling for parts of a millisecond spins: librdkafka counts whole ones.
+        std::thread::sleep(wait);
         if deliveries.failed.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
