@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use crate::folder::Folder;
 use crate::load::Reading;
 use crate::services::{Services, unique, wait_until};
 
@@ -75,9 +76,27 @@ pub struct Topic {
     producer: ThreadedProducer<Failures>,
     failures: Arc<AtomicU64>,
     sent: Mutex<Vec<Vec<Sent>>>,
+    /// The directory that stands in for the topic, where the source is files.
+    pub folder: Option<Folder>,
 }
 
 impl Topic {
+    /// No topic, but files.
+    pub fn of_files(services: &Services, folder: Folder, partitions: i32) -> Topic {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &services.brokers);
+        let failures = Arc::new(AtomicU64::new(0));
+        Topic {
+            name: String::new(),
+            brokers: services.brokers.clone(),
+            admin: config.create().expect("an admin client"),
+            producer: producer(&services.brokers, &failures),
+            failures,
+            sent: Mutex::new(vec![Vec::new(); partitions as usize]),
+            folder: Some(folder),
+        }
+    }
+
     /// Creates a topic.
     pub fn create(services: &Services, test: &str, partitions: i32, stamp: Stamp) -> Topic {
         let name = unique(test);
@@ -96,12 +115,17 @@ impl Topic {
         let failures = Arc::new(AtomicU64::new(0));
         let producer = producer(&services.brokers, &failures);
         let sent = Mutex::new(vec![Vec::new(); partitions as usize]);
-        Topic { name, brokers: services.brokers.clone(), admin, producer, failures, sent }
+        let brokers = services.brokers.clone();
+        Topic { name, brokers, admin, producer, failures, sent, folder: None }
     }
 
     /// Sends one record. It is delivered at the latest when [`Topic::flush`] returns.
     pub fn send(&self, partition: i32, received_at_ms: i64, payload: Vec<u8>, meaning: Meaning) {
         let mut sent = self.sent.lock().expect("the record of what was sent");
+        if let Some(folder) = &self.folder {
+            sent[partition as usize].push(folder.line(payload, meaning));
+            return folder.write_now_and_then(&sent);
+        }
         loop {
             let record: BaseRecord<'_, (), [u8]> =
                 BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).payload(&payload);
@@ -127,6 +151,9 @@ impl Topic {
 
     /// Waits until everything is in the topic, at the offsets that the record of what was sent says.
     pub fn flush(&self) {
+        if let Some(folder) = &self.folder {
+            return folder.write(&self.sent());
+        }
         self.producer.flush(Duration::from_secs(60)).expect("delivering records");
         assert_eq!(self.failures.load(Ordering::SeqCst), 0, "every record is delivered");
     }
@@ -244,6 +271,9 @@ impl Topic {
 
 impl Drop for Topic {
     fn drop(&mut self) {
+        if self.folder.is_some() {
+            return;
+        }
         let deleted = block_on(self.admin.delete_topics(&[&self.name], &AdminOptions::new()));
         if let Err(error) = deleted {
             eprintln!("the topic {} could not be deleted: {error}", self.name);

@@ -20,6 +20,7 @@ pub mod broker;
 pub mod city;
 pub mod compare;
 pub mod database;
+pub mod folder;
 pub mod http;
 pub mod kafka;
 pub mod load;

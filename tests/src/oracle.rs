@@ -18,6 +18,8 @@ const RECENT_US: i64 = 300 * SECOND;
 pub enum Watermark {
     /// The least one of all partitions that hold records: what `--until-caught-up` ends with.
     OfAllPartitions,
+    /// The highest one of all partitions: what a run ends with when its files have ended.
+    OfTheFurthest,
     /// As the database says (microseconds); for runs in which partitions become idle.
     Given(Option<i64>),
 }
@@ -153,6 +155,7 @@ pub fn expect(city: &City, logs: &[Vec<Sent>], watermark: Watermark) -> Expected
     }
     expected.watermark_us = match watermark {
         Watermark::Given(given) => given,
+        Watermark::OfTheFurthest => expected.progress.values().filter_map(|one| one.watermark_us).max(),
         Watermark::OfAllPartitions => {
             let all: Option<Vec<i64>> =
                 expected.progress.values().map(|progress| progress.watermark_us).collect();

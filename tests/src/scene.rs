@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::city::City;
 use crate::compare::assert_tables;
 use crate::database::Database;
+use crate::folder::{Folder, Form};
 use crate::kafka::{Stamp, Topic};
 use crate::load::Traffic;
 use crate::oracle::{Watermark, expect};
@@ -47,6 +48,16 @@ impl Scene {
         Scene { test, services, city, file, topic, database }
     }
 
+    /// Sets the scene with files in the topic's place. All that is sent has the files' modification time.
+    pub fn of_files(test: &'static str, city: City, partitions: i32, form: Form) -> Scene {
+        let services = services();
+        let file = city.file(test);
+        let folder = Folder::create(test, &city, partitions, form);
+        let topic = Topic::of_files(&services, folder, partitions);
+        let database = Database::create(&services, test);
+        Scene { test, services, city, file, topic, database }
+    }
+
     /// `citytide run` with this scene's topic, database and domain, and further arguments.
     pub fn run(&self, arguments: &str) -> CommandLine {
         self.run_on(&self.database, arguments)
@@ -54,9 +65,22 @@ impl Scene {
 
     /// The same on another database.
     pub fn run_on(&self, database: &Database, arguments: &str) -> CommandLine {
-        CommandLine::run(&self.services, &self.topic.name, &database.url, self.test)
+        let Some(folder) = &self.topic.folder else {
+            return CommandLine::run(&self.services, &self.topic.name, &database.url, self.test)
+                .domain(self.file.as_deref())
+                .args(arguments.split_whitespace());
+        };
+        // Files are read by one process.
+        let words: Vec<&str> = arguments.split_whitespace().collect();
+        let processes = words.iter().position(|word| *word == "-n");
+        let (before, after) = words.split_at(processes.unwrap_or(words.len()));
+        let follow = (!words.contains(&"--until-caught-up")).then_some("--follow");
+        CommandLine::new(&self.services.citytide, self.test)
+            .args(["run", "--source", "files", "--database-url", &database.url])
+            .args([folder.path.as_path()])
             .domain(self.file.as_deref())
-            .args(arguments.split_whitespace())
+            .args(follow)
+            .args(before.iter().chain(after.iter().skip(2)).copied())
     }
 
     /// `citytide verify`: its exit code and what it says.
@@ -74,9 +98,17 @@ impl Scene {
         assert_eq!(run.wait(LIMIT), Ended::Exit(0), "citytide run --until-caught-up {arguments}");
     }
 
+    /// What W is after a run until caught up: files have ended, a topic may go on.
+    pub fn last_watermark(&self) -> Watermark {
+        match self.topic.folder {
+            Some(_) => Watermark::OfTheFurthest,
+            None => Watermark::OfAllPartitions,
+        }
+    }
+
     /// Panics unless every table is what the oracle expects after a run until caught up.
     pub fn assert_caught_up(&self) {
-        let expected = expect(&self.city, &self.topic.sent(), Watermark::OfAllPartitions);
+        let expected = expect(&self.city, &self.topic.sent(), self.last_watermark());
         assert_tables(&self.database.session, &self.city, &expected);
     }
 

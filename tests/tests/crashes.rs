@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use citytide_tests::city::City;
+use citytide_tests::folder::Form;
 use citytide_tests::load::{Random, Traffic};
 use citytide_tests::process::{CommandLine, Ended, scratch, send_signal};
 use citytide_tests::proxy::Proxy;
@@ -15,7 +16,15 @@ const NOTICED: Duration = Duration::from_secs(20);
 
 #[test]
 fn killed_at_each_point_of_the_commit_and_restarted_with_other_workers_it_loses_and_repeats_nothing() {
-    let scene = Scene::new("points", City::smart(), 4);
+    killed_at_each_point(Scene::new("points", City::smart(), 4));
+}
+
+#[test]
+fn killed_at_each_point_of_the_commit_while_it_follows_files_it_loses_and_repeats_nothing() {
+    killed_at_each_point(Scene::of_files("filepoints", City::smart(), 4, Form::Json));
+}
+
+fn killed_at_each_point(scene: Scene) {
     let session = &scene.database.session;
     let mut traffic = Traffic::new(5, 50_000);
     let mut killed_between = false;
@@ -61,7 +70,15 @@ fn killed_at_each_point_of_the_commit_and_restarted_with_other_workers_it_loses_
 
 #[test]
 fn killed_at_random_under_load_every_snapshot_stays_consistent() {
-    let scene = Scene::new("kills", City::smart(), 4);
+    killed_at_random(Scene::new("kills", City::smart(), 4));
+}
+
+#[test]
+fn killed_at_random_while_files_grow_every_snapshot_stays_consistent() {
+    killed_at_random(Scene::of_files("filekills", City::smart(), 4, Form::Json));
+}
+
+fn killed_at_random(scene: Scene) {
     let checker = Checker::start(&scene.database, &scene.city);
     let mut random = Random(11);
     scene.under_load(4, 6, || {

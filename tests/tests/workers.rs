@@ -3,18 +3,27 @@
 use citytide_tests::city::City;
 use citytide_tests::compare::{assert_tables, dump};
 use citytide_tests::database::Database;
+use citytide_tests::folder::Form;
 use citytide_tests::load::Traffic;
-use citytide_tests::oracle::{Watermark, expect};
+use citytide_tests::oracle::expect;
 use citytide_tests::process::Ended;
 use citytide_tests::scene::{LIMIT, Scene};
 use citytide_tests::snapshot::{Checker, check_once};
 
 #[test]
 fn any_number_of_workers_and_processes_writes_the_same_bits() {
-    let scene = Scene::new("workers", City::smart(), 4);
+    whatever_the_workers(Scene::new("workers", City::smart(), 4));
+}
+
+#[test]
+fn any_number_of_workers_writes_the_same_bits_of_files() {
+    whatever_the_workers(Scene::of_files("filebits", City::smart(), 4, Form::Json));
+}
+
+fn whatever_the_workers(scene: Scene) {
     Traffic::new(3, 50_000).send(&scene.topic, &scene.city, 4, 30_000);
     scene.topic.flush();
-    let expected = expect(&scene.city, &scene.topic.sent(), Watermark::OfAllPartitions);
+    let expected = expect(&scene.city, &scene.topic.sent(), scene.last_watermark());
     let mut first: Option<Vec<String>> = None;
     for arguments in ["-w 1", "-w 2", "-w 2 --zerocopy", "-w 3", "-n 2", "-n 2 -w 2"] {
         let database = Database::create(&scene.services, "workers");
@@ -35,7 +44,16 @@ fn any_number_of_workers_and_processes_writes_the_same_bits() {
 
 #[test]
 fn a_run_in_pieces_with_other_workers_each_time_writes_what_one_run_writes() {
-    let scene = Scene::new("pieces", City::smart(), 3);
+    in_pieces(Scene::new("pieces", City::smart(), 3));
+}
+
+#[test]
+fn files_that_grow_between_runs_write_what_one_run_writes() {
+    in_pieces(Scene::of_files("filepieces", City::smart(), 3, Form::Json));
+    in_pieces(Scene::of_files("gzippieces", City::smart(), 3, Form::JsonGzip));
+}
+
+fn in_pieces(scene: Scene) {
     let mut traffic = Traffic::new(4, 100_000);
     for (arguments, count) in [("-w 1", 3000), ("-n 2 -w 2", 50), ("-w 2", 4000), ("-n 2", 1), ("-w 1", 3000)]
     {

@@ -80,8 +80,9 @@ impl Open {
         let mut plain = open(&log.path)?;
         let mut head = Vec::new();
         let failed = |error| FilesError::of(&log.path, "going to where it was left", error);
-        plain.by_ref().take(cursor.bytes.min(HEAD_BYTES as u64)).read_to_end(&mut head).map_err(failed)?;
         let at = behind_line_end(log, &mut plain, cursor)?;
+        plain.rewind().map_err(failed)?;
+        plain.by_ref().take(at.min(HEAD_BYTES as u64)).read_to_end(&mut head).map_err(failed)?;
         plain.seek(SeekFrom::Start(at)).map_err(failed)?;
         opened.lines = Lines::new(Box::new(BufReader::with_capacity(READ_BYTES, plain)), at, head);
         opened.next_offset = log.next_offset;
