@@ -35,7 +35,7 @@ use ending::Ending;
 #[command(name = "citytide", version, long_version = version::long(), arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes, citytide.toml and the environment are explained in README.md.\n\nExamples:\n  \
-                        citytide run --topic sensor-data -w 2\n  citytide config show\n  citytide verify"
+                        citytide run --topic sensor-data -w 2\n  citytide run --source simulation --count 100000 --until-caught-up\n  citytide run --source files readings --follow\n  citytide config show\n  citytide verify"
 )]
 pub struct Typed {
     #[command(subcommand)]
