@@ -35,10 +35,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Empty,
         Reason::NotUtf8,
         Reason::NotJson,
+        Reason::NotCsv,
         Reason::MissingField,
         Reason::WrongType,
         Reason::DuplicateField,
