@@ -8,12 +8,16 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::folder::Folder;
 use crate::load::Reading;
 use crate::services::{Services, unique, wait_until};
+
+/// The longest batch that a broker takes unless it is told otherwise (`message.max.bytes`).
+const MESSAGE_BYTES_MAX: &str = "1048588";
 
 /// What a record is, in the test's own words.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +37,9 @@ pub enum Meaning {
     Lost,
 }
 
+/// Headers of a record: names, which may repeat, and values, which may be null.
+pub type Headers<'a> = [(&'a str, Option<&'a [u8]>)];
+
 /// One offset of a partition.
 #[derive(Debug, Clone)]
 pub struct Sent {
@@ -51,6 +58,15 @@ pub enum Stamp {
     CreateTime,
     /// The broker's.
     LogAppendTime,
+}
+
+/// Who has the lead of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leader {
+    /// Kafka's number of the node; -1 for nobody.
+    pub node: i32,
+    /// Replicas in sync, the leader's among them.
+    pub in_sync: usize,
 }
 
 struct Failures(Arc<AtomicU64>);
@@ -99,12 +115,23 @@ impl Topic {
 
     /// Creates a topic.
     pub fn create(services: &Services, test: &str, partitions: i32, stamp: Stamp) -> Topic {
+        Topic::replicated(services, test, partitions, stamp, 1)
+    }
+
+    /// Creates a topic of which `replicas` nodes hold every partition.
+    pub fn replicated(
+        services: &Services,
+        test: &str,
+        partitions: i32,
+        stamp: Stamp,
+        replicas: i32,
+    ) -> Topic {
         let name = unique(test);
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &services.brokers);
         let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
         let stamp = if stamp == Stamp::CreateTime { "CreateTime" } else { "LogAppendTime" };
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(replicas))
             .set("message.timestamp.type", stamp)
             .set("retention.ms", "-1");
         let created =
@@ -149,6 +176,29 @@ impl Topic {
         sent[partition as usize].push(Sent { received_at_ms, payload: Vec::new(), meaning });
     }
 
+    /// Sends a record with a key and headers.
+    pub fn send_with_headers(
+        &self,
+        partition: i32,
+        received_at_ms: i64,
+        payload: Vec<u8>,
+        meaning: Meaning,
+        headers: &Headers<'_>,
+    ) {
+        let mut sent = self.sent.lock().expect("the record of what was sent");
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+        let record = BaseRecord::to(&self.name)
+            .partition(partition)
+            .timestamp(received_at_ms)
+            .key(b"key".as_slice())
+            .payload(&payload)
+            .headers(headers);
+        self.producer.send(record).map_err(|(error, _)| error).expect("sending a record");
+        sent[partition as usize].push(Sent { received_at_ms, payload, meaning });
+    }
+
     /// Waits until everything is in the topic, at the offsets that the record of what was sent says.
     pub fn flush(&self) {
         if let Some(folder) = &self.folder {
@@ -166,6 +216,18 @@ impl Topic {
     /// Number of offsets used so far.
     pub fn offsets(&self) -> i64 {
         self.sent.lock().expect("the record of what was sent").iter().map(|log| log.len() as i64).sum()
+    }
+
+    /// The leader of every partition, as a broker sees it now.
+    pub fn leaders(&self) -> Vec<Leader> {
+        let metadata = self.producer.client().fetch_metadata(Some(&self.name), Duration::from_secs(10));
+        let metadata = metadata.expect("a broker that answers");
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.name).expect("the topic");
+        let leader = |partition: &rdkafka::metadata::MetadataPartition| Leader {
+            node: partition.leader(),
+            in_sync: partition.isr().len(),
+        };
+        topic.partitions().iter().map(leader).collect()
     }
 
     /// Sends records with a compression of their own.
@@ -285,6 +347,7 @@ fn producer(brokers: &str, failures: &Arc<AtomicU64>) -> ThreadedProducer<Failur
     ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
+        .set("message.max.bytes", MESSAGE_BYTES_MAX)
         .set("linger.ms", "5")
         .set("queue.buffering.max.messages", "1000000")
         .create_with_context(Failures(failures.clone()))

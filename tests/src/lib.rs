@@ -18,12 +18,14 @@
 
 pub mod broker;
 pub mod city;
+pub mod cluster;
 pub mod compare;
 pub mod database;
 pub mod folder;
 pub mod http;
 pub mod kafka;
 pub mod load;
+pub mod node;
 pub mod oracle;
 pub mod process;
 pub mod proxy;

@@ -32,7 +32,9 @@ fn readings(topic: &Topic, city: &City, seconds: std::ops::Range<i64>) {
 fn who_has_the_certificate_or_the_password_is_let_in_and_others_read_why_not() {
     let broker = Broker::start("security");
     let plain = broker.services(Listener::Plaintext);
-    broker.add_user("scout", "swordfish");
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        broker.add_user("scout", mechanism, "swordfish");
+    }
     let city = City::smart();
     let topic = Topic::create(&plain, "security", 2, Stamp::CreateTime);
     let database = Database::create(&plain, "security");
@@ -71,7 +73,8 @@ fn who_has_the_certificate_or_the_password_is_let_in_and_others_read_why_not() {
         ("mTLS", on(Listener::Ssl, &ssl(&ca, "client.key"), "")),
         ("mTLS, a key with a password", on(Listener::Ssl, &ssl(&ca, "locked.key"), "")),
         ("PLAIN", on(Listener::SaslSsl, &sasl("PLAIN", "reader"), "opensesame")),
-        ("SCRAM", on(Listener::SaslSsl, &sasl("SCRAM-SHA-512", "scout"), "swordfish")),
+        ("SCRAM-SHA-256", on(Listener::SaslSsl, &sasl("SCRAM-SHA-256", "scout"), "swordfish")),
+        ("SCRAM-SHA-512", on(Listener::SaslSsl, &sasl("SCRAM-SHA-512", "scout"), "swordfish")),
     ];
     for (round, (what, line)) in welcome.into_iter().enumerate() {
         let from = round as i64 * 5;
@@ -144,7 +147,7 @@ fn who_has_the_certificate_or_the_password_is_let_in_and_others_read_why_not() {
 fn a_broker_that_goes_and_comes_back_costs_nothing_and_a_user_who_is_removed_ends_the_run() {
     let mut broker = Broker::start("restart");
     let plain = broker.services(Listener::Plaintext);
-    broker.add_user("scout", "swordfish");
+    broker.add_user("scout", "SCRAM-SHA-512", "swordfish");
     let city = City::impatient();
     let file = city.file("restart");
     let topic = Topic::create(&plain, "restart", 2, Stamp::CreateTime);
@@ -193,7 +196,7 @@ fn a_broker_that_goes_and_comes_back_costs_nothing_and_a_user_who_is_removed_end
         rows.len() == 2 && rows.iter().all(|row| row[3..6] == ["120", "120", "0"])
     });
 
-    broker.remove_user("scout");
+    broker.remove_user("scout", "SCRAM-SHA-512");
     assert_eq!(run.wait(LIMIT), Ended::Exit(77));
     let said = run.log();
     assert!(said.contains("does not let this client in") && said.contains("sasl.username"), "{said}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use citytide_tests::city::{City, Metric, SECOND};
-use citytide_tests::kafka::Meaning;
+use citytide_tests::kafka::{Headers, Meaning};
 use citytide_tests::load::{DAWN, Random, Reading, Traffic, garbage, rfc3339, send, text};
 use citytide_tests::process::{CommandLine, Ended};
 use citytide_tests::scene::{LIMIT, Scene};
@@ -345,4 +345,80 @@ fn every_compression_is_read() {
     }
     scene.catch_up("-w 1");
     scene.assert_caught_up();
+}
+
+#[test]
+fn headers_and_keys_are_not_read() {
+    let scene = Scene::new("headers", City::smart(), 1);
+    let long = vec![b'h'; 200_000];
+    let headers: [&Headers<'_>; 4] = [
+        &[("truth", Some(b"spike:temperature"))],
+        &[("", None), ("sensor_id", Some(b"another")), ("sensor_id", Some(b"\xff\x00"))],
+        &[("long", Some(&long))],
+        &[("empty", Some(b""))],
+    ];
+    for (second, headers) in headers.into_iter().enumerate() {
+        let event_us = DAWN + second as i64 * SECOND;
+        let reading = Reading::plain(&scene.city, "s", "Downtown", event_us, 20.0);
+        let (at, json) = (event_us / 1000, reading.json(&scene.city));
+        scene.topic.send_with_headers(0, at, json, Meaning::Reading(reading), headers);
+        let meaning = Meaning::Garbage { reason: "not_json", field: None };
+        scene.topic.send_with_headers(0, at, b"no".to_vec(), meaning, headers);
+    }
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+}
+
+#[test]
+fn a_record_of_a_megabyte_is_a_reading_or_a_dead_letter_like_any_other() {
+    const LONG: usize = 1_000_000;
+    let scene = Scene::new("megabyte", City::smart(), 2);
+    let mut at = DAWN;
+    // A reading with `more` in front of its members: one more member, or white space.
+    let mut record = |more: &str| {
+        at += SECOND;
+        let reading = Reading::plain(&scene.city, "s", "Downtown", at, 20.0);
+        let json = String::from_utf8(reading.json(&scene.city)).expect("UTF-8");
+        (reading, json.replacen('{', &format!("{{{more}"), 1))
+    };
+    let long = "x".repeat(LONG);
+    let paddings = [
+        format!("\"note\":\"{long}\","),
+        format!("\"{long}\":null,"),
+        format!("\"note\":[{}0],", "0,".repeat(LONG / 2)),
+        format!("\"note\":\"{}\",", "\\u00e9".repeat(LONG / 6)),
+        " ".repeat(LONG),
+    ];
+    for round in 0..4 {
+        for more in &paddings {
+            let (reading, json) = record(more);
+            scene.topic.send(
+                round % 2,
+                reading.event_us / 1000,
+                json.into_bytes(),
+                Meaning::Reading(reading),
+            );
+        }
+        let (reading, mut cut) = record(&paddings[0]);
+        cut.pop();
+        let named = Reading { sensor: long.clone(), ..reading.clone() }.json(&scene.city);
+        let mut torn = paddings[4].clone().into_bytes();
+        torn.push(0xff);
+        let garbage = [
+            (long.clone().into_bytes(), "not_json", None),
+            (cut.into_bytes(), "not_json", None),
+            (torn, "not_utf8", None),
+            (named, "too_long", Some(scene.city.sensor.clone())),
+        ];
+        for (payload, reason, field) in garbage {
+            assert!(payload.len() >= LONG);
+            scene.topic.send(round % 2, reading.event_us / 1000, payload, Meaning::Garbage { reason, field });
+        }
+    }
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    let kept = "select count(*) from dead_letters where length(payload) = 65536 and payload_bytes >= 1000000";
+    assert_eq!(scene.database.session.value::<i64>(kept), 16);
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
 }
