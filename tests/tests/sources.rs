@@ -93,6 +93,9 @@ fn a_simulation_that_is_killed_goes_on_where_it_was_with_other_workers_and_not_w
         simulation(&services, &database, "--seed 8 --count 60000 --until-caught-up").finish(LIMIT);
     assert_eq!(ended, Ended::Exit(78), "{said}");
     assert!(said.contains("seed=7") && said.contains("seed=8"), "both are named: {said}");
+    // Nor with a topic, which is not waited for either.
+    let (ended, said) = CommandLine::run(&services, "no-such-topic", &database.url, "simkills").finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(78), "{said}");
     let (ended, said) =
         simulation(&services, &database, "--seed 7 --count 60000 --until-caught-up -n 2").finish(LIMIT);
     assert_eq!(ended, Ended::Exit(0), "{said}");

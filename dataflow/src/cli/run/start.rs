@@ -40,7 +40,9 @@ pub async fn start(
     let mut source = args.source.source(domain, topic, declared.as_deref(), args.until_caught_up)?;
     // The source comes first: an empty database belongs to one only once that is known to exist.
     if let Err(error) = source.look() {
-        return Err(Ending::of_source(error, has_been_read(&client).await));
+        // A source that is not this database's is not waited for.
+        let is_its_own = declared.as_deref() == Some(&*source.identity());
+        return Err(Ending::of_source(error, is_its_own && has_been_read(&client).await));
     }
     if process == 0 {
         migrate::prepare(&mut client, domain, &source.identity()).await?;
