@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
@@ -31,7 +34,8 @@ pub enum Meaning {
         /// JSON name of the field.
         field: Option<String>,
     },
-    /// An offset that Kafka never delivers: a control record or an aborted transaction.
+    /// An offset that Kafka never delivers: a control record, an aborted transaction, or what compaction removed before
+    /// it was read.
     Gap,
     /// A record that was deleted before it could be read.
     Lost,
@@ -167,13 +171,23 @@ impl Topic {
         sent[partition as usize].push(Sent { received_at_ms, payload, meaning });
     }
 
-    /// Sends a record whose value is null.
-    pub fn send_nothing(&self, partition: i32, received_at_ms: i64, meaning: Meaning) {
+    /// Sends a record with a key; no payload is a value that is null, a tombstone to compaction.
+    pub fn send_keyed(
+        &self,
+        partition: i32,
+        received_at_ms: i64,
+        key: &str,
+        payload: Option<Vec<u8>>,
+        meaning: Meaning,
+    ) {
         let mut sent = self.sent.lock().expect("the record of what was sent");
-        let record: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).key(b"key");
+        let record = BaseRecord::to(&self.name).partition(partition).timestamp(received_at_ms).key(key);
+        let record: BaseRecord<'_, str, [u8]> = match &payload {
+            Some(payload) => record.payload(payload),
+            None => record,
+        };
         self.producer.send(record).map_err(|(error, _)| error).expect("sending a record");
-        sent[partition as usize].push(Sent { received_at_ms, payload: Vec::new(), meaning });
+        sent[partition as usize].push(Sent { received_at_ms, payload: payload.unwrap_or_default(), meaning });
     }
 
     /// Sends a record with a key and headers.
@@ -247,6 +261,38 @@ impl Topic {
             sent[partition as usize].push(Sent { received_at_ms, payload, meaning });
         }
         producer.flush(Duration::from_secs(30)).expect("delivering compressed records");
+    }
+
+    /// Gives the topic these settings, and the broker's defaults for all others.
+    pub fn configure(&self, settings: &[(&str, &str)]) {
+        let topic = AlterConfig::new(ResourceSpecifier::Topic(&self.name));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let changed = block_on(self.admin.alter_configs([&topic], &AdminOptions::new()));
+        changed.expect("settings of the topic").into_iter().for_each(|result| {
+            result.expect("settings of the topic");
+        });
+    }
+
+    /// The offsets of a partition that a consumer is given now, from the first one to the end.
+    pub fn delivered(&self, partition: i32) -> Vec<i64> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", &self.name)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .create()
+            .expect("a consumer");
+        let mut beginning = TopicPartitionList::new();
+        beginning.add_partition_offset(&self.name, partition, Offset::Beginning).expect("an offset");
+        consumer.assign(&beginning).expect("an assignment");
+        let mut offsets = Vec::new();
+        loop {
+            match consumer.poll(Duration::from_secs(30)).expect("a broker that delivers") {
+                Ok(record) => offsets.push(record.offset()),
+                Err(KafkaError::PartitionEOF(_)) => return offsets,
+                Err(error) => panic!("reading partition {partition}: {error}"),
+            }
+        }
     }
 
     /// Adds partitions until there are `count`.

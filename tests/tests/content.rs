@@ -10,6 +10,9 @@ use citytide_tests::scene::{LIMIT, Scene};
 use citytide_tests::services::wait_until;
 use citytide_tests::snapshot::{Checker, check_once};
 
+/// The broker's cleaner looks for something to do every 15 seconds (log.cleaner.backoff.ms).
+const COMPACTION: Duration = Duration::from_secs(120);
+
 #[test]
 fn every_kind_of_garbage_becomes_a_dead_letter_with_its_reason_and_its_bytes() {
     let scene = Scene::new("garbage", City::smart(), 2);
@@ -211,6 +214,58 @@ fn offsets_that_kafka_never_delivers_are_gaps_and_what_it_deleted_unread_is_lost
 }
 
 #[test]
+fn offsets_that_compaction_removed_before_they_were_read_are_gaps() {
+    let scene = Scene::new("compacted", City::smart(), 1);
+    scene.topic.configure(&[
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "60000"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("min.compaction.lag.ms", "0"),
+        ("delete.retention.ms", "0"),
+    ]);
+    let keyed = |second: i64, key: &str, stays: bool| {
+        let event_us = DAWN + second * SECOND;
+        let reading = Reading::plain(&scene.city, key, "Downtown", event_us, 20.0);
+        let json = reading.json(&scene.city);
+        let meaning = if stays { Meaning::Reading(reading) } else { Meaning::Gap };
+        scene.topic.send_keyed(0, event_us / 1000, key, Some(json), meaning);
+    };
+    // The newest segment is never compacted. A record later than segment.ms begins a new one.
+    let next_segment = |second: i64, key: &str| {
+        scene.topic.flush();
+        keyed(second, key, true);
+        scene.topic.flush();
+    };
+    let wait_compacted = |left: &[i64]| {
+        wait_until(&format!("compaction has left {left:?}"), COMPACTION, || scene.topic.delivered(0) == left);
+    };
+    for (offset, key) in (0..).zip(["a", "b", "c", "a", "b", "c"]) {
+        keyed(offset, key, true);
+    }
+    scene.catch_up("-w 1");
+    scene.assert_caught_up();
+
+    // The next run begins where a record was; of those behind it the last one of each key stays.
+    for (offset, key) in (6..).zip(["a", "b", "d", "c", "a", "b", "c"]) {
+        keyed(offset, key, [8, 10, 12].contains(&offset));
+    }
+    scene.topic.send_keyed(0, DAWN / 1000 + 13_000, "b", None, Meaning::Gap);
+    next_segment(600, "e");
+    // A tombstone outlives the records of its key by one compaction.
+    wait_compacted(&[8, 10, 12, 13, 14]);
+    next_segment(1200, "f");
+    wait_compacted(&[8, 10, 12, 14, 15]);
+    scene.catch_up("-w 2");
+    scene.assert_caught_up();
+    let counts = "select concat_ws(' ', first_offset, next_offset, accepted, late, dead, lost, gaps, holds) \
+                  from conservation";
+    assert_eq!(scene.database.session.value::<String>(counts), "0 16 11 0 0 0 5 t");
+    check_once(&scene.database.session, &scene.city);
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
 fn a_further_metric_adds_its_columns_and_a_metric_that_is_gone_is_refused() {
     let mut scene = Scene::new("metric", City::harbour(), 1);
     let session = &scene.database.session;
@@ -301,7 +356,8 @@ fn names_may_hold_whatever_text_holds() {
 #[test]
 fn a_record_without_a_value_is_an_empty_one() {
     let scene = Scene::new("null", City::smart(), 1);
-    scene.topic.send_nothing(0, DAWN / 1000, Meaning::Garbage { reason: "empty", field: None });
+    let meaning = Meaning::Garbage { reason: "empty", field: None };
+    scene.topic.send_keyed(0, DAWN / 1000, "key", None, meaning);
     send(&scene.topic, &scene.city, 0, Reading::plain(&scene.city, "s", "Downtown", DAWN, 20.0));
     scene.catch_up("-w 1");
     scene.assert_caught_up();
