@@ -1,7 +1,7 @@
 //! What `citytide --version` cannot know by itself: the commit, and timely's version.
 //!
-//! The commit is asked of git, and it is `unknown` where there is no git or no repository. A debug build does not ask:
-//! it would be built anew after every commit.
+//! The commit is what `CITYTIDE_COMMIT` says (a build without the repository, as of an image), else what git says, else
+//! `unknown`. A debug build does not ask: it would be built anew after every commit.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,6 +28,10 @@ fn locked<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
 
 /// The commit that is checked out; asked again once another one is.
 fn commit() -> Option<String> {
+    println!("cargo::rerun-if-env-changed=CITYTIDE_COMMIT");
+    if let Some(given) = std::env::var("CITYTIDE_COMMIT").ok().filter(|given| !given.is_empty()) {
+        return Some(given);
+    }
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
     let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
     for name in ["HEAD", "packed-refs"].into_iter().chain(branch.as_deref()) {

@@ -80,7 +80,10 @@ impl Facts {
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stamps = self.setting("message.timestamp.type");
-        write!(f, "{} partitions, {} copies, {stamps}", self.partitions, self.replication)
+        let of =
+            |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let partitions = of(self.partitions, "partition", "partitions");
+        write!(f, "{partitions}, {}, {stamps}", of(self.replication, "copy", "copies"))
     }
 }
 
