@@ -51,6 +51,15 @@ fn main() {
     let full = judged(&table, &layout, &[]);
     report.print("hybrid", &full.0, Some(&full.1));
     report.print_kinds(&full.1);
+    for (at, member) in Member::ALL.iter().enumerate() {
+        let mut found = [0, 0];
+        for row in from..table.rows() {
+            if full.1[row] && usize::from(full.2[row]) == at {
+                found[usize::from(report.labels[row])] += 1;
+            }
+        }
+        println!("  {:9} decides {} rightly, {} wrongly", member.as_str(), found[1], found[0]);
+    }
     let rules = table.metrics.iter().zip(&layout.metrics);
     let mut broken = vec![0.0; table.rows()];
     for (column, metric) in rules {
@@ -76,12 +85,13 @@ fn main() {
     }
 }
 
-/// Surprises and flags of all rows.
-fn judged(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> (Vec<f32>, Vec<bool>) {
+/// Surprises and flags of all rows, and who was most surprised.
+fn judged(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> (Vec<f32>, Vec<bool>, Vec<u8>) {
     let sample = Sample::new(10_000, 7 * 86_400_000_000);
     let mut watch = Watch::new(layout.clone(), sample, 6 * 3_600_000_000);
     muted.iter().for_each(|member| watch.mute(*member));
-    let (mut scores, mut flags) = (Vec::new(), vec![false; table.rows()]);
+    let (mut scores, mut flags, mut found_by) =
+        (Vec::new(), vec![false; table.rows()], vec![0; table.rows()]);
     let mut metrics = Vec::new();
     let mut from = 0;
     while from < table.rows() {
@@ -90,11 +100,15 @@ fn judged(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> (Vec<f32>, V
         let verdicts = watch.judge(table.batch(from, from + length, &mut metrics));
         scores.extend_from_slice(&verdicts.surprises);
         for verdict in &verdicts.flagged {
-            flags[from + verdict.row as usize] = true;
+            let row = from + verdict.row as usize;
+            flags[row] = true;
+            let most = (0..verdict.surprises.len())
+                .max_by(|a, b| verdict.surprises[*a].total_cmp(&verdict.surprises[*b]));
+            found_by[row] = most.unwrap_or(0) as u8;
         }
         from += length;
     }
-    (scores, flags)
+    (scores, flags, found_by)
 }
 
 struct Report<'a> {

@@ -73,7 +73,14 @@ impl MetricLayout {
     /// The value on the scale it is judged on.
     #[inline]
     pub(crate) fn judged(&self, value: f64) -> f64 {
-        if self.is_logarithmic { (value.max(0.0) + LOGARITHM_SHIFT).ln() } else { value }
+        if !self.is_logarithmic {
+            value
+        } else if value >= 0.0 {
+            (value + LOGARITHM_SHIFT).ln()
+        } else {
+            // On along the tangent: a negative count is far from all that are possible.
+            LOGARITHM_SHIFT.ln() + value / LOGARITHM_SHIFT
+        }
     }
 
     /// Back from the scale it is judged on.

@@ -13,7 +13,7 @@ const SLOW_CLIP: f32 = 2.5;
 /// A residual beyond this whose predecessor was not beyond `SLOW_CLIP` on its side stays out of the slow averages.
 const FAR: f32 = 4.0;
 /// Rates of the quick, recent and slow averages.
-const RATES: [f32; 3] = [0.4, 0.22, 0.031];
+const RATES: [f32; 3] = [0.4, 0.22, 0.015];
 /// Rate of the misfit's average, and what one reading adds at most.
 const MISFIT_RATE: f32 = 0.1;
 const MISFIT_CLIP: f32 = 9.0;

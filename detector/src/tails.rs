@@ -15,12 +15,21 @@ pub const SURPRISE_MAX: f32 = 30.0;
 /// Weight of the body's rows below which a tail says nothing.
 pub(crate) const ROWS_MIN: f64 = 200.0;
 
+/// The far body is measured where the reference is exceeded with this chance.
+const WIDE_CHANCE: f64 = 0.03;
+/// What is more surprising than this is anomalous; as many times that, at most so much, is taken off the body.
+const FAR_SURPRISE: f64 = 8.0;
+const FAR_TIMES: f64 = 1.3;
+const FAR_MOST: f64 = 0.15;
+/// Most that a tail is stretched: this power of the statistic.
+const STRETCH_LEAST: f64 = 0.5;
+
 /// What the tail of a statistic is taken to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Shape {
-    /// The root of a χ² of so many degrees of freedom: Mahalanobis distances. Scaled by the upper fifth.
+    /// The root of a χ² of so many degrees of freedom: Mahalanobis distances.
     Chi(usize),
-    /// The largest of so many absolute normals. Scaled by the upper fifth.
+    /// The largest of so many absolute normals.
     LargestOf(usize),
     /// Weibull through the median and the upper tenth.
     Weibull,
@@ -92,6 +101,28 @@ impl Tail {
         BINS as f64 / f64::from(BINS_PER_UNIT)
     }
 
+    /// A reference tail through the upper fifth, stretched where the far body is wider than the reference's.
+    ///
+    /// How wide it is must not be taken from the anomalies in it: the weight that is far beyond chance, and a little
+    /// more, is taken off before the far body is measured.
+    fn scaled(&self, reference: impl Fn(f64) -> f64 + 'static) -> Box<dyn Fn(f64) -> f64> {
+        let at = |chance: f64| solve(-chance.log10(), &reference);
+        let fifth = self.quantile(0.8).max(1e-3);
+        let far = solve(FAR_SURPRISE, &reference) * fifth / at(0.2);
+        let off = (FAR_TIMES * self.share_above(far)).min(FAR_MOST);
+        let body = |share: f64| self.quantile(share * (1.0 - off)).max(1e-3);
+        let (near, wide) = (body(0.8), body(1.0 - WIDE_CHANCE));
+        let stretch = (at(WIDE_CHANCE) / at(0.2)).ln() / (wide / near).max(1.001).ln();
+        let (stretch, anchor) = (stretch.clamp(STRETCH_LEAST, 1.0), at(0.2));
+        Box::new(move |x| reference(anchor * (x / fifth).powf(stretch)))
+    }
+
+    /// Share of the weight above a statistic.
+    fn share_above(&self, statistic: f64) -> f64 {
+        let above: f64 = self.histogram[bin(statistic as f32)..].iter().sum();
+        above / self.total
+    }
+
     /// Fits the table; `unit` is the weight of one row now. Too few rows leave it as it was.
     pub(crate) fn fit(&mut self, shape: Shape, unit: f64) {
         if self.total < ROWS_MIN * unit {
@@ -99,14 +130,8 @@ impl Tail {
         }
         let at = |bin: usize| bin as f64 / f64::from(BINS_PER_UNIT);
         let surprise: Box<dyn Fn(f64) -> f64> = match shape {
-            Shape::Chi(freedom) => {
-                let scale = (self.quantile(0.8) / chi_quantile(freedom, 0.2)).max(1e-3);
-                Box::new(move |x| chi_surprise(freedom, x / scale))
-            }
-            Shape::LargestOf(count) => {
-                let scale = (self.quantile(0.8) / largest_quantile(count, 0.2)).max(1e-3);
-                Box::new(move |x| largest_surprise(count, x / scale))
-            }
+            Shape::Chi(freedom) => self.scaled(move |x| chi_surprise(freedom, x)),
+            Shape::LargestOf(count) => self.scaled(move |x| largest_surprise(count, x)),
             Shape::Weibull => {
                 let (median, tenth) = (self.quantile(0.5).max(1e-3), self.quantile(0.9));
                 let tenth = tenth.max(median * 1.05);
