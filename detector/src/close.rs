@@ -122,7 +122,9 @@ impl ZoneModel {
     }
 
     fn learn_tails(&mut self, lessons: &ZoneLessons) {
-        self.weight *= (1.0 / MEMORY_TICKS).exp();
+        // Young histograms forget faster: what was odd only because nothing was known yet must not stay.
+        let memory = (self.ticks as f64 / 2.0).clamp(OWN_TICKS as f64, MEMORY_TICKS);
+        self.weight *= (1.0 / memory).exp();
         for (tail, counts) in self.tails.iter_mut().zip(lessons.statistics.0.chunks_exact(BINS)) {
             tail.add(counts, self.weight);
         }

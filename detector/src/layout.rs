@@ -38,6 +38,7 @@ pub struct MetricLayout {
     pub is_logarithmic: bool,
     /// What sums of lessons count in: a power of two well below the last decimal, and large enough for the range.
     pub(crate) quantum: f64,
+    pub(crate) per_quantum: f64,
     /// Smallest scale.
     pub(crate) scale_least: f32,
     /// Scale until there is a better one.
@@ -65,6 +66,7 @@ impl MetricLayout {
             above: f64::INFINITY,
             is_logarithmic,
             quantum,
+            per_quantum: 1.0 / quantum,
             scale_least: scale_least as f32,
             scale_first: scale_first as f32,
         }

@@ -18,8 +18,10 @@ use crate::tails::BINS;
 pub const ROWS_MAX: u32 = 1 << 16;
 /// Entries of the upper half of a block's matrix, the diagonal included.
 pub(crate) const PAIRS: usize = BLOCK * (BLOCK + 1) / 2;
+/// Lanes of second moments are taken in this part of a standard deviation.
+pub(crate) const MOMENT_ROOTS: f32 = 256.0;
 /// What second moments count in.
-pub(crate) const MOMENT_QUANTUM: f32 = 1.0 / 65_536.0;
+pub(crate) const MOMENT_QUANTUM: f32 = 1.0 / (MOMENT_ROOTS * MOMENT_ROOTS);
 /// Bins of the combined surprise, a tenth each.
 pub(crate) const SURPRISE_BINS: usize = 128;
 /// Bins for one unit of surprise.

@@ -12,7 +12,7 @@ use crate::close::surprise_bin;
 use crate::explain::{Cause, reasons};
 use crate::forest::{Block, LANES};
 use crate::layout::{BLOCK, Lanes, Layout};
-use crate::lessons::{Lessons, MOMENT_QUANTUM, ROWS_MAX, ZoneLessons};
+use crate::lessons::{Lessons, MOMENT_ROOTS, PAIRS, ROWS_MAX, ZoneLessons};
 use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, Surprises, TAILED};
 use crate::model::Model;
 use crate::models::ZoneModels;
@@ -102,6 +102,8 @@ pub struct Scorer {
     views_by_zone: Vec<Vec<(i64, usize)>>,
     block: Block,
     scenes: Vec<Scene>,
+    /// State of the sensors of the rows under way.
+    found: [Option<usize>; LANES],
     lanes: [Lane; LANES],
     muted: [bool; MEMBERS],
 }
@@ -135,6 +137,7 @@ impl Scorer {
             views_by_zone: Vec::new(),
             block: Block::default(),
             scenes: vec![Scene::EMPTY; LANES * layout.blocks()],
+            found: [None; LANES],
             lanes: [Lane::default(); LANES],
             muted: [false; MEMBERS],
             layout,
@@ -166,11 +169,16 @@ impl Scorer {
         let mut numbers: Vec<Option<u32>> = vec![None; rows.zone_names.len()];
         for first in (0..rows.len()).step_by(LANES) {
             let count = LANES.min(rows.len() - first);
+            // All sixteen are looked up before the first is seen, so that the misses of the cache overlap.
             for lane in 0..count {
                 let row = first + lane;
                 let zone = rows.zones[row] as usize;
                 let number = *numbers[zone].get_or_insert_with(|| states.zone(&rows.zone_names[zone]));
-                self.observe(&rows, row, lane, number, known[zone], states);
+                self.found[lane] = states.find(number, rows.sensor(row));
+            }
+            for lane in 0..count {
+                let row = first + lane;
+                self.observe(&rows, row, lane, known[rows.zones[row] as usize], states);
             }
             let forest = model.map(|model| model.forest().score(&self.block));
             for lane in 0..count {
@@ -216,7 +224,6 @@ impl Scorer {
         rows: &Rows<'_>,
         row: usize,
         lane: usize,
-        zone_number: u32,
         known: &ZoneModel,
         states: &mut SensorStates,
     ) {
@@ -224,7 +231,7 @@ impl Scorer {
         let at_view = self.view_of(rows.zones[row], at_us, known);
         let view = &self.views[at_view];
         let blocks = self.layout.blocks();
-        let found = states.find(zone_number, rows.sensor(row));
+        let found = self.found[lane];
         let mut is_old = false;
         let mut readings = 0;
         if let Some(number) = found {
@@ -440,6 +447,7 @@ impl Scorer {
         for (block, view) in views.iter().enumerate() {
             let scene = &self.scenes[lane * blocks + block];
             let taught = &mut lessons.blocks[block];
+            let metrics = self.layout.block(block).len();
             for (at, metric) in self.layout.block(block).iter().enumerate() {
                 let is = |bits: u8| u32::from(bits >> at & 1);
                 if is(scene.present) == 0 {
@@ -452,38 +460,43 @@ impl Scorer {
                 taught.beyond[at] += is(scene.beyond);
                 let off = scene.residual[at].clamp(-LEVEL_CLIP, LEVEL_CLIP) * scene.spread[at];
                 let level = scene.level[at] + f64::from(off);
-                taught.level[at] += quanta(level / metric.quantum);
+                taught.level[at] += quanta(level * metric.per_quantum);
             }
             if is_near {
                 taught.near += 1;
-                add_products(&mut taught.products, &scene.residual, MOMENT_CLIP);
-                for at in 0..BLOCK {
+                add_products(&mut taught.products, &scene.residual, metrics);
+                for at in 0..metrics {
                     let slow =
                         (scene.slow[at].abs() * MEAN_TO_DEVIATION).min(SLOW_SCALE_CLIP * view.slow_scale[at]);
-                    taught.slow[at] += i64::from((slow / MOMENT_QUANTUM) as i32);
+                    taught.slow[at] += i64::from((slow * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
                 }
                 if is_near_recent {
                     taught.near_recent += 1;
-                    add_products(&mut taught.recent_products, &scene.recent, MOMENT_CLIP);
+                    add_products(&mut taught.recent_products, &scene.recent, metrics);
                 }
             }
         }
     }
 }
 
-/// A level in quanta, within what a sum has room for.
+/// A level in whole quanta, within what a sum has room for.
 #[inline]
 fn quanta(level: f64) -> i64 {
     const MOST: f64 = (1i64 << 43) as f64;
-    level.clamp(-MOST, MOST).round_ties_even() as i64
+    level.clamp(-MOST, MOST) as i64
 }
 
+/// Products of the first `metrics` lanes, each lane taken in roots of the moments' quantum.
 #[inline]
-fn add_products(sums: &mut [i64], of: &Lanes, clip: f32) {
-    let clipped: Lanes = std::array::from_fn(|lane| of[lane].clamp(-clip, clip) / MOMENT_QUANTUM.sqrt());
-    for row in 0..BLOCK {
-        for column in row..BLOCK {
-            sums[pair(row, column)] += i64::from((clipped[row] * clipped[column]) as i32);
+fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
+    let mut whole = [0i32; BLOCK];
+    for lane in 0..BLOCK {
+        whole[lane] = (of[lane].clamp(-MOMENT_CLIP, MOMENT_CLIP) * MOMENT_ROOTS) as i32;
+    }
+    let sums: &mut [i64; PAIRS] = sums.try_into().expect("a sum for each pair");
+    for row in 0..metrics.min(BLOCK) {
+        for column in row..metrics.min(BLOCK) {
+            sums[pair(row, column)] += i64::from(whole[row] * whole[column]);
         }
     }
 }

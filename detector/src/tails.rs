@@ -191,10 +191,6 @@ pub(crate) fn chi_quantile(freedom: usize, chance: f64) -> f64 {
     solve(-chance.log10(), |x| chi_surprise(freedom, x))
 }
 
-fn largest_quantile(count: usize, chance: f64) -> f64 {
-    solve(-chance.log10(), |x| largest_surprise(count, x))
-}
-
 /// Where an increasing function reaches a value, by halving.
 fn solve(value: f64, increasing: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (0.0, 64.0);

@@ -84,7 +84,8 @@ enum Walk {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct AxisNode {
     threshold: f32,
-    feature: u32,
+    /// Where the feature's lanes begin in a block.
+    lanes_at: u32,
 }
 
 /// Right when `(a − intercept_a) · normal_a + (b − intercept_b) · normal_b` is above 0.
@@ -170,22 +171,33 @@ impl Forest {
 
     /// Scores a block of rows: 0 … 1 each, the higher the more isolated.
     pub fn score(&self, block: &Block) -> [f32; LANES] {
-        let mut paths = [0.0f32; LANES];
-        let stride = 1usize << self.depth;
-        match &self.walk {
-            Walk::Axis { nodes, leaves } => {
-                for (nodes, leaves) in nodes.chunks_exact(stride).zip(leaves.chunks_exact(stride)) {
-                    walk_axis(nodes, leaves, self.depth, &block.values, &mut paths);
+        // The length of a tree is a constant of the walk, so that no step needs a check.
+        macro_rules! of_depth {
+            ($($depth:literal)*) => {
+                match self.depth {
+                    $($depth => self.paths::<{ 1 << $depth }>(block),)*
+                    _ => unreachable!("a tree is at most {DEPTH_MAX} deep"),
                 }
-            }
-            Walk::Plane { nodes, leaves } => {
-                for (nodes, leaves) in nodes.chunks_exact(stride).zip(leaves.chunks_exact(stride)) {
-                    walk_plane(nodes, leaves, self.depth, &block.values, &mut paths);
-                }
-            }
+            };
         }
+        let paths = of_depth!(0 1 2 3 4 5 6 7 8 9 10 11 12);
         let scale = -1.0 / (self.trees.len() as f64 * self.normal_path);
         paths.map(|path| (f64::from(path) * scale).exp2() as f32)
+    }
+
+    fn paths<const NODES: usize>(&self, block: &Block) -> [f32; LANES] {
+        let mut paths = [0.0f32; LANES];
+        match &self.walk {
+            Walk::Axis { nodes, leaves } => {
+                let trees = nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0);
+                trees.for_each(|(nodes, leaves)| walk_axis(nodes, leaves, &block.values, &mut paths));
+            }
+            Walk::Plane { nodes, leaves } => {
+                let trees = nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0);
+                trees.for_each(|(nodes, leaves)| walk_plane(nodes, leaves, &block.values, &mut paths));
+            }
+        }
+        paths
     }
 
     /// Scores one row.
@@ -199,41 +211,37 @@ impl Forest {
 }
 
 #[inline]
-fn walk_axis(
-    nodes: &[AxisNode],
-    leaves: &[f32],
-    depth: u32,
+fn walk_axis<const NODES: usize>(
+    nodes: &[AxisNode; NODES],
+    leaves: &[f32; NODES],
     values: &[f32; FEATURES_MAX * LANES],
     paths: &mut [f32; LANES],
 ) {
     // Positions count from 1, so that children are 2i and 2i + 1 and, behind the last level, the leaf follows.
     let mut at = [1u32; LANES];
-    let last = nodes.len() - 1;
-    for _ in 0..depth {
+    for _ in 0..NODES.ilog2() {
         for (lane, at) in at.iter_mut().enumerate() {
-            let node = nodes[*at as usize & last];
-            let value = values[(node.feature as usize * LANES + lane) & (FEATURES_MAX * LANES - 1)];
+            let node = nodes[*at as usize & (NODES - 1)];
+            let value = values[(node.lanes_at as usize & ((FEATURES_MAX - 1) * LANES)) + lane];
             *at = 2 * *at + u32::from(value > node.threshold);
         }
     }
     for (path, at) in paths.iter_mut().zip(at) {
-        *path += leaves[at as usize & last];
+        *path += leaves[at as usize & (NODES - 1)];
     }
 }
 
 #[inline]
-fn walk_plane(
-    nodes: &[PlaneNode],
-    leaves: &[f32],
-    depth: u32,
+fn walk_plane<const NODES: usize>(
+    nodes: &[PlaneNode; NODES],
+    leaves: &[f32; NODES],
     values: &[f32; FEATURES_MAX * LANES],
     paths: &mut [f32; LANES],
 ) {
     let mut at = [1u32; LANES];
-    let last = nodes.len() - 1;
-    for _ in 0..depth {
+    for _ in 0..NODES.ilog2() {
         for (lane, at) in at.iter_mut().enumerate() {
-            let node = &nodes[*at as usize & last];
+            let node = &nodes[*at as usize & (NODES - 1)];
             let value = |side: usize| {
                 f64::from(values[(node.feature[side] as usize * LANES + lane) & (FEATURES_MAX * LANES - 1)])
             };
@@ -243,7 +251,7 @@ fn walk_plane(
         }
     }
     for (path, at) in paths.iter_mut().zip(at) {
-        *path += leaves[at as usize & last];
+        *path += leaves[at as usize & (NODES - 1)];
     }
 }
 
@@ -309,7 +317,7 @@ impl PlaneNode {
     fn axis(&self) -> AxisNode {
         let (normal, intercept) = (self.normal[0], self.intercept[0]);
         if normal == 0.0 {
-            return AxisNode { threshold: f32::INFINITY, feature: 0 };
+            return AxisNode { threshold: f32::INFINITY, lanes_at: 0 };
         }
         let nearest = intercept as f32;
         let threshold = if normal > 0.0 {
@@ -320,6 +328,6 @@ impl PlaneNode {
             let least = if f64::from(nearest) >= intercept { nearest } else { nearest.next_up() };
             least.next_down()
         };
-        AxisNode { threshold, feature: self.feature[0] }
+        AxisNode { threshold, lanes_at: self.feature[0] * LANES as u32 }
     }
 }
