@@ -24,8 +24,6 @@ pub enum Member {
     Misfit,
     /// The isolation forest on residuals and slow statistics.
     Forest,
-    /// The zone as a whole: what moves all of its sensors, which their residuals hide.
-    Zone,
 }
 
 impl Member {
@@ -40,7 +38,6 @@ impl Member {
         Member::Drift,
         Member::Misfit,
         Member::Forest,
-        Member::Zone,
     ];
 
     /// Its word in `reasons`.
@@ -55,13 +52,12 @@ impl Member {
             Member::Drift => "drift",
             Member::Misfit => "misfit",
             Member::Forest => "forest",
-            Member::Zone => "zone",
         }
     }
 }
 
 /// Number of members.
-pub const MEMBERS: usize = 10;
+pub const MEMBERS: usize = 9;
 /// Surprises by member.
 pub type Surprises = [f32; MEMBERS];
 /// Members whose surprise comes from a tail that is learnt: `Largest` … `Forest`.

@@ -1,4 +1,4 @@
-//! One series on its own: what is unusual for it, whatever it measures. The zone's member, and the check against NAB.
+//! One series on its own: what is unusual for it, whatever it measures.
 //!
 //! Six statistics, each an absolute value that is small on ordinary days: the error of a forecast, averages over four
 //! and sixteen values, the distance from the hour of day and its average, and the roughness of the last sixteen. Each has

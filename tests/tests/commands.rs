@@ -211,7 +211,7 @@ fn a_topic_that_is_not_there_is_named_and_does_not_claim_the_database() {
 #[test]
 fn every_mistake_in_a_domain_file_is_reported_at_once_with_its_line() {
     let services = services();
-    let path = citytide_tests::process::scratch().join(format!("{}.toml", unique("mistakes")));
+    let path = scratch().join(format!("{}.toml", unique("mistakes")));
     let file = City::harbour()
         .toml()
         .replace("zones_max = 3", "zones_max = -3\nsensor_max = 4")
