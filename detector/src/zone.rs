@@ -320,7 +320,7 @@ impl ZoneModel {
         model
     }
 
-    /// A placeholder without blocks.
+    /// A zone of which nothing is known, without blocks.
     pub(crate) fn none() -> ZoneModel {
         ZoneModel {
             level: Level::Rules,

@@ -33,7 +33,7 @@ enum State {
     Open(Box<Open>),
     /// Read to its end; the end is still to be told.
     Ending(Cursor),
-    /// Nothing more for now: size and time as they were.
+    /// Read as far as it goes; size and modification time as they were then.
     AtEnd((u64, i64)),
 }
 
