@@ -169,7 +169,7 @@ impl Scorer {
         let mut numbers: Vec<Option<u32>> = vec![None; rows.zone_names.len()];
         for first in (0..rows.len()).step_by(LANES) {
             let count = LANES.min(rows.len() - first);
-            // All sixteen are looked up before the first is seen, so that the misses of the cache overlap.
+            // All are looked up before the first is seen, so that the misses of the cache overlap.
             for lane in 0..count {
                 let row = first + lane;
                 let zone = rows.zones[row] as usize;
@@ -180,7 +180,7 @@ impl Scorer {
                 let row = first + lane;
                 self.observe(&rows, row, lane, known[rows.zones[row] as usize], states);
             }
-            let forest = model.map(|model| model.forest().score(&self.block));
+            let forest = model.map(|model| model.forest().score_first(&self.block, count));
             for lane in 0..count {
                 let zone = known[self.views[self.lanes[lane].view].zone as usize];
                 // Without a forest there is no statistic, and its tail learns nothing.
@@ -393,40 +393,48 @@ impl Scorer {
             .copied()
             .max_by(|a, b| surprises[*a as usize].total_cmp(&surprises[*b as usize]))
             .filter(|_| is_odd);
-        let mut causes = Vec::new();
+        let surprise = |block: usize, scene: &Scene| {
+            let (view, known) = (&views[block], &zone.blocks[block]);
+            let found = statistics(scene, view, &known.moments[view.hour], &known.recent_moments[view.hour]);
+            let surprises = found.iter().zip(&zone.tails);
+            surprises.map(|(statistic, tail)| tail.surprise(*statistic)).fold(0.0, f32::max)
+        };
+        let isolated =
+            model.filter(|_| found_by == Some(Member::Forest)).map(|model| self.isolated(lane, model));
+        let mut causes = Vec::with_capacity(self.layout.metrics.len());
         for (block, scene) in scenes.iter().enumerate() {
+            let with_all = match found_by {
+                None | Some(Member::Dropout | Member::Stuck | Member::Forest) => 0.0,
+                Some(_) => surprise(block, scene),
+            };
             for (at, metric) in self.layout.block(block).iter().enumerate() {
                 let actual = rows.metrics[block * BLOCK + at][row];
                 let drop = match found_by {
                     None => 0.0,
                     Some(Member::Dropout) => f32::from(scene.missed >> at & 1),
                     Some(Member::Stuck) => scene.stuck[at],
-                    Some(Member::Forest) => model.map_or(0.0, |model| {
-                        let mut features: Vec<f32> = (0..self.layout.forest_features())
-                            .map(|feature| self.block.get(lane, feature))
-                            .collect();
-                        let before = model.forest().score_one(&features);
-                        if let Some(feature) = features.get_mut(block * BLOCK + at) {
-                            *feature = 0.0;
-                        }
-                        (before - model.forest().score_one(&features)).max(0.0)
-                    }),
-                    Some(_) => {
-                        let of = |scene: &Scene| {
-                            let hour = views[block].hour;
-                            let known = &zone.blocks[block];
-                            let (moments, recent) = (&known.moments[hour], &known.recent_moments[hour]);
-                            let found = statistics(scene, &views[block], moments, recent);
-                            let surprises = found.iter().zip(&zone.tails);
-                            surprises.map(|(statistic, tail)| tail.surprise(*statistic)).fold(0.0, f32::max)
-                        };
-                        (of(scene) - of(&scene.without(at))).max(0.0)
-                    }
+                    Some(Member::Forest) => isolated
+                        .as_ref()
+                        .map_or(0.0, |drops| drops.get(block * BLOCK + at).copied().unwrap_or(0.0)),
+                    Some(_) => (with_all - surprise(block, &scene.without(at))).max(0.0),
                 };
                 causes.push(Cause { metric, actual, scene, lane: at, drop });
             }
         }
         reasons(&mut causes, found_by)
+    }
+
+    /// How much less isolated the forest finds a row with each of its metrics at the baseline.
+    fn isolated(&self, lane: usize, model: &Model) -> Vec<f32> {
+        let (features, metrics) = (self.layout.forest_features(), self.layout.forest_metrics());
+        let mut block = Block::default();
+        for other in 0..=metrics {
+            for feature in (0..features).filter(|feature| feature + 1 != other) {
+                block.set(other, feature, self.block.get(lane, feature));
+            }
+        }
+        let scores = model.forest().score_first(&block, metrics + 1);
+        scores[1..=metrics].iter().map(|without| (scores[0] - without).max(0.0)).collect()
     }
 
     /// What the row under way teaches its zone and tick.

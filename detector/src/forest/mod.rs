@@ -1,8 +1,10 @@
-//! The isolation forest as it is scored: implicit binary trees, sixteen rows at a time.
+//! The isolation forest as it is scored: implicit binary trees, sixteen rows side by side.
 //!
 //! It is fitted by the crate `extended-isolation-forest` (see [`fit`]), whose boxed nodes cost 6.5 µs a row to walk.
 //! Here a tree is a complete binary tree of its greatest depth in an array: the children of node `i` are `2i + 1` and
 //! `2i + 2`, so a step is a comparison and an addition, without branches, and sixteen rows hide each other's latency.
+//! The top three levels, whose nodes are the same for all rows, are compared for all rows at once. A tree is walked by
+//! a whole block of rows before the next one, so that it is fetched from memory once for all of them.
 //!
 //! Invariants:
 //! 1. every tree has `2^depth − 1` inner nodes and `2^depth` leaves; a leaf of the fitted tree above the last level
@@ -18,22 +20,28 @@ pub(crate) mod tests;
 pub use fit::{FitError, ForestOptions, fit};
 use serde::{Deserialize, Serialize};
 
-/// Rows that walk a tree side by side.
-pub const LANES: usize = 16;
+/// Rows of a block.
+pub const LANES: usize = GROUP * GROUPS;
+/// Rows that walk a tree side by side, and how many times that a block has.
+const GROUP: usize = 16;
+const GROUPS: usize = 8;
 /// Most features of a forest: what a block of rows holds.
 pub const FEATURES_MAX: usize = 32;
 /// Deepest tree: 4,096 rows to a tree.
 const DEPTH_MAX: u32 = 12;
 
-/// A block of sixteen rows, by feature; lanes that hold no row are ignored by the caller.
+/// A block of rows; lanes that hold no row are ignored by the caller.
 #[derive(Debug, Clone)]
 pub struct Block {
-    values: [f32; FEATURES_MAX * LANES],
+    groups: Vec<Group>,
 }
+
+/// Sixteen rows, by feature.
+type Group = [f32; FEATURES_MAX * GROUP];
 
 impl Default for Block {
     fn default() -> Block {
-        Block { values: [0.0; FEATURES_MAX * LANES] }
+        Block { groups: vec![[0.0; FEATURES_MAX * GROUP]; GROUPS] }
     }
 }
 
@@ -41,12 +49,13 @@ impl Block {
     /// Sets a feature of a row; what is not finite becomes 0, the baseline, for the forest must never see it.
     #[inline]
     pub fn set(&mut self, lane: usize, feature: usize, value: f32) {
-        self.values[feature * LANES + lane] = if value.is_finite() { value } else { 0.0 };
+        let value = if value.is_finite() { value } else { 0.0 };
+        self.groups[lane / GROUP][feature * GROUP + lane % GROUP] = value;
     }
 
     /// A feature of a row.
     pub fn get(&self, lane: usize, feature: usize) -> f32 {
-        self.values[feature * LANES + lane]
+        self.groups[lane / GROUP][feature * GROUP + lane % GROUP]
     }
 }
 
@@ -171,58 +180,88 @@ impl Forest {
 
     /// Scores a block of rows: 0 … 1 each, the higher the more isolated.
     pub fn score(&self, block: &Block) -> [f32; LANES] {
+        self.score_first(block, LANES)
+    }
+
+    /// Scores the first rows of a block.
+    pub fn score_first(&self, block: &Block, rows: usize) -> [f32; LANES] {
+        let groups = &block.groups[..rows.div_ceil(GROUP).min(GROUPS)];
+        let mut paths = [[0.0f32; GROUP]; GROUPS];
         // The length of a tree is a constant of the walk, so that no step needs a check.
         macro_rules! of_depth {
             ($($depth:literal)*) => {
                 match self.depth {
-                    $($depth => self.paths::<{ 1 << $depth }>(block),)*
+                    $($depth => self.paths::<{ 1 << $depth }>(groups, &mut paths),)*
                     _ => unreachable!("a tree is at most {DEPTH_MAX} deep"),
                 }
             };
         }
-        let paths = of_depth!(0 1 2 3 4 5 6 7 8 9 10 11 12);
+        of_depth!(0 1 2 3 4 5 6 7 8 9 10 11 12);
         let scale = -1.0 / (self.trees.len() as f64 * self.normal_path);
-        paths.map(|path| (f64::from(path) * scale).exp2() as f32)
+        let mut scores = [0.0; LANES];
+        for (score, path) in scores.iter_mut().zip(paths.as_flattened()).take(rows) {
+            *score = (f64::from(*path) * scale).exp2() as f32;
+        }
+        scores
     }
 
-    fn paths<const NODES: usize>(&self, block: &Block) -> [f32; LANES] {
-        let mut paths = [0.0f32; LANES];
+    fn paths<const NODES: usize>(&self, groups: &[Group], paths: &mut [[f32; GROUP]; GROUPS]) {
         match &self.walk {
             Walk::Axis { nodes, leaves } => {
-                let trees = nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0);
-                trees.for_each(|(nodes, leaves)| walk_axis(nodes, leaves, &block.values, &mut paths));
+                for (nodes, leaves) in nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0)
+                {
+                    for (group, paths) in groups.iter().zip(paths.iter_mut()) {
+                        walk_axis(nodes, leaves, group, paths);
+                    }
+                }
             }
             Walk::Plane { nodes, leaves } => {
-                let trees = nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0);
-                trees.for_each(|(nodes, leaves)| walk_plane(nodes, leaves, &block.values, &mut paths));
+                for (nodes, leaves) in nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0)
+                {
+                    for (group, paths) in groups.iter().zip(paths.iter_mut()) {
+                        walk_plane(nodes, leaves, group, paths);
+                    }
+                }
             }
         }
-        paths
     }
 
     /// Scores one row.
     pub fn score_one(&self, row: &[f32]) -> f32 {
-        let mut block = Block::default();
+        let mut block = Block { groups: vec![[0.0; FEATURES_MAX * GROUP]] };
         for (feature, value) in row.iter().enumerate().take(self.features) {
             block.set(0, feature, *value);
         }
-        self.score(&block)[0]
+        self.score_first(&block, 1)[0]
     }
 }
 
-#[inline]
+/// Levels that all rows of a group take at once.
+const TOP: u32 = 3;
+
+// Inlined, the addresses of all groups would be kept in too few registers.
+#[inline(never)]
 fn walk_axis<const NODES: usize>(
     nodes: &[AxisNode; NODES],
     leaves: &[f32; NODES],
-    values: &[f32; FEATURES_MAX * LANES],
-    paths: &mut [f32; LANES],
+    group: &Group,
+    paths: &mut [f32; GROUP],
 ) {
+    let lanes_at = |node: &AxisNode| node.lanes_at as usize & ((FEATURES_MAX - 1) * GROUP);
     // Positions count from 1, so that children are 2i and 2i + 1 and, behind the last level, the leaf follows.
-    let mut at = [1u32; LANES];
-    for _ in 0..NODES.ilog2() {
+    let mut at = [1u32; GROUP];
+    let mut levels = NODES.ilog2();
+    if levels >= TOP {
+        at = walk_top(std::array::from_fn(|node| {
+            let node = &nodes[node & (NODES - 1)];
+            (&group.as_chunks::<GROUP>().0[lanes_at(node) / GROUP], node.threshold)
+        }));
+        levels -= TOP;
+    }
+    for _ in 0..levels {
         for (lane, at) in at.iter_mut().enumerate() {
             let node = nodes[*at as usize & (NODES - 1)];
-            let value = values[(node.lanes_at as usize & ((FEATURES_MAX - 1) * LANES)) + lane];
+            let value = group[lanes_at(&node) + lane];
             *at = 2 * *at + u32::from(value > node.threshold);
         }
     }
@@ -231,19 +270,35 @@ fn walk_axis<const NODES: usize>(
     }
 }
 
+/// Positions behind the top three levels. Every row is compared with all seven nodes, entry 0 is none; which of the
+/// answers are its own is chosen by bits, which a compiler makes vectors of.
 #[inline]
+fn walk_top(nodes: [(&[f32; GROUP], f32); 1 << TOP]) -> [u32; GROUP] {
+    let mut at = [0; GROUP];
+    for lane in 0..GROUP {
+        let right = |node: usize| u32::from(nodes[node].0[lane] > nodes[node].1).wrapping_neg();
+        let choose = |is_right: u32, left: u32, right: u32| left ^ ((left ^ right) & is_right);
+        let first = right(1);
+        let second = choose(first, right(2), right(3));
+        let third = choose(first, choose(second, right(4), right(5)), choose(second, right(6), right(7)));
+        at[lane] = 8 | (first & 4) | (second & 2) | (third & 1);
+    }
+    at
+}
+
+#[inline(never)]
 fn walk_plane<const NODES: usize>(
     nodes: &[PlaneNode; NODES],
     leaves: &[f32; NODES],
-    values: &[f32; FEATURES_MAX * LANES],
-    paths: &mut [f32; LANES],
+    group: &Group,
+    paths: &mut [f32; GROUP],
 ) {
-    let mut at = [1u32; LANES];
+    let mut at = [1u32; GROUP];
     for _ in 0..NODES.ilog2() {
         for (lane, at) in at.iter_mut().enumerate() {
             let node = &nodes[*at as usize & (NODES - 1)];
             let value = |side: usize| {
-                f64::from(values[(node.feature[side] as usize * LANES + lane) & (FEATURES_MAX * LANES - 1)])
+                f64::from(group[(node.feature[side] as usize * GROUP + lane) & (FEATURES_MAX * GROUP - 1)])
             };
             let a = (value(0) - node.intercept[0]) * node.normal[0];
             let b = (value(1) - node.intercept[1]) * node.normal[1];
@@ -328,6 +383,6 @@ impl PlaneNode {
             let least = if f64::from(nearest) >= intercept { nearest } else { nearest.next_up() };
             least.next_down()
         };
-        AxisNode { threshold, lanes_at: self.feature[0] * LANES as u32 }
+        AxisNode { threshold, lanes_at: self.feature[0] * GROUP as u32 }
     }
 }
