@@ -9,6 +9,7 @@ pub mod config;
 pub mod database;
 pub mod dead_letters;
 pub mod ending;
+pub mod evaluate;
 pub mod log;
 pub mod pages;
 pub mod run;
@@ -54,6 +55,8 @@ enum Command {
     Check(Box<check::Args>),
     /// Recompute every window from sensor_data and list each difference
     Verify(verify::Args),
+    /// What the detector is worth on labelled readings
+    Evaluate(evaluate::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
     DeadLetters(dead_letters::Args),
     /// The topic: create it as citytide wants it
@@ -93,6 +96,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
     match typed.command {
         Command::Run(args) => run::run(*args, configuration),
         Command::Verify(args) => verify::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Topics(args) => topics::run(&args),

@@ -1,17 +1,22 @@
 //! What any detector must be held against: simple ones, on the same rows. None of them sees a label.
 //!
-//! Each learns from the rows before the first that is scored: the middle and scale of each zone's metrics (median and
-//! median absolute deviation), principal components, a forest on raw values the way the usual tutorial does it.
+//! Each learns from the rows before the first that is scored, and where there are none from all rows: the middle and scale
+//! of each zone's metrics (median and median absolute deviation), principal components, a forest on raw values the way
+//! the usual tutorial does it.
 
 use std::collections::HashMap;
 
 use super::table::Table;
 use crate::forest::{Block, FEATURES_MAX, Forest, ForestOptions, LANES, fit};
+use crate::sample::Sample;
 
 /// Readings of a sensor in one window of the principal components.
 const WINDOW: usize = 8;
-/// Most windows, and rows of a forest, that are learnt from.
-const LEARNT_MAX: usize = 4_000;
+/// Most windows, and rows of a forest, that are learnt from; which ones is drawn by a hash of the row, for steps of a
+/// fixed length would meet the same sensors again and again.
+const LEARNT_MAX: usize = 20_000;
+/// Trees of the forest on raw values: so many that two fits rank alike.
+const RAW_TREES: usize = 500;
 /// Share of the variance that the kept components hold.
 const KEPT: f64 = 0.9;
 /// Most dimensions of a window: its metrics are cut to what fits.
@@ -28,23 +33,24 @@ pub struct Scales {
 }
 
 impl Scales {
-    /// From the rows before `from`.
+    /// From the rows that teach.
     pub fn learn(table: &Table, from: usize) -> Scales {
-        let of = |zone: u32, column: &[f64]| {
-            let rows = table.zones[..from].iter().zip(column);
-            let mut values: Vec<f64> =
-                rows.filter(|(z, value)| **z == zone && !value.is_nan()).map(|(_, value)| *value).collect();
-            let middle = median(&mut values);
-            let mut off: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-            let scale = median(&mut off) * MAD_TO_DEVIATION;
-            (middle, if scale > 0.0 { scale } else { 1.0 })
-        };
-        let zones = 0..table.zone_names.len() as u32;
-        Scales {
-            by_zone: zones
-                .map(|zone| table.metrics.iter().map(|column| of(zone, column)).collect())
-                .collect(),
+        let teach = teaching(table, from);
+        let mut by_zone = vec![Vec::new(); table.zone_names.len()];
+        for column in &table.metrics {
+            let mut values: Vec<Vec<f64>> = vec![Vec::new(); table.zone_names.len()];
+            for (zone, value) in table.zones[..teach].iter().zip(column).filter(|(_, value)| !value.is_nan())
+            {
+                values[*zone as usize].push(*value);
+            }
+            for (zone, mut values) in by_zone.iter_mut().zip(values) {
+                let middle = median(&mut values);
+                values.iter_mut().for_each(|value| *value = (*value - middle).abs());
+                let scale = median(&mut values) * MAD_TO_DEVIATION;
+                zone.push((middle, if scale > 0.0 { scale } else { 1.0 }));
+            }
         }
+        Scales { by_zone }
     }
 
     /// A value in standard deviations from its zone's middle; 0 where missing.
@@ -53,6 +59,16 @@ impl Scales {
         let value = table.metrics[metric][row];
         if value.is_nan() || middle.is_nan() { 0.0 } else { (value - middle) / scale }
     }
+}
+
+/// Rows that teach, from the first on: those before `from`, or all.
+pub fn teaching(table: &Table, from: usize) -> usize {
+    if from == 0 { table.rows() } else { from }
+}
+
+/// Whether a row is drawn among so many.
+fn is_drawn(row: usize, of: usize) -> bool {
+    of <= LEARNT_MAX || Sample::hash(0, row as i64) % (of as u64) < LEARNT_MAX as u64
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -85,13 +101,14 @@ pub fn forest_on_raw(
         let middle = scales.by_zone[table.zones[row] as usize][feature].0;
         if value.is_nan() { if middle.is_nan() { 0.0 } else { middle as f32 } } else { value as f32 }
     };
-    let step = from.div_ceil(LEARNT_MAX).max(1);
-    let rows: Vec<f32> = (0..from)
-        .step_by(step)
+    let teach = teaching(table, from);
+    let rows: Vec<f32> = (0..teach)
+        .filter(|row| is_drawn(*row, teach))
         .flat_map(|row| (0..features).map(move |feature| (feature, row)))
         .map(|(feature, row)| value(feature, row))
         .collect();
-    let forest: Forest = fit(&rows, features, options).ok()?;
+    let options = ForestOptions { trees: RAW_TREES, ..*options };
+    let forest: Forest = fit(&rows, features, &options).ok()?;
     let mut scores = Vec::with_capacity(table.rows());
     let mut block = Block::default();
     for first in (0..table.rows()).step_by(LANES) {
@@ -108,32 +125,44 @@ pub fn forest_on_raw(
 
 /// The error of rebuilding a sensor's last eight readings from principal components.
 pub fn windowed_pca(table: &Table, scales: &Scales, from: usize) -> Vec<f32> {
-    let metrics = table.metrics.len().min(DIMENSIONS_MAX / WINDOW);
+    let teach = teaching(table, from);
+    let mut windows = Vec::new();
+    each_window(table, scales, 0..teach, |row, window| {
+        if is_drawn(row, teach) {
+            windows.push(window.to_vec());
+        }
+    });
+    let size = WINDOW * window_metrics(table);
+    let components = Components::learn(&windows, size);
+    let mut scores = vec![0.0; table.rows()];
+    each_window(table, scales, 0..table.rows(), |row, window| scores[row] = components.error(window) as f32);
+    scores
+}
+
+fn window_metrics(table: &Table) -> usize {
+    table.metrics.len().min(DIMENSIONS_MAX / WINDOW)
+}
+
+/// Hands over each row with its sensor's last eight readings, standardised and end to end, once there are so many.
+fn each_window(
+    table: &Table,
+    scales: &Scales,
+    rows: std::ops::Range<usize>,
+    mut take: impl FnMut(usize, &[f64]),
+) {
+    let metrics = window_metrics(table);
     let size = metrics * WINDOW;
     let mut last: HashMap<u32, Vec<f64>> = HashMap::new();
-    let mut windows: Vec<Vec<f64>> = Vec::new();
-    let step = from.div_ceil(LEARNT_MAX).max(1);
-    let mut components: Option<Components> = None;
-    let mut scores = vec![0.0; table.rows()];
-    for row in 0..table.rows() {
+    for row in rows {
         let window = last.entry(table.series[row]).or_default();
         if window.len() == size {
             window.drain(..metrics);
         }
         window.extend((0..metrics).map(|metric| scales.standard(table, metric, row).clamp(-CLIP, CLIP)));
-        if window.len() < size {
-            continue;
-        }
-        if row < from {
-            if row % step == 0 {
-                windows.push(window.clone());
-            }
-        } else {
-            let components = components.get_or_insert_with(|| Components::learn(&windows, size));
-            scores[row] = components.error(window) as f32;
+        if window.len() == size {
+            take(row, window);
         }
     }
-    scores
 }
 
 /// Mean and principal components of windows.

@@ -1,7 +1,7 @@
 //! Figures of a detector against labels: point by point, by kind, by event.
 //!
 //! Nothing here is point-adjusted: flagging one reading of an event earns one reading. How many events were noticed
-//! at all is a figure of its own ([`events`]), beside the others and never in their place.
+//! at all is a figure of its own ([`by_event`]), beside the others and never in their place.
 
 use std::collections::BTreeMap;
 
@@ -168,29 +168,17 @@ pub fn by_kind<'a>(kinds: impl Iterator<Item = (Option<&'a str>, bool)>) -> BTre
     found
 }
 
-/// Recall by event: an event is a run of readings of one kind in one series, and noticed when one of them is
-/// flagged. Readings come series by series, each in time order.
-pub fn events<'a>(readings: impl Iterator<Item = (u64, Option<&'a str>, bool)>) -> BTreeMap<String, Noticed> {
-    let mut found: BTreeMap<String, Noticed> = BTreeMap::new();
-    let mut open: Option<(u64, &str, bool)> = None;
-    let close = |found: &mut BTreeMap<String, Noticed>, event: Option<(u64, &str, bool)>| {
-        if let Some((_, kind, was_flagged)) = event {
-            let noticed = found.entry(kind.to_owned()).or_default();
-            noticed.of += 1;
-            noticed.flagged += u64::from(was_flagged);
-        }
-    };
-    for (series, kind, is_flagged) in readings {
-        match (&mut open, kind) {
-            (Some(event), Some(kind)) if event.0 == series && event.1 == kind => event.2 |= is_flagged,
-            _ => {
-                close(&mut found, open.take());
-                open = kind.map(|kind| (series, kind, is_flagged));
-            }
+/// Recall by event: an event is noticed when one of its readings is flagged. A normal reading has neither kind nor event.
+pub fn by_event<'a>(
+    readings: impl Iterator<Item = (Option<&'a str>, Option<u32>, bool)>,
+) -> BTreeMap<String, Noticed> {
+    let mut events: BTreeMap<(&str, u32), bool> = BTreeMap::new();
+    for (kind, event, is_flagged) in readings {
+        if let (Some(kind), Some(event)) = (kind, event) {
+            *events.entry((kind, event)).or_default() |= is_flagged;
         }
     }
-    close(&mut found, open);
-    found
+    by_kind(events.into_iter().map(|((kind, _), was_flagged)| (Some(kind), was_flagged)))
 }
 
 #[cfg(test)]
@@ -243,20 +231,18 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_noticed_by_one_flag_and_ends_with_its_kind_or_series() {
+    fn an_event_is_noticed_by_one_flag() {
         let readings = [
-            (1, None, true),
-            (1, Some("spike"), true),
-            (1, Some("drift"), false),
-            (1, Some("drift"), true),
-            (2, Some("drift"), false),
-            (2, None, false),
-            (2, Some("drift"), false),
+            (None, None, true),
+            (Some("spike"), Some(0), true),
+            (Some("drift"), Some(1), false),
+            (Some("drift"), Some(1), true),
+            (Some("drift"), Some(2), false),
         ];
-        let found = events(readings.into_iter());
+        let found = by_event(readings.into_iter());
         assert_eq!(found["spike"], Noticed { of: 1, flagged: 1 });
-        assert_eq!(found["drift"], Noticed { of: 3, flagged: 1 });
-        let kinds = by_kind(readings.into_iter().map(|(_, kind, is_flagged)| (kind, is_flagged)));
-        assert_eq!(kinds["drift"], Noticed { of: 4, flagged: 1 });
+        assert_eq!(found["drift"], Noticed { of: 2, flagged: 1 });
+        let kinds = by_kind(readings.into_iter().map(|(kind, _, is_flagged)| (kind, is_flagged)));
+        assert_eq!(kinds["drift"], Noticed { of: 3, flagged: 1 });
     }
 }

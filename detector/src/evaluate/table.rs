@@ -1,11 +1,12 @@
-//! Labelled readings as a table: read from CSV, ordered by time, with the cadence that its own times show.
+//! Labelled readings as a table: gathered row by row, ordered by time, with the cadence that its own times show.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use citytide_domain::Domain;
 use thiserror::Error;
 
-use crate::layout::{Layout, MetricLayout};
+use crate::layout::{BLOCK, Layout, MetricLayout};
 use crate::scorer::Rows;
 
 /// Most decimals that are taken from the values themselves.
@@ -16,28 +17,32 @@ const TICKS_US: (i64, i64) = (1_000_000, 3_600_000_000);
 const STEPS_MAX: usize = 100_000;
 /// A metric whose upper tenth is so many times its median, and that is never negative, is judged on a logarithmic scale.
 const SKEWED: f64 = 8.0;
-
-/// Which columns are no metrics.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Columns {
-    /// Event time: RFC 3339, with a space for the T and without offset too; or a number, as in readings.
-    pub time: String,
-    /// What is so: empty, `0`, `false` and `normal` are normal, anything else is the kind of anomaly.
-    pub label: String,
-    /// The sensor; one sensor without.
-    pub sensor: Option<String>,
-    /// The zone; one zone without.
-    pub zone: Option<String>,
-}
+/// Most different labels; a column with more is no label.
+const KINDS_MAX: usize = 1_000;
+/// Most zones times blocks of eight metrics: each takes about 70 KB.
+const ZONE_BLOCKS_MAX: usize = 4_000;
+/// Greatest magnitude of a value: what lies beyond is taken as this, in a stream it would be a dead letter.
+pub const VALUE_MAX: f64 = 1e12;
 
 /// Why a table could not be read.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum TableError {
+    /// Bytes that are no text.
+    #[error("reading the table: line {0} is not UTF-8; save it as UTF-8")]
+    NotUtf8(usize),
     /// No such column.
     #[error("reading the table: it has no column `{0}`; its columns are {1}")]
     NoColumn(String, String),
+    /// Two columns of one name.
+    #[error("reading the table: two columns are named `{0}`; rename one of them")]
+    Twice(String),
+    /// One column for two things.
+    #[error("reading the table: the column `{0}` is asked for as {1} and as {2}; name one column for each")]
+    Both(String, &'static str, &'static str),
     /// A line with more or fewer fields than the first.
-    #[error("reading the table: line {line} has {found} fields, the first line {expected}")]
+    #[error(
+        "reading the table: line {line} has {found} fields, the first line {expected}; is there a quote that is not closed?"
+    )]
     Fields {
         /// The line, from 1.
         line: usize,
@@ -48,17 +53,161 @@ pub enum TableError {
     },
     /// A time that is none.
     #[error(
-        "reading the table: line {line}: \"{found}\" is no time; write it as 2026-11-21T05:26:00Z, in milliseconds or in seconds"
+        "reading the table: line {line}, column `{column}`: {found:?} is no time; write it as 2026-11-21T05:26:00Z, in milliseconds or in seconds"
     )]
     Time {
+        /// The line, from 1.
+        line: usize,
+        /// The column.
+        column: String,
+        /// What stands there.
+        found: String,
+    },
+    /// Text in a column of numbers.
+    #[error(
+        "reading the table: line {line}, column `{column}`: {found:?} is no number, though most of the column are; mend it, or leave it empty where nothing was measured"
+    )]
+    Number {
+        /// The line, from 1.
+        line: usize,
+        /// The column.
+        column: String,
+        /// What stands there.
+        found: String,
+    },
+    /// More labels than kinds of anomalies can be.
+    #[error(
+        "reading the table: line {line}: the {KINDS_MAX}th different label is {found:?}; is it the column of the labels?"
+    )]
+    TooManyKinds {
         /// The line, from 1.
         line: usize,
         /// What stands there.
         found: String,
     },
+    /// More zones than there is room for.
+    #[error(
+        "reading the table: it has {0} zones, and with its metrics at most {1} can be told apart; name a column of districts as the zone, not one of sensors, or none"
+    )]
+    TooManyZones(usize, usize),
     /// Nothing to score.
-    #[error("reading the table: it has no rows or no numeric column beside time, label, sensor and zone")]
+    #[error("reading the table: it has no rows, or no column of numbers beside time, label, sensor and zone")]
     Empty,
+}
+
+/// A row on its way into a [`Table`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row<'a> {
+    /// Its line in the file, from 1.
+    pub line: usize,
+    /// Event time, microseconds of the Unix epoch.
+    pub at_us: i64,
+    /// The zone.
+    pub zone: &'a str,
+    /// The sensor.
+    pub sensor: &'a str,
+    /// The kind of anomaly; `None` is normal.
+    pub kind: Option<&'a str>,
+    /// The event that an anomaly belongs to, where it is known; else runs of one kind are events.
+    pub event: Option<u64>,
+}
+
+/// Rows as they stand in a file.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    rows: Vec<Kept>,
+    /// Values by column, then row.
+    values: Vec<Vec<f64>>,
+    zones: Names,
+    sensors: Names,
+    series: HashMap<(u32, u32), u32>,
+    kinds: Names,
+    events: HashMap<u64, u32>,
+    clipped: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    at_us: i64,
+    line: usize,
+    zone: u32,
+    sensor: u32,
+    series: u32,
+    kind: Option<u16>,
+    event: Option<u32>,
+}
+
+impl Gathered {
+    /// Nothing yet, in so many columns.
+    pub fn new(columns: usize) -> Gathered {
+        Gathered { values: vec![Vec::new(); columns], ..Gathered::default() }
+    }
+
+    /// Adds a row with a value for each column, NaN where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::TooManyKinds`].
+    pub fn push(&mut self, row: Row<'_>, values: impl Iterator<Item = f64>) -> Result<(), TableError> {
+        for (column, value) in self.values.iter_mut().zip(values) {
+            self.clipped += usize::from(value.abs() > VALUE_MAX);
+            column.push(value.clamp(-VALUE_MAX, VALUE_MAX));
+        }
+        let kind = row.kind.map(|kind| self.kinds.number(kind));
+        if self.kinds.names.len() >= KINDS_MAX {
+            let found = row.kind.unwrap_or_default().to_owned();
+            return Err(TableError::TooManyKinds { line: row.line, found });
+        }
+        let (zone, sensor) = (self.zones.number(row.zone), self.sensors.number(row.sensor));
+        let next = self.series.len() as u32;
+        let series = *self.series.entry((zone, sensor)).or_insert(next);
+        let next = self.events.len() as u32;
+        let event = row.event.map(|event| *self.events.entry(event).or_insert(next));
+        let (at_us, line, kind) = (row.at_us, row.line, kind.map(|kind| kind as u16));
+        self.rows.push(Kept { at_us, line, zone, sensor, series, kind, event });
+        Ok(())
+    }
+
+    /// Orders the rows by time; `names` has a name for each column that is a metric.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Empty`], [`TableError::TooManyZones`].
+    pub fn table(self, names: Vec<Option<String>>) -> Result<Table, TableError> {
+        let metrics = names.iter().flatten().count();
+        if self.rows.is_empty() || metrics == 0 {
+            return Err(TableError::Empty);
+        }
+        let zones_max = ZONE_BLOCKS_MAX / metrics.div_ceil(BLOCK);
+        if self.zones.names.len() > zones_max {
+            return Err(TableError::TooManyZones(self.zones.names.len(), zones_max));
+        }
+        let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
+        order.sort_by_key(|at| self.rows[*at as usize].at_us);
+        let mut table = Table { offsets: (0..self.rows.len() as i64).collect(), ..Table::default() };
+        for (name, column) in names.into_iter().zip(self.values) {
+            let Some(name) = name else { continue };
+            table.names.push(name);
+            table.metrics.push(order.iter().map(|row| column[*row as usize]).collect());
+        }
+        let mut events = Vec::with_capacity(order.len());
+        for row in order.iter().map(|at| self.rows[*at as usize]) {
+            table.event_times_us.push(row.at_us);
+            table.lines.push(row.line);
+            table.zones.push(row.zone);
+            table.sensors.extend_from_slice(self.sensors.names[row.sensor as usize].as_bytes());
+            table.sensor_ends.push(table.sensors.len() as u32);
+            table.series.push(row.series);
+            table.kinds.push(row.kind);
+            events.push(row.event);
+        }
+        table.places = order;
+        table.zone_names = self.zones.names.iter().map(|name| Arc::from(name.as_str())).collect();
+        table.kind_names = self.kinds.names;
+        table.clipped = self.clipped;
+        table.events = if self.events.is_empty() { table.runs() } else { events };
+        Ok(table)
+    }
 }
 
 /// Labelled readings in the order of their times.
@@ -76,7 +225,7 @@ pub struct Table {
     pub sensors: Vec<u8>,
     /// Ends of the sensor ids.
     pub sensor_ends: Vec<u32>,
-    /// Number of each row's sensor: rows of one are one series.
+    /// Number of each row's sensor in its zone: rows of one are one series.
     pub series: Vec<u32>,
     /// Values by metric, then row; NaN where there is none.
     pub metrics: Vec<Vec<f64>>,
@@ -84,86 +233,29 @@ pub struct Table {
     pub kinds: Vec<Option<u16>>,
     /// Names of the kinds.
     pub kind_names: Vec<String>,
+    /// Event that each anomalous row belongs to.
+    pub events: Vec<Option<u32>>,
     /// Each row's line in the file, from 1.
     pub lines: Vec<usize>,
+    /// Each row's place in the file among its rows, from 0.
+    pub places: Vec<u32>,
+    /// Values beyond [`VALUE_MAX`], taken as this.
+    pub clipped: usize,
+    /// Columns that are neither asked for nor numeric.
+    pub ignored: Vec<String>,
     /// Rows as offsets.
     offsets: Vec<i64>,
 }
 
 impl Table {
-    /// Reads CSV with a line of names. Fields may stand in double quotes, without line breaks in them.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong, with its line.
-    pub fn read(text: &str, columns: &Columns) -> Result<Table, TableError> {
-        let mut lines = text.lines().enumerate();
-        let Some((_, head)) = lines.next() else { return Err(TableError::Empty) };
-        let names: Vec<String> = fields(head).map(|name| name.trim().to_owned()).collect();
-        let place = |name: &String| {
-            let found = names.iter().position(|known| known == name);
-            found.ok_or_else(|| TableError::NoColumn(name.clone(), names.join(", ")))
-        };
-        let (time, label) = (place(&columns.time)?, place(&columns.label)?);
-        let sensor = columns.sensor.as_ref().map(place).transpose()?;
-        let zone = columns.zone.as_ref().map(place).transpose()?;
-        let others: Vec<usize> = (0..names.len())
-            .filter(|at| ![Some(time), Some(label), sensor, zone].contains(&Some(*at)))
-            .collect();
-        let mut values: Vec<Vec<f64>> = vec![Vec::new(); others.len()];
-        let mut rows: Vec<(i64, usize, u32, u32, Option<u16>)> = Vec::new();
-        let (mut zones, mut sensors, mut kinds) = (Names::default(), Names::default(), Names::default());
-        let mut row = Vec::new();
-        for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-            row.clear();
-            row.extend(fields(line));
-            if row.len() != names.len() {
-                return Err(TableError::Fields { line: number + 1, found: row.len(), expected: names.len() });
-            }
-            let at_us = time_us(row[time])
-                .ok_or_else(|| TableError::Time { line: number + 1, found: row[time].to_owned() })?;
-            let kind = match row[label].trim() {
-                "" | "0" | "0.0" | "false" | "False" | "normal" => None,
-                kind => Some(kinds.number(kind) as u16),
-            };
-            let zone = zones.number(zone.map_or("all", |at| row[at]));
-            let sensor = sensors.number(sensor.map_or("all", |at| row[at]));
-            for (column, at) in values.iter_mut().zip(&others) {
-                let value = row[*at].trim().parse::<f64>().ok().filter(|value| value.is_finite());
-                column.push(value.unwrap_or(f64::NAN));
-            }
-            rows.push((at_us, number + 1, zone, sensor, kind));
-        }
-        // A column in which nothing is a number is no metric.
-        let is_metric: Vec<bool> =
-            values.iter().map(|column| column.iter().any(|value| !value.is_nan())).collect();
-        if rows.is_empty() || !is_metric.contains(&true) {
-            return Err(TableError::Empty);
-        }
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|at| rows[*at].0);
-        let mut table = Table { offsets: (0..rows.len() as i64).collect(), ..Table::default() };
-        for ((at, column), _) in others.iter().zip(&values).zip(&is_metric).filter(|(_, is)| **is) {
-            table.names.push(names[*at].clone());
-            table.metrics.push(order.iter().map(|row| column[*row]).collect());
-        }
-        for (at_us, line, zone, sensor, kind) in order.into_iter().map(|at| rows[at]) {
-            table.event_times_us.push(at_us);
-            table.lines.push(line);
-            table.zones.push(zone);
-            table.sensors.extend_from_slice(sensors.names[sensor as usize].as_bytes());
-            table.sensor_ends.push(table.sensors.len() as u32);
-            table.series.push(sensor);
-            table.kinds.push(kind);
-        }
-        table.zone_names = zones.names.iter().map(|name| Arc::from(name.as_str())).collect();
-        table.kind_names = kinds.names;
-        Ok(table)
-    }
-
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.event_times_us.len()
+    }
+
+    /// Number of sensors, each counted in each of its zones.
+    pub fn sensors(&self) -> usize {
+        self.series.iter().max().map_or(0, |last| *last as usize + 1)
     }
 
     /// Whether each row is anomalous.
@@ -176,7 +268,31 @@ impl Table {
         self.kinds[row].map(|kind| self.kind_names[usize::from(kind)].as_str())
     }
 
-    /// Rows `from` … `to` as a batch; they must be of one run of the table.
+    /// The first row of which the event time is not before this.
+    pub fn row_at(&self, at_us: i64) -> usize {
+        self.event_times_us.partition_point(|of_row| *of_row < at_us)
+    }
+
+    /// An event for each run of anomalous rows of one kind in one series.
+    fn runs(&self) -> Vec<Option<u32>> {
+        let mut open: Vec<Option<(u16, u32)>> = vec![None; self.sensors()];
+        let mut count = 0;
+        let of_row = |(series, kind): (&u32, &Option<u16>)| {
+            let open = &mut open[*series as usize];
+            *open = match (*open, *kind) {
+                (_, None) => None,
+                (Some((of, event)), Some(kind)) if of == kind => Some((kind, event)),
+                (_, Some(kind)) => {
+                    count += 1;
+                    Some((kind, count - 1))
+                }
+            };
+            open.map(|(_, event)| event)
+        };
+        self.series.iter().zip(&self.kinds).map(of_row).collect()
+    }
+
+    /// Rows `from` … `to` as a batch.
     pub fn batch<'a>(&'a self, from: usize, to: usize, metrics: &'a mut Vec<Vec<f64>>) -> Rows<'a> {
         metrics.resize_with(self.metrics.len(), Vec::new);
         for (batch, column) in metrics.iter_mut().zip(&self.metrics) {
@@ -198,17 +314,21 @@ impl Table {
         }
     }
 
-    /// A layout for what no domain file describes: decimals, range, scale and cadence from the values themselves.
-    pub fn layout(&self) -> Layout {
+    /// The layout of these metrics: as `domain` says for those that it has, else decimals, range and scale from the values
+    /// themselves. The cadence is the table's.
+    pub fn layout(&self, domain: Option<&Domain>) -> Layout {
+        let known = domain.map(Layout::new);
         let metrics = self.names.iter().zip(&self.metrics).map(|(name, column)| {
-            let mut sorted: Vec<f64> = column.iter().copied().filter(|value| !value.is_nan()).collect();
-            sorted.sort_by(f64::total_cmp);
-            let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
-            let is_logarithmic = at(0.0) >= 0.0 && at(0.5) > 5.0 && at(0.9) > SKEWED * at(0.5);
-            let decimals = sorted.iter().step_by(sorted.len().div_ceil(1000)).map(|v| decimals(*v)).max();
-            MetricLayout::new(name, decimals.unwrap_or(0), (at(0.01), at(0.99)), is_logarithmic)
+            let of_domain =
+                known.iter().flat_map(|layout| &layout.metrics).find(|metric| metric.name == *name);
+            of_domain.cloned().unwrap_or_else(|| shown(name, column))
         });
-        Layout { tick_us: self.cadence_us(), ..Layout::of_metrics(metrics.collect()) }
+        let metrics: Vec<MetricLayout> = metrics.collect();
+        let sensors_max = self.sensors();
+        match known {
+            Some(layout) => Layout { metrics, tick_us: self.cadence_us(), sensors_max, ..layout },
+            None => Layout { tick_us: self.cadence_us(), sensors_max, ..Layout::of_metrics(metrics) },
+        }
     }
 
     /// The median time between two readings of a sensor.
@@ -231,7 +351,17 @@ impl Table {
     }
 }
 
-#[derive(Default)]
+/// The layout of a metric that no domain file describes.
+fn shown(name: &str, column: &[f64]) -> MetricLayout {
+    let mut sorted: Vec<f64> = column.iter().copied().filter(|value| !value.is_nan()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+    let is_logarithmic = at(0.0) >= 0.0 && at(0.5) > 5.0 && at(0.9) > SKEWED * at(0.5);
+    let decimals = sorted.iter().step_by(sorted.len().div_ceil(1000)).map(|v| decimals(*v)).max();
+    MetricLayout::new(name, decimals.unwrap_or(0), (at(0.01), at(0.99)), is_logarithmic)
+}
+
+#[derive(Debug, Default)]
 struct Names {
     names: Vec<String>,
     numbers: HashMap<String, u32>,
@@ -248,56 +378,6 @@ impl Names {
     }
 }
 
-/// The fields of a line, quotes around a field taken off.
-fn fields(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(line.trim_end_matches('\r'));
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = match text.strip_prefix('"') {
-            Some(quoted) => quoted.find('"').map_or(text.len(), |at| at + 2),
-            None => text.find(',').unwrap_or(text.len()),
-        };
-        let field = &text[..end.min(text.len())];
-        rest = text.get(end..).and_then(|text| text.strip_prefix(','));
-        Some(field.trim_matches('"'))
-    })
-}
-
-/// A time in microseconds: RFC 3339, or milliseconds, or seconds below 10¹¹.
-pub fn time_us(text: &str) -> Option<i64> {
-    let text = text.trim();
-    if let Ok(number) = text.parse::<f64>() {
-        let seconds = if number.abs() < 1e11 { number } else { number / 1e3 };
-        return (seconds.abs() < 1e12).then_some((seconds * 1e6).round() as i64);
-    }
-    let (date, clock) = text.split_once(['T', ' '])?;
-    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let (clock, ahead_s) = match clock.find(['Z', '+', '-']) {
-        None => (clock, 0),
-        Some(at) if &clock[at..] == "Z" => (&clock[..at], 0),
-        Some(at) => {
-            let (hours, minutes) = clock[at + 1..].split_once(':')?;
-            let ahead = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
-            (&clock[..at], if clock[at..].starts_with('-') { -ahead } else { ahead })
-        }
-    };
-    let mut parts = clock.splitn(3, ':');
-    let (hour, minute) = (parts.next()?.parse::<i64>().ok()?, parts.next()?.parse::<i64>().ok()?);
-    let second = parts.next().map_or(Some(0.0), |part| part.parse::<f64>().ok())?;
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !(0..24).contains(&hour) || minute > 59 {
-        return None;
-    }
-    // Days since the epoch: Howard Hinnant, "chrono-compatible low-level date algorithms".
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year - era * 400;
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let whole_s = days * 86_400 + hour * 3_600 + minute * 60 - ahead_s;
-    Some(whole_s * 1_000_000 + (second * 1e6).round() as i64)
-}
-
 /// Decimals that a value is written with.
 fn decimals(value: f64) -> u8 {
     (0..DECIMALS_MAX)
@@ -312,50 +392,57 @@ fn decimals(value: f64) -> u8 {
 mod tests {
     use super::*;
 
-    fn columns() -> Columns {
-        Columns {
-            time: "at".to_owned(),
-            label: "kind".to_owned(),
-            sensor: Some("who".to_owned()),
-            zone: None,
+    /// Rows of (seconds, sensor, kind), of one zone and metric.
+    fn table(rows: &[(i64, &str, Option<&str>)]) -> Table {
+        let mut gathered = Gathered::new(1);
+        for (at, (seconds, sensor, kind)) in rows.iter().enumerate() {
+            let (line, at_us) = (at + 2, seconds * 1_000_000);
+            let row = Row { line, at_us, zone: "all", sensor, kind: *kind, event: None };
+            gathered.push(row, [at as f64].into_iter()).expect("few kinds");
         }
+        gathered.table(vec![Some("heat".to_owned())]).expect("rows")
     }
 
     #[test]
-    fn a_table_is_ordered_by_time_and_every_other_number_is_a_metric() {
-        let text =
-            "at,who,heat,note,kind\n2026-11-21T00:01:00Z,a,1.5,x,spike\n2026-11-21 00:00:00,\"b\",,y,0\n";
-        let table = Table::read(text, &columns()).expect("it is one");
-        assert_eq!(table.names, ["heat"]);
-        assert!(table.metrics[0][0].is_nan() && table.metrics[0][1] == 1.5);
-        assert_eq!((table.kind(0), table.kind(1)), (None, Some("spike")));
-        assert_eq!(table.lines, [3, 2]);
-        assert_eq!(table.event_times_us[1] - table.event_times_us[0], 60_000_000);
+    fn rows_are_ordered_by_time_and_keep_their_place() {
+        let table = table(&[(60, "a", Some("spike")), (0, "b", None), (60, "b", None)]);
+        assert_eq!(table.metrics[0], [1.0, 0.0, 2.0]);
+        assert_eq!((table.lines, table.places), (vec![3, 2, 4], vec![1, 0, 2]));
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line() {
-        let wrong = |text: &str| Table::read(text, &columns()).unwrap_err().to_string();
-        assert!(wrong("at,who,heat\n").contains("no column `kind`"));
-        assert!(wrong("at,who,heat,kind\n1,a,2\n").contains("line 2 has 3 fields"));
-        assert!(wrong("at,who,heat,kind\nsoon,a,2,0\n").contains("line 2: \"soon\" is no time"));
-        assert!(wrong("at,who,heat,kind\n1,a,x,0\n").contains("no numeric column"));
+    fn an_event_is_a_run_of_one_kind_in_one_series() {
+        let (spike, drift) = (Some("spike"), Some("drift"));
+        let rows = [(0, "a", spike), (1, "a", drift), (1, "b", drift), (2, "a", drift), (3, "a", None)];
+        let table = table(&[&rows[..], &[(4, "a", drift)]].concat());
+        assert_eq!(table.events, [Some(0), Some(1), Some(2), Some(1), None, Some(3)]);
     }
 
     #[test]
-    fn times_are_read_as_in_readings() {
-        assert_eq!(time_us("2026-11-21T05:26:00.5+02:00"), Some(1_795_231_560_500_000));
-        assert_eq!(time_us("1795231560500"), Some(1_795_231_560_500_000));
-        assert_eq!(time_us("12"), Some(12_000_000));
-        assert_eq!(time_us("2026-13-01 00:00:00"), None);
+    fn values_beyond_what_a_reading_may_have_are_clipped_and_counted() {
+        let mut gathered = Gathered::new(1);
+        let row = Row { line: 2, at_us: 0, zone: "all", sensor: "all", kind: None, event: None };
+        gathered.push(row, [f64::INFINITY].into_iter()).expect("few kinds");
+        let table = gathered.table(vec![Some("heat".to_owned())]).expect("a row");
+        assert_eq!((table.metrics[0][0], table.clipped), (VALUE_MAX, 1));
     }
 
     #[test]
     fn the_cadence_is_the_median_step_of_a_sensor() {
-        let mut text = "at,who,heat,kind\n".to_owned();
-        for step in 0..50 {
-            text += &format!("{},a,1,0\n{},b,1,0\n", step * 5, step * 5 + 2);
-        }
-        assert_eq!(Table::read(&text, &columns()).expect("it is one").cadence_us(), 5_000_000);
+        let rows: Vec<_> =
+            (0..50).flat_map(|step| [(step * 5, "a", None), (step * 5 + 2, "b", None)]).collect();
+        assert_eq!(table(&rows).cadence_us(), 5_000_000);
+    }
+
+    #[test]
+    fn what_a_domain_says_of_a_metric_goes_before_what_its_values_show() {
+        let mut gathered = Gathered::new(2);
+        let row = Row { line: 2, at_us: 0, zone: "all", sensor: "all", kind: None, event: None };
+        gathered.push(row, [20.0, 3.25].into_iter()).expect("few kinds");
+        let names = ["temperature", "pressure"].map(|name| Some(name.to_owned())).to_vec();
+        let table = gathered.table(names).expect("a row");
+        let layout = table.layout(Some(&Domain::smart_city()));
+        assert!(layout.metrics[0].above.is_finite() && layout.metrics[1].above.is_infinite());
+        assert_eq!(layout.metrics[1].decimals, 2);
     }
 }

@@ -1,0 +1,246 @@
+//! `citytide evaluate`: what the detector is worth on labelled readings, and what others are worth on the same rows.
+//!
+//! ```text
+//!  CSV with a column of labels ──┐                       ┌─▶ tables for people, one line of JSON
+//!                                ├─▶ Table ─▶ judged ────┼─▶ --scores: a line per row
+//!  JSON lines and their truth ───┘      └──▶ rivals ─────┴─▶ --report: a page with pictures
+//! ```
+//!
+//! 1. The rows are judged in the order of their times by the code that a run judges with, knowing nothing at the first one.
+//!    No label reaches it; the oracle alone sees them, and says so.
+//! 2. Nothing is point-adjusted: a flag counts for its own row. What was seen of whole events stands beside it.
+//! 3. The figures are those of the scores that `--scores` writes.
+
+mod error;
+mod figures;
+mod page;
+mod print;
+mod readings;
+mod scores;
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use citytide_detector::evaluate::figures::{Evaluation, Figures, Rival};
+use citytide_detector::evaluate::table::Table;
+use citytide_detector::evaluate::{Columns, judge, read_csv, time_us};
+use citytide_detector::{Layout, Member};
+use citytide_domain::Domain;
+
+use super::ending::{Ending, ending};
+use super::read_domain;
+use crate::launch::exit::Exit;
+use error::EvaluateError;
+use figures::Report;
+
+/// What was typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The input is CSV (commas, semicolons or tabs; a line of names) with a column of labels, or what
+`citytide-generator --stdout --truth FILE` writes. Every numeric column beside time, label, sensor
+and zone is a metric. Rows are judged in the order of their times, by a detector that knows nothing
+at the first one: after half an hour and 512 readings of a zone more than the rules can speak, and
+what is usual at an hour of the day takes days to learn. All rows count, unless --from says that
+those before it only teach.
+
+The last line of standard output is one JSON object. auroc and ap need no threshold; precision,
+recall and f1 are those of the threshold that the detector set without labels; best_f1 and
+recall_at_precision_90 are of thresholds chosen by the labels. Nothing is point-adjusted.
+
+Compared on the same rows: rules only; max|z| (zone's median and MAD); windowed PCA (eight readings
+of a sensor); an isolation forest on raw values (500 trees of 256 rows), and the hybrid's forest
+alone. The first four learn from the rows before --from, without it from all rows. The oracle
+learns from the rows that are labelled normal, the future's too, and looks at one row at a time:
+what only shows over several rows it does not see, so it is no upper bound.
+
+Examples:
+  citytide evaluate --input city.csv --label kind --time at --sensor id --zone district
+  citytide evaluate --input city.csv --label kind --time at --from 0.667 --report city.html
+  citytide-generator --stdout --rate 0 --count 500000 --duration 7d \\
+    --start 2026-11-02T00:00:00Z --truth truth.csv |
+    citytide evaluate --input - --truth truth.csv")]
+pub struct Args {
+    /// Labelled readings: CSV, or JSON lines with --truth; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Column of the labels: empty, 0, false, no and normal are normal, all else is a kind of anomaly
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// Column of the event time: RFC 3339, seconds or milliseconds
+    #[arg(long, value_name = "COLUMN")]
+    time: Option<String>,
+    /// Column of the sensor; without it there is one in each zone
+    #[arg(long, value_name = "COLUMN")]
+    sensor: Option<String>,
+    /// Column of the zone; without it there is one
+    #[arg(long, value_name = "COLUMN")]
+    zone: Option<String>,
+    /// A label that is normal, instead of those above; may be repeated
+    #[arg(long, value_name = "LABEL", allow_hyphen_values = true)]
+    normal: Vec<String>,
+    /// The generator's truth about JSON lines, instead of labels
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    /// A domain file, whose rules and scales hold for its metrics [default: smart-city, where a table has all of its
+    /// metrics]
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
+    domain: Option<PathBuf>,
+    /// The first rows only teach: a share of the time, as 0.667, or the time from which rows count
+    #[arg(long, value_name = "SHARE|TIME")]
+    from: Option<String>,
+    /// Write each row's score as CSV, in the order of the input
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+    /// Write a page with pictures: scores, precision and recall, kinds, zones
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Judge again without each member of the hybrid in turn, and say what each is worth
+    #[arg(long)]
+    ablation: bool,
+}
+
+/// Evaluates and prints; returns the exit code.
+pub fn run(args: &Args) -> i32 {
+    match evaluate(args) {
+        Ok(()) => Exit::Done.code(),
+        Err(error) => ending(&Ending::from(error)),
+    }
+}
+
+fn evaluate(args: &Args) -> Result<(), EvaluateError> {
+    let (table, domain) = read(args)?;
+    let from = first_row(&table, args.from.as_deref())?;
+    // Before minutes of work, not after.
+    let scores_file = args.scores.as_deref().map(create).transpose()?;
+    let page_file = args.report.as_deref().map(create).transpose()?;
+    let layout = Arc::new(table.layout(domain.as_ref()));
+    let (judged, rivals) = judged_by_all(&table, &layout, from);
+    let evaluation = Evaluation { labels: table.labels(), table: &table, from, judged };
+    let mut compared = Vec::new();
+    for (rival, verdicts) in rivals {
+        let figures = verdicts.map(|(scores, flags)| evaluation.of_rival(&scores, flags.as_deref()));
+        compared.push((rival, figures));
+    }
+    let ablation = if args.ablation { ablation(&evaluation, &layout) } else { Vec::new() };
+    let input = args.input.display().to_string();
+    let domain = domain.as_ref().map(|domain| domain.name.as_str());
+    let report = Report::new(&input, domain, &layout, &evaluation, &compared, &ablation);
+    if let (Some(mut file), Some(path)) = (scores_file, &args.scores) {
+        let written = scores::write(&evaluation, &mut file).and_then(|()| file.flush());
+        written.map_err(|reason| EvaluateError::write(path, &reason))?;
+    }
+    if let (Some(mut file), Some(path)) = (page_file, &args.report) {
+        let page = page::page(&report, &evaluation);
+        let written = file.write_all(page.as_bytes()).and_then(|()| file.flush());
+        written.map_err(|reason| EvaluateError::write(path, &reason))?;
+    }
+    let mut told = print::told(&report, &table);
+    told += &serde_json::to_string(&report).expect("names and numbers become JSON");
+    told.push('\n');
+    match std::io::stdout().write_all(told.as_bytes()) {
+        // A reader that has read enough is no mistake.
+        Err(reason) if reason.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(EvaluateError::write(Path::new("standard output"), &reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The table, and the domain that knows something of its metrics.
+fn read(args: &Args) -> Result<(Table, Option<Domain>), EvaluateError> {
+    let bytes = bytes(&args.input)?;
+    if readings::are_lines(&bytes) {
+        let Some(truth) = &args.truth else { return Err(EvaluateError::NoTruth) };
+        if args.label.is_some() || args.time.is_some() || args.sensor.is_some() || args.zone.is_some() {
+            return Err(EvaluateError::ColumnsOfLines);
+        }
+        let domain = read_domain(args.domain.as_deref())?;
+        let table = readings::read(&bytes, truth, &self::bytes(truth)?, &domain)?;
+        return Ok((table, Some(domain)));
+    }
+    if args.truth.is_some() {
+        return Err(EvaluateError::TruthOfTable);
+    }
+    let (Some(time), Some(label)) = (args.time.clone(), args.label.clone()) else {
+        return Err(EvaluateError::NoColumns);
+    };
+    let (sensor, zone, normal) = (args.sensor.clone(), args.zone.clone(), args.normal.clone());
+    let table = read_csv(&bytes, &Columns { time, label, sensor, zone, normal })?;
+    let domain = read_domain(args.domain.as_deref())?;
+    let known = domain.metrics.iter().filter(|metric| table.names.contains(&metric.name)).count();
+    let domain = match (&args.domain, known) {
+        (Some(path), 0) => return Err(EvaluateError::OtherDomain { path: path.display().to_string() }),
+        (Some(_), _) => Some(domain),
+        (None, known) => (known == domain.metrics.len()).then_some(domain),
+    };
+    Ok((table, domain))
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, EvaluateError> {
+    let mut bytes = Vec::new();
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ()),
+        _ => std::fs::read(path).map(|read| bytes = read),
+    };
+    let path = path.display().to_string();
+    read.map(|()| bytes).map_err(|reason| EvaluateError::Read { path, reason: reason.to_string() })
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, EvaluateError> {
+    File::create(path).map(BufWriter::new).map_err(|reason| EvaluateError::write(path, &reason))
+}
+
+/// The first row that counts.
+fn first_row(table: &Table, from: Option<&str>) -> Result<usize, EvaluateError> {
+    let Some(text) = from else { return Ok(0) };
+    let wrong = |why| EvaluateError::From { text: text.to_owned(), why };
+    let at_us = match text.parse::<f64>() {
+        Ok(share) if (0.0..1.0).contains(&share) => at_share(table, share),
+        _ => time_us(text).ok_or_else(|| {
+            wrong("give a share from 0 to less than 1, or a time as 2026-11-21T05:26:00Z".to_owned())
+        })?,
+    };
+    match table.row_at(at_us) {
+        row if row < table.rows() => Ok(row),
+        _ => Err(wrong("the last row is before it, so that none would count".to_owned())),
+    }
+}
+
+/// The moment at which this share of the table's time is over.
+fn at_share(table: &Table, share: f64) -> i64 {
+    let (first, last) = (table.event_times_us[0], table.event_times_us[table.rows() - 1]);
+    first + ((last - first) as f64 * share).round() as i64
+}
+
+/// Scores of all rows, and flags where there is a threshold.
+type Verdicts = Option<(Vec<f32>, Option<Vec<bool>>)>;
+
+/// The detector on one thread, those that it is held against on another.
+fn judged_by_all(
+    table: &Table,
+    layout: &Arc<Layout>,
+    from: usize,
+) -> (citytide_detector::evaluate::Judged, Vec<(Rival, Verdicts)>) {
+    std::thread::scope(|scope| {
+        let rivals = scope.spawn(|| {
+            Rival::ALL.into_iter().map(|rival| (rival, rival.judge(table, layout, from))).collect()
+        });
+        let judged = judge(table, layout, &[]);
+        (judged, rivals.join().expect("a rival panics only by a mistake of this program"))
+    })
+}
+
+/// The figures without each member, and which flagged rows each decided: anomalous and normal ones.
+fn ablation(evaluation: &Evaluation<'_>, layout: &Arc<Layout>) -> Vec<(Member, Figures, u64, u64)> {
+    let without = |(member, rightly, wrongly)| {
+        let judged = judge(evaluation.table, layout, &[member]);
+        let figures = evaluation.of_rival(&judged.scores, Some(&judged.flags));
+        (member, figures, rightly, wrongly)
+    };
+    evaluation.by_member().into_iter().map(without).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Why nothing could be evaluated.
+
+use std::path::Path;
+
+use citytide_detector::evaluate::table::TableError;
+
+use crate::cli::ending::Ending;
+use crate::launch::exit::Exit;
+
+/// Why nothing could be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {path}: {reason}")]
+    Write {
+        /// The file.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// A table without the names of its columns.
+    #[error("a table needs --label COLUMN and --time COLUMN; see citytide evaluate --help")]
+    NoColumns,
+    /// JSON lines without their truth.
+    #[error("the input is JSON lines, which carry no labels: name the generator's truth with --truth FILE")]
+    NoTruth,
+    /// Columns of JSON lines.
+    #[error(
+        "the input is JSON lines, whose fields the domain file names: leave out --label, --time, --sensor and --zone"
+    )]
+    ColumnsOfLines,
+    /// The truth about a table.
+    #[error(
+        "--truth is for JSON lines as citytide-generator --stdout prints them, and the input is none; name a column with --label"
+    )]
+    TruthOfTable,
+    /// A domain file that knows no metric of the table.
+    #[error("no metric of the domain file {path} is a column of numbers in the table")]
+    OtherDomain {
+        /// The domain file.
+        path: String,
+    },
+    /// A first row that cannot be.
+    #[error("--from {text}: {why}")]
+    From {
+        /// What was typed.
+        text: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A truth that is none.
+    #[error(
+        "reading the truth {path}: line {line} is not partition,offset,kind,metrics,event,sensor: {found:?}"
+    )]
+    Truth {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there.
+        found: String,
+    },
+    /// The truth about something else.
+    #[error(
+        "the truth {path} speaks of partition {partition}, offset {offset}, and the input has no reading there; are they of the same run?"
+    )]
+    OtherTruth {
+        /// The file.
+        path: String,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+    /// No line is a reading.
+    #[error("the input has no reading of this domain; line {line}: {why}")]
+    NoReading {
+        /// The line, from 1.
+        line: usize,
+        /// Why it is none.
+        why: String,
+    },
+    /// The table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The domain file.
+    #[error("{}", .0.why())]
+    Domain(Ending),
+}
+
+impl EvaluateError {
+    /// A file that cannot be written.
+    pub fn write(path: &Path, reason: &std::io::Error) -> EvaluateError {
+        EvaluateError::Write { path: path.display().to_string(), reason: reason.to_string() }
+    }
+}
+
+impl From<Ending> for EvaluateError {
+    fn from(ending: Ending) -> EvaluateError {
+        EvaluateError::Domain(ending)
+    }
+}
+
+impl From<EvaluateError> for Ending {
+    fn from(error: EvaluateError) -> Ending {
+        let exit = match error {
+            EvaluateError::Domain(ending) => return ending,
+            EvaluateError::NoColumns
+            | EvaluateError::NoTruth
+            | EvaluateError::ColumnsOfLines
+            | EvaluateError::TruthOfTable
+            | EvaluateError::From { .. } => Exit::Usage,
+            _ => Exit::Config,
+        };
+        Ending::new(exit, error.to_string())
+    }
+}
