@@ -2,34 +2,39 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use citytide_detector::Layout;
 use citytide_domain::Domain;
 use differential_dataflow::AsCollection;
-use timely::dataflow::operators::Inspect;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::{Concat, ConnectLoop, Feedback, Inspect};
 use timely::worker::Worker;
 
 use crate::batch::{Assembler, Batch, PartitionStart};
 use crate::commit::committer::Committed;
+use crate::commit::detector::{self, TrainingSettings};
 use crate::commit::faults::FailAt;
 use crate::commit::ledger::Ledger;
 use crate::commit::panes;
-use crate::commit::plan::Plan;
+use crate::commit::plan::{DetectorNote, Plan};
 use crate::commit::postgres::Database;
 use crate::commit::session::{OnFailure, Session, Wake};
 use crate::commit::takeover::Run;
 use crate::commit::writer::{self, WriterSettings};
-use crate::detect::Detector;
+use crate::detect::{Blob, HOLDS_AFTER_MS, Memory, Pace, Rules, Training};
 use crate::operators::{
-    self, CommitParts, Epoch, ReadParts, WindowParts, commit, copy, place, recent, route, views, window,
+    self, BaselinesParts, CommitParts, Epoch, ReadParts, ScoreParts, WindowParts, commit, copy, place,
+    recent, route, score, views, window,
 };
 use crate::source::{Assigned, Intake, Share};
 use crate::telemetry::{self, Stage};
-use crate::window::{Mark, Placer, Watermarks, Windows};
+use crate::window::{Lateness, Mark, Placer, Watermarks, Windows};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -44,6 +49,8 @@ pub struct Plumbing {
     pub run: Run,
     /// Where the last commit left off.
     pub ledger: Ledger,
+    /// What the learned detector starts from; `None` where rules alone judge.
+    pub detector: Option<DetectorStart>,
     /// All partitions of the source, in order.
     pub partitions: Vec<Assigned>,
     /// Opens the source.
@@ -60,6 +67,18 @@ pub struct Plumbing {
     pub on_failure: OnFailure,
     /// Where to die, in tests.
     pub fail_at: Option<FailAt>,
+}
+
+/// What the learned detector of a process starts from.
+pub struct DetectorStart {
+    /// What it knows of the domain.
+    pub layout: Arc<Layout>,
+    /// What it knew at the last commit; the workers take their partitions out.
+    pub memory: Mutex<Memory>,
+    /// Readings that had to be seen again.
+    pub replayed: i64,
+    /// How far the model in force has seen, microseconds of event time.
+    pub fitted_until_us: Option<i64>,
 }
 
 /// What worker 0 of process 0 has beyond the others.
@@ -126,25 +145,31 @@ pub fn build(
             timed.stages.time(Stage::Decode, || assembler.assemble(&chunk, activity))
         });
 
-        // score: rules decide what is anomalous, and why.
-        let mut detector = Detector::new(domain);
-        let timed = plumbing.telemetry.clone();
-        let scored = batches.map(move |mut batch| {
-            timed.stages.time(Stage::Score, || detector.score(&mut batch));
+        // Late or accepted, before anything is learnt from it.
+        let mut lateness = Lateness::new(domain, &marks);
+        let batches = batches.map(move |mut batch| {
+            lateness.judge(&mut batch);
             batch
         });
 
-        // place: late or accepted; what this worker adds to the panes; how far its partitions are.
+        // score: what is anomalous, how much and why, by rules and by what the detector has learnt.
+        let scored = match &plumbing.detector {
+            Some(start) => by_detector(batches, start, plumbing, &ledger.marks),
+            None => by_rules(batches, plumbing),
+        };
+
+        // place: what this worker adds to the panes; how far its partitions are.
         let told = marks.iter().map(|mark| Mark { new_zones: Vec::new(), ..mark.clone() });
-        let placed = place(scored, Placer::new(domain, told), plumbing.telemetry.clone());
+        let placed = place(scored.batches, Placer::new(domain, told), plumbing.telemetry.clone());
         let marks = placed.marks.broadcast();
+        let (notes, blobs) = (scored.learn)(marks.clone(), watermarks.clone());
 
         // Raw rows go to PostgreSQL as they come, tagged with their epoch.
         let batches = placed.batches.map(move |batch| {
             on_batch(&batch);
             batch
         });
-        let copied = copy(batches, plumbing.telemetry.clone(), |finished, wake| {
+        let copied = copy(batches, blobs, plumbing.telemetry.clone(), |finished, wake| {
             let settings = WriterSettings {
                 database: plumbing.database.clone(),
                 domain: domain.clone(),
@@ -194,9 +219,76 @@ pub fn build(
             on_committed: committing.on_committed,
             on_mark: committing.on_mark,
         });
-        commit(changes, marks, views.inner, copied, parts).probe_with(&committed);
+        commit(changes, marks, views.inner, notes, copied, parts).probe_with(&committed);
     });
     committed
+}
+
+/// Batches with verdicts, and how what they teach comes back.
+struct Verdicts<'scope> {
+    batches: StreamVec<'scope, Epoch, Batch>,
+    /// From all workers' marks: what the commit must know of, and what must be written down.
+    learn: Box<dyn FnOnce(StreamVec<'scope, Epoch, Mark>, Watermarks) -> Lore<'scope> + 'scope>,
+}
+
+type Lore<'scope> = (StreamVec<'scope, Epoch, DetectorNote>, StreamVec<'scope, Epoch, Blob>);
+
+/// Rules alone: nothing is learnt.
+fn by_rules<'scope>(batches: StreamVec<'scope, Epoch, Batch>, plumbing: &Plumbing) -> Verdicts<'scope> {
+    let scope = batches.scope();
+    let mut rules = Rules::new(&plumbing.domain);
+    let timed = plumbing.telemetry.clone();
+    let batches = batches.map(move |mut batch| {
+        timed.stages.time(Stage::Score, || rules.score(&mut batch));
+        batch
+    });
+    Verdicts { batches, learn: Box::new(move |_, _| (empty(scope), empty(scope))) }
+}
+
+/// The detector. What rows teach goes round: to the workers of their zones, and, once a minute is over, to all.
+fn by_detector<'scope>(
+    batches: StreamVec<'scope, Epoch, Batch>,
+    start: &DetectorStart,
+    plumbing: &Plumbing,
+    ledger_marks: &[Mark],
+) -> Verdicts<'scope> {
+    let scope = batches.scope();
+    let (index, peers) = (scope.worker().index(), scope.worker().peers());
+    let share = Share { index, peers };
+    let is_mine = move |zone: &str| route(zone) % peers as u64 == index as u64;
+    let (judge, baselines, sample) = {
+        let mut memory = start.memory.lock().expect("no holder panics");
+        let judge = memory.judge.split_off(|partition| share.holds(partition));
+        (judge, memory.baselines.of_zones(is_mine), memory.sample().clone())
+    };
+    let (handle, directives) = scope.feedback(HOLDS_AFTER_MS);
+    let parts =
+        ScoreParts { judge, layout: start.layout.clone(), is_mine, telemetry: plumbing.telemetry.clone() };
+    let scored = score(batches, directives, parts);
+    let settings = TrainingSettings {
+        database: plumbing.database.clone(),
+        run_id: plumbing.run.run_id,
+        layout: start.layout.clone(),
+        telemetry: plumbing.telemetry.clone(),
+    };
+    let (every_us, fitted_until_us) = (plumbing.domain.detector.train_every_us, start.fitted_until_us);
+    let on_failure = plumbing.on_failure.clone();
+    let open_training = move |wake: Wake| {
+        let (answers, answered) = crossbeam_channel::unbounded();
+        let trainer = detector::spawn(settings, answers, wake, on_failure);
+        let start = Box::new(move |job| trainer.send(job));
+        Training::new(sample, every_us, fitted_until_us, start, answered)
+    };
+    let (layout, pace) = (start.layout.clone(), Pace::new(ledger_marks, start.replayed));
+    let taught = scored.taught;
+    let learn = move |marks, watermarks| {
+        let open_training = (index == 0).then_some(open_training);
+        let parts = BaselinesParts { baselines, layout, watermarks, pace, open_training };
+        let learnt = operators::baselines(taught, marks, parts);
+        learnt.directives.broadcast().connect_loop(handle);
+        (learnt.notes, scored.blobs.concat(learnt.blobs))
+    };
+    Verdicts { batches: scored.batches, learn: Box::new(learn) }
 }
 
 /// Where a partition stands before its first batch: where the ledger says, else at the log's beginning.

@@ -49,7 +49,7 @@ impl Lessons {
     }
 
     /// Adds the lessons of a zone and tick.
-    pub(crate) fn add(&mut self, tick: i64, zone: &Arc<str>, lessons: ZoneLessons) {
+    pub fn add(&mut self, tick: i64, zone: &Arc<str>, lessons: ZoneLessons) {
         match self.by_tick.entry((tick, zone.clone())) {
             Entry::Occupied(mut mine) => mine.get_mut().merge(&lessons),
             Entry::Vacant(free) => {

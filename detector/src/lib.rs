@@ -48,7 +48,7 @@ pub use layout::{BLOCK, Layout, MINUTE_US, MetricLayout};
 pub use lessons::{Lessons, ROWS_MAX, ZoneLessons};
 pub use member::{MEMBERS, Member, Surprises};
 pub use model::{About, Model, ModelError, TrainError};
-pub use models::ZoneModels;
+pub use models::{ZONES_MAX, ZoneModels};
 pub use sample::{READMITTED_SHARE, Sample, SampleRow};
 pub use scorer::{Learnt, Rows, Scorer};
 pub use sensors::SensorStates;

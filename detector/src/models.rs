@@ -7,6 +7,9 @@ use crate::layout::Layout;
 use crate::lessons::{Lessons, ZoneLessons};
 use crate::zone::{Level, ZoneModel};
 
+/// Zones with a model of their own; in further ones only rules speak.
+pub const ZONES_MAX: usize = 200;
+
 /// The models of all zones as of some epoch. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct ZoneModels {
@@ -32,6 +35,9 @@ impl ZoneModels {
     /// Closes a tick of a zone: its model becomes the one that has learnt these lessons.
     pub fn close_minute(&mut self, layout: &Layout, zone: &Arc<str>, tick: i64, lessons: &ZoneLessons) {
         if !self.zones.contains_key(zone) {
+            if self.zones.len() >= ZONES_MAX {
+                return;
+            }
             let others: Vec<&ZoneModel> =
                 self.zones.values().map(|zone| &**zone).filter(|zone| zone.level == Level::Zone).collect();
             self.zones.insert(zone.clone(), Arc::new(ZoneModel::of_type(layout, &others)));

@@ -30,19 +30,29 @@ pub struct SampleRow {
 }
 
 /// A bounded sample of the last days' rows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sample {
     per_day: usize,
     days: i64,
     /// By day: rows by their hash.
     by_day: BTreeMap<i64, BTreeMap<u64, SampleRow>>,
+    /// Rows that came since they were last asked for.
+    #[serde(skip)]
+    new: Vec<(u64, SampleRow)>,
+}
+
+impl PartialEq for Sample {
+    /// Whether the same rows are in it, however they came.
+    fn eq(&self, other: &Sample) -> bool {
+        (self.per_day, self.days, &self.by_day) == (other.per_day, other.days, &other.by_day)
+    }
 }
 
 impl Sample {
     /// An empty sample of at most `rows_max` rows of the last `window_us` microseconds of event time.
     pub fn new(rows_max: usize, window_us: i64) -> Sample {
         let days = (window_us / DAY_US).max(1);
-        Sample { per_day: (rows_max / days as usize).max(1), days, by_day: BTreeMap::new() }
+        Sample { per_day: (rows_max / days as usize).max(1), days, ..Sample::default() }
     }
 
     /// The hash by which a row is chosen.
@@ -69,6 +79,7 @@ impl Sample {
         if !self.takes(hash, row.event_time_us) {
             return;
         }
+        self.new.push((hash, row.clone()));
         let rows = self.by_day.entry(row.event_time_us.div_euclid(DAY_US)).or_default();
         rows.insert(hash, row);
         if rows.len() > self.per_day {
@@ -77,6 +88,12 @@ impl Sample {
         while self.by_day.len() as i64 > self.days + 1 {
             self.by_day.pop_first();
         }
+    }
+
+    /// The rows that came since this was last called, for a sample that is kept elsewhere: some of them may have been
+    /// displaced by later ones.
+    pub fn take_new(&mut self) -> Vec<(u64, SampleRow)> {
+        std::mem::take(&mut self.new)
     }
 
     /// Takes in another sample of the same size.
@@ -122,6 +139,11 @@ impl Sample {
     /// An empty sample for a domain's settings.
     pub fn of(domain: &citytide_domain::Domain) -> Sample {
         Sample::new(domain.detector.train_rows_max, domain.detector.train_window_us)
+    }
+
+    /// Whether it is bounded as the other one.
+    pub fn is_like(&self, other: &Sample) -> bool {
+        (self.per_day, self.days) == (other.per_day, other.days)
     }
 
     /// Whether rows of this sample are of the layout's features.

@@ -114,8 +114,9 @@ impl Assembler {
                 leaving: chunk.leaving,
             },
             anomalies: Vec::new(),
-            model_version: 0,
+            opinion: None,
             late: Vec::new(),
+            watermark_us: crate::window::NEVER,
         };
         let mut next_offset = self.partitions[&chunk.partition].next_offset;
         if let Some(lost_below) = chunk.lost_below {

@@ -64,7 +64,8 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
             leaving: false,
         },
         anomalies: Vec::new(),
-        model_version: 0,
+        opinion: None,
         late: vec![false; rows.len()],
+        watermark_us: crate::window::NEVER,
     }
 }

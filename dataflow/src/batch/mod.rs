@@ -16,6 +16,7 @@ pub(crate) mod example;
 use std::sync::Arc;
 
 pub use assemble::{Assembler, PartitionStart};
+pub use citytide_detector::{FlaggedBy, Severity};
 
 use crate::decode::{CsvHeader, Reason};
 
@@ -145,31 +146,25 @@ pub struct Anomaly {
     pub score: f32,
     /// How bad.
     pub severity: Severity,
+    /// What found it.
+    pub flagged_by: FlaggedBy,
     /// JSON array, as `sensor_data.reasons` holds it.
     pub reasons: String,
 }
 
-/// How bad an anomaly is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Slightly unusual.
-    Low,
-    /// Clearly unusual.
-    Medium,
-    /// A rule is broken, or as good as.
-    High,
+/// What a learned detector says of all rows of a batch, flagged or not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Opinion {
+    /// Score of each row, 0 … 1.
+    pub scores: Vec<f32>,
+    /// How sure it is of each row's verdict, 0 … 1.
+    pub confidences: Vec<f32>,
+    /// By zone: version of the model that judged its rows; [`RULES_ONLY`] while too little is known of the zone.
+    pub versions: Vec<i32>,
 }
 
-impl Severity {
-    /// The word in `sensor_data.severity`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Low => "low",
-            Severity::Medium => "medium",
-            Severity::High => "high",
-        }
-    }
-}
+/// Version stamped on rows that no learned model has judged.
+pub const RULES_ONLY: i32 = 0;
 
 /// How far a partition has been read, behind the last row of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,10 +217,12 @@ pub struct Batch {
     pub progress: ReadProgress,
     /// Anomalous rows; filled by `score`.
     pub anomalies: Vec<Anomaly>,
-    /// Version of the model that judged; 0 = rules only. Filled by `score`.
-    pub model_version: i32,
-    /// Whether a row is late; filled by `place`.
+    /// What the learned detector says; `None` where rules alone judge. Filled by `score`.
+    pub opinion: Option<Opinion>,
+    /// Whether a row is late; filled by [`Lateness`](crate::window::Lateness).
     pub late: Vec<bool>,
+    /// The partition's watermark behind the batch; filled with `late`.
+    pub watermark_us: i64,
 }
 
 impl Batch {

@@ -83,6 +83,9 @@ pub struct Args {
     /// Ask what check asks and tell where each partition would be taken up, then end; nothing is written
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Who judges: hybrid, that is rules and what has been learnt; or the domain's rules alone, which keep no state
+    #[arg(long, value_enum, default_value = "hybrid", value_name = "KIND", help_heading = "Detector")]
+    detector: DetectorKind,
     /// Print readings, thinned out, and every window as it closes
     #[arg(long, help_heading = "Run")]
     show: bool,
@@ -100,6 +103,15 @@ pub struct Args {
     kafka: KafkaArgs,
     #[command(flatten)]
     source: SourceArgs,
+}
+
+/// Who judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DetectorKind {
+    /// Rules, baselines and an isolation forest.
+    Hybrid,
+    /// The domain's rules.
+    Rules,
 }
 
 impl Relations for Args {

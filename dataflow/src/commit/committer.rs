@@ -1,7 +1,7 @@
 //! The commit: one transaction per plan, on the session that took the run over.
 //!
 //! ```text
-//!  begin · fence ─▶ commits (epoch, previous) · windows · panes · progress · zones · views ─▶ commit ─▶ acknowledge
+//!  begin · fence ─▶ commits (epoch, previous) · windows · panes · progress · zones · views · models ─▶ commit ─▶ acknowledge
 //! ```
 //!
 //! Invariants:
@@ -62,6 +62,10 @@ struct Prepared {
     hot: Statement,
     gone_status: Statement,
     status: Statement,
+    minutes: Statement,
+    model_changes: Statement,
+    models: Statement,
+    requests: Statement,
 }
 
 const INSERT_COMMIT: &str = "insert into commits (epoch, previous_epoch, run_id, committed_at, watermark, readings) \
@@ -109,6 +113,10 @@ async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseE
         hot: prepare(statements::upsert_hot()).await?,
         gone_status: prepare(statements::DELETE_STATUS.to_owned()).await?,
         status: prepare(statements::upsert_status(domain)).await?,
+        minutes: prepare(statements::INSERT_MINUTES.to_owned()).await?,
+        model_changes: prepare(statements::INSERT_MODEL_CHANGES.to_owned()).await?,
+        models: prepare(statements::UPDATE_MODELS.to_owned()).await?,
+        requests: prepare(statements::DELETE_REQUESTS.to_owned()).await?,
     })
 }
 
@@ -180,6 +188,10 @@ impl Committer {
             ("hot_sensors", &prepared.hot, statements::hot_arrays(plan)),
             ("zone_status", &prepared.gone_status, statements::gone_status_arrays(plan)),
             ("zone_status", &prepared.status, statements::status_arrays(plan, metrics)),
+            ("detector_minutes", &prepared.minutes, statements::minute_arrays(plan)),
+            ("model_changes", &prepared.model_changes, statements::model_change_arrays(plan)),
+            ("models", &prepared.models, statements::model_in_force(plan)),
+            ("model_requests", &prepared.requests, statements::request_arrays(plan)),
         ]);
         let client = &self.client;
         try_join_all(work.iter().filter_map(|(table, statement, arrays)| {

@@ -3,7 +3,8 @@
 //! The format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format". The order of the columns is
 //! [`super::schema::reading_columns`] and [`super::schema::dead_letter_columns`].
 
-use crate::batch::{Batch, DeadLetter};
+use crate::batch::{Batch, DeadLetter, RULES_ONLY};
+use crate::detect::Blob;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 pub const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
@@ -15,8 +16,9 @@ pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// Columns of a reading besides its metrics.
-const READING_COLUMNS: usize = 12;
+const READING_COLUMNS: usize = 14;
 const DEAD_LETTER_COLUMNS: i16 = 9;
+const STATE_COLUMNS: i16 = 4;
 
 /// Version byte in front of a jsonb value.
 const JSONB_VERSION: u8 = 1;
@@ -42,9 +44,9 @@ impl Row<'_> {
 
 /// Bytes of a batch's rows, so that a buffer is allocated once and holds nothing idle while it waits for the server.
 fn encoded_bytes(batch: &Batch) -> usize {
-    const FIXED: usize = 88;
+    const FIXED: usize = 100;
     const FIXED_METRIC: usize = 12;
-    const FIXED_ANOMALY: usize = 8;
+    const FIXED_ANOMALY: usize = 12;
     let zones: usize = (0..batch.rows()).map(|row| batch.zone(row).len()).sum();
     let anomalies: usize = batch.anomalies.iter().map(|one| one.reasons.len() + FIXED_ANOMALY).sum();
     batch.rows() * (FIXED + FIXED_METRIC * batch.metrics.len()) + batch.sensors.len() + zones + anomalies
@@ -61,6 +63,7 @@ pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
         rows.reserve(more)
     }
     let mut anomalies = batch.anomalies.iter().peekable();
+    let opinion = batch.opinion.as_ref();
     for index in 0..batch.rows() {
         rows.extend_from_slice(&columns.to_be_bytes());
         let mut row = Row(rows);
@@ -79,10 +82,11 @@ pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
             }
         }
         row.fixed([u8::from(batch.late[index])]);
-        match anomalies.next_if(|anomaly| anomaly.row as usize == index) {
+        let anomaly = anomalies.next_if(|anomaly| anomaly.row as usize == index);
+        match anomaly {
             None => {
                 row.fixed([0]);
-                row.fixed(0_f32.to_be_bytes());
+                row.fixed(opinion.map_or(0.0, |opinion| opinion.scores[index]).to_be_bytes());
                 row.null();
                 row.null();
             }
@@ -95,7 +99,16 @@ pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
                 row.0.extend_from_slice(anomaly.reasons.as_bytes());
             }
         }
-        row.fixed(batch.model_version.to_be_bytes());
+        let version = opinion.map_or(RULES_ONLY, |opinion| opinion.versions[batch.zones[index] as usize]);
+        row.fixed(version.to_be_bytes());
+        match opinion {
+            None => row.null(),
+            Some(opinion) => row.fixed(opinion.confidences[index].to_be_bytes()),
+        }
+        match anomaly {
+            None => row.null(),
+            Some(anomaly) => row.bytes(anomaly.flagged_by.as_str().as_bytes()),
+        }
     }
 }
 
@@ -119,6 +132,18 @@ pub fn encode_dead_letters(partition: i32, dead: &[DeadLetter], epoch: u64, rows
         row.bytes(letter.message.replace('\0', "\u{fffd}").as_bytes());
         row.bytes(&letter.payload);
         row.fixed(letter.payload_bytes.to_be_bytes());
+    }
+}
+
+/// Appends what the detector wants kept as rows of `epoch`.
+pub fn encode_blobs(blobs: &[Blob], epoch: u64, rows: &mut Vec<u8>) {
+    for blob in blobs {
+        rows.extend_from_slice(&STATE_COLUMNS.to_be_bytes());
+        let mut row = Row(rows);
+        row.bytes(blob.kind.as_str().as_bytes());
+        row.bytes(blob.key.as_bytes());
+        row.fixed((epoch as i64).to_be_bytes());
+        row.bytes(&blob.state);
     }
 }
 

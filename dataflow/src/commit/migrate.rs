@@ -188,6 +188,7 @@ async fn in_one_transaction(
             if let Extent::Mend = extent {
                 mended = others.into_iter().filter(Difference::is_mended).collect();
                 add_to_ledger(&transaction).await?;
+                add_tables(&transaction, &mended).await?;
                 add_metrics(&transaction, domain, &there.metrics, &mended).await?;
             }
         }
@@ -233,7 +234,9 @@ impl Present {
         {
             // The domain's own tables are looked at only once it is known to be the same domain.
             declared.check(domain, None)?;
-            if wanted.iter().all(|name| has(name)) {
+            let later = schema::later_tables();
+            let is_later = |name: &str| later.iter().any(|table| table.name == name);
+            if wanted.iter().all(|name| has(name) || is_later(name)) {
                 return Ok(Present::Schema(declared));
             }
         }
@@ -259,6 +262,16 @@ async fn add_to_ledger(transaction: &Transaction<'_>) -> Result<(), MigrateError
             let script = format!("alter table {table} add column {} {};\n", column.name, column.definition);
             let script = script + &schema::comments(&table, &[column]);
             run(transaction, "adding a column to the ledger", &script).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds tables that came later.
+async fn add_tables(transaction: &Transaction<'_>, mended: &[Difference]) -> Result<(), MigrateError> {
+    for table in schema::later_tables() {
+        if mended.contains(&Difference::MissingTable { table: table.name.clone() }) {
+            run(transaction, "adding a table", &table.render()).await?;
         }
     }
     Ok(())

@@ -10,6 +10,7 @@
 
 pub mod committer;
 pub mod copy;
+pub mod detector;
 pub mod faults;
 pub mod ledger;
 pub mod migrate;

@@ -51,6 +51,25 @@ pub enum ViewRow {
     Status(ZoneStatus),
 }
 
+/// What the detector decided in an epoch, for the commit to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum DetectorNote {
+    /// Minutes were closed.
+    Closed {
+        /// All that begin before this event time, microseconds.
+        before_us: i64,
+        /// The epoch from which it holds.
+        holds_from: u64,
+    },
+    /// A model comes into force.
+    InForce {
+        /// Its version.
+        version: i32,
+        /// The epoch from which it holds.
+        holds_from: u64,
+    },
+}
+
 /// What the epochs of one commit change.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -70,13 +89,19 @@ pub struct Plan {
     pub hot: BTreeMap<(String, u32), Option<HotSensor>>,
     /// Rows of `zone_status` by zone; `None` deletes.
     pub status: BTreeMap<String, Option<ZoneStatus>>,
+    /// What the detector decided, by epoch.
+    pub notes: Vec<(u64, DetectorNote)>,
 }
 
 impl Plan {
     /// Whether there is nothing to say. Rows of views come with the mark that moved them; alone, as after a
-    /// restart, they repeat what the tables hold and wait.
+    /// restart, they repeat what the tables hold and wait. Closed minutes wait for the next reading, which they concern.
     pub fn is_empty(&self) -> bool {
-        self.marks.is_empty() && self.windows.is_empty() && self.panes.is_empty()
+        let model = |(_, note): &(u64, DetectorNote)| matches!(note, DetectorNote::InForce { .. });
+        self.marks.is_empty()
+            && self.windows.is_empty()
+            && self.panes.is_empty()
+            && !self.notes.iter().any(model)
     }
 
     /// Adds a partition's mark.

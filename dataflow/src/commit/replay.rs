@@ -35,7 +35,7 @@ use super::takeover::Run;
 use super::writer::{close, copy_into};
 use super::{schema, statements, upkeep};
 use crate::batch::{Activity, Assembler, Batch, Chunk, PartitionStart};
-use crate::detect::Detector;
+use crate::detect::Rules;
 use crate::launch::clock::wall_ms;
 use crate::window::{EpochPartials, RECENT_US, Windows, floor_to};
 pub use letters::{Letter, Selection, page};
@@ -143,7 +143,7 @@ pub async fn replay(
     let mut reader = Reader::new(&domain, &ledger);
     let mut replay = Replay {
         committer: Committer::open(client, settings).await?,
-        detector: Detector::new(&domain),
+        rules: Rules::new(&domain),
         live: Live::new(&ledger),
         low_us: ledger.low_us,
         epoch: run.committed_epoch as u64,
@@ -172,7 +172,7 @@ fn next_epoch(run: &Run, last: u64) -> u64 {
 
 struct Replay {
     committer: Committer,
-    detector: Detector,
+    rules: Rules,
     windows: Windows,
     live: Live,
     low_us: i64,
@@ -190,7 +190,7 @@ impl Replay {
         let mut anomalies = Vec::new();
         let mut partials = Vec::new();
         for batch in &mut batches {
-            self.detector.score(batch);
+            self.rules.score(batch);
             // A zone's number is a worker's own; partial sums of two batches meet by its name.
             let mut sums = EpochPartials::default();
             anomalies.extend(sums.add_all(batch, self.domain.pane_us()));

@@ -8,6 +8,7 @@
 //! 4. the raw tables have one partition per UTC day of epochs, and no other.
 
 mod day;
+mod detector_tables;
 mod ledger_tables;
 mod table;
 mod tables;
@@ -17,7 +18,7 @@ use citytide_domain::Domain;
 pub use day::{create_day, day_bounds, day_of_table, day_table};
 use table::literal;
 pub(super) use table::{Table, View, comments};
-pub(super) use tables::{ledger_additions, metric_additions, tables, views};
+pub(super) use tables::{later_tables, ledger_additions, metric_additions, tables, views};
 
 /// The version of this schema; a database with a higher one was made by a newer program.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -36,6 +37,11 @@ pub const DEAD_LETTERS: &str = "dead_letter_records";
 /// Both tables that are partitioned by day.
 pub const DAILY: [&str; 2] = [READINGS, DEAD_LETTERS];
 
+/// What the detector knew at some epochs.
+pub const DETECTOR_STATE: &str = "detector_state";
+/// Its columns in the order of the COPY.
+pub const DETECTOR_STATE_COLUMNS: [&str; 4] = ["kind", "key", "epoch", "state"];
+
 /// An identifier as SQL takes it: plain names stay as they are. Keywords are none of a domain's names.
 pub fn quoted(name: &str) -> String {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
@@ -49,7 +55,16 @@ pub fn quoted(name: &str) -> String {
 /// The columns of [`READINGS`] in the order of the COPY.
 pub fn reading_columns(domain: &Domain) -> Vec<String> {
     let before = ["epoch", "kafka_partition", "kafka_offset", "sensor_id", "zone", "recorded_at"];
-    let after = ["is_late", "is_anomaly", "anomaly_score", "severity", "reasons", "model_version"];
+    let after = [
+        "is_late",
+        "is_anomaly",
+        "anomaly_score",
+        "severity",
+        "reasons",
+        "model_version",
+        "confidence",
+        "detector",
+    ];
     let metrics = domain.metrics.iter().map(|metric| metric.name.as_str());
     before.into_iter().chain(metrics).chain(after).map(str::to_owned).collect()
 }
@@ -127,7 +142,8 @@ mod tests {
         assert_eq!(
             columns,
             "epoch kafka_partition kafka_offset sensor_id zone recorded_at temperature humidity aqi noise_level \
-             traffic_flow is_late is_anomaly anomaly_score severity reasons model_version"
+             traffic_flow is_late is_anomaly anomaly_score severity reasons model_version \
+             confidence detector"
         );
         assert_eq!(
             dead_letter_columns().join(" "),

@@ -34,7 +34,7 @@ use crate::launch::clock::wall_ms;
 
 pub use days::{ensure_days, summarize};
 pub use past_days::index_past_days;
-pub use retention::{drop_days, prune_commits, prune_windows, raise_horizon};
+pub use retention::{drop_days, prune_commits, prune_detector, prune_windows, raise_horizon};
 pub use uncommitted::delete_uncommitted;
 
 /// How long a statement of a job waits for a lock: what it blocks meanwhile is held up no longer either.
@@ -116,6 +116,7 @@ async fn work(
         let now_ms = wall_ms().saturating_add_signed(offset_ms);
         later(ensure_days(&mut client, run_id, now_ms).await)?;
         later(summarize(&client, now_ms).await)?;
+        later(prune_detector(&mut client, run_id).await)?;
         if round.is_multiple_of(RETENTION_ROUNDS) {
             later(retain(&mut client, domain, run_id, now_ms).await)?;
         }

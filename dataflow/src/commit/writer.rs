@@ -26,8 +26,15 @@ use super::session::{OnFailure, Session, Wake};
 pub enum Rows {
     /// Encoded readings of an epoch.
     Readings(u64, Bytes),
-    /// The epoch's readings are complete; these are its encoded dead letters.
-    Finish(u64, Bytes),
+    /// The epoch's readings are complete; this is what else belongs to it, encoded.
+    Finish {
+        /// The epoch.
+        epoch: u64,
+        /// Its dead letters.
+        dead: Bytes,
+        /// What the detector knew when it began.
+        blobs: Bytes,
+    },
 }
 
 /// What a writer needs to know.
@@ -94,11 +101,11 @@ impl Writer {
                         .await
                         .map_err(|error| DatabaseError::statement("sending readings", &error))?;
                 }
-                Rows::Finish(epoch, dead) => {
+                Rows::Finish { epoch, dead, blobs } => {
                     if self.open.is_none() {
                         self.begin(epoch).await?;
                     }
-                    self.finish(epoch, dead).await?;
+                    self.finish(epoch, dead, blobs).await?;
                     let _ = finished.send(epoch);
                     wake();
                 }
@@ -119,28 +126,39 @@ impl Writer {
         Ok(())
     }
 
-    async fn finish(&mut self, epoch: u64, dead: Bytes) -> Result<(), DatabaseError> {
+    async fn finish(&mut self, epoch: u64, dead: Bytes, blobs: Bytes) -> Result<(), DatabaseError> {
         let (open, stream) = self.open.take().expect("begun");
         assert_eq!(open, epoch, "epochs are written one after the other");
         if let Some(stream) = stream {
             close(stream, "finishing an epoch's readings").await?;
         }
-        if !dead.is_empty() {
-            let table = schema::day_table("dead_letter_records", epoch);
-            let mut stream =
-                copy_into(&self.client, &mut self.copies, table, &schema::dead_letter_columns()).await?;
-            stream
-                .send(dead)
-                .await
-                .map_err(|error| DatabaseError::statement("sending dead letters", &error))?;
-            close(stream, "finishing an epoch's dead letters").await?;
-        }
+        let dead_letters = schema::day_table(schema::DEAD_LETTERS, epoch);
+        self.rest(dead_letters, &schema::dead_letter_columns(), dead, "an epoch's dead letters").await?;
+        let columns = schema::DETECTOR_STATE_COLUMNS;
+        self.rest(schema::DETECTOR_STATE.to_owned(), &columns, blobs, "the detector's state").await?;
         let committed = self.client.batch_execute("commit").await;
         committed.map_err(|error| DatabaseError::statement("committing raw rows", &error))
     }
+
+    /// Copies rows that came all at once, if there are any.
+    async fn rest(
+        &mut self,
+        table: String,
+        columns: &[impl AsRef<str>],
+        rows: Bytes,
+        what: &str,
+    ) -> Result<(), DatabaseError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut stream = copy_into(&self.client, &mut self.copies, table, columns).await?;
+        let sent = stream.send(rows).await;
+        sent.map_err(|error| DatabaseError::statement(format!("sending {what}"), &error))?;
+        close(stream, &format!("finishing {what}")).await
+    }
 }
 
-/// Opens a COPY into one day's table.
+/// Opens a COPY into a table.
 pub(super) async fn copy_into(
     client: &Client,
     copies: &mut HashMap<String, Statement>,

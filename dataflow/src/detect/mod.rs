@@ -1,32 +1,30 @@
 //! Verdicts: which readings are anomalous, how much, and why.
 //!
-//! [`Detector`] is the one interface: it sees batches in log order and fills in their anomalies and the version of
-//! the model that judged. Today it holds the domain's rules; a learned model is a further member of it.
+//! ```text
+//!  batches ─▶ Judge (one per worker) ─▶ verdicts                 Change: a minute is closed, a model comes into force
+//!               ▲         └─ lessons ─▶ Baselines (a worker's zones) ─▶ Change, for every worker, from a later epoch on
+//!               └──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The detector itself is the crate `citytide-detector`; here is what makes its verdicts a function of what is
+//! committed: everything that a verdict depends on comes from the partition's earlier rows or is a [`Change`] that holds
+//! from an epoch on, on all workers. [`Memory`] is all of it as of some epoch; what was committed since is replayed
+//! through the same code.
+//!
+//! [`Rules`] alone judge where no detector is wanted, and replayed dead letters.
 
+mod baselines;
+mod judge;
+mod memory;
 mod rules;
+mod training;
 
-use citytide_domain::Domain;
+pub use baselines::{Baselines, Closing, Sampled, Taught};
+pub use judge::{Change, Judge, Standing};
+pub use memory::{Blob, BlobKind, InForce, Memory, MemoryError, Past, sample_blob};
+pub use rules::Rules;
+pub use training::{Pace, Ready, TrainAnswer, TrainJob, Training};
 
-use crate::batch::Batch;
-use rules::Rules;
-
-/// Version stamped on rows that no learned model has judged.
-pub const RULES_ONLY: i32 = 0;
-
-/// Judges readings.
-pub struct Detector {
-    rules: Rules,
-}
-
-impl Detector {
-    /// The detector of a domain.
-    pub fn new(domain: &Domain) -> Detector {
-        Detector { rules: Rules::new(domain) }
-    }
-
-    /// Fills in `anomalies` and `model_version`.
-    pub fn score(&mut self, batch: &mut Batch) {
-        batch.model_version = RULES_ONLY;
-        self.rules.score(batch);
-    }
-}
+/// From the epoch that decides something about the detector to the one from which it holds, milliseconds: by then every
+/// worker has heard of it, without waiting.
+pub const HOLDS_AFTER_MS: u64 = 250;

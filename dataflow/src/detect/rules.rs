@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use citytide_domain::Domain;
 
-use crate::batch::{Anomaly, Batch, Severity};
+use crate::batch::{Anomaly, Batch, FlaggedBy, Severity};
 
 /// The rules of a domain, one per metric.
 pub struct Rules {
@@ -67,7 +67,13 @@ impl Rules {
                 .expect("writing to a string");
             }
             reasons.push(']');
-            batch.anomalies.push(Anomaly { row, score: 1.0, severity: Severity::High, reasons });
+            batch.anomalies.push(Anomaly {
+                row,
+                score: 1.0,
+                severity: Severity::High,
+                flagged_by: FlaggedBy::Rules,
+                reasons,
+            });
         }
     }
 }

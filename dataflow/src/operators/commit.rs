@@ -4,6 +4,7 @@
 //!  window rows, panes ──▶┐
 //!  marks ───────────────▶┤  frontier passes epochs ─▶ plan ─▶ committer ─▶ acknowledged ─▶ capabilities dropped
 //!  rows of views ───────▶┤
+//!  detector's notes ────▶┤
 //!  raw rows are in ─────▶┘                     (on worker 0; the others only pass their rows to it)
 //! ```
 //!
@@ -22,7 +23,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Changes, Epoch, passed};
 use crate::commit::committer::Committed;
-use crate::commit::plan::{Plan, ViewRow};
+use crate::commit::plan::{DetectorNote, Plan, ViewRow};
 use crate::commit::session::{Session, Wake};
 use crate::window::{Applied, Mark, Watermarks};
 
@@ -46,6 +47,7 @@ struct OpenEpoch {
     applied: Applied,
     marks: Vec<Mark>,
     views: Vec<(ViewRow, isize)>,
+    notes: Vec<DetectorNote>,
 }
 
 /// Builds the operator; `parts` on worker 0 only.
@@ -53,6 +55,7 @@ pub fn commit<'scope>(
     changes: StreamVec<'scope, Epoch, Changes>,
     marks: StreamVec<'scope, Epoch, Mark>,
     views: StreamVec<'scope, Epoch, (ViewRow, Epoch, isize)>,
+    notes: StreamVec<'scope, Epoch, DetectorNote>,
     copied: StreamVec<'scope, Epoch, ()>,
     parts: Option<CommitParts>,
 ) -> StreamVec<'scope, Epoch, ()> {
@@ -61,6 +64,7 @@ pub fn commit<'scope>(
     let mut changes_in = builder.new_input(changes, Exchange::new(|_: &Changes| 0));
     let mut marks_in = builder.new_input(marks, Pipeline);
     let mut views_in = builder.new_input(views, Exchange::new(|_: &(ViewRow, Epoch, isize)| 0));
+    let mut notes_in = builder.new_input(notes, Exchange::new(|_: &DetectorNote| 0));
     let mut copied_in = builder.new_input(copied, Pipeline);
     let (_output, committed) = builder.new_output::<Vec<()>>();
     let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
@@ -92,6 +96,7 @@ pub fn commit<'scope>(
                 changes_in.for_each(|_, changes| changes.clear());
                 marks_in.for_each(|_, marks| marks.clear());
                 views_in.for_each(|_, views| views.clear());
+                notes_in.for_each(|_, notes| notes.clear());
                 return;
             };
             changes_in.for_each(|capability, changes| {
@@ -117,6 +122,11 @@ pub fn commit<'scope>(
                     open.views.push((row, diff));
                 }
             });
+            notes_in.for_each(|capability, notes| {
+                let open = epochs.entry(*capability.time()).or_default();
+                open.capability.get_or_insert_with(|| capability.retain(0));
+                open.notes.append(notes);
+            });
             for committed in acknowledged.try_iter() {
                 under_way = None;
                 on_committed(&committed);
@@ -126,10 +136,10 @@ pub fn commit<'scope>(
                 if !passed(frontiers, epoch) {
                     break;
                 }
-                let open = first.remove();
+                let mut open = first.remove();
                 open.marks.iter().for_each(&mut *on_mark);
-                next.extend(open.capability);
-                planner.take(epoch, open.applied, open.marks, open.views);
+                next.extend(open.capability.take());
+                planner.take(epoch, open);
             }
             if under_way.is_none() {
                 if planner.next.is_empty() {
@@ -153,11 +163,12 @@ struct Planner {
 }
 
 impl Planner {
-    fn take(&mut self, epoch: Epoch, applied: Applied, marks: Vec<Mark>, views: Vec<(ViewRow, isize)>) {
+    fn take(&mut self, epoch: Epoch, open: OpenEpoch) {
         self.next.epoch = epoch;
-        self.next.apply(applied);
-        self.next.views(views);
-        for mark in marks {
+        self.next.apply(open.applied);
+        self.next.views(open.views);
+        self.next.notes.extend(open.notes.into_iter().map(|note| (epoch, note)));
+        for mark in open.marks {
             self.watermarks.observe(&mark);
             let before = self.marks.get(&mark.partition);
             if before.is_some_and(|before| before.stands_where(&mark)) {

@@ -1,4 +1,4 @@
-//! copy: encodes placed batches and hands them to this worker's writer, an epoch at a time. Its output carries no
+//! copy: encodes placed batches and what the detector wants kept, and hands them to this worker's writer, an epoch at a time. Its output carries no
 //! data: the epoch's capability is held until the writer has acknowledged it, so the frontier behind this operator
 //! says which raw rows are in the database.
 
@@ -13,9 +13,10 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
 use crate::batch::Batch;
-use crate::commit::copy::{encode_dead_letters, encode_readings};
+use crate::commit::copy::{encode_blobs, encode_dead_letters, encode_readings};
 use crate::commit::session::{Session, Wake};
 use crate::commit::writer::Rows;
+use crate::detect::Blob;
 use crate::telemetry::{self, Stage};
 
 /// Encoded bytes that are handed over at once.
@@ -25,19 +26,34 @@ struct OpenEpoch {
     capability: Capability<Epoch>,
     readings: Vec<u8>,
     dead: Vec<u8>,
+    blobs: Vec<u8>,
     /// Whether all of it has been handed over.
     handed_over: bool,
+}
+
+impl OpenEpoch {
+    fn new(capability: Capability<Epoch>) -> OpenEpoch {
+        OpenEpoch {
+            capability,
+            readings: Vec::new(),
+            dead: Vec::new(),
+            blobs: Vec::new(),
+            handed_over: false,
+        }
+    }
 }
 
 /// Builds the operator. `open` starts the writer, which acknowledges epochs on the channel.
 pub fn copy<'scope>(
     batches: StreamVec<'scope, Epoch, Batch>,
+    blobs: StreamVec<'scope, Epoch, Blob>,
     telemetry: Arc<telemetry::Run>,
     open: impl FnOnce(crossbeam_channel::Sender<Epoch>, Wake) -> Session<Rows>,
 ) -> StreamVec<'scope, Epoch, ()> {
     let scope = batches.scope();
     let mut builder = OperatorBuilder::new("copy".to_owned(), scope);
     let mut input = builder.new_input(batches, Pipeline);
+    let mut blobs_in = builder.new_input(blobs, Pipeline);
     let (_output, copied) = builder.new_output::<Vec<()>>();
     let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
     let (finished, acknowledged) = crossbeam_channel::unbounded();
@@ -62,12 +78,7 @@ pub fn copy<'scope>(
                     .iter()
                     .find(|(_, open)| !open.handed_over)
                     .is_none_or(|(first, _)| *first >= epoch);
-                let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch {
-                    capability: capability.retain(0),
-                    readings: Vec::new(),
-                    dead: Vec::new(),
-                    handed_over: false,
-                });
+                let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch::new(capability.retain(0)));
                 let _timing = telemetry.stages.start(Stage::Copy);
                 for batch in batches.drain(..) {
                     encode_readings(&batch, epoch, &mut open.readings);
@@ -77,6 +88,12 @@ pub fn copy<'scope>(
                         hand_over(epoch, &mut open.readings);
                     }
                 }
+            });
+            blobs_in.for_each(|capability, blobs| {
+                let epoch = *capability.time();
+                let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch::new(capability.retain(0)));
+                encode_blobs(blobs, epoch, &mut open.blobs);
+                blobs.clear();
             });
             for (&epoch, open) in &mut epochs {
                 if open.handed_over {
@@ -89,7 +106,8 @@ pub fn copy<'scope>(
                     hand_over(epoch, &mut open.readings);
                 }
                 open.readings = Vec::new();
-                writer.send(Rows::Finish(epoch, Bytes::from(std::mem::take(&mut open.dead))));
+                let last = |bytes: &mut Vec<u8>| Bytes::from(std::mem::take(bytes));
+                writer.send(Rows::Finish { epoch, dead: last(&mut open.dead), blobs: last(&mut open.blobs) });
                 open.handed_over = true;
             }
             for epoch in acknowledged.try_iter() {

@@ -3,19 +3,23 @@
 //! An operator stashes what it receives with its capability, and acts on an epoch once its frontier has passed it:
 //! then every worker has said all it has to say about that epoch.
 
+mod baselines;
 mod commit;
 mod copy;
 mod place;
 mod read;
 mod recent;
+mod score;
 mod views;
 mod window;
 
+pub use baselines::{BaselinesParts, baselines};
 pub use commit::{CommitParts, commit};
 pub use copy::copy;
 pub use place::{Placed, place};
 pub use read::{ReadParts, read};
 pub use recent::recent;
+pub use score::{Directive, ScoreParts, Scored, score};
 pub use views::views;
 pub use window::{Changes, WindowParts, window};
 

@@ -26,5 +26,5 @@ pub use health::{lives, ready};
 pub use http::{ListenAddress, ListenError, listen, routes, serve};
 pub use latency::{Latency, Observed};
 pub use run::Run;
-pub use snapshot::{Counts, LastCommit, PartitionFigures, Phase, Snapshot};
+pub use snapshot::{Counts, DetectorFigures, LastCommit, PartitionFigures, Phase, Snapshot};
 pub use stages::{Stage, StageTimes, Stages};

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{Counts, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
+use super::{Counts, DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
 use crate::commit::committer::Committed;
+use crate::detect::Standing;
 use crate::launch::clock;
 use crate::source::Assigned;
 use crate::window::{Mark, NEVER};
@@ -24,6 +25,15 @@ pub struct Run {
     /// When the committed frontier last moved, milliseconds since `began`.
     moved_ms: AtomicU64,
     figures: Mutex<Figures>,
+    detector: Mutex<Detector>,
+}
+
+#[derive(Debug, Default)]
+struct Detector {
+    workers: BTreeMap<usize, Standing>,
+    trainings: u64,
+    failed: u64,
+    failure: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +64,7 @@ impl Run {
             drain,
             moved_ms: AtomicU64::new(0),
             figures: Mutex::default(),
+            detector: Mutex::default(),
         }
     }
 
@@ -75,6 +86,26 @@ impl Run {
     pub fn frontier_moved(&self) {
         let ms = clock::instant().saturating_duration_since(self.began).as_millis() as u64;
         self.moved_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How far the detector of a worker is.
+    pub fn detector_stands(&self, worker: usize, standing: Standing) {
+        self.detector.lock().expect("no holder panics").workers.insert(worker, standing);
+    }
+
+    /// A training has ended, or why it could not.
+    pub fn trained(&self, trained: Result<(), String>) {
+        let mut detector = self.detector.lock().expect("no holder panics");
+        match trained {
+            Ok(()) => {
+                detector.trainings += 1;
+                detector.failure = None;
+            }
+            Err(why) => {
+                detector.failed += 1;
+                detector.failure = Some(why);
+            }
+        }
     }
 
     /// Takes note of a mark, which may not be committed yet: only of where the partition's end is, and whether it is
@@ -133,7 +164,23 @@ impl Run {
             standing_ms: uptime_ms.saturating_sub(self.moved_ms.load(Ordering::Relaxed)),
             stages: self.stages.times(),
             workers: state.workers,
+            detector: self.detector_figures(),
         }
+    }
+
+    fn detector_figures(&self) -> Option<DetectorFigures> {
+        let detector = self.detector.lock().expect("no holder panics");
+        // All workers know the same of zones and models.
+        let first = detector.workers.values().next()?;
+        Some(DetectorFigures {
+            version: first.version,
+            zones: first.zones,
+            sensors: detector.workers.values().map(|worker| worker.sensors).sum(),
+            partitions_full: detector.workers.values().map(|worker| worker.partitions_full).sum(),
+            trainings: detector.trainings,
+            trainings_failed: detector.failed,
+            training_failure: detector.failure.clone(),
+        })
     }
 }
 

@@ -125,6 +125,27 @@ pub struct Snapshot {
     pub stages: StageTimes,
     /// Worker threads of this process.
     pub workers: usize,
+    /// How far the detector is; `None` before it has judged, and where rules alone judge.
+    pub detector: Option<DetectorFigures>,
+}
+
+/// How far the detector is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectorFigures {
+    /// Version of the model in force; 0 when there is none.
+    pub version: i32,
+    /// Zones that are judged by rules alone, by what other zones taught, and by what they taught themselves.
+    pub zones: [usize; 3],
+    /// Sensors of this process with state.
+    pub sensors: usize,
+    /// Partitions of this process with more sensors than `sensors_max`.
+    pub partitions_full: usize,
+    /// Models trained by this run.
+    pub trainings: u64,
+    /// Trainings that failed.
+    pub trainings_failed: u64,
+    /// Why the last training failed, until one succeeds.
+    pub training_failure: Option<String>,
 }
 
 impl Snapshot {

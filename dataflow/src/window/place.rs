@@ -102,11 +102,45 @@ impl EpochPartials {
     }
 }
 
-/// Decides lateness and adds up panes for the partitions that one worker reads.
-pub struct Placer {
+/// Decides which readings are late, for the partitions that one worker reads. Before they are scored: what is late
+/// teaches the detector nothing.
+pub struct Lateness {
     pane_us: i64,
     allowed_lateness_us: i64,
     out_of_orderness_us: i64,
+    watermarks_us: HashMap<i32, i64>,
+}
+
+impl Lateness {
+    /// Goes on from the given marks, those of the last commit.
+    pub fn new<'a>(domain: &Domain, marks: impl IntoIterator<Item = &'a Mark>) -> Lateness {
+        Lateness {
+            pane_us: domain.pane_us(),
+            allowed_lateness_us: domain.time.allowed_lateness_us,
+            out_of_orderness_us: domain.time.out_of_orderness_us,
+            watermarks_us: marks.into_iter().map(|mark| (mark.partition, mark.watermark_us)).collect(),
+        }
+    }
+
+    /// Fills in `batch.late` and `batch.watermark_us`.
+    pub fn judge(&mut self, batch: &mut Batch) {
+        let watermark_us = self.watermarks_us.entry(batch.partition).or_insert(NEVER);
+        batch.late.clear();
+        for &event_time_us in &batch.event_times_us {
+            let pane_end_us = floor_to(event_time_us, self.pane_us) + self.pane_us;
+            let is_late = pane_end_us + self.allowed_lateness_us <= *watermark_us;
+            batch.late.push(is_late);
+            if !is_late {
+                *watermark_us = (*watermark_us).max(event_time_us - self.out_of_orderness_us);
+            }
+        }
+        batch.watermark_us = *watermark_us;
+    }
+}
+
+/// Adds up panes and keeps the marks of the partitions that one worker reads.
+pub struct Placer {
+    pane_us: i64,
     partitions: HashMap<i32, Mark>,
 }
 
@@ -115,39 +149,31 @@ impl Placer {
     pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Placer {
         Placer {
             pane_us: domain.pane_us(),
-            allowed_lateness_us: domain.time.allowed_lateness_us,
-            out_of_orderness_us: domain.time.out_of_orderness_us,
             partitions: marks.into_iter().map(|mark| (mark.partition, mark)).collect(),
         }
     }
 
-    /// Fills in `batch.late` and adds what is accepted to `partials`. Returns the partition's mark, whose new zones
-    /// are those of this batch alone, and the accepted anomalies.
-    pub fn place(&mut self, batch: &mut Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
+    /// Adds what is accepted of a scored batch to `partials`. Returns the partition's mark, whose new zones are those
+    /// of this batch alone, and the accepted anomalies.
+    pub fn place(&mut self, batch: &Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
         if let Some(offset) = batch.progress.begins_at {
             let mark = || Mark::at_start(batch.partition, offset);
             self.partitions.entry(batch.partition).or_insert_with(mark);
         }
         let mark = self.partitions.get_mut(&batch.partition).expect("a batch of an assigned partition");
-        let mut watermark_us = mark.watermark_us;
         let mut late_rows = 0;
-        batch.late.clear();
         let mut anomalies = batch.anomalies.iter().peekable();
         let mut recent = Vec::new();
         for row in 0..batch.rows() {
-            let event_time_us = batch.event_times_us[row];
-            let pane_us = floor_to(event_time_us, self.pane_us);
             let is_anomaly = anomalies.next_if(|anomaly| anomaly.row as usize == row).is_some();
-            let late = pane_us + self.pane_us + self.allowed_lateness_us <= watermark_us;
-            batch.late.push(late);
-            if late {
+            if batch.late[row] {
                 late_rows += 1;
                 continue;
             }
-            watermark_us = watermark_us.max(event_time_us - self.out_of_orderness_us);
+            let pane_us = floor_to(batch.event_times_us[row], self.pane_us);
             recent.extend(partials.add(batch, row, pane_us, is_anomaly));
         }
-        mark.watermark_us = watermark_us;
+        mark.watermark_us = batch.watermark_us;
         mark.accepted += batch.rows() as i64 - late_rows;
         mark.late += late_rows;
         mark.anomalies += recent.len() as i64;

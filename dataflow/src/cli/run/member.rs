@@ -65,7 +65,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     end_early(drain.clone(), begun.clone());
     let runtime = session::runtime();
     let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
-    let Started { client, run, ledger, source, partitions } = started;
+    let Started { client, run, ledger, source, partitions, detector } = started;
     if process == 0 && args.take_over {
         args.tell.serve(&telemetry, HANDED_OVER)?;
     }
@@ -111,6 +111,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         database: database.clone(),
         run,
         ledger,
+        detector,
         partitions,
         open_intake: Box::new(move |share, assigned, wake| {
             intake_source.read(share, assigned, wake, Arc::new(|error| abandon(error.into())))

@@ -1,14 +1,19 @@
 //! Everything before the workers: the schema, the source's bounds, the run, the ledger.
 
+use std::sync::{Arc, Mutex};
+
+use citytide_detector::Layout;
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
-use super::Args;
+use super::{Args, DetectorKind};
 use crate::cli::ending::Ending;
+use crate::commit::detector::{self, Loaded};
 use crate::commit::postgres::Database;
 use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
 use crate::commit::{ledger, migrate, origin, upkeep};
 use crate::launch::clock;
+use crate::pipeline::DetectorStart;
 use crate::source::kafka::Topic;
 use crate::source::{Assigned, Source};
 use crate::window::{RECENT_US, Windows};
@@ -25,6 +30,8 @@ pub struct Started {
     pub source: Source,
     /// All partitions of the source.
     pub partitions: Vec<Assigned>,
+    /// What the detector starts from.
+    pub detector: Option<DetectorStart>,
 }
 
 /// Prepares the database and joins or takes over the run. `process` is this one's index.
@@ -84,7 +91,19 @@ pub async fn start(
     let ledger = ledger::read(&client, domain, open_from_us, RECENT_US).await?;
     // Asked again: whoever held the database until now may have read beyond the first answer.
     let partitions = source.assign(&ledger)?;
-    Ok(Started { client, run, ledger, source, partitions })
+    let detector = match args.detector {
+        DetectorKind::Rules => None,
+        DetectorKind::Hybrid => {
+            let layout = Arc::new(Layout::new(domain));
+            let loaded = detector::load(&client, domain, &layout, run.committed_epoch).await?;
+            let Loaded { memory, replayed, fitted_until_us } = loaded;
+            if replayed > 0 {
+                tracing::info!("the detector has seen {replayed} readings again");
+            }
+            Some(DetectorStart { layout, memory: Mutex::new(memory), replayed, fitted_until_us })
+        }
+    };
+    Ok(Started { client, run, ledger, source, partitions, detector })
 }
 
 /// What the database says its readings come from; nothing before it has a schema.

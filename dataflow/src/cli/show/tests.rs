@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::batch::example::{Row, batch};
-use crate::batch::{Anomaly, Severity};
+use crate::batch::{Anomaly, FlaggedBy, Severity};
 use crate::commit::plan::Plan;
 use crate::launch::clock;
 use crate::window::WindowRow;
@@ -16,7 +16,13 @@ fn row(sensor: &str, zone: &str, values: [f64; 5]) -> Row {
 }
 
 fn anomaly(row: u32) -> Anomaly {
-    Anomaly { row, score: 1.0, severity: Severity::High, reasons: "[]".to_owned() }
+    Anomaly {
+        row,
+        score: 1.0,
+        severity: Severity::High,
+        flagged_by: FlaggedBy::Rules,
+        reasons: "[]".to_owned(),
+    }
 }
 
 #[test]

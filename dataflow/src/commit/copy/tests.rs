@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::example::{Row as Reading, batch};
-use crate::batch::{Anomaly, Severity};
+use crate::batch::{Anomaly, FlaggedBy, Opinion, Severity};
 use crate::decode::Reason;
 
 /// The rows of a stream of tuples: per field its bytes, `None` for null.
@@ -50,10 +50,13 @@ fn timestamp(field: &Option<Vec<u8>>) -> i64 {
 fn reading() -> impl Strategy<Value = (Reading, bool, Option<Anomaly>)> {
     let values = prop::collection::vec(prop_oneof![4 => -1e12..1e12_f64, 1 => Just(f64::NAN)], 3);
     let severity = prop_oneof![Just(Severity::Low), Just(Severity::Medium), Just(Severity::High)];
-    let anomaly = (0.0..1.0_f32, severity, "[a-zé]{0,20}").prop_map(|(score, severity, name)| Anomaly {
+    let flagged_by = prop_oneof![Just(FlaggedBy::Rules), Just(FlaggedBy::Model), Just(FlaggedBy::Both)];
+    let anomaly = (0.0..1.0_f32, severity, flagged_by, "[a-zé]{0,20}");
+    let anomaly = anomaly.prop_map(|(score, severity, flagged_by, name)| Anomaly {
         row: 0,
         score,
         severity,
+        flagged_by,
         reasons: format!(r#"[{{"metric":"{name}"}}]"#),
     });
     let row = (any::<i64>(), -1_i64 << 52..1 << 52, "[A-Zé ]{1,30}", "[0-9ß]{1,20}", values)
@@ -67,7 +70,7 @@ proptest! {
         readings in prop::collection::vec(reading(), 1..40),
         partition in 0..i32::MAX,
         epoch in 0..i64::MAX as u64,
-        model_version in 0..i32::MAX,
+        version in prop::option::of(0..i32::MAX),
     ) {
         // Offsets of a batch ascend; nothing here depends on it.
         let rows: Vec<Reading> = readings
@@ -75,7 +78,13 @@ proptest! {
             .map(|(row, ..)| Reading { offset: row.offset.min(i64::MAX - 1), ..row.clone() })
             .collect();
         let mut batch = batch(partition, &rows);
-        batch.model_version = model_version;
+        let scores: Vec<f32> = (0..rows.len()).map(|row| row as f32 / 64.0).collect();
+        let confidences: Vec<f32> = scores.iter().map(|score| 1.0 - score).collect();
+        batch.opinion = version.map(|version| Opinion {
+            scores: scores.clone(),
+            confidences: confidences.clone(),
+            versions: vec![version; batch.zone_names.len()],
+        });
         batch.late = readings.iter().map(|(_, late, _)| *late).collect();
         let judged = readings.iter().enumerate().filter_map(|(row, (.., anomaly))| {
             anomaly.clone().map(|anomaly| Anomaly { row: row as u32, ..anomaly })
@@ -87,13 +96,15 @@ proptest! {
         let reserved = encoded_bytes(&batch);
         prop_assert_eq!(bytes.capacity(), reserved, "the buffer did not grow");
         let nulls = rows.iter().flat_map(|row| &row.values).filter(|value| value.is_nan()).count();
-        let shorter: usize = batch.anomalies.iter().map(|one| 6 - one.severity.as_str().len()).sum();
-        prop_assert_eq!(bytes.len(), reserved - 8 * nulls - batch.anomalies.len() - shorter);
+        let words = |one: &Anomaly| 11 - one.severity.as_str().len() - one.flagged_by.as_str().len();
+        let shorter: usize = batch.anomalies.iter().map(words).sum();
+        let unsure = if version.is_none() { 4 * rows.len() } else { 0 };
+        prop_assert_eq!(bytes.len(), reserved - 8 * nulls - shorter - unsure);
 
         let read = tuples(&bytes);
         prop_assert_eq!(read.len(), rows.len());
-        for ((fields, row), (_, late, anomaly)) in read.iter().zip(&rows).zip(&readings) {
-            prop_assert_eq!(fields.len(), 15);
+        for (index, ((fields, row), (_, late, anomaly))) in read.iter().zip(&rows).zip(&readings).enumerate() {
+            prop_assert_eq!(fields.len(), 17);
             prop_assert_eq!(int8(&fields[0]), epoch as i64);
             prop_assert_eq!(int4(&fields[1]), partition);
             prop_assert_eq!(int8(&fields[2]), row.offset);
@@ -105,17 +116,21 @@ proptest! {
             prop_assert_eq!(fields[9].as_deref(), Some(&[u8::from(*late)][..]));
             prop_assert_eq!(fields[10].as_deref(), Some(&[u8::from(anomaly.is_some())][..]));
             let score = f32::from_be_bytes(fields[11].as_deref().unwrap().try_into().unwrap());
-            prop_assert_eq!(score.to_bits(), anomaly.as_ref().map_or(0.0, |anomaly| anomaly.score).to_bits());
+            let unflagged = version.map_or(0.0, |_| scores[index]);
+            prop_assert_eq!(score.to_bits(), anomaly.as_ref().map_or(unflagged, |anomaly| anomaly.score).to_bits());
             match anomaly {
-                None => prop_assert!(fields[12].is_none() && fields[13].is_none()),
+                None => prop_assert!(fields[12].is_none() && fields[13].is_none() && fields[16].is_none()),
                 Some(anomaly) => {
                     prop_assert_eq!(text(&fields[12]), anomaly.severity.as_str());
                     let jsonb = fields[13].as_deref().expect("not null");
                     prop_assert_eq!(jsonb[0], 1, "version of jsonb");
                     prop_assert_eq!(&jsonb[1..], anomaly.reasons.as_bytes());
+                    prop_assert_eq!(text(&fields[16]), anomaly.flagged_by.as_str());
                 }
             }
-            prop_assert_eq!(int4(&fields[14]), model_version);
+            prop_assert_eq!(int4(&fields[14]), version.unwrap_or(0));
+            let sure = fields[15].as_deref().map(|bytes| f32::from_be_bytes(bytes.try_into().unwrap()).to_bits());
+            prop_assert_eq!(sure, version.map(|_| confidences[index].to_bits()));
         }
     }
 }

@@ -21,6 +21,11 @@ pub enum Difference {
         /// Its name.
         relation: String,
     },
+    /// A table that came later is not there: a start makes it.
+    MissingTable {
+        /// Its name.
+        table: String,
+    },
     /// A column is not there.
     MissingColumn {
         /// The table or view.
@@ -83,20 +88,27 @@ impl Difference {
             Difference::MissingColumn { is_added, .. } => !is_added,
             Difference::ExtraColumn { is_required, .. } => *is_required,
             Difference::OtherNulls { refuses, .. } => *refuses,
-            Difference::OtherView { .. } => false,
+            Difference::OtherView { .. } | Difference::MissingTable { .. } => false,
         }
     }
 
     /// Whether a start mends it.
     pub fn is_mended(&self) -> bool {
-        matches!(self, Difference::MissingColumn { is_added: true, .. } | Difference::OtherView { .. })
+        matches!(
+            self,
+            Difference::MissingColumn { is_added: true, .. }
+                | Difference::MissingTable { .. }
+                | Difference::OtherView { .. }
+        )
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Difference::Missing { relation } => write!(f, "{relation} is missing"),
+            Difference::Missing { relation: name } | Difference::MissingTable { table: name } => {
+                write!(f, "{name} is missing")
+            }
             Difference::MissingColumn { relation, column, type_name, .. } => {
                 write!(f, "{relation}.{column} is missing ({type_name})")
             }
@@ -228,7 +240,11 @@ impl Catalog {
     fn of_table(&self, table: &Table, later: &impl Fn(&str, &str) -> bool, found: &mut Vec<Difference>) {
         let relation = || table.name.clone();
         let Some(there) = self.columns.get(&table.name) else {
-            found.push(Difference::Missing { relation: relation() });
+            let is_later = schema::later_tables().iter().any(|later| later.name == table.name);
+            found.push(match is_later {
+                true => Difference::MissingTable { table: relation() },
+                false => Difference::Missing { relation: relation() },
+            });
             return;
         };
         for wanted in &table.columns {

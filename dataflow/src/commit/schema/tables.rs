@@ -2,6 +2,7 @@
 
 use citytide_domain::{Domain, Metric, Window};
 
+use super::detector_tables::detector;
 use super::ledger_tables::ledger;
 use super::table::{Column, Table, View, column};
 use super::{DEAD_LETTERS, READINGS};
@@ -35,6 +36,7 @@ pub fn tables(domain: &Domain) -> Vec<Table> {
     tables.push(panes(domain));
     tables.extend(domain.windows.iter().map(|window| window_table(domain, window)));
     tables.extend(live(domain));
+    tables.extend(detector());
     tables
 }
 
@@ -60,15 +62,16 @@ fn reading_columns(domain: &Domain) -> Vec<Column> {
     columns.extend([
         column("is_late", "boolean not null", "Came too late: in none of its windows"),
         column("is_anomaly", "boolean not null", "Whether it is anomalous"),
-        column("anomaly_score", "real not null", "0 … 1; with rules only 0 or 1"),
+        column("anomaly_score", "real not null", "How odd it is, 0 … 1; with rules only 0 or 1"),
         column("severity", "text", "low, medium or high; null when normal"),
         column(
             "reasons",
             "jsonb",
-            "Why it is anomalous, as [{\"metric\", \"actual\", \"rule\"}, …]; null when normal",
+            "Why it is anomalous, a list of {\"metric\", \"actual\"} with \"rule\", or with \"typical\", \"spread\", \"unit\", \"share\", \"member\" \
+             and \"text\"; null when normal",
         ),
         column("model_version", "integer not null", "The model that judged; 0 = rules only"),
-        column("confidence", "real", "How sure the detector is; null with rules only"),
+        column("confidence", "real", "Chance that the verdict is right, 0 … 1; null where rules alone judge"),
         column("detector", "text", "What found it: rules, model or both; null when normal"),
     ]);
     columns
@@ -265,6 +268,11 @@ pub fn ledger_additions() -> Vec<(String, Column)> {
         columns.map(|column| (table.name.clone(), column.clone()))
     });
     additions.collect()
+}
+
+/// Tables that came after the first databases were made.
+pub fn later_tables() -> Vec<Table> {
+    detector()
 }
 
 /// All views, in the order in which they are made.

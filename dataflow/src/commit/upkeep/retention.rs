@@ -84,6 +84,22 @@ pub async fn prune_commits(client: &mut Client, run_id: i64) -> Result<(), Datab
     prune(client, run_id, "commits", "epoch", which).await
 }
 
+/// Deletes what the detector wrote down before its newest committed state, and the closings before it.
+pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
+    let transaction = fenced(client, run_id).await?;
+    let newest = "(select max(epoch) from detector_state where kind = 'lessons' \
+                  and epoch <= (select max(epoch) from commits))";
+    let script = format!(
+        "delete from detector_state where kind <> 'zone' and epoch < {newest}; \
+         delete from detector_state as old using detector_state as new where old.kind = 'zone' and new.kind = 'zone' \
+           and old.key = new.key and old.epoch < new.epoch and new.epoch <= {newest}; \
+         delete from detector_minutes where epoch < {newest}"
+    );
+    let attempted = "deleting what the detector knew before";
+    transaction.batch_execute(&script).await.map_err(failed(attempted))?;
+    transaction.commit().await.map_err(failed(attempted))
+}
+
 /// Deletes panes and windows that begin earlier than W less their retention, when there is one.
 pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
     let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };

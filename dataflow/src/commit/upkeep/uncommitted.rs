@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::{day_partitions, failed};
 use crate::commit::postgres::DatabaseError;
-use crate::commit::schema::DAILY;
+use crate::commit::schema::{DAILY, DETECTOR_STATE};
 
 /// Deletes all raw rows above the committed epoch, in one transaction, and returns how many there were.
 ///
@@ -33,6 +33,9 @@ pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result
                 .map_err(failed(format!("deleting rows of {day} that were never committed")))?;
         }
     }
+    // Not counted: it is no reading.
+    let delete = format!("delete from {DETECTOR_STATE} where epoch > {committed_epoch}");
+    client.batch_execute(&delete).await.map_err(failed("deleting state that was never committed"))?;
     client.batch_execute("commit").await.map_err(failed(attempted))?;
     Ok(deleted)
 }

@@ -6,14 +6,29 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::example::{Row, batch};
-use crate::batch::{Anomaly, Severity};
+use crate::batch::{Anomaly, Batch, FlaggedBy, Severity};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const ZONES: [&str; 3] = ["Downtown", "Harbour", "Tech Hub"];
 
-fn placer() -> Placer {
-    Placer::new(&Domain::smart_city(), [Mark::at_start(0, 0)])
+/// Lateness and panes of the same partitions.
+struct Places(Lateness, Placer);
+
+impl Places {
+    fn new(marks: &[Mark]) -> Places {
+        let domain = Domain::smart_city();
+        Places(Lateness::new(&domain, marks), Placer::new(&domain, marks.iter().cloned()))
+    }
+
+    fn place(&mut self, batch: &mut Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
+        self.0.judge(batch);
+        self.1.place(batch, partials)
+    }
+}
+
+fn placer() -> Places {
+    Places::new(&[Mark::at_start(0, 0)])
 }
 
 /// Which of the event times, in log order, are late: from the definition, looking back each time.
@@ -31,7 +46,7 @@ fn late_by_definition(event_times_us: &[i64]) -> Vec<bool> {
     late
 }
 
-fn place(placer: &mut Placer, event_times_us: &[i64]) -> (Vec<bool>, Mark) {
+fn place(placer: &mut Places, event_times_us: &[i64]) -> (Vec<bool>, Mark) {
     let rows: Vec<Row> = event_times_us.iter().map(|at_us| Row::new(0, *at_us, &[1.0])).collect();
     let mut batch = batch(0, &rows);
     let (mark, _) = placer.place(&mut batch, &mut EpochPartials::default());
@@ -67,7 +82,7 @@ fn a_late_reading_moves_neither_the_watermark_nor_a_sum() {
 #[test]
 fn a_restart_goes_on_from_the_committed_mark() {
     let (_, mark) = place(&mut placer(), &[10 * MINUTE]);
-    let mut resumed = Placer::new(&Domain::smart_city(), [mark]);
+    let mut resumed = Places::new(&[mark]);
     assert_eq!(place(&mut resumed, &[MINUTE, 9 * MINUTE]).0, [true, false]);
 }
 
@@ -76,7 +91,7 @@ fn zones_are_told_with_the_batch_that_brings_them_and_not_again() {
     let mut placer = placer();
     let mut first = batch(0, &[Row::new(0, 0, &[1.0])]);
     first.new_zones = vec![Arc::from("Harbour")];
-    let told = |batch: &mut Batch, placer: &mut Placer| {
+    let told = |batch: &mut Batch, placer: &mut Places| {
         placer.place(batch, &mut EpochPartials::default()).0.new_zones
     };
     assert_eq!(told(&mut first, &mut placer), ["Harbour"]);
@@ -143,7 +158,7 @@ fn merge(sums: &mut Sums, partials: EpochPartials) {
 proptest! {
     #[test]
     fn lateness_sums_and_counts_are_functions_of_the_logs_alone(log in prop::collection::vec(logged(), 1..120)) {
-        let mut placer = Placer::new(&Domain::smart_city(), [Mark::at_start(0, 7), Mark::at_start(1, 0)]);
+        let mut placer = Places::new(&[Mark::at_start(0, 7), Mark::at_start(1, 0)]);
         let mut partials = EpochPartials::default();
         let mut sums = Sums::new();
         let mut late: [Vec<bool>; 2] = Default::default();
@@ -166,7 +181,7 @@ proptest! {
             batch.dead = vec![dead_letter(); chunk.iter().map(|one| one.dead).sum()];
             let judged = chunk.iter().enumerate().filter(|(_, one)| one.is_anomaly);
             batch.anomalies = judged.map(|(row, _)| Anomaly {
-                row: row as u32, score: 1.0, severity: Severity::High, reasons: String::new(),
+                row: row as u32, score: 1.0, severity: Severity::High, flagged_by: FlaggedBy::Rules, reasons: String::new(),
             }).collect();
             let (mark, recent) = placer.place(&mut batch, &mut partials);
             anomalies += recent.len();

@@ -1,0 +1,67 @@
+//! The tables of the detector, the same for every domain: models, what it decided in which epoch, what it knows.
+
+use super::DETECTOR_STATE;
+use super::table::{Table, column};
+use super::tables::{ROOM_FOR_UPDATES, table};
+
+/// The tables of the detector.
+pub fn detector() -> Vec<Table> {
+    let models = vec![
+        column("version", "integer primary key", "Number of the model, from 1"),
+        column("status", "text not null", "shadow, in_force or retired"),
+        column("fitted_from", "timestamptz not null", "Event time of the oldest reading it was fitted on"),
+        column("fitted_until", "timestamptz not null", "Event time of the newest"),
+        column("rows", "bigint not null", "Readings it was fitted on"),
+        column("parameters", "jsonb not null", "Trees, rows_per_tree, extension and the metrics it judges"),
+        column("figures", "jsonb not null", "How it was made, and how it judges what it was fitted on"),
+        column("model", "bytea not null", "The model itself, with a checksum on its first line"),
+        column(
+            "in_force_from_epoch",
+            "bigint",
+            "The epoch from which it judged when it last came into force; null before",
+        ),
+        column("created_at", "timestamptz not null default clock_timestamp()", "When it was stored"),
+    ];
+    let changes = vec![
+        column("epoch", "bigint primary key", "The epoch that decided it"),
+        column("version", "integer not null", "The model that comes into force"),
+        column("in_force_from_epoch", "bigint not null", "The first epoch that it judges"),
+    ];
+    let requests = vec![
+        column("request", "bigint primary key generated always as identity", "Number of the request"),
+        column("version", "integer not null", "The model that is to come into force"),
+        column("requested_at", "timestamptz not null default clock_timestamp()", "When it was asked for"),
+    ];
+    let minutes = vec![
+        column("epoch", "bigint primary key", "The epoch that closed them"),
+        column("closed_before", "timestamptz not null", "Minutes that begin before this are closed"),
+        column("in_force_from_epoch", "bigint not null", "The first epoch judged by what they taught"),
+    ];
+    let state = vec![
+        column("kind", "text not null", "partition, zone, lessons or sample"),
+        column("key", "text not null", "Which partition or zone; the worker whose lessons these are"),
+        column("epoch", "bigint not null", "What was known before the first row of this epoch"),
+        column("state", "bytea not null", "The program's own form"),
+    ];
+    vec![
+        Table {
+            storage: ROOM_FOR_UPDATES,
+            ..table("models", "Trained models: each is immutable, only its status changes", models)
+        },
+        table("model_changes", "Which model came into force when", changes),
+        table("model_requests", "Models that were asked for by hand; a run puts them in force", requests),
+        table(
+            "detector_minutes",
+            "When minutes were closed, since the newest state: what a restart needs to judge alike",
+            minutes,
+        ),
+        Table {
+            key: "kind, key, epoch",
+            ..table(
+                DETECTOR_STATE,
+                "What the detector knows of sensors and zones; the newest state whose epoch is committed counts",
+                state,
+            )
+        },
+    ]
+}

@@ -1,0 +1,172 @@
+//! Judging one worker's batches, and what their rows teach.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use citytide_detector::{
+    Layout, Learnt, Lessons, Level, Model, Rows, Sample, SampleRow, Scorer, SensorStates, Verdicts,
+    ZoneModels,
+};
+
+use super::memory::{Blob, BlobKind};
+use crate::batch::{Anomaly, Batch, Opinion, RULES_ONLY};
+
+/// Something that changes how readings are judged, from an epoch on, on all workers.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Minutes are closed: their zones learn this.
+    Closed(Arc<Lessons>),
+    /// A trained model comes into force.
+    Model(Arc<Model>),
+}
+
+/// How far the detector is, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Version of the model in force; 0 when there is none.
+    pub version: i32,
+    /// Zones that are judged by rules alone, by what other zones taught, and by what they taught themselves.
+    pub zones: [usize; 3],
+    /// Sensors that this worker keeps state of.
+    pub sensors: usize,
+    /// Partitions whose further sensors are judged without state of their own.
+    pub partitions_full: usize,
+}
+
+/// Judges batches; one per worker.
+#[derive(Debug)]
+pub struct Judge {
+    layout: Arc<Layout>,
+    scorer: Scorer,
+    verdicts: Verdicts,
+    pub(super) zones: ZoneModels,
+    pub(super) model: Option<Arc<Model>>,
+    pub(super) partitions: BTreeMap<i32, SensorStates>,
+    /// What will change, by the epoch from which it holds.
+    pub(super) coming: BTreeMap<u64, Vec<Change>>,
+    pub(super) learnt: Learnt,
+    /// Zones whose model changed since it was last written down.
+    changed: BTreeSet<Arc<str>>,
+}
+
+impl Judge {
+    /// A judge that knows nothing yet; `sample` is empty and says how many rows a training takes.
+    pub fn new(layout: Arc<Layout>, sample: Sample) -> Judge {
+        Judge {
+            scorer: Scorer::new(layout.clone()),
+            verdicts: Verdicts::default(),
+            zones: ZoneModels::default(),
+            model: None,
+            partitions: BTreeMap::new(),
+            coming: BTreeMap::new(),
+            learnt: Learnt { sample, ..Learnt::default() },
+            changed: BTreeSet::new(),
+            layout,
+        }
+    }
+
+    /// A judge that knows the same, with the sensors of those partitions, which leave this one.
+    pub fn split_off(&mut self, is_wanted: impl Fn(i32) -> bool) -> Judge {
+        let mut split = Judge::new(self.layout.clone(), self.learnt.sample.clone());
+        split.zones = self.zones.clone();
+        split.model = self.model.clone();
+        split.coming = self.coming.clone();
+        split.partitions = self.partitions.extract_if(.., |partition, _| is_wanted(*partition)).collect();
+        split.changed = self.zones.iter().map(|(zone, _)| zone.clone()).collect();
+        split
+    }
+
+    /// Notes what will hold from `epoch` on.
+    pub fn expect(&mut self, epoch: u64, change: Change) {
+        self.coming.entry(epoch).or_default().push(change);
+    }
+
+    /// Applies what holds by `epoch`. Rows of earlier epochs must have been judged.
+    pub fn advance_to(&mut self, epoch: u64) {
+        while let Some(first) = self.coming.first_entry().filter(|first| *first.key() <= epoch) {
+            // Each zone's lessons come from one worker; together they are closed in the order of minute and zone.
+            let mut closed = Lessons::default();
+            for change in first.remove() {
+                match change {
+                    Change::Closed(lessons) => closed.merge(&lessons),
+                    Change::Model(model) => self.model = Some(model),
+                }
+            }
+            self.changed.extend(closed.by_tick.keys().map(|(_, zone)| zone.clone()));
+            self.zones.close(&self.layout, &closed);
+        }
+    }
+
+    /// Fills in `anomalies` and `opinion` of a batch whose lateness is known.
+    pub fn score(&mut self, batch: &mut Batch) {
+        let layout = &self.layout;
+        let states = self.partitions.entry(batch.partition).or_insert_with(|| SensorStates::new(layout));
+        let rows = Rows {
+            partition: batch.partition,
+            offsets: &batch.offsets,
+            event_times_us: &batch.event_times_us,
+            zones: &batch.zones,
+            zone_names: &batch.zone_names,
+            sensors: &batch.sensors,
+            sensors_from: 0,
+            sensor_ends: &batch.sensor_ends,
+            metrics: &batch.metrics,
+            late: &batch.late,
+        };
+        let (zones, model) = (&self.zones, self.model.as_deref());
+        self.scorer.score(rows, zones, model, states, &mut self.verdicts, &mut self.learnt);
+        let Verdicts { scores, confidences, flagged, .. } = &mut self.verdicts;
+        batch.anomalies.clear();
+        batch.anomalies.extend(flagged.drain(..).map(|verdict| Anomaly {
+            row: verdict.row,
+            score: scores[verdict.row as usize],
+            severity: verdict.severity,
+            flagged_by: verdict.flagged_by,
+            reasons: verdict.reasons,
+        }));
+        let version = model.map_or(RULES_ONLY, Model::version);
+        let version_of = |zone: &Arc<str>| match zones.get(zone) {
+            Some(zone) if zone.level > Level::Rules => version,
+            _ => RULES_ONLY,
+        };
+        batch.opinion = Some(Opinion {
+            scores: std::mem::take(scores),
+            confidences: std::mem::take(confidences),
+            versions: batch.zone_names.iter().map(version_of).collect(),
+        });
+    }
+
+    /// What rows have taught since this was last called: lessons, and rows for the training's sample.
+    pub fn take_learnt(&mut self) -> (Lessons, Vec<(u64, SampleRow)>) {
+        (std::mem::take(&mut self.learnt.lessons), self.learnt.sample.take_new())
+    }
+
+    /// What must be written down of this worker's partitions, and of those zones that are its own and have changed.
+    pub fn blobs(&mut self, is_mine: impl Fn(&str) -> bool) -> Vec<Blob> {
+        let partitions = self.partitions.iter().map(|(partition, states)| Blob {
+            kind: BlobKind::Partition,
+            key: partition.to_string(),
+            state: states.to_bytes(),
+        });
+        let changed = std::mem::take(&mut self.changed);
+        let mine = self.zones.iter().filter(|(zone, _)| is_mine(zone) && changed.contains(*zone));
+        let zones = mine.map(|(zone, model)| Blob {
+            kind: BlobKind::Zone,
+            key: zone.to_string(),
+            state: model.to_bytes(),
+        });
+        partitions.chain(zones).collect()
+    }
+
+    /// How far it is.
+    pub fn standing(&self) -> Standing {
+        let mut standing = Standing {
+            version: self.model.as_ref().map_or(RULES_ONLY, |model| model.version()),
+            zones: [0; 3],
+            sensors: self.partitions.values().map(SensorStates::len).sum(),
+            partitions_full: self.partitions.values().filter(|states| states.is_full()).count(),
+        };
+        self.zones.iter().for_each(|(_, zone)| standing.zones[zone.level as usize] += 1);
+        standing
+    }
+}

@@ -1,0 +1,160 @@
+//! score: judges batches by what holds in their epoch, and says what they teach.
+//!
+//! ```text
+//!  batches ────▶┐ an epoch at a time, in order ─▶ batches with verdicts ─▶ place
+//!               ├ when every directive for it is here └▶ lessons, sampled rows ─▶ baselines
+//!  directives ─▶┘                                     └▶ blobs ─▶ copy
+//! ```
+//!
+//! Invariants:
+//! 1. a batch is judged once no further directive can hold in its epoch: so every worker judges an epoch by the same
+//!    models, and a replay finds them again;
+//! 2. blobs say what is known before the first row of their epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use citytide_detector::{Layout, Lessons, Model};
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::{Epoch, passed};
+use crate::batch::Batch;
+use crate::detect::{Blob, Change, Judge, Taught};
+use crate::telemetry::{self, Stage};
+
+/// What every worker does from an epoch on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Directive {
+    /// Let zones learn this: their minutes are closed.
+    Close(Arc<Lessons>),
+    /// Judge by this model: its version and its bytes as they are stored.
+    Model(i32, Arc<Vec<u8>>),
+    /// Write down what is known.
+    Remember,
+}
+
+/// What the operator of one worker needs.
+pub struct ScoreParts<F> {
+    /// Judges.
+    pub judge: Judge,
+    /// For reading models.
+    pub layout: Arc<Layout>,
+    /// Whether a zone is routed here.
+    pub is_mine: F,
+    /// Where the time it takes is told, and how far the detector is.
+    pub telemetry: Arc<telemetry::Run>,
+}
+
+/// The streams behind `score`.
+pub struct Scored<'scope> {
+    /// Judged batches, in log order.
+    pub batches: StreamVec<'scope, Epoch, Batch>,
+    /// Per epoch, what they teach.
+    pub taught: StreamVec<'scope, Epoch, Taught>,
+    /// What must be written down.
+    pub blobs: StreamVec<'scope, Epoch, Blob>,
+}
+
+type Out<D> = CapacityContainerBuilder<Vec<D>>;
+
+#[derive(Default)]
+struct OpenEpoch {
+    capabilities: Option<[Capability<Epoch>; 3]>,
+    batches: Vec<Batch>,
+    directives: Vec<Directive>,
+    /// Whether what holds from here on has been applied.
+    begun: bool,
+}
+
+/// Builds the operator.
+pub fn score<'scope>(
+    batches: StreamVec<'scope, Epoch, Batch>,
+    directives: StreamVec<'scope, Epoch, Directive>,
+    parts: ScoreParts<impl Fn(&str) -> bool + 'static>,
+) -> Scored<'scope> {
+    let index = batches.scope().worker().index();
+    let mut builder = OperatorBuilder::new("score".to_owned(), batches.scope());
+    let mut batches_in = builder.new_input(batches, Pipeline);
+    let mut directives_in = builder.new_input(directives, Pipeline);
+    let (output, batches) = builder.new_output::<Vec<Batch>>();
+    let mut to_place = OutputBuilder::<_, Out<Batch>>::from(output);
+    let (output, taught) = builder.new_output::<Vec<Taught>>();
+    let mut to_baselines = OutputBuilder::<_, Out<Taught>>::from(output);
+    let (output, blobs) = builder.new_output::<Vec<Blob>>();
+    let mut to_copy = OutputBuilder::<_, Out<Blob>>::from(output);
+    let ScoreParts { mut judge, layout, is_mine, telemetry } = parts;
+
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
+        move |frontiers| {
+            batches_in.for_each(|capability, batches| {
+                let open = epochs.entry(*capability.time()).or_default();
+                open.capabilities.get_or_insert_with(|| [0, 1, 2].map(|port| capability.retain(port)));
+                open.batches.append(batches);
+            });
+            directives_in.for_each(|capability, directives| {
+                let open = epochs.entry(*capability.time()).or_default();
+                open.capabilities.get_or_insert_with(|| [0, 1, 2].map(|port| capability.retain(port)));
+                open.directives.append(directives);
+            });
+            while let Some(mut first) = epochs.first_entry() {
+                let epoch = *first.key();
+                if frontiers[0].less_than(&epoch) || frontiers[1].less_equal(&epoch) {
+                    break;
+                }
+                let open = first.get_mut();
+                let [placed, learnt, known] = open.capabilities.as_ref().expect("set with the first message");
+                if !open.begun {
+                    open.begun = true;
+                    let mut remember = false;
+                    for directive in open.directives.drain(..) {
+                        match directive {
+                            Directive::Close(lessons) => judge.expect(epoch, Change::Closed(lessons)),
+                            Directive::Model(version, bytes) => {
+                                match Model::from_bytes(version, &layout, &bytes) {
+                                    Ok(model) => judge.expect(epoch, Change::Model(Arc::new(model))),
+                                    Err(error) => tracing::error!("{error}"),
+                                }
+                            }
+                            Directive::Remember => remember = true,
+                        }
+                    }
+                    judge.advance_to(epoch);
+                    if remember {
+                        to_copy.activate().session(known).give_iterator(judge.blobs(&is_mine).into_iter());
+                    }
+                    telemetry.detector_stands(index, judge.standing());
+                }
+                {
+                    let mut to_place = to_place.activate();
+                    let mut session = to_place.session(placed);
+                    for mut batch in open.batches.drain(..) {
+                        telemetry.stages.time(Stage::Score, || judge.score(&mut batch));
+                        session.give(batch);
+                    }
+                }
+                if !passed(frontiers, epoch) {
+                    break;
+                }
+                let (lessons, sampled) = judge.take_learnt();
+                let zones = lessons.by_tick.into_iter();
+                let mut taught: Vec<Taught> = zones
+                    .map(|((minute, zone), taught)| Taught::Zone(zone, minute, Box::new(taught)))
+                    .collect();
+                if !sampled.is_empty() {
+                    taught.push(Taught::Sampled(sampled));
+                }
+                to_baselines.activate().session(learnt).give_iterator(taught.into_iter());
+                first.remove();
+            }
+        }
+    });
+    Scored { batches, taught, blobs }
+}
