@@ -175,11 +175,11 @@ comment on column sensor_readings.noise_level is 'In dB; null when not sent';
 comment on column sensor_readings.traffic_flow is 'In vehicles/min; null when not sent';
 comment on column sensor_readings.is_late is 'Came too late: in none of its windows';
 comment on column sensor_readings.is_anomaly is 'Whether it is anomalous';
-comment on column sensor_readings.anomaly_score is '0 … 1; with rules only 0 or 1';
+comment on column sensor_readings.anomaly_score is 'How odd it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_readings.severity is 'low, medium or high; null when normal';
-comment on column sensor_readings.reasons is 'Why it is anomalous, as [{"metric", "actual", "rule"}, …]; null when normal';
+comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual"} with "rule", or with "typical", "spread", "unit", "share", "member" and "text"; null when normal';
 comment on column sensor_readings.model_version is 'The model that judged; 0 = rules only';
-comment on column sensor_readings.confidence is 'How sure the detector is; null with rules only';
+comment on column sensor_readings.confidence is 'Chance that the verdict is right, 0 … 1; null where rules alone judge';
 comment on column sensor_readings.detector is 'What found it: rules, model or both; null when normal';
 
 create table dead_letter_records (
@@ -407,6 +407,73 @@ comment on column zone_status.avg_traffic_flow is 'Average traffic_flow of that 
 comment on column zone_status.anomalies_5min is 'Its accepted anomalies of the five minutes before W';
 comment on column zone_status.last_recorded_at is 'The latest event time of its accepted readings';
 
+create table models (
+    version         integer primary key,
+    status          text not null,
+    fitted_from     timestamptz not null,
+    fitted_until    timestamptz not null,
+    rows            bigint not null,
+    parameters      jsonb not null,
+    figures         jsonb not null,
+    model           bytea not null,
+    in_force_from_epoch bigint,
+    created_at      timestamptz not null default clock_timestamp()
+) with (fillfactor = 50);
+comment on table models is 'Trained models: each is immutable, only its status changes';
+comment on column models.version is 'Number of the model, from 1';
+comment on column models.status is 'shadow, in_force or retired';
+comment on column models.fitted_from is 'Event time of the oldest reading it was fitted on';
+comment on column models.fitted_until is 'Event time of the newest';
+comment on column models.rows is 'Readings it was fitted on';
+comment on column models.parameters is 'Trees, rows_per_tree, extension and the metrics it judges';
+comment on column models.figures is 'How it was made, and how it judges what it was fitted on';
+comment on column models.model is 'The model itself, with a checksum on its first line';
+comment on column models.in_force_from_epoch is 'The epoch from which it judged when it last came into force; null before';
+comment on column models.created_at is 'When it was stored';
+
+create table model_changes (
+    epoch           bigint primary key,
+    version         integer not null,
+    in_force_from_epoch bigint not null
+);
+comment on table model_changes is 'Which model came into force when';
+comment on column model_changes.epoch is 'The epoch that decided it';
+comment on column model_changes.version is 'The model that comes into force';
+comment on column model_changes.in_force_from_epoch is 'The first epoch that it judges';
+
+create table model_requests (
+    request         bigint primary key generated always as identity,
+    version         integer not null,
+    requested_at    timestamptz not null default clock_timestamp()
+);
+comment on table model_requests is 'Models that were asked for by hand; a run puts them in force';
+comment on column model_requests.request is 'Number of the request';
+comment on column model_requests.version is 'The model that is to come into force';
+comment on column model_requests.requested_at is 'When it was asked for';
+
+create table detector_minutes (
+    epoch           bigint primary key,
+    closed_before   timestamptz not null,
+    in_force_from_epoch bigint not null
+);
+comment on table detector_minutes is 'When minutes were closed, since the newest state: what a restart needs to judge alike';
+comment on column detector_minutes.epoch is 'The epoch that closed them';
+comment on column detector_minutes.closed_before is 'Minutes that begin before this are closed';
+comment on column detector_minutes.in_force_from_epoch is 'The first epoch judged by what they taught';
+
+create table detector_state (
+    kind            text not null,
+    key             text not null,
+    epoch           bigint not null,
+    state           bytea not null,
+    primary key (kind, key, epoch)
+);
+comment on table detector_state is 'What the detector knows of sensors and zones; the newest state whose epoch is committed counts';
+comment on column detector_state.kind is 'partition, zone, lessons or sample';
+comment on column detector_state.key is 'Which partition or zone; the worker whose lessons these are';
+comment on column detector_state.epoch is 'What was known before the first row of this epoch';
+comment on column detector_state.state is 'The program''s own form';
+
 create view sensor_data as
     select epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, temperature, humidity, aqi,
            noise_level, traffic_flow, is_late, is_anomaly, anomaly_score, severity, reasons, model_version,
@@ -428,11 +495,11 @@ comment on column sensor_data.noise_level is 'In dB; null when not sent';
 comment on column sensor_data.traffic_flow is 'In vehicles/min; null when not sent';
 comment on column sensor_data.is_late is 'Came too late: in none of its windows';
 comment on column sensor_data.is_anomaly is 'Whether it is anomalous';
-comment on column sensor_data.anomaly_score is '0 … 1; with rules only 0 or 1';
+comment on column sensor_data.anomaly_score is 'How odd it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_data.severity is 'low, medium or high; null when normal';
-comment on column sensor_data.reasons is 'Why it is anomalous, as [{"metric", "actual", "rule"}, …]; null when normal';
+comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual"} with "rule", or with "typical", "spread", "unit", "share", "member" and "text"; null when normal';
 comment on column sensor_data.model_version is 'The model that judged; 0 = rules only';
-comment on column sensor_data.confidence is 'How sure the detector is; null with rules only';
+comment on column sensor_data.confidence is 'Chance that the verdict is right, 0 … 1; null where rules alone judge';
 comment on column sensor_data.detector is 'What found it: rules, model or both; null when normal';
 
 create view dead_letters as

@@ -220,3 +220,6 @@ pub fn sample_blob(sample: &Sample) -> Blob {
     let state = bincode::serialize(sample).expect("lists of numbers");
     Blob { kind: BlobKind::Sample, key: String::new(), state }
 }
+
+#[cfg(test)]
+mod tests;
