@@ -50,7 +50,7 @@ const THRESHOLD_ROWS: f64 = 5_000.0;
 /// The bin of a combined surprise.
 #[inline]
 pub(crate) fn surprise_bin(surprise: f32) -> usize {
-    ((surprise * SURPRISES_PER_UNIT) as usize).min(SURPRISE_BINS - 1)
+    ((surprise * SURPRISES_PER_UNIT) as i32).clamp(0, SURPRISE_BINS as i32 - 1) as usize
 }
 
 impl ZoneModel {

@@ -6,6 +6,7 @@
 use citytide_domain::{DetectorSettings, Domain};
 
 use crate::forest::{FEATURES_MAX, ForestOptions};
+use crate::transcendental::ln;
 
 /// Metrics of a block.
 pub const BLOCK: usize = 8;
@@ -72,22 +73,21 @@ impl MetricLayout {
         }
     }
 
-    /// The value on the scale it is judged on.
-    #[inline]
-    pub(crate) fn judged(&self, value: f64) -> f64 {
-        if !self.is_logarithmic {
-            value
-        } else if value >= 0.0 {
-            (value + LOGARITHM_SHIFT).ln()
-        } else {
-            // On along the tangent: a negative count is far from all that are possible.
-            LOGARITHM_SHIFT.ln() + value / LOGARITHM_SHIFT
-        }
-    }
-
     /// Back from the scale it is judged on.
     pub(crate) fn shown(&self, judged: f64) -> f64 {
         if self.is_logarithmic { judged.exp() - LOGARITHM_SHIFT } else { judged }
+    }
+}
+
+/// A value on the logarithmic scale.
+#[inline]
+pub(crate) fn logarithmic(value: f64) -> f64 {
+    const LN_SHIFT: f64 = 1.609_437_912_434_100_3;
+    // On along the tangent: a negative count is far from all that are possible. What is not finite stays so.
+    if value >= 0.0 && value < f64::INFINITY {
+        ln(value + LOGARITHM_SHIFT)
+    } else {
+        LN_SHIFT + value / LOGARITHM_SHIFT
     }
 }
 

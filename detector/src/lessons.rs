@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::BLOCK;
 use crate::member::TAILED;
-use crate::tails::BINS;
+use crate::tails::{BINS, bin};
 
 /// Most readings of a zone and minute that teach, per worker.
 pub const ROWS_MAX: u32 = 1 << 16;
@@ -153,6 +153,12 @@ impl ZoneLessons {
             statistics: Histogram(vec![0; TAILED * BINS]),
             surprises: Histogram(vec![0; SURPRISE_BINS]),
         }
+    }
+
+    /// Counts a value of one of the statistics with tails.
+    #[inline]
+    pub(crate) fn count(&mut self, tail: usize, statistic: f32) {
+        self.statistics.0[tail * BINS + bin(statistic)] += 1;
     }
 
     fn merge(&mut self, other: &ZoneLessons) {

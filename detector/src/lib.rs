@@ -39,6 +39,7 @@ mod series;
 mod tails;
 #[cfg(test)]
 mod tests;
+mod transcendental;
 mod verdict;
 mod zone;
 mod zone_bytes;

@@ -4,9 +4,9 @@
 //! are functions of the [`Scene`] alone, so that an explanation can ask what a reading would have been without one of
 //! its metrics.
 
-use crate::layout::{BLOCK, Lanes, MetricLayout};
+use crate::layout::{BLOCK, Lanes, MetricLayout, logarithmic};
 use crate::sensors::{RUN_TAUGHT, SensorBlock};
-use crate::zone::{BlockView, FIFTH, Moments};
+use crate::zone::{BlockView, FIFTH};
 
 /// Residuals enter the slow averages clipped to this: one reading must not look like many.
 const SLOW_CLIP: f32 = 2.5;
@@ -38,10 +38,40 @@ const PRESENT_FROM: u32 = 20;
 /// Residuals enter a level that is taught clipped to this, in standard deviations.
 pub(crate) const LEVEL_CLIP: f32 = 3.0;
 
-/// A block of metrics of one reading, as it was seen.
+/// What a layout knows of a block, by lane.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockRules {
+    below: [f64; BLOCK],
+    above: [f64; BLOCK],
+    per_quantum: [f64; BLOCK],
+    /// Lanes whose values are judged as their logarithm.
+    logarithmic: Vec<usize>,
+    /// How many lanes have a metric.
+    pub(crate) metrics: usize,
+}
+
+impl BlockRules {
+    pub(crate) fn new(metrics: &[MetricLayout]) -> BlockRules {
+        let mut rules = BlockRules {
+            below: [f64::NEG_INFINITY; BLOCK],
+            above: [f64::INFINITY; BLOCK],
+            per_quantum: [0.0; BLOCK],
+            metrics: metrics.len(),
+            logarithmic: (0..metrics.len()).filter(|lane| metrics[*lane].is_logarithmic).collect(),
+        };
+        for (lane, metric) in metrics.iter().enumerate() {
+            (rules.below[lane], rules.above[lane]) = (metric.below, metric.above);
+            rules.per_quantum[lane] = metric.per_quantum;
+        }
+        rules
+    }
+}
+
+/// A block of metrics of one reading, as it was seen. What does not apply is 0: lanes without a metric, metrics without
+/// a value or without a level.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene {
-    /// Residual in standard deviations; 0 where missing or unknown.
+    /// Residual in standard deviations.
     pub(crate) residual: Lanes,
     /// Quick, recent and slow averages of it, after this reading.
     pub(crate) quick: Lanes,
@@ -52,24 +82,34 @@ pub(crate) struct Scene {
     /// Surprise of the run that each metric is in, and its length.
     pub(crate) stuck: Lanes,
     pub(crate) run: Lanes,
-    /// What was typical for this sensor here and now, on the judged scale, and its standard deviation.
+    /// What was typical for this sensor here and now, on the judged scale, and its standard deviation; NaN where nothing
+    /// was known.
     pub(crate) typical: [f64; BLOCK],
     pub(crate) spread: Lanes,
-    /// The level that the zone was expected at; the value itself where nothing was known.
-    pub(crate) level: [f64; BLOCK],
-    /// Share of the sensor's readings that have the metric.
+    /// Share of the sensor's readings that had the metric, before this one.
     pub(crate) presence: Lanes,
-    /// Metrics, a bit each: that have a value; that break a rule; that are missed; of which a level is known.
-    pub(crate) present: u8,
+    /// Metrics, a bit each, that break a rule or are missed.
     pub(crate) broken: u8,
     pub(crate) missed: u8,
-    pub(crate) known: u8,
-    /// Metrics with a residual beyond the scale; in a short run; repeated in one; in a long run.
-    pub(crate) beyond: u8,
-    pub(crate) chance: u8,
-    pub(crate) repeated: u8,
-    pub(crate) in_long_run: u8,
 }
+
+/// What a block of a reading teaches: 1 or 0 for each metric.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taught {
+    /// It has a value.
+    pub(crate) present: Flags,
+    /// Its residual is beyond the scale.
+    pub(crate) beyond: Flags,
+    /// It is in a short run; repeated in one; in a long run.
+    pub(crate) chance: Flags,
+    pub(crate) repeated: Flags,
+    pub(crate) in_long_run: Flags,
+    /// The zone's level by this reading, in quanta.
+    pub(crate) level: [i64; BLOCK],
+}
+
+/// 1 or 0 for each metric of a block.
+pub(crate) type Flags = [u32; BLOCK];
 
 impl Scene {
     pub(crate) const EMPTY: Scene = Scene {
@@ -82,16 +122,9 @@ impl Scene {
         run: [0.0; BLOCK],
         typical: [0.0; BLOCK],
         spread: [0.0; BLOCK],
-        level: [0.0; BLOCK],
         presence: [0.0; BLOCK],
-        present: 0,
         broken: 0,
         missed: 0,
-        known: 0,
-        beyond: 0,
-        chance: 0,
-        repeated: 0,
-        in_long_run: 0,
     };
 
     /// The same with one metric at its baseline.
@@ -113,108 +146,156 @@ impl Scene {
     }
 }
 
-/// Sees a block of a reading and changes the sensor's state by it.
+/// Sees a block of a reading and changes the sensor's state by it. `scene` is filled anew.
+///
+/// Everything is done for eight lanes at a time and without branches: what does not apply is computed all the same and
+/// not chosen.
 #[inline]
 pub(crate) fn observe(
     view: &BlockView,
-    recent_moments: &Moments,
-    metrics: &[MetricLayout],
+    rules: &BlockRules,
     values: &[f64; BLOCK],
     readings: u32,
     sensor: &mut SensorBlock,
-) -> Scene {
-    let mut scene = Scene::EMPTY;
-    for (lane, metric) in metrics.iter().enumerate() {
-        let bit = 1u8 << lane;
-        let value = values[lane];
-        let expected = view.expected[lane];
-        let spread = view.scale[lane] * sensor.gain[lane];
-        if !expected.is_nan() {
-            scene.typical[lane] = expected + f64::from(sensor.offset[lane]);
-            scene.spread[lane] = spread;
-        }
-        if value.is_nan() {
-            if readings >= PRESENT_FROM && sensor.presence[lane] > PRESENT {
-                scene.missed |= bit;
-            }
-            scene.presence[lane] = sensor.presence[lane];
-            let rate = PRESENCE_RATE.max(1.0 / (readings as f32 + 1.0));
-            sensor.presence[lane] -= rate * sensor.presence[lane];
-            continue;
-        }
-        scene.present |= bit;
-        let rate = PRESENCE_RATE.max(1.0 / (readings as f32 + 1.0));
-        sensor.presence[lane] += rate * (1.0 - sensor.presence[lane]);
-        let is_broken = value < metric.below || value > metric.above;
-        scene.broken |= bit * u8::from(is_broken);
-
-        let stored = value as f32;
-        let run = if stored == sensor.last_value[lane] { sensor.run[lane] + 1.0 } else { 0.0 };
-        sensor.run[lane] = run;
-        sensor.last_value[lane] = stored;
-        scene.run[lane] = run;
-        scene.stuck[lane] = (run * view.repeat[lane] - RUN_FIRST).max(0.0);
-        scene.chance |= bit * u8::from(run <= RUN_TAUGHT);
-        scene.repeated |= bit * u8::from(run > 0.0 && run <= RUN_TAUGHT);
-        scene.in_long_run |= bit * u8::from(run > RUN_TAUGHT);
-
-        scene.level[lane] = expected;
-        if expected.is_nan() {
-            scene.level[lane] = metric.judged(value);
-            continue;
-        }
-        scene.known |= bit;
-        let residual = (metric.judged(value) - expected) as f32 - sensor.offset[lane];
-        scene.residual[lane] = residual / spread;
-        let is_beyond = residual.abs() > spread * FIFTH;
-        scene.beyond |= bit * u8::from(is_beyond);
-        if is_broken {
-            continue;
-        }
-        sensor.taught[lane] += 1.0;
-        let taught = sensor.taught[lane];
-        if taught > GAIN_FROM {
-            let step = 1.0 + GAIN_RATE * if is_beyond { 0.8 } else { -0.2 };
-            sensor.gain[lane] = (sensor.gain[lane] * step).clamp(GAINS.0, GAINS.1);
-        }
-        let step = if taught > OFFSET_FREE { residual.clamp(-2.0 * spread, 2.0 * spread) } else { residual };
-        sensor.offset[lane] += OFFSET_RATE.max(1.0 / (taught + 1.0)) * step;
+    scene: &mut Scene,
+) -> Taught {
+    let mut judged = *values;
+    for &lane in &rules.logarithmic {
+        judged[lane] = logarithmic(values[lane]);
     }
-    remember(&mut scene, recent_moments, sensor);
-    scene
+    let mut residual = [0.0f32; BLOCK];
+    let (mut present, mut known, mut broken) = ([false; BLOCK], [false; BLOCK], [false; BLOCK]);
+    for lane in 0..BLOCK {
+        let typical = view.expected[lane] + f64::from(sensor.offset[lane]);
+        scene.typical[lane] = typical;
+        residual[lane] = (judged[lane] - view.expected[lane]) as f32 - sensor.offset[lane];
+        present[lane] = !values[lane].is_nan();
+        known[lane] = !residual[lane].is_nan();
+        broken[lane] = (values[lane] < rules.below[lane]) | (values[lane] > rules.above[lane]);
+    }
+    (scene.broken, scene.missed) = (bits(&broken), 0);
+
+    // Presence.
+    scene.presence = sensor.presence;
+    let rate = PRESENCE_RATE.max(1.0 / (readings as f32 + 1.0));
+    for lane in 0..BLOCK {
+        sensor.presence[lane] += rate * (choose(present[lane], 1.0, 0.0) - sensor.presence[lane]);
+    }
+    if readings >= PRESENT_FROM && !present.iter().all(|is_present| *is_present) {
+        let missed = std::array::from_fn(|lane| !present[lane] && scene.presence[lane] > PRESENT);
+        scene.missed = bits(&missed);
+    }
+
+    // Runs.
+    let (mut chance, mut repeated, mut in_long_run) = ([0; BLOCK], [0; BLOCK], [0; BLOCK]);
+    for lane in 0..BLOCK {
+        let stored = values[lane] as f32;
+        let longer = choose(stored == sensor.last_value[lane], sensor.run[lane] + 1.0, 0.0);
+        sensor.run[lane] = choose(present[lane], longer, sensor.run[lane]);
+        sensor.last_value[lane] = choose(present[lane], stored, sensor.last_value[lane]);
+        let run = choose(present[lane], longer, 0.0);
+        scene.run[lane] = run;
+        scene.stuck[lane] = greater(run * view.repeat[lane] - RUN_FIRST, 0.0);
+        chance[lane] = u32::from(present[lane] & (run <= RUN_TAUGHT));
+        repeated[lane] = u32::from((run > 0.0) & (run <= RUN_TAUGHT));
+        in_long_run[lane] = u32::from(run > RUN_TAUGHT);
+    }
+
+    // Residuals, and what the sensor learns of itself.
+    let mut beyond = [0; BLOCK];
+    let mut level = [0; BLOCK];
+    for lane in 0..BLOCK {
+        let spread = view.scale[lane] * sensor.gain[lane];
+        scene.spread[lane] = spread;
+        scene.residual[lane] = choose(known[lane], residual[lane] / spread, 0.0);
+        let is_beyond = residual[lane].abs() > spread * FIFTH;
+        beyond[lane] = u32::from(is_beyond);
+        let teaches = known[lane] & !broken[lane];
+        let taught = sensor.taught[lane] + choose(teaches, 1.0, 0.0);
+        sensor.taught[lane] = taught;
+        let step = choose(is_beyond, 1.0 + GAIN_RATE * 0.8, 1.0 - GAIN_RATE * 0.2);
+        let gain = lesser(greater(sensor.gain[lane] * step, GAINS.0), GAINS.1);
+        sensor.gain[lane] = choose(teaches & (taught > GAIN_FROM), gain, sensor.gain[lane]);
+        let clipped = lesser(greater(residual[lane], -2.0 * spread), 2.0 * spread);
+        let step = choose(taught > OFFSET_FREE, clipped, residual[lane]);
+        let step = greater(OFFSET_RATE, 1.0 / (taught + 1.0)) * step;
+        sensor.offset[lane] += choose(teaches, step, 0.0);
+    }
+    for lane in 0..BLOCK {
+        let off = lesser(greater(scene.residual[lane], -LEVEL_CLIP), LEVEL_CLIP) * scene.spread[lane];
+        let here = view.expected[lane] + f64::from(off);
+        // Where nothing is known yet, the value itself is the level.
+        let here = if view.expected[lane].is_nan() { judged[lane] } else { here };
+        level[lane] = if present[lane] { quanta(here * rules.per_quantum[lane]) } else { 0 };
+    }
+    remember(scene, view, sensor);
+    Taught { present: present.map(u32::from), beyond, chance, repeated, in_long_run, level }
+}
+
+/// A level in whole quanta, within what a sum has room for: to the nearest, by the bits of a number so large that its last
+/// one is worth 1.
+#[inline]
+fn quanta(level: f64) -> i64 {
+    const MOST: f64 = (1i64 << 43) as f64;
+    const LARGE: f64 = (3i64 << 51) as f64;
+    let level = if level < MOST { level } else { MOST };
+    let level = if level > -MOST { level } else { -MOST };
+    (level + LARGE).to_bits().wrapping_sub(LARGE.to_bits()) as i64
+}
+
+// The standard library's `max`, `min` and `clamp` think of NaN, which costs three instructions more.
+#[inline]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+#[inline]
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+#[inline]
+fn choose(which: bool, a: f32, b: f32) -> f32 {
+    if which { a } else { b }
+}
+
+#[inline]
+fn bits(flags: &[bool; BLOCK]) -> u8 {
+    // All eight at once: a bool is a byte of 0 or 1.
+    let bytes = u64::from_le_bytes(flags.map(u8::from));
+    (bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 /// The slow averages and what they say of metrics that fit the others badly.
 #[inline]
-fn remember(scene: &mut Scene, recent_moments: &Moments, sensor: &mut SensorBlock) {
+fn remember(scene: &mut Scene, view: &BlockView, sensor: &mut SensorBlock) {
     for lane in 0..BLOCK {
         let residual = scene.residual[lane];
         let last = sensor.last_residual[lane];
         sensor.last_residual[lane] = residual;
-        let is_lone = residual.abs() > FAR && !(last * residual > 0.0 && last.abs() > SLOW_CLIP);
-        let clipped = residual.clamp(-SLOW_CLIP, SLOW_CLIP);
-        let weight = if is_lone { 0.0 } else { 1.0 };
+        let is_lone = (residual.abs() > FAR) & !((last * residual > 0.0) & (last.abs() > SLOW_CLIP));
+        let clipped = lesser(greater(residual, -SLOW_CLIP), SLOW_CLIP);
+        let weight = choose(is_lone, 0.0, 1.0);
         let follow = |average: f32, rate: f32| settled(average + weight * rate * (clipped - average));
-        sensor.quick[lane] = follow(sensor.quick[lane], RATES[0]);
-        sensor.recent[lane] = follow(sensor.recent[lane], RATES[1]);
-        sensor.slow[lane] = follow(sensor.slow[lane], RATES[2]);
+        scene.quick[lane] = follow(sensor.quick[lane], RATES[0]);
+        scene.recent[lane] = follow(sensor.recent[lane], RATES[1]);
+        scene.slow[lane] = follow(sensor.slow[lane], RATES[2]);
     }
-    (scene.quick, scene.recent, scene.slow) = (sensor.quick, sensor.recent, sensor.slow);
-    let fit_recent = times(&recent_moments.inverse, &sensor.recent);
-    let fit_quick = times(&recent_moments.inverse, &sensor.quick);
+    (sensor.quick, sensor.recent, sensor.slow) = (scene.quick, scene.recent, scene.slow);
+    let fit_recent = times(&view.recent_inverse, &scene.recent);
+    let fit_quick = times(&view.recent_inverse, &scene.quick);
     for lane in 0..BLOCK {
-        let own = recent_moments.inverse[lane][lane].max(1e-6);
-        let now = (fit_recent[lane] * fit_recent[lane] / own).min(MISFIT_CLIP);
+        let now = lesser(fit_recent[lane] * fit_recent[lane] * view.fit_scale[lane], MISFIT_CLIP);
         sensor.misfit[lane] = settled(sensor.misfit[lane] + MISFIT_RATE * (now - sensor.misfit[lane]));
-        let supported = QUICK_SUPPORTS_MISFIT * fit_quick[lane] * fit_quick[lane] / own;
-        scene.misfit[lane] = sensor.misfit[lane].min(supported);
+        let supported = QUICK_SUPPORTS_MISFIT * fit_quick[lane] * fit_quick[lane] * view.fit_scale[lane];
+        scene.misfit[lane] = lesser(sensor.misfit[lane], supported);
     }
 }
 
 /// An average that has decayed to next to nothing is nothing: subnormal numbers cost a hundred cycles each.
 #[inline]
 fn settled(average: f32) -> f32 {
-    if average.abs() < 1e-12 { 0.0 } else { average }
+    choose(average.abs() < 1e-12, 0.0, average)
 }
 
 /// The statistics of a block whose tails are learnt: largest, together, recent, drift, misfit.
@@ -222,29 +303,30 @@ pub(crate) type Statistics = [f32; 5];
 
 /// What a scene amounts to.
 #[inline]
-pub(crate) fn statistics(
-    scene: &Scene,
-    view: &BlockView,
-    moments: &Moments,
-    recent_moments: &Moments,
-) -> Statistics {
-    let (mut largest, mut drift, mut misfit) = (0.0f32, 0.0f32, 0.0f32);
+pub(crate) fn statistics(scene: &Scene, view: &BlockView) -> Statistics {
+    let mut drift = [0.0; BLOCK];
     for lane in 0..BLOCK {
-        largest = largest.max(scene.residual[lane].abs());
-        misfit = misfit.max(scene.misfit[lane]);
         let agree = scene.slow[lane] * scene.quick[lane] > 0.0;
-        let slow = scene.slow[lane].abs().min(scene.quick[lane].abs()) / view.slow_scale[lane];
-        drift = drift.max(if agree { slow } else { 0.0 });
+        let slow = lesser(scene.slow[lane].abs(), scene.quick[lane].abs()) * view.per_slow_scale[lane];
+        drift[lane] = choose(agree, slow, 0.0);
     }
-    let together = dot(&scene.residual, &times(&moments.inverse, &scene.residual)).max(0.0).sqrt();
-    let fit_recent = times(&recent_moments.inverse, &scene.recent);
-    let norm = dot(&scene.recent, &fit_recent).max(0.0).sqrt();
-    let supported = dot(&scene.quick, &fit_recent).max(0.0) / norm.max(1e-6) * QUICK_SUPPORTS;
-    [largest, together, norm.min(supported), drift, misfit]
+    let largest = greatest(scene.residual.map(f32::abs));
+    let together = greater(dot(&scene.residual, &times(&view.inverse, &scene.residual)), 0.0).sqrt();
+    let fit_recent = times(&view.recent_inverse, &scene.recent);
+    let norm = greater(dot(&scene.recent, &fit_recent), 0.0).sqrt();
+    let supported = greater(dot(&scene.quick, &fit_recent), 0.0) / greater(norm, 1e-6) * QUICK_SUPPORTS;
+    [largest, together, lesser(norm, supported), greatest(drift), greatest(scene.misfit)]
+}
+
+/// The greatest of the lanes, at least 0.
+#[inline]
+pub(crate) fn greatest(lanes: Lanes) -> f32 {
+    let half: [f32; BLOCK / 2] = std::array::from_fn(|lane| greater(lanes[lane], lanes[lane + BLOCK / 2]));
+    greater(greater(greater(half[0], half[2]), greater(half[1], half[3])), 0.0)
 }
 
 #[inline]
-fn times(matrix: &[Lanes], vector: &Lanes) -> Lanes {
+fn times(matrix: &[Lanes; BLOCK], vector: &Lanes) -> Lanes {
     let mut product = [0.0; BLOCK];
     // The matrix is symmetric: by columns, so that a row is one multiplication of eight.
     for (row, &factor) in matrix.iter().zip(vector) {
@@ -257,9 +339,6 @@ fn times(matrix: &[Lanes], vector: &Lanes) -> Lanes {
 
 #[inline]
 fn dot(a: &Lanes, b: &Lanes) -> f32 {
-    let mut sum = 0.0;
-    for lane in 0..BLOCK {
-        sum += a[lane] * b[lane];
-    }
-    sum
+    let half: [f32; BLOCK / 2] = std::array::from_fn(|lane| a[lane] * b[lane] + a[lane + 4] * b[lane + 4]);
+    (half[0] + half[2]) + (half[1] + half[3])
 }

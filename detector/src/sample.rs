@@ -63,14 +63,19 @@ impl Sample {
         z ^ (z >> 31)
     }
 
-    /// Whether a row of this hash and time would stay: cheap, to be asked before its features are put together.
-    #[inline]
+    /// Whether a row of this hash and time would stay: to be asked before its features are put together.
     pub fn takes(&self, hash: u64, event_time_us: i64) -> bool {
+        let greatest = self.greatest(event_time_us);
+        hash < greatest || greatest == u64::MAX
+    }
+
+    /// The greatest hash of a day's rows once these are as many as there may be: it only falls.
+    pub(crate) fn greatest(&self, event_time_us: i64) -> u64 {
         match self.by_day.get(&event_time_us.div_euclid(DAY_US)) {
             Some(rows) if rows.len() >= self.per_day => {
-                rows.last_key_value().is_some_and(|(greatest, _)| hash < *greatest)
+                rows.last_key_value().map_or(u64::MAX, |(greatest, _)| *greatest)
             }
-            _ => true,
+            _ => u64::MAX,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Scoring a batch: rows in offset order through rules, state, members and forest to verdicts and lessons.
 //!
 //! ```text
-//!  sixteen rows ─ observe (sensor by sensor) ─ features ─▶ forest, all at once
+//!  a block of rows ─ observe (sensor by sensor) ─ features ─▶ forest, all at once
 //!                      │                                     │
-//!                      └─ statistics ─ tails ─▶ surprises ◀──┘ ─▶ the largest decides ─▶ verdict, lessons
+//!                      └─ statistics ─ tails ─▶ surprises ◀──┘ ─▶ the largest decides ─▶ verdict
+//!                      └─ lessons
 //! ```
 
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use crate::close::surprise_bin;
 use crate::explain::{Cause, reasons};
 use crate::forest::{Block, LANES};
 use crate::layout::{BLOCK, Lanes, Layout};
-use crate::lessons::{Lessons, MOMENT_ROOTS, PAIRS, ROWS_MAX, ZoneLessons};
+use crate::lessons::{BlockLessons, Lessons, MOMENT_ROOTS, PAIRS, ROWS_MAX, ZoneLessons};
 use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, Surprises, TAILED};
 use crate::model::Model;
 use crate::models::ZoneModels;
-use crate::observe::{LEVEL_CLIP, Scene, observe, statistics};
+use crate::observe::{BlockRules, Flags, Scene, Taught, greatest, observe, statistics};
 use crate::sample::{Sample, SampleRow};
 use crate::sensors::{SensorBlock, SensorStates};
-use crate::tails::{BINS, bin, chi_quantile};
+use crate::tails::chi_quantile;
 use crate::verdict::{FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
 use crate::zone::{BlockView, Level, ZoneModel, pair};
 
@@ -76,6 +77,8 @@ const FOREST_TRUST: f32 = 0.6;
 /// Second moments are taught by residuals clipped to this, of readings whose distance is below the χ² of this chance.
 const MOMENT_CLIP: f32 = 4.0;
 const MOMENT_CHANCE: f64 = 0.00125;
+/// Of a zone with more readings in a tick than this, only every second, fourth, … reading teaches second moments.
+const MOMENT_READINGS: u64 = 512;
 /// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in the slow scale.
 const MEAN_TO_DEVIATION: f32 = 1.2533;
 const SLOW_SCALE_CLIP: f32 = 4.0;
@@ -93,6 +96,8 @@ pub struct Learnt {
 #[derive(Debug)]
 pub struct Scorer {
     layout: Arc<Layout>,
+    /// By block.
+    rules: Vec<BlockRules>,
     /// Squared distance up to which a reading teaches second moments.
     near: f32,
     /// Stands in for zones without a model.
@@ -102,6 +107,8 @@ pub struct Scorer {
     views_by_zone: Vec<Vec<(i64, usize)>>,
     block: Block,
     scenes: Vec<Scene>,
+    /// What the blocks of the row under way teach.
+    taught: Vec<Taught>,
     /// State of the sensors of the rows under way.
     found: [Option<usize>; LANES],
     lanes: [Lane; LANES],
@@ -114,15 +121,18 @@ struct ZoneView {
     zone: u32,
     tick: i64,
     blocks: Vec<BlockView>,
+    /// Readings teach second moments whose number has none of these bits.
+    moments_skip: u32,
+    /// Rows with a greater hash do not come into the sample.
+    sample_until: u64,
     lessons: ZoneLessons,
 }
 
-/// One of the sixteen rows under way.
+/// One of the rows under way.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lane {
     view: usize,
     surprises: Surprises,
-    statistics: [f32; TAILED],
     teaches: bool,
 }
 
@@ -137,6 +147,8 @@ impl Scorer {
             views_by_zone: Vec::new(),
             block: Block::default(),
             scenes: vec![Scene::EMPTY; LANES * layout.blocks()],
+            taught: Vec::with_capacity(layout.blocks()),
+            rules: (0..layout.blocks()).map(|block| BlockRules::new(layout.block(block))).collect(),
             found: [None; LANES],
             lanes: [Lane::default(); LANES],
             muted: [false; MEMBERS],
@@ -162,7 +174,7 @@ impl Scorer {
     ) {
         verdicts.clear();
         let nothing = std::mem::replace(&mut self.nothing, ZoneModel::none());
-        self.views_by_zone.clear();
+        self.views_by_zone.iter_mut().for_each(Vec::clear);
         self.views_by_zone.resize_with(rows.zone_names.len(), Vec::new);
         let known: Vec<&ZoneModel> =
             rows.zone_names.iter().map(|zone| zones.get(zone).map_or(&nothing, |zone| &**zone)).collect();
@@ -178,15 +190,15 @@ impl Scorer {
             }
             for lane in 0..count {
                 let row = first + lane;
-                self.observe(&rows, row, lane, known[rows.zones[row] as usize], states);
+                self.observe(&rows, row, lane, known[rows.zones[row] as usize], states, &learnt.sample);
             }
             let forest = model.map(|model| model.forest().score_first(&self.block, count));
             for lane in 0..count {
                 let zone = known[self.views[self.lanes[lane].view].zone as usize];
-                // Without a forest there is no statistic, and its tail learns nothing.
-                self.lanes[lane].statistics[TAILED - 1] = forest
-                    .as_ref()
-                    .map_or(f32::NAN, |scores| ((scores[lane] - FOREST_SCORE.0) * FOREST_SCORE.1).max(0.0));
+                if let Some(scores) = &forest {
+                    let statistic = (scores[lane] - FOREST_SCORE.0) * FOREST_SCORE.1;
+                    self.isolation(lane, statistic.max(0.0), zone);
+                }
                 self.judge(&rows, first + lane, lane, zone, model, verdicts, learnt);
             }
         }
@@ -198,7 +210,7 @@ impl Scorer {
 
     /// The view of a zone in the tick of an event time.
     #[inline]
-    fn view_of(&mut self, zone: u32, event_time_us: i64, known: &ZoneModel) -> usize {
+    fn view_of(&mut self, zone: u32, event_time_us: i64, known: &ZoneModel, sample: &Sample) -> usize {
         let tick = self.layout.tick(event_time_us);
         let views = &mut self.views_by_zone[zone as usize];
         match views.first() {
@@ -209,12 +221,25 @@ impl Scorer {
             views.swap(0, at);
             return views[0].1;
         }
+        self.new_view(zone, tick, known, sample)
+    }
+
+    #[cold]
+    fn new_view(&mut self, zone: u32, tick: i64, known: &ZoneModel, sample: &Sample) -> usize {
         // A tick has one level, that of its middle.
         let middle_us = tick * self.layout.tick_us + self.layout.tick_us / 2;
         let blocks = (0..self.layout.blocks()).map(|block| known.view(&self.layout, block, middle_us));
-        views.insert(0, (tick, self.views.len()));
-        let lessons = ZoneLessons::new(self.layout.blocks());
-        self.views.push(ZoneView { zone, tick, blocks: blocks.collect(), lessons });
+        let (first_us, last_us) = (tick * self.layout.tick_us, (tick + 1) * self.layout.tick_us - 1);
+        self.views_by_zone[zone as usize].insert(0, (tick, self.views.len()));
+        let readings = known.rows / known.ticks.max(1);
+        self.views.push(ZoneView {
+            zone,
+            tick,
+            blocks: blocks.collect(),
+            moments_skip: ((readings / MOMENT_READINGS + 1).next_power_of_two() - 1) as u32,
+            sample_until: sample.greatest(first_us).max(sample.greatest(last_us)),
+            lessons: ZoneLessons::new(self.layout.blocks()),
+        });
         self.views.len() - 1
     }
 
@@ -226,10 +251,11 @@ impl Scorer {
         lane: usize,
         known: &ZoneModel,
         states: &mut SensorStates,
+        sample: &Sample,
     ) {
         let at_us = rows.event_times_us[row];
-        let at_view = self.view_of(rows.zones[row], at_us, known);
-        let view = &self.views[at_view];
+        let at_view = self.view_of(rows.zones[row], at_us, known, sample);
+        let view = &mut self.views[at_view];
         let blocks = self.layout.blocks();
         let found = self.found[lane];
         let mut is_old = false;
@@ -249,17 +275,15 @@ impl Scorer {
             }
         }
         let mut surprises = [0.0; MEMBERS];
-        let mut largest = [0.0f32; TAILED];
+        let mut largest = [0.0f32; TAILED - 1];
         let mut is_broken = false;
         let mut values = [f64::NAN; BLOCK];
+        self.taught.clear();
         for block in 0..blocks {
-            let metrics = self.layout.block(block);
             for (value, column) in values.iter_mut().zip(&rows.metrics[block * BLOCK..]) {
                 *value = column[row];
             }
             let block_view = &view.blocks[block];
-            let moments = &known.blocks[block].moments[block_view.hour];
-            let recent_moments = &known.blocks[block].recent_moments[block_view.hour];
             let mut apart = SensorBlock::NEW;
             let state = match found {
                 Some(number) if is_old => {
@@ -269,35 +293,60 @@ impl Scorer {
                 Some(number) => &mut states.blocks[number * blocks + block],
                 None => &mut apart,
             };
-            let scene = observe(block_view, recent_moments, metrics, &values, readings, state);
-            let statistics = statistics(&scene, block_view, moments, recent_moments);
-            for (largest, statistic) in largest.iter_mut().zip(statistics) {
-                *largest = largest.max(statistic);
+            let scene = &mut self.scenes[lane * blocks + block];
+            self.taught.push(observe(block_view, &self.rules[block], &values, readings, state, scene));
+            for (largest, statistic) in largest.iter_mut().zip(statistics(scene, block_view)) {
+                *largest = if statistic > *largest { statistic } else { *largest };
             }
             is_broken |= scene.broken != 0;
             if scene.missed != 0 {
                 surprises[Member::Dropout as usize] = CERTAIN;
             }
             let stuck = &mut surprises[Member::Stuck as usize];
-            *stuck = scene.stuck.iter().fold(*stuck, |stuck, one| stuck.max(*one));
-            for (at, residual) in scene.residual.iter().enumerate().take(metrics.len()) {
-                let feature = block * BLOCK + at;
-                if feature < self.layout.forest_metrics() {
-                    self.block.set(lane, feature, residual.clamp(-FOREST_CLIP, FOREST_CLIP));
-                }
+            *stuck = stuck.max(greatest(scene.stuck));
+            let features = self.layout.forest_metrics().saturating_sub(block * BLOCK).min(BLOCK);
+            for (at, residual) in scene.residual.iter().enumerate().take(features) {
+                self.block.set(lane, block * BLOCK + at, residual.clamp(-FOREST_CLIP, FOREST_CLIP));
             }
-            self.scenes[lane * blocks + block] = scene;
+            values = [f64::NAN; BLOCK];
         }
         if is_broken {
             surprises[Member::Rule as usize] = CERTAIN;
         }
         let features = self.layout.forest_metrics();
-        for (at, statistic) in largest[2..TAILED - 1].iter().enumerate() {
+        for (at, statistic) in largest[2..].iter().enumerate() {
             self.block.set(lane, features + at, statistic.min(FOREST_CLIP));
         }
+        if known.level > Level::Rules {
+            let tailed = surprises[FIRST_TAILED..].iter_mut().zip(&known.tails);
+            for ((surprise, tail), statistic) in tailed.zip(largest) {
+                *surprise = tail.surprise(statistic);
+            }
+        }
         let is_late = rows.late.get(row).copied().unwrap_or(false);
-        let teaches = !(is_broken || is_late || is_old) && found.is_some();
-        self.lanes[lane] = Lane { view: at_view, surprises, statistics: largest, teaches };
+        let mut teaches = !(is_broken || is_late || is_old) && view.lessons.rows < ROWS_MAX;
+        match found {
+            Some(number) if teaches => {
+                let teaches_moments = (number as u32).wrapping_add(readings) & view.moments_skip == 0;
+                let scenes = &self.scenes[lane * blocks..][..blocks];
+                view.teach(scenes, &self.taught, &self.rules, &largest, teaches_moments, self.near);
+            }
+            _ => teaches = false,
+        }
+        self.lanes[lane] = Lane { view: at_view, surprises, teaches };
+    }
+
+    /// What the forest's statistic of a row says, and teaches.
+    #[inline]
+    fn isolation(&mut self, lane: usize, statistic: f32, zone: &ZoneModel) {
+        let Lane { view, surprises, teaches } = &mut self.lanes[lane];
+        if zone.level > Level::Rules {
+            let surprise = zone.tails[TAILED - 1].surprise(statistic);
+            surprises[Member::Forest as usize] = FOREST_TRUST * surprise;
+        }
+        if *teaches {
+            self.views[*view].lessons.count(TAILED - 1, statistic);
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one row's way from what was seen to what is said")]
@@ -312,21 +361,20 @@ impl Scorer {
         verdicts: &mut Verdicts,
         learnt: &mut Learnt,
     ) {
-        let Lane { mut surprises, statistics, teaches, .. } = self.lanes[lane];
-        if zone.level > Level::Rules {
-            for (at, statistic) in statistics.iter().enumerate() {
-                surprises[FIRST_TAILED + at] = zone.tails[at].surprise(*statistic);
-            }
-            surprises[Member::Forest as usize] *= FOREST_TRUST;
-        }
+        let Lane { view, mut surprises, teaches } = self.lanes[lane];
         for (surprise, is_muted) in surprises.iter_mut().zip(self.muted) {
             *surprise = if is_muted { 0.0 } else { *surprise };
         }
         if teaches {
             let surprise = most(&surprises);
-            self.teach(lane, surprise);
-            if zone.level > Level::Rules {
-                self.sample(rows, row, lane, surprise, &mut learnt.sample);
+            let view = &mut self.views[view];
+            view.lessons.surprises.0[surprise_bin(surprise)] += 1;
+            if zone.level > Level::Rules
+                && let Some(&offset) = rows.offsets.get(row)
+                && let hash = Sample::hash(rows.partition, offset)
+                && hash <= view.sample_until
+            {
+                self.sample(hash, rows.event_times_us[row], lane, surprise, &mut learnt.sample);
             }
         }
         if model.is_none() || zone.level == Level::Rules {
@@ -360,11 +408,8 @@ impl Scorer {
     }
 
     /// Puts a row into the training's sample, if it is chosen.
-    #[inline]
-    fn sample(&mut self, rows: &Rows<'_>, row: usize, lane: usize, surprise: f32, sample: &mut Sample) {
-        let Some(&offset) = rows.offsets.get(row) else { return };
-        let hash = Sample::hash(rows.partition, offset);
-        let event_time_us = rows.event_times_us[row];
+    #[cold]
+    fn sample(&self, hash: u64, event_time_us: i64, lane: usize, surprise: f32, sample: &mut Sample) {
         if sample.takes(hash, event_time_us) {
             let features = 0..self.layout.forest_features();
             let is_severe = severity_of(surprise, false) == Severity::High;
@@ -394,8 +439,7 @@ impl Scorer {
             .max_by(|a, b| surprises[*a as usize].total_cmp(&surprises[*b as usize]))
             .filter(|_| is_odd);
         let surprise = |block: usize, scene: &Scene| {
-            let (view, known) = (&views[block], &zone.blocks[block]);
-            let found = statistics(scene, view, &known.moments[view.hour], &known.recent_moments[view.hour]);
+            let found = statistics(scene, &views[block]);
             let surprises = found.iter().zip(&zone.tails);
             surprises.map(|(statistic, tail)| tail.surprise(*statistic)).fold(0.0, f32::max)
         };
@@ -436,62 +480,69 @@ impl Scorer {
         let scores = model.forest().score_first(&block, metrics + 1);
         scores[1..=metrics].iter().map(|without| (scores[0] - without).max(0.0)).collect()
     }
+}
 
-    /// What the row under way teaches its zone and tick.
-    fn teach(&mut self, lane: usize, surprise: f32) {
-        let Lane { view, statistics, .. } = self.lanes[lane];
-        let ZoneView { blocks: views, lessons, .. } = &mut self.views[view];
-        if lessons.rows >= ROWS_MAX {
-            return;
+impl ZoneView {
+    /// What the row under way teaches.
+    #[inline]
+    fn teach(
+        &mut self,
+        scenes: &[Scene],
+        taught: &[Taught],
+        rules: &[BlockRules],
+        statistics: &[f32; TAILED - 1],
+        teaches_moments: bool,
+        near: f32,
+    ) {
+        self.lessons.rows += 1;
+        for (at, statistic) in statistics.iter().enumerate() {
+            self.lessons.count(at, *statistic);
         }
-        lessons.rows += 1;
-        for (at, statistic) in statistics.iter().enumerate().filter(|(_, statistic)| !statistic.is_nan()) {
-            lessons.statistics.0[at * BINS + bin(*statistic)] += 1;
-        }
-        lessons.surprises.0[surprise_bin(surprise)] += 1;
-        let is_near = statistics[1] * statistics[1] < self.near;
-        let is_near_recent = statistics[2] * statistics[2] < self.near;
-        let blocks = views.len();
-        for (block, view) in views.iter().enumerate() {
-            let scene = &self.scenes[lane * blocks + block];
-            let taught = &mut lessons.blocks[block];
-            let metrics = self.layout.block(block).len();
-            for (at, metric) in self.layout.block(block).iter().enumerate() {
-                let is = |bits: u8| u32::from(bits >> at & 1);
-                if is(scene.present) == 0 {
-                    continue;
-                }
-                taught.chances[at] += is(scene.chance);
-                taught.repeated[at] += is(scene.repeated);
-                taught.in_long_run[at] += is(scene.in_long_run);
-                taught.present[at] += 1;
-                taught.beyond[at] += is(scene.beyond);
-                let off = scene.residual[at].clamp(-LEVEL_CLIP, LEVEL_CLIP) * scene.spread[at];
-                let level = scene.level[at] + f64::from(off);
-                taught.level[at] += quanta(level * metric.per_quantum);
+        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
+            add(&mut lessons.present, &taught.present);
+            add(&mut lessons.beyond, &taught.beyond);
+            add(&mut lessons.chances, &taught.chance);
+            add(&mut lessons.repeated, &taught.repeated);
+            add(&mut lessons.in_long_run, &taught.in_long_run);
+            for (sum, level) in lessons.level.iter_mut().zip(taught.level) {
+                *sum += level;
             }
-            if is_near {
-                taught.near += 1;
-                add_products(&mut taught.products, &scene.residual, metrics);
-                for at in 0..metrics {
-                    let slow =
-                        (scene.slow[at].abs() * MEAN_TO_DEVIATION).min(SLOW_SCALE_CLIP * view.slow_scale[at]);
-                    taught.slow[at] += i64::from((slow * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
-                }
-                if is_near_recent {
-                    taught.near_recent += 1;
-                    add_products(&mut taught.recent_products, &scene.recent, metrics);
-                }
+        }
+        if teaches_moments && statistics[1] * statistics[1] < near {
+            let is_near_recent = statistics[2] * statistics[2] < near;
+            for (((lessons, scene), rules), view) in
+                self.lessons.blocks.iter_mut().zip(scenes).zip(rules).zip(&self.blocks)
+            {
+                teach_moments(lessons, scene, rules.metrics, view, is_near_recent);
             }
         }
     }
 }
 
-/// A level in whole quanta, within what a sum has room for.
+fn teach_moments(
+    lessons: &mut BlockLessons,
+    scene: &Scene,
+    metrics: usize,
+    view: &BlockView,
+    is_near_recent: bool,
+) {
+    lessons.near += 1;
+    add_products(&mut lessons.products, &scene.residual, metrics);
+    for lane in 0..BLOCK {
+        let slow = (scene.slow[lane].abs() * MEAN_TO_DEVIATION).min(SLOW_SCALE_CLIP * view.slow_scale[lane]);
+        lessons.slow[lane] += i64::from((slow * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
+    }
+    if is_near_recent {
+        lessons.near_recent += 1;
+        add_products(&mut lessons.recent_products, &scene.recent, metrics);
+    }
+}
+
 #[inline]
-fn quanta(level: f64) -> i64 {
-    const MOST: f64 = (1i64 << 43) as f64;
-    level.clamp(-MOST, MOST) as i64
+fn add(counts: &mut Flags, flags: &Flags) {
+    for (count, flag) in counts.iter_mut().zip(flags) {
+        *count += flag;
+    }
 }
 
 /// Products of the first `metrics` lanes, each lane taken in roots of the moments' quantum.
@@ -511,5 +562,5 @@ fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
 
 #[inline]
 fn most(surprises: &[f32]) -> f32 {
-    surprises.iter().fold(0.0, |most, one| most.max(*one))
+    surprises.iter().fold(0.0, |most, one| if *one > most { *one } else { most })
 }

@@ -88,7 +88,52 @@ pub struct SensorStates {
 #[derive(Debug, Clone, PartialEq)]
 struct ZoneSensors {
     zone: Arc<str>,
-    by_id: HashMap<Box<[u8]>, u32, BuildHasherDefault<IdHasher>>,
+    by_short_id: HashMap<ShortId, u32, BuildHasherDefault<IdHasher>>,
+    by_long_id: HashMap<Box<[u8]>, u32, BuildHasherDefault<IdHasher>>,
+}
+
+impl ZoneSensors {
+    fn new(zone: Arc<str>) -> ZoneSensors {
+        ZoneSensors { zone, by_short_id: HashMap::default(), by_long_id: HashMap::default() }
+    }
+
+    fn insert(&mut self, id: &[u8], number: u32) {
+        match ShortId::new(id) {
+            Some(short) => self.by_short_id.insert(short, number),
+            None => self.by_long_id.insert(id.into(), number),
+        };
+    }
+}
+
+/// An id of at most fifteen bytes as two numbers, so that finding it neither follows a pointer nor compares bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ShortId(u64, u64);
+
+impl ShortId {
+    #[inline]
+    fn new(id: &[u8]) -> Option<ShortId> {
+        let eight = |from: usize| Some(u64::from_le_bytes(*id.get(from..)?.first_chunk()?));
+        let four = |from: usize| Some(u64::from(u32::from_le_bytes(*id.get(from..)?.first_chunk()?)));
+        let length = id.len();
+        // The last bytes are read with those before them, which are then shifted out.
+        let (first, rest) = match length {
+            0..4 => (id.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0),
+            4..8 => (four(0)? | (four(length - 4)? >> (8 * (8 - length))) << 32, 0),
+            8 => (eight(0)?, 0),
+            9..16 => (eight(0)?, eight(length - 8)? >> (8 * (16 - length))),
+            _ => return None,
+        };
+        Some(ShortId(first, rest | (length as u64) << 56))
+    }
+
+    /// The bytes, and how many of them are the id's.
+    fn bytes(self) -> ([u8; 16], usize) {
+        let ShortId(first, rest) = self;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&first.to_le_bytes());
+        bytes[8..].copy_from_slice(&rest.to_le_bytes());
+        (bytes, (rest >> 56) as usize)
+    }
 }
 
 impl SensorStates {
@@ -122,7 +167,7 @@ impl SensorStates {
     pub(crate) fn zone(&mut self, zone: &Arc<str>) -> u32 {
         let found = self.zones.iter().position(|known| known.zone == *zone);
         found.unwrap_or_else(|| {
-            self.zones.push(ZoneSensors { zone: zone.clone(), by_id: HashMap::default() });
+            self.zones.push(ZoneSensors::new(zone.clone()));
             self.zones.len() - 1
         }) as u32
     }
@@ -130,15 +175,19 @@ impl SensorStates {
     /// The sensor's number, new ones entered; `None` when there are too many.
     #[inline]
     pub(crate) fn find(&mut self, zone: u32, id: &[u8]) -> Option<usize> {
-        let by_id = &mut self.zones[zone as usize].by_id;
-        if let Some(&number) = by_id.get(id) {
+        let zone = &mut self.zones[zone as usize];
+        let known = match ShortId::new(id) {
+            Some(short) => zone.by_short_id.get(&short),
+            None => zone.by_long_id.get(id),
+        };
+        if let Some(&number) = known {
             return Some(number as usize);
         }
         if self.sensors.len() >= self.sensors_max {
             return None;
         }
         let number = self.sensors.len();
-        by_id.insert(id.into(), number as u32);
+        zone.insert(id, number as u32);
         self.sensors.push(Sensor { last_at_us: i64::MIN, readings: 0 });
         self.blocks.extend(std::iter::repeat_n(SensorBlock::NEW, self.blocks_per_sensor));
         Some(number)
@@ -155,16 +204,21 @@ impl SensorStates {
         for zone in &self.zones {
             bytes.text(zone.zone.as_bytes());
         }
-        let mut ids: Vec<(u32, u64, &[u8])> = Vec::with_capacity(self.len());
+        let mut ids: Vec<(u32, u64, Vec<u8>)> = Vec::with_capacity(self.len());
         for (number, zone) in self.zones.iter().enumerate() {
-            ids.extend(zone.by_id.iter().map(|(id, sensor)| (*sensor, number as u64, &**id)));
+            let short = zone.by_short_id.iter().map(|(id, sensor)| {
+                let (bytes, length) = id.bytes();
+                (*sensor, number as u64, bytes[..length].to_vec())
+            });
+            ids.extend(short);
+            ids.extend(zone.by_long_id.iter().map(|(id, sensor)| (*sensor, number as u64, id.to_vec())));
         }
         ids.sort_unstable();
         bytes.number(ids.len() as u64);
         for (number, zone, id) in ids {
             let sensor = &self.sensors[number as usize];
             bytes.number(zone);
-            bytes.text(id);
+            bytes.text(&id);
             bytes.number(sensor.last_at_us as u64);
             bytes.number(u64::from(sensor.readings));
             for block in &self.blocks[number as usize * self.blocks_per_sensor..][..self.blocks_per_sensor] {
@@ -194,15 +248,15 @@ impl SensorStates {
         for _ in 0..reader.number()? {
             let zone = std::str::from_utf8(reader.text()?)
                 .map_err(|error| StateError::Unreadable(error.to_string()))?;
-            states.zones.push(ZoneSensors { zone: Arc::from(zone), by_id: HashMap::default() });
+            states.zones.push(ZoneSensors::new(Arc::from(zone)));
         }
         for number in 0..reader.number()? {
             let zone = reader.number()? as usize;
-            let id: Box<[u8]> = reader.text()?.into();
+            let id = reader.text()?;
             let Some(zone) = states.zones.get_mut(zone) else {
                 return Err(StateError::Unreadable(format!("sensor {number} is of an unknown zone")));
             };
-            zone.by_id.insert(id, number as u32);
+            zone.insert(id, number as u32);
             let (last_at_us, readings) = (reader.number()? as i64, reader.number()? as u32);
             states.sensors.push(Sensor { last_at_us, readings });
             for _ in 0..states.blocks_per_sensor {
@@ -283,5 +337,29 @@ impl Hasher for IdHasher {
 
     fn write_usize(&mut self, number: usize) {
         self.write_u64(number as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ids_are_told_apart_and_read_back_whatever_their_length() {
+        let mut seen = std::collections::HashSet::new();
+        for length in 0..16usize {
+            for odd in 0..=length {
+                let mut id = vec![0u8; length];
+                if let Some(byte) = id.get_mut(odd) {
+                    *byte = 200;
+                }
+                let short = ShortId::new(&id).expect("short enough");
+                let (bytes, found) = short.bytes();
+                assert_eq!(&bytes[..found], &id);
+                seen.insert(short);
+            }
+        }
+        assert_eq!(seen.len(), (1..=16).sum::<usize>());
+        assert_eq!(ShortId::new(&[0; 16]), None);
     }
 }

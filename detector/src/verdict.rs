@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::member::Surprises;
+use crate::transcendental::exp2;
 use crate::zone::THRESHOLD_FIRST;
 
 /// How bad an anomaly is, by the chance of one as odd among normal readings.
@@ -91,7 +92,7 @@ impl Verdicts {
 /// The score of a surprise: 1 − 2^(−surprise / 3.3), so that ½ is where the model flags until it has learnt its own
 /// threshold. It grows with the surprise and does not depend on the zone or the day.
 pub fn score_of(surprise: f32) -> f32 {
-    1.0 - (-surprise / THRESHOLD_FIRST).exp2()
+    1.0 - exp2(-surprise / THRESHOLD_FIRST)
 }
 
 /// How bad a flagged reading of this surprise is.

@@ -123,12 +123,12 @@ pub(crate) struct Moments {
     /// Upper half by rows.
     pub(crate) upper: Vec<f64>,
     /// Full; rows and columns of metrics that are not there are 0.
-    pub(crate) inverse: Vec<Lanes>,
+    pub(crate) inverse: [Lanes; BLOCK],
 }
 
 impl Moments {
     fn new(metrics: usize, variance: f64) -> Moments {
-        let mut moments = Moments { rows: 0.0, upper: vec![0.0; PAIRS], inverse: Vec::new() };
+        let mut moments = Moments { rows: 0.0, upper: vec![0.0; PAIRS], inverse: [[0.0; BLOCK]; BLOCK] };
         for lane in 0..BLOCK {
             moments.upper[pair(lane, lane)] = variance;
         }
@@ -162,13 +162,11 @@ impl Moments {
                 }
             }
         }
-        self.inverse = (0..BLOCK)
-            .map(|row| {
-                std::array::from_fn(|column| {
-                    if row < metrics && column < metrics { right[row][column] as f32 } else { 0.0 }
-                })
+        self.inverse = std::array::from_fn(|row| {
+            std::array::from_fn(|column| {
+                if row < metrics && column < metrics { right[row][column] as f32 } else { 0.0 }
             })
-            .collect();
+        });
     }
 }
 
@@ -245,7 +243,7 @@ impl ZoneBlock {
     }
 }
 
-/// What a block of metrics is held against in one tick.
+/// What a block of metrics is held against in one tick. Lanes without a metric expect NaN.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockView {
     /// Expected level of the zone now; NaN where nothing is known.
@@ -255,8 +253,12 @@ pub(crate) struct BlockView {
     /// Surprise of one repeat; 0 where a run says nothing.
     pub(crate) repeat: Lanes,
     pub(crate) slow_scale: Lanes,
-    /// Hour of the day.
-    pub(crate) hour: usize,
+    pub(crate) per_slow_scale: Lanes,
+    /// Inverse second moments at this hour of the day, of residuals and of their recent averages.
+    pub(crate) inverse: [Lanes; BLOCK],
+    pub(crate) recent_inverse: [Lanes; BLOCK],
+    /// One over the diagonal of the latter.
+    pub(crate) fit_scale: Lanes,
 }
 
 impl ZoneModel {
@@ -345,12 +347,17 @@ impl ZoneModel {
     pub(crate) fn view(&self, layout: &Layout, block: usize, event_time_us: i64) -> BlockView {
         let at = Calendar::at(event_time_us);
         let known = &self.blocks[block];
+        let hour = at.hour % DAY_HOURS;
+        let (inverse, recent_inverse) = (known.moments[hour].inverse, known.recent_moments[hour].inverse);
         let mut view = BlockView {
             expected: [f64::NAN; BLOCK],
             scale: [1.0; BLOCK],
             repeat: [0.0; BLOCK],
             slow_scale: known.slow_scale,
-            hour: at.hour % DAY_HOURS,
+            per_slow_scale: known.slow_scale.map(|scale| 1.0 / scale),
+            fit_scale: std::array::from_fn(|lane| 1.0 / recent_inverse[lane][lane].max(1e-6)),
+            inverse,
+            recent_inverse,
         };
         let scale = if self.hour_ticks[at.hour] == 0 { &known.scale_over_all } else { &known.scale[at.hour] };
         for (lane, metric) in layout.block(block).iter().enumerate() {

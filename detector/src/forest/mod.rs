@@ -20,6 +20,8 @@ pub(crate) mod tests;
 pub use fit::{FitError, ForestOptions, fit};
 use serde::{Deserialize, Serialize};
 
+use crate::transcendental::exp2;
+
 /// Rows of a block.
 pub const LANES: usize = GROUP * GROUPS;
 /// Rows that walk a tree side by side, and how many times that a block has.
@@ -197,10 +199,10 @@ impl Forest {
             };
         }
         of_depth!(0 1 2 3 4 5 6 7 8 9 10 11 12);
-        let scale = -1.0 / (self.trees.len() as f64 * self.normal_path);
+        let scale = (-1.0 / (self.trees.len() as f64 * self.normal_path)) as f32;
         let mut scores = [0.0; LANES];
         for (score, path) in scores.iter_mut().zip(paths.as_flattened()).take(rows) {
-            *score = (f64::from(*path) * scale).exp2() as f32;
+            *score = exp2(*path * scale);
         }
         scores
     }
