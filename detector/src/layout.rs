@@ -84,7 +84,7 @@ impl MetricLayout {
 pub(crate) fn logarithmic(value: f64) -> f64 {
     const LN_SHIFT: f64 = 1.609_437_912_434_100_3;
     // On along the tangent: a negative count is far from all that are possible. What is not finite stays so.
-    if value >= 0.0 && value < f64::INFINITY {
+    if (0.0..f64::INFINITY).contains(&value) {
         ln(value + LOGARITHM_SHIFT)
     } else {
         LN_SHIFT + value / LOGARITHM_SHIFT

@@ -106,6 +106,8 @@ pub struct Scorer {
     /// By zone: tick and index of its views in this batch, the last used one first.
     views_by_zone: Vec<Vec<(i64, usize)>>,
     block: Block,
+    /// Those of its rows that the forest finds odd.
+    odd: Block,
     scenes: Vec<Scene>,
     /// What the blocks of the row under way teach.
     taught: Vec<Taught>,
@@ -146,6 +148,7 @@ impl Scorer {
             views: Vec::new(),
             views_by_zone: Vec::new(),
             block: Block::default(),
+            odd: Block::default(),
             scenes: vec![Scene::EMPTY; LANES * layout.blocks()],
             taught: Vec::with_capacity(layout.blocks()),
             rules: (0..layout.blocks()).map(|block| BlockRules::new(layout.block(block))).collect(),
@@ -192,7 +195,7 @@ impl Scorer {
                 let row = first + lane;
                 self.observe(&rows, row, lane, known[rows.zones[row] as usize], states, &learnt.sample);
             }
-            let forest = model.map(|model| model.forest().score_first(&self.block, count));
+            let forest = model.map(|model| model.forest().score_odd(&self.block, count, &mut self.odd));
             for lane in 0..count {
                 let zone = known[self.views[self.lanes[lane].view].zone as usize];
                 if let Some(scores) = &forest {

@@ -106,7 +106,10 @@ pub fn fit(rows: &[f32], features: usize, options: &ForestOptions) -> Result<For
             }
         };
     }
-    of_features!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
+    let mut forest =
+        of_features!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)?;
+    forest.learn_ordinary(rows);
+    Ok(forest)
 }
 
 fn grow<const N: usize>(
@@ -131,8 +134,13 @@ pub(super) fn read_out(forest: &impl Serialize, features: usize, depth: u32) -> 
         flatten(&tree.root, 0, &mut nodes);
         nodes
     });
-    let stored =
-        StoredForest { features, depth, normal_path: grown.avg_path_length_c, trees: trees.collect() };
+    let stored = StoredForest {
+        features,
+        depth,
+        normal_path: grown.avg_path_length_c,
+        ordinary: None,
+        trees: trees.collect(),
+    };
     Forest::from_stored(stored).map_err(FitError::ReadOut)
 }
 

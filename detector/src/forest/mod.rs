@@ -12,10 +12,16 @@
 //! 2. features are finite and of `f32` value, when fitted and when scored: a threshold is rounded so that the
 //!    comparison in `f32` decides as the crate's in `f64` does;
 //! 3. the path lengths of a row are added in the order of the trees: the same model gives the same bits anywhere.
+//!
+//! Most rows are ordinary, and a quarter of the trees is enough to see it: [`Forest::score_odd`] asks the others only of
+//! rows that the first ones find odder than nine in ten of those it was fitted on. Which trees a row is asked of
+//! depends on the row alone.
 
 mod fit;
 #[cfg(test)]
 pub(crate) mod tests;
+
+use std::ops::Range;
 
 pub use fit::{FitError, ForestOptions, fit};
 use serde::{Deserialize, Serialize};
@@ -79,6 +85,8 @@ pub struct Forest {
     depth: u32,
     /// Average path length of a search among the rows of a tree: what path lengths are measured in.
     normal_path: f64,
+    /// Rows with at most this score from the first trees are ordinary.
+    ordinary: Option<f32>,
     trees: Vec<Vec<Node>>,
     walk: Walk,
 }
@@ -116,6 +124,9 @@ pub struct StoredForest {
     pub depth: u32,
     /// Average path length of a search among the rows of a tree.
     pub normal_path: f64,
+    /// Rows with at most this score from the first trees are ordinary; without it all trees are asked of every row.
+    #[serde(default)]
+    pub ordinary: Option<f32>,
     /// The trees in pre-order.
     pub trees: Vec<Vec<Node>>,
 }
@@ -137,6 +148,7 @@ impl Forest {
             features: self.features,
             depth: self.depth,
             normal_path: self.normal_path,
+            ordinary: self.ordinary,
             trees: self.trees.clone(),
         }
     }
@@ -147,12 +159,15 @@ impl Forest {
     ///
     /// What is wrong with the trees.
     pub fn from_stored(stored: StoredForest) -> Result<Forest, String> {
-        let StoredForest { features, depth, normal_path, trees } = stored;
+        let StoredForest { features, depth, normal_path, ordinary, trees } = stored;
         if features == 0 || features > FEATURES_MAX {
             return Err(format!("{features} features, not 1 to {FEATURES_MAX}"));
         }
         if depth > DEPTH_MAX || trees.is_empty() {
             return Err(format!("{} trees of depth {depth}, at most {DEPTH_MAX}", trees.len()));
+        }
+        if ordinary.is_some_and(f32::is_nan) {
+            return Err("an ordinary score that is none".to_owned());
         }
         if !(normal_path.is_finite() && normal_path > 0.0) {
             return Err(format!("normal path length {normal_path}"));
@@ -177,7 +192,7 @@ impl Forest {
         } else {
             Walk::Plane { nodes: laid.planes, leaves: laid.leaves }
         };
-        Ok(Forest { features, depth, normal_path, trees, walk })
+        Ok(Forest { features, depth, normal_path, ordinary, trees, walk })
     }
 
     /// Scores a block of rows: 0 … 1 each, the higher the more isolated.
@@ -187,19 +202,60 @@ impl Forest {
 
     /// Scores the first rows of a block.
     pub fn score_first(&self, block: &Block, rows: usize) -> [f32; LANES] {
-        let groups = &block.groups[..rows.div_ceil(GROUP).min(GROUPS)];
-        let mut paths = [[0.0f32; GROUP]; GROUPS];
-        // The length of a tree is a constant of the walk, so that no step needs a check.
-        macro_rules! of_depth {
-            ($($depth:literal)*) => {
-                match self.depth {
-                    $($depth => self.paths::<{ 1 << $depth }>(groups, &mut paths),)*
-                    _ => unreachable!("a tree is at most {DEPTH_MAX} deep"),
-                }
-            };
+        let mut paths = [[0.0; GROUP]; GROUPS];
+        self.walk(0..self.trees.len(), block, rows, &mut paths);
+        self.scores(&paths, rows, self.trees.len())
+    }
+
+    /// Scores the first rows of a block as [`Forest::score_first`] does where they are odd, by a quarter of the trees
+    /// where they are ordinary. `odd` is overwritten.
+    pub fn score_odd(&self, block: &Block, rows: usize, odd: &mut Block) -> [f32; LANES] {
+        let Some(ordinary) = self.ordinary else { return self.score_first(block, rows) };
+        let first = self.first_trees();
+        let mut paths = [[0.0; GROUP]; GROUPS];
+        self.walk(0..first, block, rows, &mut paths);
+        let mut scores = self.scores(&paths, rows, first);
+        let (mut lanes, mut count) = ([0u8; LANES], 0);
+        let mut odd_paths = [[0.0; GROUP]; GROUPS];
+        for lane in (0..rows).filter(|lane| scores[*lane] > ordinary) {
+            for feature in 0..self.features {
+                odd.set(count, feature, block.get(lane, feature));
+            }
+            odd_paths[count / GROUP][count % GROUP] = paths[lane / GROUP][lane % GROUP];
+            (lanes[count], count) = (lane as u8, count + 1);
         }
-        of_depth!(0 1 2 3 4 5 6 7 8 9 10 11 12);
-        let scale = (-1.0 / (self.trees.len() as f64 * self.normal_path)) as f32;
+        self.walk(first..self.trees.len(), odd, count, &mut odd_paths);
+        let odd_scores = self.scores(&odd_paths, count, self.trees.len());
+        for (lane, score) in lanes[..count].iter().zip(odd_scores) {
+            scores[usize::from(*lane)] = score;
+        }
+        scores
+    }
+
+    /// The trees that every row is asked of.
+    fn first_trees(&self) -> usize {
+        self.trees.len().div_ceil(4)
+    }
+
+    /// Learns from the rows that it was fitted on, laid end to end, what is ordinary.
+    fn learn_ordinary(&mut self, rows: &[f32]) {
+        let mut found = Vec::with_capacity(rows.len() / self.features);
+        let mut block = Block::default();
+        for rows in rows.chunks(self.features * LANES) {
+            let count = rows.len() / self.features;
+            for (lane, row) in rows.chunks_exact(self.features).enumerate() {
+                row.iter().enumerate().for_each(|(feature, value)| block.set(lane, feature, *value));
+            }
+            let mut paths = [[0.0; GROUP]; GROUPS];
+            self.walk(0..self.first_trees(), &block, count, &mut paths);
+            found.extend_from_slice(&self.scores(&paths, count, self.first_trees())[..count]);
+        }
+        let at = (found.len() as f64 * ORDINARY) as usize;
+        self.ordinary = Some(*found.select_nth_unstable_by(at, f32::total_cmp).1);
+    }
+
+    fn scores(&self, paths: &[[f32; GROUP]; GROUPS], rows: usize, trees: usize) -> [f32; LANES] {
+        let scale = (-1.0 / (trees as f64 * self.normal_path)) as f32;
         let mut scores = [0.0; LANES];
         for (score, path) in scores.iter_mut().zip(paths.as_flattened()).take(rows) {
             *score = exp2(*path * scale);
@@ -207,19 +263,41 @@ impl Forest {
         scores
     }
 
-    fn paths<const NODES: usize>(&self, groups: &[Group], paths: &mut [[f32; GROUP]; GROUPS]) {
+    /// Adds what some of the trees say of the first rows of a block.
+    fn walk(&self, trees: Range<usize>, block: &Block, rows: usize, paths: &mut [[f32; GROUP]; GROUPS]) {
+        let groups = &block.groups[..rows.div_ceil(GROUP).min(block.groups.len())];
+        // The length of a tree is a constant of the walk, so that no step needs a check.
+        macro_rules! of_depth {
+            ($($depth:literal)*) => {
+                match self.depth {
+                    $($depth => self.walk_deep::<{ 1 << $depth }>(trees, groups, paths),)*
+                    _ => unreachable!("a tree is at most {DEPTH_MAX} deep"),
+                }
+            };
+        }
+        of_depth!(0 1 2 3 4 5 6 7 8 9 10 11 12);
+    }
+
+    fn walk_deep<const NODES: usize>(
+        &self,
+        trees: Range<usize>,
+        groups: &[Group],
+        paths: &mut [[f32; GROUP]; GROUPS],
+    ) {
         match &self.walk {
             Walk::Axis { nodes, leaves } => {
-                for (nodes, leaves) in nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0)
-                {
+                let (nodes, leaves) =
+                    (&nodes.as_chunks::<NODES>().0[trees.clone()], &leaves.as_chunks().0[trees]);
+                for (nodes, leaves) in nodes.iter().zip(leaves) {
                     for (group, paths) in groups.iter().zip(paths.iter_mut()) {
                         walk_axis(nodes, leaves, group, paths);
                     }
                 }
             }
             Walk::Plane { nodes, leaves } => {
-                for (nodes, leaves) in nodes.as_chunks::<NODES>().0.iter().zip(leaves.as_chunks::<NODES>().0)
-                {
+                let (nodes, leaves) =
+                    (&nodes.as_chunks::<NODES>().0[trees.clone()], &leaves.as_chunks().0[trees]);
+                for (nodes, leaves) in nodes.iter().zip(leaves) {
                     for (group, paths) in groups.iter().zip(paths.iter_mut()) {
                         walk_plane(nodes, leaves, group, paths);
                     }
@@ -238,6 +316,8 @@ impl Forest {
     }
 }
 
+/// Share of the rows it was fitted on that a forest finds ordinary.
+const ORDINARY: f64 = 0.9;
 /// Levels that all rows of a group take at once.
 const TOP: u32 = 3;
 

@@ -106,6 +106,29 @@ fn a_block_scores_each_lane_as_it_would_alone() {
 }
 
 #[test]
+fn odd_rows_are_asked_of_all_trees_and_ordinary_ones_of_the_first() {
+    let forest = fit(&rows(2000, 3), 5, &ForestOptions::default()).expect("rows enough");
+    let rows: Vec<f32> = rows(LANES, 4).iter().map(|value| value * 1.5).collect();
+    let (mut block, mut odd) = (Block::default(), Block::default());
+    for (lane, row) in rows.chunks_exact(5).enumerate() {
+        row.iter().enumerate().for_each(|(feature, value)| block.set(lane, feature, *value));
+    }
+    let (all, mixed) = (forest.score(&block), forest.score_odd(&block, LANES, &mut odd));
+    let same = all.iter().zip(mixed).filter(|(all, mixed)| all.to_bits() == mixed.to_bits()).count();
+    assert!((LANES / 4..LANES).contains(&same), "{same}");
+    for (all, mixed) in all.into_iter().zip(mixed) {
+        let is_ordinary = all < forest.ordinary.expect("fitted") + 0.1;
+        assert!((all - mixed).abs() < if is_ordinary { 0.1 } else { 1e-9 }, "{all} {mixed}");
+    }
+    // Whatever rows are scored beside it, a row's score is the same.
+    for (lane, row) in rows.chunks_exact(5).enumerate() {
+        let mut alone = Block::default();
+        row.iter().enumerate().for_each(|(feature, value)| alone.set(0, feature, *value));
+        assert_eq!(forest.score_odd(&alone, 1, &mut odd)[0].to_bits(), mixed[lane].to_bits());
+    }
+}
+
+#[test]
 fn what_is_not_finite_is_scored_as_the_baseline() {
     let forest = fit(&rows(500, 3), 5, &ForestOptions::default()).expect("rows enough");
     let score = forest.score_one(&[0.0; 5]);
@@ -143,8 +166,13 @@ fn a_stored_forest_reads_back_to_the_same_bits() {
 
 #[test]
 fn a_broken_tree_is_refused_with_what_is_wrong() {
-    let stored =
-        |tree: Vec<Node>| StoredForest { features: 2, depth: 1, normal_path: 1.0, trees: vec![tree] };
+    let stored = |tree: Vec<Node>| StoredForest {
+        features: 2,
+        depth: 1,
+        normal_path: 1.0,
+        ordinary: None,
+        trees: vec![tree],
+    };
     let split = |feature| Node::Split(vec![(feature, 1.0, 0.0)]);
     assert!(Forest::from_stored(stored(vec![split(0), Node::Leaf(1.0)])).unwrap_err().contains("ends early"));
     assert!(Forest::from_stored(stored(vec![split(2), Node::Leaf(1.0), Node::Leaf(1.0)])).is_err());
