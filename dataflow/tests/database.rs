@@ -7,6 +7,10 @@
 mod clean_up;
 #[path = "database/migration.rs"]
 mod migration;
+#[path = "database/models.rs"]
+mod models;
+#[path = "database/program.rs"]
+mod program;
 #[path = "database/queries.rs"]
 mod queries;
 #[path = "database/scratch.rs"]

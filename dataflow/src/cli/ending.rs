@@ -3,6 +3,7 @@
 use citytide_connection::ConnectionError;
 
 use super::verify::VerifyError;
+use crate::commit::detector::models::PromoteError;
 use crate::commit::migrate::MigrateError;
 use crate::commit::origin::OriginError;
 use crate::commit::postgres::DatabaseError;
@@ -154,6 +155,16 @@ impl From<VerifyError> for Ending {
             VerifyError::Other(error) => error.into(),
             VerifyError::MayNotRead { .. } => Ending::new(Exit::Denied, error.to_string()),
             _ => Ending::new(Exit::Config, error.to_string()),
+        }
+    }
+}
+
+impl From<PromoteError> for Ending {
+    fn from(error: PromoteError) -> Ending {
+        match error {
+            PromoteError::Database(error) => error.into(),
+            PromoteError::Run(error) => error.into(),
+            error => Ending::new(Exit::Config, error.to_string()),
         }
     }
 }

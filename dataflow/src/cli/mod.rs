@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod ending;
 pub mod evaluate;
 pub mod log;
+pub mod models;
 pub mod pages;
 pub mod run;
 pub mod schema;
@@ -57,6 +58,8 @@ enum Command {
     Verify(verify::Args),
     /// What the detector is worth on labelled readings
     Evaluate(evaluate::Args),
+    /// The detector's models: list them, show one, put one in force, go back to the one before
+    Models(models::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
     DeadLetters(dead_letters::Args),
     /// The topic: create it as citytide wants it
@@ -97,6 +100,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Run(args) => run::run(*args, configuration),
         Command::Verify(args) => verify::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Topics(args) => topics::run(&args),

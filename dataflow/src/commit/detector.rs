@@ -1,6 +1,8 @@
-//! The detector in the database: what it knew is read back and brought up to date, models are trained and stored.
+//! The detector in the database: what it knew is read back and brought up to date, models are trained, stored and asked
+//! for.
 
 mod load;
+pub mod models;
 mod training;
 
 pub use load::{Loaded, load};

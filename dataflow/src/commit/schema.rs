@@ -29,6 +29,8 @@ pub const LOCK_SPACE: i32 = 1_667_855_481;
 pub const LOCK_FENCE: i32 = 1;
 /// Second key: held by the transaction that creates or changes the schema.
 pub const LOCK_SCHEMA: i32 = 3;
+/// Second key: held by the transaction that numbers and stores a model.
+pub const LOCK_MODELS: i32 = 4;
 
 /// The partitioned table of readings, committed or not.
 pub const READINGS: &str = "sensor_readings";

@@ -20,6 +20,11 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Where it is, as the command line takes it.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.base, self.name)
+    }
+
     /// Where it is, for another user if one is named.
     pub fn database(&self, user: Option<&str>) -> Database {
         let user = user.map(|user| format!("?user={user}")).unwrap_or_default();

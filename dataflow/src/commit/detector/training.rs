@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::Client;
 
 use crate::commit::postgres::{Database, DatabaseError};
+use crate::commit::schema::{LOCK_MODELS, LOCK_SPACE};
 use crate::commit::session::{OnFailure, Session, Wake};
 use crate::commit::statements::Timestamp;
 use crate::detect::{Ready, TrainAnswer, TrainJob};
@@ -119,9 +120,9 @@ pub async fn store(
     sample: &Sample,
     until_us: i64,
 ) -> Result<Result<Model, String>, DatabaseError> {
-    // Two that train at once must not take the same number.
-    let number = "lock table models in share row exclusive mode";
-    client.batch_execute(number).await.map_err(failed("numbering a model"))?;
+    // Two that train at once must not take the same number. Not a lock of the table: no commit may wait for a training.
+    let alone = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_MODELS})");
+    client.batch_execute(&alone).await.map_err(failed("numbering a model"))?;
     let number = "select coalesce(max(version), 0) + 1 from models";
     let version: i32 = client.query_one(number, &[]).await.map_err(failed("numbering a model"))?.get(0);
     let model = match Model::train(version, layout, sample, until_us) {

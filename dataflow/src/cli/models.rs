@@ -1,0 +1,147 @@
+//! `citytide models`: the models of the detector, which of them judges, and putting another one in force.
+//!
+//! Nothing here changes a model or its status: a commit of a run does, for whoever asks for it.
+
+pub(super) mod print;
+
+use std::path::PathBuf;
+
+use citytide_detector::Layout;
+use citytide_domain::Domain;
+use clap::{Args as ClapArgs, Subcommand};
+use tokio_postgres::Client;
+
+use super::database::GlobalDatabaseArgs;
+use super::ending::{Ending, ending};
+use super::{read_domain, verify};
+use crate::commit::detector::models::{self, PromoteError};
+use crate::commit::postgres::Database;
+use crate::commit::session;
+use crate::launch::exit::Exit;
+use print::Described;
+
+/// What was typed.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "A run trains a first model as soon as it can, and further ones on a schedule; each comes into force by \
+    itself.\nWhat was put in force by hand judges until the next of these.\n\n\
+    Examples:\n  citytide models list\n  citytide models show 3\n  citytide models promote 3\n  citytide models rollback"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    database: GlobalDatabaseArgs,
+    /// A domain file; by default the built-in smart-city
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
+    domain: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One line per model, oldest first
+    List {
+        /// A JSON object per model instead, with all that is known of it
+        #[arg(long)]
+        json: bool,
+    },
+    /// All that is known of one model: what made it, whether it can be used, when it was in force
+    Show {
+        /// Its version; by default that of the model in force
+        #[arg(value_name = "VERSION")]
+        version: Option<i32>,
+        /// One JSON object instead
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a model in force: a living run does it within a moment, otherwise the next start
+    Promote {
+        /// Its version
+        #[arg(value_name = "VERSION")]
+        version: i32,
+    },
+    /// Put the model in force that was before the present one
+    Rollback,
+}
+
+/// Does what was asked for; returns the exit code.
+pub fn run(args: &Args) -> i32 {
+    match session::runtime().block_on(execute(args)) {
+        Ok(()) => Exit::Done.code(),
+        Err(error) => ending(&error),
+    }
+}
+
+async fn execute(args: &Args) -> Result<(), Ending> {
+    let domain = read_domain(args.domain.as_deref())?;
+    let database = args.database.database()?;
+    let client = connect(&database, &domain, "citytide:models").await?;
+    let layout = Layout::new(&domain);
+    match args.command {
+        Command::List { json } => list(&client, json).await,
+        Command::Show { version, json } => show(&client, &layout, version, json).await,
+        Command::Promote { version } => promote(&client, &layout, version).await,
+        Command::Rollback => {
+            let version = models::before(&client).await?;
+            println!("going back to model {version}");
+            promote(&client, &layout, version).await
+        }
+    }
+}
+
+/// Opens a session on a database that fits the domain and has the tables of the detector.
+pub(super) async fn connect(database: &Database, domain: &Domain, name: &str) -> Result<Client, Ending> {
+    let client = database.connect(name).await?;
+    verify::check_fits(&client, database, domain).await?;
+    if !models::are_kept(&client).await? {
+        let why = "this database has no tables of the detector yet; citytide schema apply makes them, and so does \
+                   the next start of citytide run";
+        return Err(Ending::new(Exit::Config, why.to_owned()));
+    }
+    Ok(client)
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), Ending> {
+    let stored = models::list(client).await?;
+    if json {
+        stored.iter().for_each(|model| println!("{}", print::json(model)));
+        return Ok(());
+    }
+    print!("{}", print::table(&stored));
+    Ok(())
+}
+
+async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool) -> Result<(), Ending> {
+    let stored = models::list(client).await?;
+    let found = match version {
+        Some(version) => {
+            let found = stored.into_iter().find(|model| model.version == version);
+            found.ok_or(PromoteError::Missing { version })?
+        }
+        None => stored.into_iter().find(models::StoredModel::is_in_force).ok_or_else(|| {
+            let why = "no model is in force; citytide models list shows those that there are".to_owned();
+            Ending::new(Exit::Config, why)
+        })?,
+    };
+    let version = found.version;
+    let refused = match models::read(client, layout, version).await {
+        Ok(_) => None,
+        Err(PromoteError::Refused(reason)) => Some(reason.to_string()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut terms = models::terms(client).await?;
+    terms.retain(|term| term.version == version);
+    let described = Described { model: &found, refused, terms };
+    match json {
+        true => println!("{}", described.json()),
+        false => print!("{}", described.text()),
+    }
+    Ok(())
+}
+
+/// Puts a model in force, and tells what became of it.
+pub(super) async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<(), Ending> {
+    let promoted = models::promote(client, layout, version).await?;
+    println!("{}", print::promoted(version, promoted));
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! The program itself, beside the tests that look into its database.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use citytide::launch::clock::{instant, wall_ms};
+use tokio_postgres::Client;
+
+use super::scratch::{Scratch, number};
+
+/// For everything that must happen some time.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How a command ended, and what it said.
+pub struct Told {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a command to its end.
+pub fn citytide(scratch: &Scratch, arguments: &str) -> Told {
+    let ended = command(scratch, arguments).output().expect("the program");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Told { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+fn command(scratch: &Scratch, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_citytide"));
+    command.args(arguments.split_whitespace()).env("DATABASE_URL", scratch.address()).stdin(Stdio::null());
+    command
+}
+
+/// A run that lives: a simulated city whose zones know enough for a model. Ends when dropped.
+pub struct Living {
+    child: Child,
+}
+
+impl Living {
+    pub fn start(scratch: &Scratch, since: &str, more: &str) -> Living {
+        let arguments = format!(
+            "run --no-supervise --source simulation --sensors 40 --partitions 2 --rate 20 --start {since} {more}"
+        );
+        let child = command(scratch, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Living { child: child.expect("the program") }
+    }
+
+    /// Lets it drain and end by itself.
+    pub fn end(mut self) -> Option<i32> {
+        let process_id = i32::try_from(self.child.id()).expect("a process id");
+        // SAFETY: sending a signal to a child that was not waited for yet touches no memory.
+        assert_eq!(unsafe { libc::kill(process_id, libc::SIGTERM) }, 0);
+        self.child.wait().expect("its end").code()
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An hour before now, as `--start` takes it.
+pub fn an_hour_ago() -> String {
+    let at = chrono::DateTime::from_timestamp_millis(wall_ms() as i64 - 3_600_000).expect("a date");
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Waits until a query's one number is `expected`.
+pub async fn wait_for(client: &Client, query: &str, expected: i64) {
+    let until = instant() + LIMIT;
+    while number(client, query).await != expected {
+        assert!(instant() < until, "{query} never gave {expected}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
