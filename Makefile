@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help build services run test bench install setup producer consumer train-model dashboard psql stop clean
+.PHONY: help build services run test bench bench-detector install setup producer consumer train-model dashboard psql stop clean
 export RATE SENSORS WORKERS
 # SQL reaches psql as it was typed: make must not read the dollar signs in it.
 unexport SQL
@@ -23,6 +23,9 @@ test: ## everything, against a real Kafka and a real PostgreSQL
 
 bench: build services ## throughput, latency, memory, recovery
 	eval "$$(scripts/services env)" && export KAFKA_BROKERS DATABASE_URL && scripts/bench
+
+bench-detector: build ## what the detector is worth on labelled cities
+	scripts/bench-detector
 
 install: ## what this machine lacks
 	scripts/install

@@ -6,8 +6,8 @@
 //!  JSON lines and their truth ───┘      └──▶ rivals ─────┴─▶ --report: a page with pictures
 //! ```
 //!
-//! 1. The rows are judged in the order of their times by the code that a run judges with, knowing nothing at the first one.
-//!    No label reaches it; the oracle alone sees them, and says so.
+//! 1. The rows are judged in the order of their times by the code that a run judges with, knowing nothing at the first one;
+//!    what is no stream is judged as a table, and it is said. No label reaches it; the oracle alone sees them.
 //! 2. Nothing is point-adjusted: a flag counts for its own row. What was seen of whole events stands beside it.
 //! 3. The figures are those of the scores that `--scores` writes.
 
@@ -19,13 +19,13 @@ mod readings;
 mod scores;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use citytide_detector::evaluate::figures::{Evaluation, Figures, Rival};
 use citytide_detector::evaluate::table::Table;
-use citytide_detector::evaluate::{Columns, judge, read_csv, time_us};
+use citytide_detector::evaluate::{Columns, Judged, judge, judge_any, read_csv, time_us};
 use citytide_detector::{Layout, Member};
 use citytide_domain::Domain;
 
@@ -34,6 +34,7 @@ use super::read_domain;
 use crate::launch::exit::Exit;
 use error::EvaluateError;
 use figures::Report;
+use readings::Readings;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,10 @@ and zone is a metric. Rows are judged in the order of their times, by a detector
 at the first one: after half an hour and 512 readings of a zone more than the rules can speak, and
 what is usual at an hour of the day takes days to learn. All rows count, unless --from says that
 those before it only teach.
+
+Rows of a single sensor that say nothing of the next one are no stream, and a stream may be too short
+to learn from: these are judged as a table, by the isolation forest on raw values, and the share
+that the domain expects to be anomalous (contamination, 5 %) is flagged. It is said when this is so.
 
 The last line of standard output is one JSON object. auroc and ap need no threshold; precision,
 recall and f1 are those of the threshold that the detector set without labels; best_f1 and
@@ -56,7 +61,7 @@ learns from the rows that are labelled normal, the future's too, and looks at on
 what only shows over several rows it does not see, so it is no upper bound.
 
 Examples:
-  citytide evaluate --input city.csv --label kind --time at --sensor id --zone district
+  citytide evaluate --input city.csv --label kind --time at --sensor id --zone area
   citytide evaluate --input city.csv --label kind --time at --from 0.667 --report city.html
   citytide-generator --stdout --rate 0 --count 500000 --duration 7d \\
     --start 2026-11-02T00:00:00Z --truth truth.csv |
@@ -150,15 +155,21 @@ fn evaluate(args: &Args) -> Result<(), EvaluateError> {
 
 /// The table, and the domain that knows something of its metrics.
 fn read(args: &Args) -> Result<(Table, Option<Domain>), EvaluateError> {
-    let bytes = bytes(&args.input)?;
-    if readings::are_lines(&bytes) {
+    let failed = |reason| EvaluateError::read(&args.input, &reason);
+    let mut input: Box<dyn BufRead> = match args.input.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => Box::new(BufReader::with_capacity(1 << 16, File::open(&args.input).map_err(failed)?)),
+    };
+    if readings::are_lines(input.fill_buf().map_err(failed)?) {
         let Some(truth) = &args.truth else { return Err(EvaluateError::NoTruth) };
         if args.label.is_some() || args.time.is_some() || args.sensor.is_some() || args.zone.is_some() {
             return Err(EvaluateError::ColumnsOfLines);
         }
         let domain = read_domain(args.domain.as_deref())?;
-        let table = readings::read(&bytes, truth, &self::bytes(truth)?, &domain)?;
-        return Ok((table, Some(domain)));
+        let readings = Readings::read(input, &args.input, &domain)?;
+        // Only now: in a pipe the truth is whole when the readings have ended.
+        let told = std::fs::read(truth).map_err(|reason| EvaluateError::read(truth, &reason))?;
+        return Ok((readings.with_truth(truth, &told)?, Some(domain)));
     }
     if args.truth.is_some() {
         return Err(EvaluateError::TruthOfTable);
@@ -167,7 +178,10 @@ fn read(args: &Args) -> Result<(Table, Option<Domain>), EvaluateError> {
         return Err(EvaluateError::NoColumns);
     };
     let (sensor, zone, normal) = (args.sensor.clone(), args.zone.clone(), args.normal.clone());
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(failed)?;
     let table = read_csv(&bytes, &Columns { time, label, sensor, zone, normal })?;
+    drop(bytes);
     let domain = read_domain(args.domain.as_deref())?;
     let known = domain.metrics.iter().filter(|metric| table.names.contains(&metric.name)).count();
     let domain = match (&args.domain, known) {
@@ -176,16 +190,6 @@ fn read(args: &Args) -> Result<(Table, Option<Domain>), EvaluateError> {
         (None, known) => (known == domain.metrics.len()).then_some(domain),
     };
     Ok((table, domain))
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, EvaluateError> {
-    let mut bytes = Vec::new();
-    let read = match path.to_str() {
-        Some("-") => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ()),
-        _ => std::fs::read(path).map(|read| bytes = read),
-    };
-    let path = path.display().to_string();
-    read.map(|()| bytes).map_err(|reason| EvaluateError::Read { path, reason: reason.to_string() })
 }
 
 fn create(path: &Path) -> Result<BufWriter<File>, EvaluateError> {
@@ -217,17 +221,24 @@ fn at_share(table: &Table, share: f64) -> i64 {
 /// Scores of all rows, and flags where there is a threshold.
 type Verdicts = Option<(Vec<f32>, Option<Vec<bool>>)>;
 
-/// The detector on one thread, those that it is held against on another.
-fn judged_by_all(
-    table: &Table,
-    layout: &Arc<Layout>,
-    from: usize,
-) -> (citytide_detector::evaluate::Judged, Vec<(Rival, Verdicts)>) {
+/// The detector on one thread, those that it is held against on another. A table that is no stream waits for the forest
+/// on raw values.
+fn judged_by_all(table: &Table, layout: &Arc<Layout>, from: usize) -> (Judged, Vec<(Rival, Verdicts)>) {
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<Option<Vec<f32>>>(1);
     std::thread::scope(|scope| {
-        let rivals = scope.spawn(|| {
-            Rival::ALL.into_iter().map(|rival| (rival, rival.judge(table, layout, from))).collect()
+        let rivals = scope.spawn(move || {
+            let mut judged = Vec::new();
+            for rival in Rival::ALL {
+                let verdicts = rival.judge(table, layout, from);
+                if rival == Rival::ForestRaw {
+                    // Whoever judges a stream does not listen.
+                    let _ = sender.send(verdicts.as_ref().map(|(scores, _)| scores.clone()));
+                }
+                judged.push((rival, verdicts));
+            }
+            judged
         });
-        let judged = judge(table, layout, &[]);
+        let judged = judge_any(table, layout, from, || receiver.recv().ok().flatten());
         (judged, rivals.join().expect("a rival panics only by a mistake of this program"))
     })
 }

@@ -17,6 +17,8 @@ const WINDOW: usize = 8;
 const LEARNT_MAX: usize = 20_000;
 /// Trees of the forest on raw values: so many that two fits rank alike.
 const RAW_TREES: usize = 500;
+/// Forests that share them where there are more metrics than one takes.
+const RAW_FORESTS: usize = 20;
 /// Share of the variance that the kept components hold.
 const KEPT: f64 = 0.9;
 /// Most dimensions of a window: its metrics are cut to what fits.
@@ -88,39 +90,54 @@ pub fn largest(table: &Table, scales: &Scales) -> Vec<f32> {
     (0..table.rows()).map(row).collect()
 }
 
-/// An isolation forest on raw values, one for all zones, missing values at the zone's middle.
+/// An isolation forest on raw values, one for all zones, missing values at the zone's middle. Where there are more
+/// metrics than a forest takes, several forests share the trees, each on metrics drawn at random.
 pub fn forest_on_raw(
     table: &Table,
     scales: &Scales,
     from: usize,
     options: &ForestOptions,
 ) -> Option<Vec<f32>> {
-    let features = table.metrics.len().min(FEATURES_MAX);
-    let value = |feature: usize, row: usize| {
-        let value = table.metrics[feature][row];
-        let middle = scales.by_zone[table.zones[row] as usize][feature].0;
+    let value = |metric: usize, row: usize| {
+        let value = table.metrics[metric][row];
+        let middle = scales.by_zone[table.zones[row] as usize][metric].0;
         if value.is_nan() { if middle.is_nan() { 0.0 } else { middle as f32 } } else { value as f32 }
     };
     let teach = teaching(table, from);
-    let rows: Vec<f32> = (0..teach)
-        .filter(|row| is_drawn(*row, teach))
-        .flat_map(|row| (0..features).map(move |feature| (feature, row)))
-        .map(|(feature, row)| value(feature, row))
-        .collect();
-    let options = ForestOptions { trees: RAW_TREES, ..*options };
-    let forest: Forest = fit(&rows, features, &options).ok()?;
-    let mut scores = Vec::with_capacity(table.rows());
-    let mut block = Block::default();
-    for first in (0..table.rows()).step_by(LANES) {
-        let count = LANES.min(table.rows() - first);
-        for lane in 0..count {
-            for feature in 0..features {
-                block.set(lane, feature, value(feature, first + lane));
+    let taught: Vec<usize> = (0..teach).filter(|row| is_drawn(*row, teach)).collect();
+    let drawn = draws(table.metrics.len());
+    let options = ForestOptions { trees: RAW_TREES / drawn.len(), ..*options };
+    let mut sums = vec![0.0; table.rows()];
+    for metrics in &drawn {
+        let of_row = |row: &usize| metrics.iter().map(|metric| value(*metric, *row)).collect::<Vec<f32>>();
+        let rows: Vec<f32> = taught.iter().flat_map(of_row).collect();
+        let forest: Forest = fit(&rows, metrics.len(), &options).ok()?;
+        let mut block = Block::default();
+        for (at, sums) in sums.chunks_mut(LANES).enumerate() {
+            for lane in 0..sums.len() {
+                for (feature, metric) in metrics.iter().enumerate() {
+                    block.set(lane, feature, value(*metric, at * LANES + lane));
+                }
             }
+            sums.iter_mut().zip(forest.score(&block)).for_each(|(sum, score)| *sum += score);
         }
-        scores.extend_from_slice(&forest.score(&block)[..count]);
     }
-    Some(scores)
+    sums.iter_mut().for_each(|sum| *sum /= drawn.len() as f32);
+    Some(sums)
+}
+
+/// The metrics of each forest.
+fn draws(metrics: usize) -> Vec<Vec<usize>> {
+    if metrics <= FEATURES_MAX {
+        return vec![(0..metrics).collect()];
+    }
+    let of_forest = |forest: usize| {
+        let mut order: Vec<usize> = (0..metrics).collect();
+        order.sort_by_key(|metric| Sample::hash(forest as i32 + 1, *metric as i64));
+        order.truncate(FEATURES_MAX);
+        order
+    };
+    (0..RAW_FORESTS).map(of_forest).collect()
 }
 
 /// The error of rebuilding a sensor's last eight readings from principal components.
@@ -258,6 +275,14 @@ mod tests {
                 assert!((rebuilt - matrix[row][column]).abs() < 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn each_of_many_metrics_is_in_some_forest() {
+        assert_eq!(draws(5), [[0, 1, 2, 3, 4]]);
+        let drawn = draws(64);
+        assert!(drawn.iter().all(|metrics| metrics.len() == FEATURES_MAX));
+        assert!((0..64).all(|metric| drawn.iter().any(|metrics| metrics.contains(&metric))));
     }
 
     #[test]

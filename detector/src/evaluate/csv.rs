@@ -92,7 +92,7 @@ pub fn read_csv(bytes: &[u8], columns: &Columns) -> Result<Table, TableError> {
         let kind = Some(records.field(label).trim()).filter(|kind| !columns.is_normal(kind));
         let zone = zone.map_or("all", |at| records.field(at));
         let sensor = sensor.map_or("all", |at| records.field(at));
-        gathered.push(Row { line, at_us, zone, sensor, kind, event: None }, values.iter().copied())?;
+        gathered.push(Row { line, at_us, zone, sensor, kind }, values.iter().copied())?;
     }
     let mut ignored = Vec::new();
     let mut metrics = Vec::with_capacity(others.len());

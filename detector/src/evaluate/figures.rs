@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::comparison::{Scales, forest_on_raw, largest, windowed_pca};
-use super::judge::{Judged, judge};
+use super::judge::{Judged, broken, judge};
 use super::metrics::{Flagged, Noticed, Ranking, by_event, by_kind};
 use super::oracle::oracle;
 use super::table::Table;
@@ -133,17 +133,6 @@ impl Rival {
         };
         Some((scores, None))
     }
-}
-
-/// Which rows break a rule.
-fn broken(table: &Table, layout: &Layout) -> Vec<bool> {
-    let mut broken = vec![false; table.rows()];
-    for (column, metric) in table.metrics.iter().zip(&layout.metrics) {
-        for (is_broken, value) in broken.iter_mut().zip(column) {
-            *is_broken |= *value < metric.below || *value > metric.above;
-        }
-    }
-    broken
 }
 
 /// Recall of one kind of anomaly, by reading and by event.

@@ -1,6 +1,9 @@
-//! A whole table judged as the dataflow would have judged it, one tick after the other.
+//! A whole table judged as the dataflow would have judged it, one tick after the other; or, where rows have no past, as
+//! a table.
 
 use std::sync::Arc;
+
+use serde::Serialize;
 
 use super::table::Table;
 use super::watch::Watch;
@@ -27,6 +30,99 @@ pub struct Judged {
     pub found_by: Vec<Option<Member>>,
     /// Whether more than the rules could speak.
     pub is_known: Vec<bool>,
+    /// Why the rows were not judged as a stream.
+    pub as_table: Option<AsTable>,
+}
+
+/// Why rows were judged as a table, by an isolation forest on their values that knows no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AsTable {
+    /// One series, of which no row says anything of the next: there is nothing to learn from the past.
+    NoPast,
+    /// Too few rows for more than the rules to speak on half of them.
+    TooShort,
+}
+
+/// Below this correlation between a value's being in the upper half and the next one's (in each metric) a row has no past.
+/// It is .3 where normally distributed neighbours correlate by .45, and what is far off does not move it.
+const PAST: f64 = 0.3;
+/// A metric whose upper half, for ties, is smaller than this says nothing.
+const UPPER_LEAST: f64 = 0.05;
+/// Rows from which it is taken.
+const PAST_ROWS_MAX: usize = 100_000;
+
+/// Judges all rows: as a stream, or as a table where they are none. `raw` are the scores of the forest on raw values.
+/// As a table the share that the layout expects to be anomalous is flagged, as scikit-learn's `contamination` does, and
+/// what breaks a rule.
+pub fn judge_any(
+    table: &Table,
+    layout: &Arc<Layout>,
+    from: usize,
+    raw: impl FnOnce() -> Option<Vec<f32>>,
+) -> Judged {
+    let mut as_table = (table.sensors() == 1 && !has_past(table)).then_some(AsTable::NoPast);
+    let mut judged = Judged::default();
+    if as_table.is_none() {
+        judged = judge(table, layout, &[]);
+        let known = judged.is_known[from..].iter().filter(|is| **is).count();
+        as_table = (known * 2 < table.rows() - from).then_some(AsTable::TooShort);
+    }
+    let Some(scores) = as_table.and_then(|_| raw()) else { return judged_or(judged, table, layout) };
+    let mut sorted = scores[from..].to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let threshold = sorted[((sorted.len() - 1) as f64 * (1.0 - layout.contamination)) as usize];
+    let broken = broken(table, layout);
+    let mut judged = Judged { as_table, is_known: vec![true; table.rows()], ..Judged::default() };
+    for (row, score) in scores.into_iter().enumerate() {
+        let is_odd = score > threshold;
+        judged.scores.push(if broken[row] { 1.0 } else { score });
+        judged.flags.push(broken[row] || is_odd);
+        let member = if broken[row] { Member::Rule } else { Member::Forest };
+        judged.found_by.push((broken[row] || is_odd).then_some(member));
+    }
+    judged
+}
+
+/// What was judged as a stream; where nothing was, because no forest could be fitted on so few rows, do it now.
+fn judged_or(judged: Judged, table: &Table, layout: &Arc<Layout>) -> Judged {
+    if judged.scores.is_empty() { judge(table, layout, &[]) } else { judged }
+}
+
+/// Whether in some metric a value says something of the next one: whether one is in the upper half of the values when the
+/// one before is.
+fn has_past(table: &Table) -> bool {
+    table.metrics.iter().any(|column| {
+        let column = &column[..column.len().min(PAST_ROWS_MAX)];
+        let mut values: Vec<f64> = column.iter().copied().filter(|value| !value.is_nan()).collect();
+        if values.is_empty() {
+            return false;
+        }
+        let at = values.len() / 2;
+        let middle = *values.select_nth_unstable_by(at, f64::total_cmp).1;
+        let upper = values.iter().filter(|value| **value > middle).count() as f64 / values.len() as f64;
+        // Of a metric that nearly always has the same value, few pairs would decide.
+        if upper.min(1.0 - upper) < UPPER_LEAST {
+            return false;
+        }
+        let pairs = column.windows(2).filter(|pair| !pair[0].is_nan() && !pair[1].is_nan());
+        let (mut both, mut count) = (0.0, 0.0);
+        for pair in pairs {
+            (both, count) = (both + f64::from(pair[0] > middle && pair[1] > middle), count + 1.0);
+        }
+        both / count - upper * upper > PAST * upper * (1.0 - upper)
+    })
+}
+
+/// Which rows break a rule.
+pub(super) fn broken(table: &Table, layout: &Layout) -> Vec<bool> {
+    let mut broken = vec![false; table.rows()];
+    for (column, metric) in table.metrics.iter().zip(&layout.metrics) {
+        for (is_broken, value) in broken.iter_mut().zip(column) {
+            *is_broken |= *value < metric.below || *value > metric.above;
+        }
+    }
+    broken
 }
 
 /// Judges all rows in the order of their times by a detector that knows nothing at the first one, without the members
@@ -62,4 +158,59 @@ pub fn judge(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> Judged {
         from += length;
     }
     judged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{Gathered, Row};
+    use super::*;
+    use crate::forest::tests::Numbers;
+
+    fn table(rows: usize, mut value: impl FnMut(usize, &mut Numbers) -> f64) -> (Table, Arc<Layout>) {
+        let mut numbers = Numbers(9);
+        let mut gathered = Gathered::new(1);
+        for row in 0..rows {
+            let (line, at_us) = (row + 2, row as i64 * 1_000_000);
+            let value = value(row, &mut numbers);
+            let row = Row { line, at_us, zone: "all", sensor: "all", kind: None };
+            gathered.push(row, [value].into_iter()).expect("few kinds");
+        }
+        let table = gathered.table(vec![Some("heat".to_owned())]).expect("rows");
+        let layout = Arc::new(table.layout(None));
+        (table, layout)
+    }
+
+    #[test]
+    fn rows_without_a_past_are_judged_as_a_table() {
+        let (table, layout) = table(2_000, |_, numbers| numbers.normal());
+        let odd: Vec<f32> = (0..2_000).map(|row| row as f32 / 2_000.0).collect();
+        let judged = judge_any(&table, &layout, 0, || Some(odd.clone()));
+        assert_eq!((judged.as_table, &judged.scores), (Some(AsTable::NoPast), &odd));
+        assert_eq!(judged.flags.iter().filter(|flag| **flag).count(), 100);
+    }
+
+    #[test]
+    fn a_metric_that_is_mostly_nothing_has_no_past_by_itself() {
+        let (table, layout) = table(2_000, |_, numbers| (numbers.normal() - 1.0).max(0.0));
+        let judged = judge_any(&table, &layout, 0, || Some(vec![0.5; 2_000]));
+        assert_eq!(judged.as_table, Some(AsTable::NoPast));
+    }
+
+    #[test]
+    fn a_series_is_judged_as_a_stream_unless_it_is_too_short() {
+        let wave = |row: usize, numbers: &mut Numbers| (row as f64 / 50.0).sin() + 0.1 * numbers.normal();
+        let (long, layout) = table(3_000, wave);
+        let judged = judge_any(&long, &layout, 0, || unreachable!("it is a stream"));
+        assert_eq!((judged.as_table, judged.scores.len()), (None, 3_000));
+        let (short, layout) = table(300, wave);
+        let judged = judge_any(&short, &layout, 0, || Some(vec![0.5; 300]));
+        assert_eq!(judged.as_table, Some(AsTable::TooShort));
+    }
+
+    #[test]
+    fn what_is_too_short_for_a_forest_too_is_left_to_the_rules() {
+        let (table, layout) = table(20, |_, numbers| numbers.normal());
+        let judged = judge_any(&table, &layout, 0, || None);
+        assert_eq!((judged.as_table, judged.scores), (None, vec![0.0; 20]));
+    }
 }

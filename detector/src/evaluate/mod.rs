@@ -14,6 +14,6 @@ mod time;
 mod watch;
 
 pub use csv::{Columns, read_csv};
-pub use judge::{Judged, judge};
+pub use judge::{AsTable, Judged, judge, judge_any};
 pub use time::time_us;
 pub use watch::Watch;

@@ -192,7 +192,7 @@ mod tests {
                 _ => (None, [a, 2.0 * hour + (a - hour) + b]),
             };
             let (line, at_us) = (minute as usize + 2, minute * 60_000_000);
-            let row = Row { line, at_us, zone: "all", sensor: "all", kind, event: None };
+            let row = Row { line, at_us, zone: "all", sensor: "all", kind };
             gathered.push(row, values.into_iter()).expect("few kinds");
         }
         let names = ["a", "b"].map(|name| Some(name.to_owned())).to_vec();
@@ -210,7 +210,7 @@ mod tests {
             let kind = (minute == 100).then_some("spike");
             let value = if minute == 100 { 50.0 } else { (minute % 7) as f64 };
             let (line, at_us) = (minute as usize + 2, minute * 60_000_000);
-            let row = Row { line, at_us, zone: "all", sensor: "all", kind, event: None };
+            let row = Row { line, at_us, zone: "all", sensor: "all", kind };
             gathered.push(row, [value, 3.0].into_iter()).expect("few kinds");
         }
         let names = ["a", "b"].map(|name| Some(name.to_owned())).to_vec();

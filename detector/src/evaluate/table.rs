@@ -108,8 +108,6 @@ pub struct Row<'a> {
     pub sensor: &'a str,
     /// The kind of anomaly; `None` is normal.
     pub kind: Option<&'a str>,
-    /// The event that an anomaly belongs to, where it is known; else runs of one kind are events.
-    pub event: Option<u64>,
 }
 
 /// Rows as they stand in a file.
@@ -153,19 +151,44 @@ impl Gathered {
             self.clipped += usize::from(value.abs() > VALUE_MAX);
             column.push(value.clamp(-VALUE_MAX, VALUE_MAX));
         }
-        let kind = row.kind.map(|kind| self.kinds.number(kind));
-        if self.kinds.names.len() >= KINDS_MAX {
-            let found = row.kind.unwrap_or_default().to_owned();
-            return Err(TableError::TooManyKinds { line: row.line, found });
-        }
+        let kind = row.kind.map(|kind| self.kind(kind, row.line)).transpose()?;
         let (zone, sensor) = (self.zones.number(row.zone), self.sensors.number(row.sensor));
         let next = self.series.len() as u32;
         let series = *self.series.entry((zone, sensor)).or_insert(next);
-        let next = self.events.len() as u32;
-        let event = row.event.map(|event| *self.events.entry(event).or_insert(next));
-        let (at_us, line, kind) = (row.at_us, row.line, kind.map(|kind| kind as u16));
-        self.rows.push(Kept { at_us, line, zone, sensor, series, kind, event });
+        let (at_us, line) = (row.at_us, row.line);
+        self.rows.push(Kept { at_us, line, zone, sensor, series, kind, event: None });
         Ok(())
+    }
+
+    /// Rows so far.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Says afterwards what befell a row, and in which event: rows of one event share its number. When no event is told
+    /// of any row, runs of one kind are events.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::TooManyKinds`].
+    pub fn label(&mut self, row: usize, kind: &str, event: u64) -> Result<(), TableError> {
+        let kind = self.kind(kind, self.rows[row].line)?;
+        let next = self.events.len() as u32;
+        let event = *self.events.entry(event).or_insert(next);
+        (self.rows[row].kind, self.rows[row].event) = (Some(kind), Some(event));
+        Ok(())
+    }
+
+    fn kind(&mut self, kind: &str, line: usize) -> Result<u16, TableError> {
+        match self.kinds.number(kind) as usize {
+            number if number < KINDS_MAX => Ok(number as u16),
+            _ => Err(TableError::TooManyKinds { line, found: kind.to_owned() }),
+        }
     }
 
     /// Orders the rows by time; `names` has a name for each column that is a metric.
@@ -397,7 +420,7 @@ mod tests {
         let mut gathered = Gathered::new(1);
         for (at, (seconds, sensor, kind)) in rows.iter().enumerate() {
             let (line, at_us) = (at + 2, seconds * 1_000_000);
-            let row = Row { line, at_us, zone: "all", sensor, kind: *kind, event: None };
+            let row = Row { line, at_us, zone: "all", sensor, kind: *kind };
             gathered.push(row, [at as f64].into_iter()).expect("few kinds");
         }
         gathered.table(vec![Some("heat".to_owned())]).expect("rows")
@@ -421,7 +444,7 @@ mod tests {
     #[test]
     fn values_beyond_what_a_reading_may_have_are_clipped_and_counted() {
         let mut gathered = Gathered::new(1);
-        let row = Row { line: 2, at_us: 0, zone: "all", sensor: "all", kind: None, event: None };
+        let row = Row { line: 2, at_us: 0, zone: "all", sensor: "all", kind: None };
         gathered.push(row, [f64::INFINITY].into_iter()).expect("few kinds");
         let table = gathered.table(vec![Some("heat".to_owned())]).expect("a row");
         assert_eq!((table.metrics[0][0], table.clipped), (VALUE_MAX, 1));
@@ -437,7 +460,7 @@ mod tests {
     #[test]
     fn what_a_domain_says_of_a_metric_goes_before_what_its_values_show() {
         let mut gathered = Gathered::new(2);
-        let row = Row { line: 2, at_us: 0, zone: "all", sensor: "all", kind: None, event: None };
+        let row = Row { line: 2, at_us: 0, zone: "all", sensor: "all", kind: None };
         gathered.push(row, [20.0, 3.25].into_iter()).expect("few kinds");
         let names = ["temperature", "pressure"].map(|name| Some(name.to_owned())).to_vec();
         let table = gathered.table(names).expect("a row");

@@ -97,6 +97,11 @@ pub enum EvaluateError {
 }
 
 impl EvaluateError {
+    /// A file that cannot be read.
+    pub fn read(path: &Path, reason: &std::io::Error) -> EvaluateError {
+        EvaluateError::Read { path: path.display().to_string(), reason: reason.to_string() }
+    }
+
     /// A file that cannot be written.
     pub fn write(path: &Path, reason: &std::io::Error) -> EvaluateError {
         EvaluateError::Write { path: path.display().to_string(), reason: reason.to_string() }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use citytide_detector::evaluate::AsTable;
 use citytide_detector::evaluate::figures::{Evaluation, Figures, OfKind, OfZone, Rival};
 use citytide_detector::{Layout, Member};
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct Report {
     pub anomalous: usize,
     /// Of them flagged.
     pub flagged: usize,
+    /// Why they were judged as a table by the forest on raw values, and not as a stream.
+    pub as_table: Option<AsTable>,
     /// Of them judged by the rules alone, because nothing else was known of the zone.
     pub rules_alone: usize,
     /// The detector's figures.
@@ -93,6 +96,7 @@ impl Report {
             (member.as_str(), Without { figures: *figures, decided_rightly, decided_wrongly })
         };
         let later = table.row_at(super::at_share(table, LATER));
+        let is_learning = from == 0 && later < table.rows() && evaluation.judged.as_table.is_none();
         Report {
             input: input.to_owned(),
             domain: domain.map(str::to_owned),
@@ -105,9 +109,10 @@ impl Report {
             scored_from: shown(table.event_times_us[from]),
             anomalous: count(&evaluation.labels),
             flagged: count(&evaluation.judged.flags),
+            as_table: evaluation.judged.as_table,
             rules_alone: scored - count(&evaluation.judged.is_known),
             figures: evaluation.figures_from(from),
-            last_third: (from == 0 && later < table.rows()).then(|| evaluation.figures_from(later)),
+            last_third: is_learning.then(|| evaluation.figures_from(later)),
             by_kind: evaluation.by_kind(),
             by_zone: evaluation.by_zone(),
             comparison: compared.iter().map(|(rival, figures)| (rival.key(), *figures)).collect(),

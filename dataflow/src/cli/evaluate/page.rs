@@ -11,7 +11,7 @@ use crate::cli::status::thousands;
 
 /// Width and height of a picture's field, and the room around it for what is written there.
 const FIELD: (f64, f64) = (520.0, 260.0);
-const MARGIN: f64 = 56.0;
+const MARGIN: f64 = 76.0;
 /// Bars of the histogram.
 const BINS: usize = 50;
 /// Most points of the curve.

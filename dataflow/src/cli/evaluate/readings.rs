@@ -4,6 +4,7 @@
 //! of lines of its partition before it. What would be a dead letter is no row.
 
 use std::collections::HashMap;
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use citytide_detector::evaluate::table::{Gathered, Row, Table};
@@ -17,11 +18,10 @@ const SILENCE: &str = "silence";
 /// So far an event time may be from the moment at which a line is read: any time.
 const ANY_US: i64 = i64::MAX / 4;
 
-/// Whether the first line is JSON, behind a partition or not.
-pub fn are_lines(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let first = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
-    first.is_some_and(|line| partition(line).1.trim_ascii_start().starts_with(b"{"))
+/// Whether what begins like this is JSON, behind a partition or not.
+pub fn are_lines(head: &[u8]) -> bool {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    partition(head).1.trim_ascii_start().starts_with(b"{")
 }
 
 /// The partition of a line, and what is behind it.
@@ -33,88 +33,123 @@ fn partition(line: &[u8]) -> (i32, &[u8]) {
     split.unwrap_or((0, line))
 }
 
-/// Anomalies by partition and offset: kind and event.
-type Truth<'a> = HashMap<(i32, i64), (&'a str, u64)>;
-
-/// Reads lines and their truth.
-///
-/// # Errors
-///
-/// When the truth is none or of other readings, or no line is a reading of the domain.
-pub fn read(lines: &[u8], truth_path: &Path, truth: &[u8], domain: &Domain) -> Result<Table, EvaluateError> {
-    let mut truth = read_truth(truth_path, truth)?;
-    let mut domain = domain.clone();
-    (domain.time.future_max_us, domain.time.max_age_us) = (ANY_US, ANY_US);
-    let decoder = Decoder::new(&domain);
-    let mut values = vec![f64::NAN; domain.metrics.len()];
-    let mut gathered = Gathered::new(values.len());
-    let mut next_offsets: HashMap<i32, i64> = HashMap::new();
-    let mut first_letter = None;
-    let (mut letters, mut rows) = (0, 0);
-    // What follows the last line end is no line, unless something stands there.
-    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
-    for (at, line) in lines.split(|byte| *byte == b'\n').enumerate() {
-        let (partition, payload) = partition(line);
-        let next = next_offsets.entry(partition).or_default();
-        let of_row = truth.remove(&(partition, *next));
-        *next += 1;
-        match decoder.decode(payload, 0, &mut values) {
-            Ok(reading) => {
-                rows += 1;
-                let row = Row {
-                    line: at + 1,
-                    at_us: reading.event_time_us,
-                    zone: &reading.zone,
-                    sensor: &reading.sensor,
-                    kind: of_row.map(|(kind, _)| kind),
-                    event: of_row.map(|(_, event)| event),
-                };
-                gathered.push(row, values.iter().copied())?;
-            }
-            Err(error) => {
-                letters += 1;
-                first_letter.get_or_insert_with(|| (at + 1, error.to_string()));
-            }
-        }
-    }
-    if rows == 0 {
-        let (line, why) = first_letter.unwrap_or((1, "it is empty".to_owned()));
-        return Err(EvaluateError::NoReading { line, why });
-    }
-    if let Some(&(partition, offset)) = truth.keys().min() {
-        let path = truth_path.display().to_string();
-        return Err(EvaluateError::OtherTruth { path, partition, offset });
-    }
-    if letters > 0 {
-        let (line, why) = first_letter.unwrap_or_default();
-        tracing::warn!("{letters} lines are no readings and not judged, the first is line {line}: {why}");
-    }
-    Ok(gathered.table(domain.metrics.iter().map(|metric| Some(metric.name.clone())).collect())?)
+/// Readings whose truth is not known yet.
+pub struct Readings {
+    gathered: Gathered,
+    names: Vec<Option<String>>,
+    /// The row of each offset, by partition; `None` where the line is no reading.
+    rows: HashMap<i32, Vec<Option<u32>>>,
 }
 
-fn read_truth<'a>(path: &Path, bytes: &'a [u8]) -> Result<Truth<'a>, EvaluateError> {
-    let wrong = |line: usize, found: &[u8]| EvaluateError::Truth {
-        path: path.display().to_string(),
-        line,
-        found: String::from_utf8_lossy(found).into_owned(),
-    };
-    let mut truth = Truth::new();
-    let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    match lines.next() {
-        Some((_, head)) if head.starts_with(b"partition,offset,kind,") => {}
-        head => return Err(wrong(1, head.map_or(&[], |(_, head)| head))),
-    }
-    for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
-        let parsed = std::str::from_utf8(line).ok().and_then(|line| {
-            let mut fields = line.trim_end_matches('\r').split(',');
-            let place = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            let (kind, _metrics) = (fields.next()?, fields.next()?);
-            Some((place, (kind, fields.next()?.parse().ok()?)))
-        });
-        let (place, (kind, event)) = parsed.ok_or_else(|| wrong(at + 1, line))?;
-        if kind != SILENCE {
-            truth.insert(place, (kind, event));
+impl Readings {
+    /// Reads lines to their end.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read, or none is a reading of the domain.
+    pub fn read(mut lines: impl BufRead, path: &Path, domain: &Domain) -> Result<Readings, EvaluateError> {
+        let mut domain = domain.clone();
+        (domain.time.future_max_us, domain.time.max_age_us) = (ANY_US, ANY_US);
+        let decoder = Decoder::new(&domain);
+        let mut values = vec![f64::NAN; domain.metrics.len()];
+        let mut gathered = Gathered::new(values.len());
+        let mut rows: HashMap<i32, Vec<Option<u32>>> = HashMap::new();
+        let mut first_letter = None;
+        let (mut number, mut letters) = (0, 0);
+        let mut line = Vec::new();
+        while next_line(&mut lines, &mut line).map_err(|reason| EvaluateError::read(path, &reason))? {
+            number += 1;
+            let (partition, payload) = partition(&line);
+            let rows = rows.entry(partition).or_default();
+            match decoder.decode(payload, 0, &mut values) {
+                Ok(reading) => {
+                    rows.push(Some(gathered.len() as u32));
+                    let row = Row {
+                        line: number,
+                        at_us: reading.event_time_us,
+                        zone: &reading.zone,
+                        sensor: &reading.sensor,
+                        kind: None,
+                    };
+                    gathered.push(row, values.iter().copied())?;
+                }
+                Err(error) => {
+                    rows.push(None);
+                    letters += 1;
+                    first_letter.get_or_insert_with(|| (number, error.to_string()));
+                }
+            }
         }
+        match first_letter {
+            Some((line, why)) if gathered.is_empty() => return Err(EvaluateError::NoReading { line, why }),
+            Some((line, why)) => {
+                tracing::warn!(
+                    "{letters} lines are no readings and not judged, the first is line {line}: {why}"
+                );
+            }
+            None => {}
+        }
+        let names = domain.metrics.into_iter().map(|metric| Some(metric.name)).collect();
+        Ok(Readings { gathered, names, rows })
     }
-    Ok(truth)
+
+    /// The readings with their truth. What it says of lines that are no readings does not count.
+    ///
+    /// # Errors
+    ///
+    /// When it is no truth, or one of other readings.
+    pub fn with_truth(mut self, path: &Path, truth: &[u8]) -> Result<Table, EvaluateError> {
+        let shown = || path.display().to_string();
+        let wrong = |line: usize, found: &[u8]| EvaluateError::Truth {
+            path: shown(),
+            line,
+            found: String::from_utf8_lossy(found).into_owned(),
+        };
+        let mut lines = truth.split(|byte| *byte == b'\n').enumerate();
+        match lines.next() {
+            Some((_, head)) if head.starts_with(b"partition,offset,kind,") => {}
+            head => return Err(wrong(1, head.map_or(&[], |(_, head)| head))),
+        }
+        for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+            let Some(Told { partition, offset, kind, event }) = Told::parse(line) else {
+                return Err(wrong(at + 1, line));
+            };
+            let rows = self.rows.get(&partition);
+            let row = rows.and_then(|rows| rows.get(usize::try_from(offset).ok()?));
+            let Some(row) = row else {
+                return Err(EvaluateError::OtherTruth { path: shown(), partition, offset });
+            };
+            if let Some(row) = row.filter(|_| kind != SILENCE) {
+                self.gathered.label(row as usize, kind, event)?;
+            }
+        }
+        Ok(self.gathered.table(self.names)?)
+    }
+}
+
+/// Replaces what is in `line` by the next one, without its end; whether there is one.
+fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = lines.read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(read > 0)
+}
+
+/// A line of the truth.
+struct Told<'a> {
+    partition: i32,
+    offset: i64,
+    kind: &'a str,
+    event: u64,
+}
+
+impl Told<'_> {
+    fn parse(line: &[u8]) -> Option<Told<'_>> {
+        let mut fields = std::str::from_utf8(line).ok()?.trim_end_matches('\r').split(',');
+        let (partition, offset) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (kind, _metrics) = (fields.next()?, fields.next()?);
+        Some(Told { partition, offset, kind, event: fields.next()?.parse().ok()? })
+    }
 }

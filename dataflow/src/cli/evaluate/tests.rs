@@ -47,12 +47,16 @@ const LINES: &str = "\
 1\t{\"sensor_id\":\"7\",\"timestamp\":\"2026-11-21T05:25:00Z\",\"zone\":\"Downtown\",\"temperature\":24.4}\n";
 const TRUTH: &str = "partition,offset,kind,metrics,event,sensor\n0,0,spike,temperature,5,8\n1,2,drift,temperature,6,7\n1,0,silence,,9,3\n";
 
+fn read_lines(truth: &str) -> Result<Table, EvaluateError> {
+    let readings = Readings::read(LINES.as_bytes(), Path::new("-"), &Domain::smart_city())?;
+    readings.with_truth(Path::new("truth.csv"), truth.as_bytes())
+}
+
 #[test]
 fn lines_of_json_meet_their_truth_by_partition_and_offset() {
-    let domain = Domain::smart_city();
-    assert!(readings::are_lines(LINES.as_bytes()) && !readings::are_lines(b"at,who\n1,a\n"));
-    let table = readings::read(LINES.as_bytes(), Path::new("truth.csv"), TRUTH.as_bytes(), &domain);
-    let table = table.expect("readings");
+    assert!(readings::are_lines(LINES.as_bytes()) && readings::are_lines(b"\n {\"zone\":"));
+    assert!(!readings::are_lines(b"at,who\n1,a\n") && !readings::are_lines(b"at\twho\n{1\ta\n"));
+    let table = read_lines(TRUTH).expect("readings");
     assert_eq!((table.lines.as_slice(), table.places.as_slice()), (&[4, 1, 2][..], &[2, 0, 1][..]));
     let kinds: Vec<Option<&str>> = (0..3).map(|row| table.kind(row)).collect();
     assert_eq!(kinds, [Some("drift"), None, Some("spike")]);
@@ -61,11 +65,7 @@ fn lines_of_json_meet_their_truth_by_partition_and_offset() {
 
 #[test]
 fn a_truth_of_another_run_or_none_is_refused() {
-    let domain = Domain::smart_city();
-    let read = |truth: &str| {
-        let read = readings::read(LINES.as_bytes(), Path::new("truth.csv"), truth.as_bytes(), &domain);
-        read.expect_err("wrong").to_string()
-    };
+    let read = |truth: &str| read_lines(truth).expect_err("wrong").to_string();
     assert!(
         read("partition,offset,kind,metrics,event,sensor\n0,7,spike,,5,8\n")
             .contains("partition 0, offset 7")
