@@ -251,6 +251,7 @@ impl Seen {
                 end_offset: 0,
                 leaving: false,
             },
+            truth: Vec::new(),
             anomalies: Vec::new(),
             opinion: None,
             late: at().map(|row| self.late[row]).collect(),
