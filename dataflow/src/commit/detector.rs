@@ -3,7 +3,9 @@
 
 mod load;
 pub mod models;
+mod recent;
 mod training;
 
 pub use load::{Loaded, load};
+pub use recent::recent;
 pub use training::{TrainingSettings, spawn, store};

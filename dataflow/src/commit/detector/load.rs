@@ -155,11 +155,14 @@ async fn replay(
         seen.push(&row.map_err(failed(attempted))?);
     }
     client.batch_execute("reset enable_seqscan").await.map_err(failed(attempted))?;
-    Ok(seen.show(memory))
+    let rows = seen.order.len() as i64;
+    seen.each(|epoch, mut batch| memory.see(epoch, &mut batch));
+    Ok(rows)
 }
 
-/// Rows in the order in which the server sends them, columns apart.
-struct Seen {
+/// Rows in the order in which the server sends them, columns apart: epoch, partition, offset, zone, sensor, time,
+/// whether late, metrics.
+pub(super) struct Seen {
     /// Epoch, partition, offset, and where the row is.
     order: Vec<(i64, i32, i64, u32)>,
     zone_names: Vec<Arc<str>>,
@@ -173,7 +176,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(metrics: usize) -> Seen {
+    pub(super) fn new(metrics: usize) -> Seen {
         Seen {
             order: Vec::new(),
             zone_names: Vec::new(),
@@ -187,7 +190,7 @@ impl Seen {
         }
     }
 
-    fn push(&mut self, row: &Row) {
+    pub(super) fn push(&mut self, row: &Row) {
         self.order.push((row.get(0), row.get(1), row.get(2), self.order.len() as u32));
         let zone: &str = row.get(3);
         let number = match self.zone_numbers.get(zone) {
@@ -209,16 +212,15 @@ impl Seen {
         }
     }
 
-    fn show(mut self, memory: &mut Memory) -> i64 {
+    /// Hands out all rows as batches with their epochs, in the order of epoch, partition and offset.
+    pub(super) fn each(mut self, mut take: impl FnMut(u64, Batch)) {
         self.order.sort_unstable();
         let zone_names = Arc::new(std::mem::take(&mut self.zone_names));
         for of_partition in self.order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             for rows in of_partition.chunks(BATCH_ROWS) {
-                let mut batch = self.batch(rows, &zone_names);
-                memory.see(rows[0].0 as u64, &mut batch);
+                take(rows[0].0 as u64, self.batch(rows, &zone_names));
             }
         }
-        self.order.len() as i64
     }
 
     fn batch(&self, rows: &[(i64, i32, i64, u32)], zone_names: &Arc<Vec<Arc<str>>>) -> Batch {
