@@ -15,8 +15,6 @@ mod program;
 mod queries;
 #[path = "database/scratch.rs"]
 mod scratch;
-#[path = "database/train.rs"]
-mod train;
 #[path = "database/upkeep.rs"]
 mod upkeep;
 #[path = "database/verify.rs"]

@@ -113,7 +113,6 @@ impl Assembler {
                 end_offset: chunk.end_offset,
                 leaving: chunk.leaving,
             },
-            truth: chunk.truth.clone(),
             anomalies: Vec::new(),
             opinion: None,
             late: Vec::new(),

@@ -6,7 +6,8 @@
 //! 2. panes, from the same readings;
 //! 3. the conservation law per partition, and its counts from the raw tables while nothing lies behind the horizon;
 //! 4. the chain of commits;
-//! 5. `hot_sensors` and `zone_status`.
+//! 5. `hot_sensors` and `zone_status`;
+//! 6. when asked for, every verdict of the detector: see [`verdicts`].
 //!
 //! What lies behind the retention horizon cannot be recomputed: a window is compared only when all its panes began
 //! after it.
@@ -15,6 +16,7 @@ mod compare;
 mod ledger;
 mod live;
 mod report;
+mod verdicts;
 mod windows;
 
 use std::path::PathBuf;
@@ -39,6 +41,9 @@ pub struct Args {
     /// A domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     pub domain: Option<PathBuf>,
+    /// Find every verdict of the detector again too, from the first reading on; a minute for twenty million
+    #[arg(long)]
+    pub verdicts: bool,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -93,7 +98,7 @@ impl From<DatabaseError> for VerifyError {
 /// Verifies and prints what was found, or why nothing was; returns the exit code.
 pub fn run(args: &Args) -> i32 {
     let verified = read_domain(args.domain.as_deref())
-        .and_then(|domain| Ok(verify(&args.database.database()?, &domain)?));
+        .and_then(|domain| Ok(verify(&args.database.database()?, &domain, args.verdicts)?));
     match verified {
         Ok(report) => {
             print!("{report}");
@@ -103,14 +108,14 @@ pub fn run(args: &Args) -> i32 {
     }
 }
 
-/// Verifies a database in one snapshot.
+/// Verifies a database in one snapshot; with `verdicts` those of the detector too.
 ///
 /// # Errors
 ///
 /// When there is nothing of this domain to verify, or the server fails. A difference is no error: see
 /// [`Report::agrees`].
-pub fn verify(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {
-    session::runtime().block_on(in_one_snapshot(database, domain))
+pub fn verify(database: &Database, domain: &Domain, verdicts: bool) -> Result<Report, VerifyError> {
+    session::runtime().block_on(in_one_snapshot(database, domain, verdicts))
 }
 
 /// Sees to it that the database holds the tables of `domain`, with a column for each of its metrics.
@@ -138,7 +143,11 @@ pub async fn check_fits(
     }
 }
 
-async fn in_one_snapshot(database: &Database, domain: &Domain) -> Result<Report, VerifyError> {
+async fn in_one_snapshot(
+    database: &Database,
+    domain: &Domain,
+    verdicts: bool,
+) -> Result<Report, VerifyError> {
     let mut client = database.connect("citytide:verify").await?;
     let transaction = client
         .build_transaction()
@@ -152,6 +161,9 @@ async fn in_one_snapshot(database: &Database, domain: &Domain) -> Result<Report,
     let mut checks = Vec::new();
     for comparison in snapshot.comparisons(domain) {
         checks.push(comparison.run(&transaction).await?);
+    }
+    if verdicts {
+        checks.push(verdicts::compare(&transaction, domain).await?);
     }
     Ok(Report { epoch: snapshot.epoch, watermark_us: snapshot.watermark_us, checks })
 }

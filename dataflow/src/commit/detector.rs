@@ -3,9 +3,9 @@
 
 mod load;
 pub mod models;
-mod recent;
+mod rows;
 mod training;
 
-pub use load::{Loaded, load};
-pub use recent::recent;
+pub use load::{Loaded, load, past};
+pub use rows::JudgedRows;
 pub use training::{TrainingSettings, spawn, store};

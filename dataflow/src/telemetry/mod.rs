@@ -16,7 +16,6 @@
 mod exposition;
 mod health;
 mod http;
-mod last_hour;
 mod latency;
 mod run;
 mod snapshot;

@@ -100,7 +100,7 @@ async fn fill(client: &mut Client, domain: &Domain) {
 async fn report(scratch: &Scratch, domain: &Domain) -> Report {
     let (database, domain) = (scratch.database(None), domain.clone());
     // `verify` has a runtime of its own, and the test has one: another thread keeps them apart.
-    std::thread::spawn(move || verify(&database, &domain).expect("something to verify"))
+    std::thread::spawn(move || verify(&database, &domain, false).expect("something to verify"))
         .join()
         .expect("no panic")
 }
@@ -230,7 +230,10 @@ fn an_empty_database_and_another_domains_are_no_success() {
     with_database(async |scratch| {
         let verify_now = |domain: Domain| {
             let database = scratch.database(None);
-            std::thread::spawn(move || verify(&database, &domain)).join().expect("no panic").unwrap_err()
+            std::thread::spawn(move || verify(&database, &domain, false))
+                .join()
+                .expect("no panic")
+                .unwrap_err()
         };
         assert!(matches!(verify_now(Domain::smart_city()), VerifyError::NotThere { .. }));
         scratch.with_schema().await;

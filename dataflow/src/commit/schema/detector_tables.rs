@@ -52,7 +52,7 @@ pub fn detector() -> Vec<Table> {
         table("model_requests", "Models that were asked for by hand; a run puts them in force", requests),
         table(
             "detector_minutes",
-            "When minutes were closed, since the newest state: what a restart needs to judge alike",
+            "When minutes were closed: with the readings and models, what any verdict follows from",
             minutes,
         ),
         Table {

@@ -84,7 +84,8 @@ pub async fn prune_commits(client: &mut Client, run_id: i64) -> Result<(), Datab
     prune(client, run_id, "commits", "epoch", which).await
 }
 
-/// Deletes what the detector wrote down before its newest committed state, and the closings before it.
+/// Deletes what the detector wrote down before its newest committed state. When minutes were closed is kept as long as
+/// the readings are: from both, any verdict can be found again.
 pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let transaction = fenced(client, run_id).await?;
     let newest = "(select max(epoch) from detector_state where kind = 'lessons' \
@@ -93,7 +94,7 @@ pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), Data
         "delete from detector_state where kind <> 'zone' and epoch < {newest}; \
          delete from detector_state as old using detector_state as new where old.kind = 'zone' and new.kind = 'zone' \
            and old.key = new.key and old.epoch < new.epoch and new.epoch <= {newest}; \
-         delete from detector_minutes where epoch < {newest}"
+         delete from detector_minutes where epoch <= (select horizon_epoch from citytide_database)"
     );
     let attempted = "deleting what the detector knew before";
     transaction.batch_execute(&script).await.map_err(failed(attempted))?;
