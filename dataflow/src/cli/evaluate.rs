@@ -129,7 +129,10 @@ fn evaluate(args: &Args) -> Result<(), EvaluateError> {
         compared.push((rival, figures));
     }
     let ablation = if args.ablation { ablation(&evaluation, &layout) } else { Vec::new() };
-    let input = args.input.display().to_string();
+    let input = match args.input.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => args.input.display().to_string(),
+    };
     let domain = domain.as_ref().map(|domain| domain.name.as_str());
     let report = Report::new(&input, domain, &layout, &evaluation, &compared, &ablation);
     if let (Some(mut file), Some(path)) = (scores_file, &args.scores) {

@@ -263,7 +263,10 @@ fn eigen(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metrics::Ranking;
+    use super::super::table::{Gathered, Row};
     use super::*;
+    use crate::forest::tests::Numbers;
 
     #[test]
     fn eigenvectors_rebuild_the_matrix() {
@@ -275,6 +278,33 @@ mod tests {
                 assert!((rebuilt - matrix[row][column]).abs() < 1e-9);
             }
         }
+    }
+
+    /// scikit-learn 1.9: `IsolationForest(n_estimators=500)` reaches 0.942 on these rows, with a standard deviation of 0.002
+    /// over twenty seeds.
+    #[test]
+    fn the_forest_on_raw_values_ranks_as_scikit_learns_does() {
+        let mut numbers = Numbers(17);
+        let mut gathered = Gathered::new(6);
+        for row in 0..3_000usize {
+            let is_odd = row % 20 == 0;
+            let values: Vec<f64> = (0..6)
+                .map(|metric| {
+                    let middle = (row % 3) as f64 * if metric % 2 == 0 { 4.0 } else { -4.0 };
+                    middle + if is_odd { 2.2 } else { 1.0 } * numbers.normal()
+                })
+                .collect();
+            let (line, at_us) = (row + 2, row as i64 * 1_000_000);
+            let kind = is_odd.then_some("odd");
+            let row = Row { line, at_us, zone: "all", sensor: "all", kind };
+            gathered.push(row, values.into_iter()).expect("few kinds");
+        }
+        let names = (0..6).map(|metric| Some(format!("x{metric}"))).collect();
+        let table = gathered.table(names).expect("rows");
+        let scales = Scales::learn(&table, 0);
+        let scores = forest_on_raw(&table, &scales, 0, &ForestOptions::default()).expect("rows enough");
+        let auroc = Ranking::new(&scores, &table.labels()).auroc().expect("both labels");
+        assert!((auroc - 0.942).abs() < 0.01, "{auroc}");
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn head(report: &Report, table: &Table, text: &mut String) {
         text,
         format_args!(
             "{}: {} rows, {} count, {share:.2} % of them anomalous",
-            short(&report.input, 30),
+            short(&report.input, 20),
             count(report.rows),
             count(report.scored)
         ),
