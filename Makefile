@@ -41,8 +41,8 @@ consumer: build services ## the dataflow alone, showing readings and closed wind
 	eval "$$(scripts/services env)" && export KAFKA_BROKERS DATABASE_URL && \
 	  exec $(BINARIES)/citytide run --topic sensor-data -w "$${WORKERS:-2}" --show
 
-train-model: ## not yet: rules alone judge
-	echo "There is no model to train yet: the rules of the domain decide what is anomalous."
+train-model: build services ## a model by hand, and how its verdicts would differ
+	eval "$$(scripts/services env)" && export DATABASE_URL && exec $(BINARIES)/citytide train
 
 dashboard: ## not yet: ask with psql
 	echo "There is no dashboard yet: make psql asks the tables."

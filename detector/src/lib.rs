@@ -54,5 +54,5 @@ pub use sample::{READMITTED_SHARE, Sample, SampleRow};
 pub use scorer::{Learnt, Rows, Scorer};
 pub use sensors::SensorStates;
 pub use series::{Series, SeriesVerdict};
-pub use verdict::{FlaggedBy, Severity, Verdict, Verdicts, score_of};
+pub use verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of};
 pub use zone::{Level, ZoneModel};

@@ -21,7 +21,7 @@ use crate::observe::{BlockRules, Flags, Scene, Taught, greatest, observe, statis
 use crate::sample::{Sample, SampleRow};
 use crate::sensors::{SensorBlock, SensorStates};
 use crate::tails::chi_quantile;
-use crate::verdict::{FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
+use crate::verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
 use crate::zone::{BlockView, Level, ZoneModel, pair};
 
 /// Rows of one partition in offset order, a struct of arrays.
@@ -115,6 +115,8 @@ pub struct Scorer {
     found: [Option<usize>; LANES],
     lanes: [Lane; LANES],
     muted: [bool; MEMBERS],
+    /// A model that is asked too and decides nothing.
+    beside: Option<Arc<Model>>,
 }
 
 /// What the rows of a zone and tick are held against, and what they teach.
@@ -155,6 +157,7 @@ impl Scorer {
             found: [None; LANES],
             lanes: [Lane::default(); LANES],
             muted: [false; MEMBERS],
+            beside: None,
             layout,
         }
     }
@@ -162,6 +165,12 @@ impl Scorer {
     /// Takes a member out, to find out what it is good for.
     pub fn mute(&mut self, member: Member) {
         self.muted[member as usize] = true;
+    }
+
+    /// Asks another model too, from here on: what would be said with it in force is in [`Verdicts::beside`]. It decides
+    /// and teaches nothing.
+    pub fn ask_beside(&mut self, model: Option<Arc<Model>>) {
+        self.beside = model;
     }
 
     /// Scores rows of one partition, in offset order. `verdicts` is filled anew, what the rows teach is added to
@@ -196,11 +205,15 @@ impl Scorer {
                 self.observe(&rows, row, lane, known[rows.zones[row] as usize], states, &learnt.sample);
             }
             let forest = model.map(|model| model.forest().score_odd(&self.block, count, &mut self.odd));
+            let beside = self.beside.as_ref();
+            let beside = beside.map(|model| model.forest().score_odd(&self.block, count, &mut self.odd));
             for lane in 0..count {
                 let zone = known[self.views[self.lanes[lane].view].zone as usize];
+                if let Some(scores) = &beside {
+                    verdicts.beside.push(self.verdict_beside(lane, scores[lane], zone));
+                }
                 if let Some(scores) = &forest {
-                    let statistic = (scores[lane] - FOREST_SCORE.0) * FOREST_SCORE.1;
-                    self.isolation(lane, statistic.max(0.0), zone);
+                    self.isolation(lane, forest_statistic(scores[lane]), zone);
                 }
                 self.judge(&rows, first + lane, lane, zone, model, verdicts, learnt);
             }
@@ -349,6 +362,26 @@ impl Scorer {
         }
         if *teaches {
             self.views[*view].lessons.count(TAILED - 1, statistic);
+        }
+    }
+
+    /// What would be said of a row with another forest, of this score, in force; all else is as it is, the forest's tail
+    /// too.
+    fn verdict_beside(&self, lane: usize, score: f32, zone: &ZoneModel) -> Beside {
+        let mut surprises = self.lanes[lane].surprises;
+        if zone.level > Level::Rules {
+            let surprise = zone.tails[TAILED - 1].surprise(forest_statistic(score));
+            surprises[Member::Forest as usize] = FOREST_TRUST * surprise;
+        } else {
+            surprises[Member::Rule as usize + 1..].fill(0.0);
+        }
+        for (surprise, is_muted) in surprises.iter_mut().zip(self.muted) {
+            *surprise = if is_muted { 0.0 } else { *surprise };
+        }
+        let breaks_rule = surprises[Member::Rule as usize] > 0.0;
+        Beside {
+            score: if breaks_rule { 1.0 } else { score_of(most(&surprises)) },
+            is_flagged: breaks_rule || most(&surprises[1..]) >= zone.threshold,
         }
     }
 
@@ -561,6 +594,12 @@ fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
             sums[pair(row, column)] += i64::from(whole[row] * whole[column]);
         }
     }
+}
+
+/// What a forest's score is held against its tail as.
+#[inline]
+fn forest_statistic(score: f32) -> f32 {
+    ((score - FOREST_SCORE.0) * FOREST_SCORE.1).max(0.0)
 }
 
 #[inline]

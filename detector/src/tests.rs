@@ -141,6 +141,38 @@ fn a_reading_far_from_what_is_typical_is_flagged_and_explained() {
 }
 
 #[test]
+fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
+    let mut street = Street::watched();
+    let other =
+        Model::train(2, &street.layout, &street.learnt.sample, street.minute * MINUTE).expect("rows enough");
+    let mut readings = street.readings();
+    for (row, reading) in readings.iter_mut().enumerate().skip(2) {
+        reading[0] += row as f64 * 0.7;
+    }
+    readings[1][0] = 120.0;
+    let (zones, states, learnt) = (street.zones.clone(), street.states.clone(), street.learnt.clone());
+    street.minute_of(&readings);
+    let alone = (street.verdicts.clone(), street.learnt.clone(), street.states.to_bytes());
+    let again = |street: &mut Street, in_force: Model, beside: Option<&Model>| {
+        (street.zones, street.states, street.learnt) = (zones.clone(), states.clone(), learnt.clone());
+        street.minute -= 1;
+        street.scorer.ask_beside(beside.cloned().map(Arc::new));
+        street.model = Some(in_force);
+        street.minute_of(&readings);
+    };
+    let in_force = street.model.clone().expect("it was trained");
+    again(&mut street, in_force, Some(&other));
+    let beside = std::mem::take(&mut street.verdicts.beside);
+    assert!((street.verdicts.clone(), street.learnt.clone(), street.states.to_bytes()) == alone);
+    again(&mut street, other, None);
+    assert!(street.verdicts.beside.is_empty());
+    let flagged: Vec<bool> = (0..20).map(|row| street.flagged(row).is_some()).collect();
+    assert_eq!(beside.iter().map(|one| one.is_flagged).collect::<Vec<_>>(), flagged);
+    assert_eq!(beside.iter().map(|one| one.score).collect::<Vec<_>>(), street.verdicts.scores);
+    assert!(flagged[1] && flagged.contains(&false));
+}
+
+#[test]
 fn the_second_day_of_a_normal_street_is_rarely_flagged() {
     let mut street = Street::watched();
     let mut flagged = 0;

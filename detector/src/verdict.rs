@@ -78,6 +78,17 @@ pub struct Verdicts {
     pub confidences: Vec<f32>,
     /// The flagged rows, ascending.
     pub flagged: Vec<Verdict>,
+    /// What another model would say of each row, where one is asked beside.
+    pub beside: Vec<Beside>,
+}
+
+/// What another model than the one in force would say of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beside {
+    /// The score, 0 … 1.
+    pub score: f32,
+    /// Whether it would be flagged.
+    pub is_flagged: bool,
 }
 
 impl Verdicts {
@@ -86,6 +97,7 @@ impl Verdicts {
         self.scores.clear();
         self.confidences.clear();
         self.flagged.clear();
+        self.beside.clear();
     }
 }
 

@@ -113,6 +113,7 @@ impl Assembler {
                 end_offset: chunk.end_offset,
                 leaving: chunk.leaving,
             },
+            truth: chunk.truth.clone(),
             anomalies: Vec::new(),
             opinion: None,
             late: Vec::new(),

@@ -63,6 +63,7 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
             end_offset: next_offset,
             leaving: false,
         },
+        truth: Vec::new(),
         anomalies: Vec::new(),
         opinion: None,
         late: vec![false; rows.len()],

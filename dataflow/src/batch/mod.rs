@@ -12,11 +12,13 @@
 mod assemble;
 #[cfg(test)]
 pub(crate) mod example;
+mod tally;
 
 use std::sync::Arc;
 
 pub use assemble::{Assembler, PartitionStart};
 pub use citytide_detector::{FlaggedBy, Severity};
+pub use tally::{Labelled, Tally};
 
 use crate::decode::{CsvHeader, Reason};
 
@@ -71,6 +73,8 @@ pub struct Chunk {
     pub header: Option<Arc<CsvHeader>>,
     /// Records of which the payload is only the beginning: offset and length in bytes.
     pub too_long: Vec<(i64, u64)>,
+    /// Records whose truth the stream tells, ascending: offset and whether it is anomalous. Empty where nobody tells.
+    pub truth: Vec<(i64, bool)>,
     /// Whether the partition's end was reached behind the last record.
     pub at_end: bool,
     /// Whether that end is for good: nothing will be added.
@@ -108,6 +112,7 @@ impl Chunk {
         self.received_at_ms.truncate(keep);
         self.ends.truncate(keep);
         self.payloads.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.truth.truncate(self.truth.partition_point(|&(at, _)| at < offset));
         self.read_up_to = self.read_up_to.map(|up_to| up_to.min(offset));
         self.cursor = self.cursor.take().filter(|_| keep == records);
     }
@@ -215,6 +220,8 @@ pub struct Batch {
     pub new_zones: Vec<Arc<str>>,
     /// How far the partition has been read.
     pub progress: ReadProgress,
+    /// As in [`Chunk::truth`]: of some rows, and of records that are no rows.
+    pub truth: Vec<(i64, bool)>,
     /// Anomalous rows; filled by `score`.
     pub anomalies: Vec<Anomaly>,
     /// What the learned detector says; `None` where rules alone judge. Filled by `score`.

@@ -20,6 +20,7 @@ pub mod show;
 pub mod source;
 pub mod status;
 pub mod topics;
+pub mod train;
 pub mod verify;
 pub mod version;
 
@@ -58,6 +59,8 @@ enum Command {
     Verify(verify::Args),
     /// What the detector is worth on labelled readings
     Evaluate(evaluate::Args),
+    /// Train a model by hand, and tell how its verdicts would differ
+    Train(train::Args),
     /// The detector's models: list them, show one, put one in force, go back to the one before
     Models(models::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
@@ -100,6 +103,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Run(args) => run::run(*args, configuration),
         Command::Verify(args) => verify::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Models(args) => models::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => check::run(&args),

@@ -2,7 +2,7 @@
 //!
 //! Nothing here changes a model or its status: a commit of a run does, for whoever asks for it.
 
-pub(super) mod print;
+pub mod print;
 
 use std::path::PathBuf;
 

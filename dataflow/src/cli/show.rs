@@ -2,19 +2,23 @@
 //!
 //! ```text
 //!  ✓ #123 Tech Hub · 21.5 °C · AQI 52 · traffic 115
-//!  ✗ #77 Downtown · 44.0 °C · AQI 91 · traffic 240 · temperature > 40
+//!  ✗ #77 Downtown · temperature > 40 · 44.0 °C · AQI 91 · traffic 240
+//!  ✗ #8 Old Town · noise_level 96 dB, typical here at this hour 58 ± 6 · 21.0 °C · AQI 50 · traffic 110
 //!  1 min · Downtown · 480 readings · avg 23.1 °C · avg AQI 81 · avg traffic 182 · 0 anomalies
 //! ```
 
 use std::time::{Duration, Instant};
 
 use citytide_domain::{Domain, Metric};
+use serde::Deserialize;
 
 use crate::batch::Batch;
 use crate::commit::committer::Committed;
 
 /// At most one reading in this time, normal and anomalous ones counted apart.
 const THINNED: Duration = Duration::from_millis(250);
+/// A line goes on with further reasons and values for as long as it is no wider.
+const COLUMNS_MAX: usize = 110;
 
 /// Picks the readings that are shown.
 #[derive(Debug, Default)]
@@ -44,23 +48,36 @@ fn reading(domain: &Domain, batch: &Batch, row: usize) -> String {
     let anomaly = batch.anomalies.iter().find(|anomaly| anomaly.row as usize == row);
     let sensor = String::from_utf8_lossy(batch.sensor(row));
     let mut line = format!("{} #{sensor} {}", if anomaly.is_some() { '✗' } else { '✓' }, batch.zone(row));
-    for (metric, column) in domain.metrics.iter().zip(&batch.metrics) {
-        let value = column[row];
-        if !value.is_nan()
-            && let Some(shown) = shown(metric, value)
-        {
-            line += &format!(" · {shown}");
+    let reasons = anomaly.map_or_else(Vec::new, |anomaly| reasons(&anomaly.reasons));
+    let values = domain.metrics.iter().zip(&batch.metrics).map(|(metric, column)| (metric, column[row]));
+    let values = values.filter(|(_, value)| !value.is_nan());
+    let values = values.filter_map(|(metric, value)| shown(metric, value));
+    for (index, part) in reasons.into_iter().chain(values).enumerate() {
+        let columns = line.chars().count() + 3 + part.chars().count();
+        if index > 0 && columns > COLUMNS_MAX {
+            break;
         }
-    }
-    for (metric, column) in domain.metrics.iter().zip(&batch.metrics) {
-        let value = column[row];
-        match (metric.below, metric.above) {
-            (Some(below), _) if value < below => line += &format!(" · {} < {below}", metric.name),
-            (_, Some(above)) if value > above => line += &format!(" · {} > {above}", metric.name),
-            _ => {}
-        }
+        line += &format!(" · {part}");
     }
     line
+}
+
+/// What `sensor_data.reasons` says to people: a broken rule as it is, what the model found as a sentence.
+fn reasons(json: &str) -> Vec<String> {
+    let reasons: Vec<Reason> = serde_json::from_str(json).expect("reasons are written by this program");
+    let told = |reason: Reason| match (reason.text, reason.rule) {
+        (Some(text), _) => text,
+        (None, Some(rule)) => format!("{} {rule}", reason.metric),
+        (None, None) => reason.metric,
+    };
+    reasons.into_iter().map(told).collect()
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    metric: String,
+    rule: Option<String>,
+    text: Option<String>,
 }
 
 /// The lines for the windows that a commit closed.

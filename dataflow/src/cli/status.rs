@@ -5,12 +5,15 @@
 //! rate      142,600/s · lag 1,334,000, about 9 s to go · last commit 0.1 s ago
 //! readings  1,234,567 · 61,728 anomalies · 12 late · 3 dead letters · 0 lost
 //! watermark 12 s behind · 0: 5 s · 1: 12 s · 2: idle · 3: 5 s
+//! detector  model 3 · 8 zones · 2 warming up
+//! truth     precision 0.93 · recall 0.85 · last hour
 //! busy %    read 2  decode 12  score 3  place 5  window 1  copy 4  commit 22
 //! ```
 //!
 //! Rates and shares are those of the last few seconds. Of many partitions the slowest few are named and the others
-//! summed up. Stages of the workers share the workers' time; `commit` is the share of time in which one is under way.
+//! summed up. What the detector says is told once it has judged, the truth where the stream tells it. Stages of the workers share the workers' time; `commit` is the share of time in which one is under way.
 
+mod detector;
 mod partitions;
 
 use std::collections::VecDeque;
@@ -107,12 +110,14 @@ impl Status {
         let mut rate = Line::new("rate", &format!("{} · {}", self.progress(), self.commit()), columns);
         rate.alarm = self.now.standing_ms >= STANDING_MS;
         let room = columns.saturating_sub(LABEL);
-        vec![
+        let mut block = vec![
             rate,
             Line::new("readings", &self.counts(), columns),
             Line::new("watermark", &partitions::watermark(&self.now, room), columns),
-            Line::new("busy %", &self.shares(), columns),
-        ]
+        ];
+        block.extend(detector::lines(&self.now, columns));
+        block.push(Line::new("busy %", &self.shares(), columns));
+        block
     }
 
     /// The line for a log.
@@ -126,12 +131,15 @@ impl Status {
             thousands(self.rate()),
             thousands(self.now.lag()),
             partitions::low(&self.now),
-            thousands(self.now.anomalies)
+            thousands(self.now.tally.anomalies())
         );
         for (count, what) in [(counts.late, "late"), (counts.dead, "dead letters"), (counts.lost, "lost")] {
             if count > 0 {
                 line += &format!(" · {} {what}", thousands(count));
             }
+        }
+        for part in detector::parts(&self.now) {
+            line += &format!(" · {part}");
         }
         line + " · " + &self.commit()
     }
@@ -151,7 +159,7 @@ impl Status {
             ),
             format!(
                 "{} anomalies · {} late · {} dead letters · {} lost",
-                thousands(snapshot.anomalies),
+                thousands(snapshot.tally.anomalies()),
                 thousands(counts.late),
                 thousands(counts.dead),
                 thousands(counts.lost)
@@ -210,7 +218,7 @@ impl Status {
         format!(
             "{} · {} anomalies · {} late · {} dead letters · {} lost",
             thousands(counts.readings()),
-            thousands(self.now.anomalies),
+            thousands(self.now.tally.anomalies()),
             thousands(counts.late),
             thousands(counts.dead),
             thousands(counts.lost)

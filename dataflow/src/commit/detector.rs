@@ -3,9 +3,11 @@
 
 mod load;
 pub mod models;
+mod recent;
 mod rows;
 mod training;
 
 pub use load::{Loaded, load, past};
+pub use recent::recent;
 pub use rows::JudgedRows;
 pub use training::{TrainingSettings, spawn, store};

@@ -12,7 +12,7 @@ use super::panes::{load_open, micros};
 use super::postgres::DatabaseError;
 use super::schema::quoted;
 use super::statements::Timestamp;
-use crate::batch::Activity;
+use crate::batch::{Activity, Tally};
 use crate::window::{Mark, NEVER, PaneState, RecentAnomaly, ZoneFact};
 
 /// What a run starts from.
@@ -87,7 +87,7 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
         at_end: false,
         end_offset: row.get(2),
         leaving: false,
-        anomalies: 0,
+        tally: Tally::default(),
         new_zones: row.get(9),
     };
     Ok(rows.iter().map(mark).collect())

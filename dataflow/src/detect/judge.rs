@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use citytide_detector::{
-    Layout, Learnt, Lessons, Level, Model, Rows, Sample, SampleRow, Scorer, SensorStates, Verdicts,
+    Beside, Layout, Learnt, Lessons, Level, Model, Rows, Sample, SampleRow, Scorer, SensorStates, Verdicts,
     ZoneModels,
 };
 
+use super::agreement::Agreement;
 use super::memory::{Blob, BlobKind};
 use crate::batch::{Anomaly, Batch, Opinion, RULES_ONLY};
 
@@ -47,6 +48,10 @@ pub struct Judge {
     pub(super) learnt: Learnt,
     /// Zones whose model changed since it was last written down.
     changed: BTreeSet<Arc<str>>,
+    /// A model that is asked too and decides nothing.
+    shadow: Option<Arc<Model>>,
+    /// How far it agrees with the one in force, by zone.
+    agreements: BTreeMap<Arc<str>, Agreement>,
 }
 
 impl Judge {
@@ -61,6 +66,8 @@ impl Judge {
             coming: BTreeMap::new(),
             learnt: Learnt { sample, ..Learnt::default() },
             changed: BTreeSet::new(),
+            shadow: None,
+            agreements: BTreeMap::new(),
             layout,
         }
     }
@@ -97,6 +104,11 @@ impl Judge {
         }
     }
 
+    /// Asks another model too from here on; while it is the one in force, there is nothing to ask.
+    pub fn ask_beside(&mut self, model: Option<Arc<Model>>) {
+        self.shadow = model;
+    }
+
     /// Fills in `anomalies` and `opinion` of a batch whose lateness is known.
     pub fn score(&mut self, batch: &mut Batch) {
         let layout = &self.layout;
@@ -114,8 +126,21 @@ impl Judge {
             late: &batch.late,
         };
         let (zones, model) = (&self.zones, self.model.as_deref());
+        let other = self.shadow.clone().filter(|other| model.map(Model::version) != Some(other.version()));
+        self.scorer.ask_beside(other);
         self.scorer.score(rows, zones, model, states, &mut self.verdicts, &mut self.learnt);
-        let Verdicts { scores, confidences, flagged, .. } = &mut self.verdicts;
+        let Verdicts { scores, confidences, flagged, beside, .. } = &mut self.verdicts;
+        let mut flags = flagged.iter().map(|verdict| verdict.row as usize).peekable();
+        for (row, beside) in beside.iter().enumerate() {
+            let zone = &batch.zone_names[batch.zones[row] as usize];
+            let is_flagged = flags.next_if_eq(&row).is_some();
+            match self.agreements.get_mut(zone) {
+                Some(agreement) => agreement.count(is_flagged, beside.is_flagged),
+                None => {
+                    self.agreements.entry(zone.clone()).or_default().count(is_flagged, beside.is_flagged);
+                }
+            }
+        }
         batch.anomalies.clear();
         batch.anomalies.extend(flagged.drain(..).map(|verdict| Anomaly {
             row: verdict.row,
@@ -134,6 +159,18 @@ impl Judge {
             confidences: std::mem::take(confidences),
             versions: batch.zone_names.iter().map(version_of).collect(),
         });
+    }
+
+    /// What the other model said of each row of the last batch; empty where none was asked.
+    pub fn beside(&self) -> &[Beside] {
+        &self.verdicts.beside
+    }
+
+    /// How far the other model, by its version, has agreed since this was last called, by zone.
+    pub fn take_agreements(&mut self) -> Vec<(i32, Arc<str>, Agreement)> {
+        let version = self.shadow.as_ref().map_or(RULES_ONLY, |model| model.version());
+        let agreements = std::mem::take(&mut self.agreements);
+        agreements.into_iter().map(|(zone, agreement)| (version, zone, agreement)).collect()
     }
 
     /// What rows have taught since this was last called: lessons, and rows for the training's sample.

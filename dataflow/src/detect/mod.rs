@@ -13,13 +13,17 @@
 //!
 //! [`Rules`] alone judge where no detector is wanted, and replayed dead letters.
 
+mod agreement;
 mod baselines;
+mod comparison;
 mod judge;
 mod memory;
 mod rules;
 mod training;
 
+pub use agreement::Agreement;
 pub use baselines::{Baselines, Closing, Sampled, Taught};
+pub use comparison::{Comparison, Difference};
 pub use judge::{Change, Judge, Standing};
 pub use memory::{Blob, BlobKind, InForce, Memory, MemoryError, Past, sample_blob};
 pub use rules::Rules;

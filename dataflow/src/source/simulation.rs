@@ -206,6 +206,10 @@ impl Simulation {
                     self.encoder.encode(&reading, &mut json);
                     let number = log.next * self.turns.len() as i64 + log.rank as i64;
                     chunk.push(log.next, self.city.schedule().turn_us(number).div_euclid(1_000), &json);
+                    // What is no reading has no truth.
+                    if reading.malformed.is_none() {
+                        chunk.truth.push((log.next, reading.truth.is_some()));
+                    }
                     log.next += 1;
                 }
                 log.told = log.next >= end_offset;

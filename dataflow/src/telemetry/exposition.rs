@@ -1,7 +1,7 @@
 //! Exposition: the figures of a run as Prometheus reads them, in the OpenMetrics text format, which says types and units.
 //!
 //! Everything is copied when somebody asks; nothing is kept for it. docs/metrics.md is the inventory, held equal to
-//! this by a test. Labels are bounded: partitions, outcomes and stages; never zones or sensors.
+//! this by a test. Labels are bounded: partitions, and words of a short list; never zones or sensors.
 //!
 //! Source: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>.
 
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::latency::BOUNDS_S;
 use super::{Counts, PartitionFigures, Run, Snapshot, Stage};
-use crate::batch::Activity;
+use crate::batch::{Activity, Tally};
 
 /// What the body of an answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +56,7 @@ impl Collector for Figures {
         page.known_names(&now, &self.run)?;
         page.of_the_run(&now)?;
         page.of_partitions(&now.partitions)?;
+        page.of_the_detector(&now)?;
         page.of_this_process(&now)
     }
 }
@@ -81,7 +82,7 @@ impl Page<'_> {
         self.counter(
             "anomalies_detected",
             "Accepted anomalous readings committed since this process began",
-            now.anomalies as u64,
+            now.tally.anomalies() as u64,
         )?;
         let latency = run.latency.observed();
         let bounds = BOUNDS_S.into_iter().chain([f64::MAX]);
@@ -100,6 +101,18 @@ impl Page<'_> {
             None,
             &now.partitions,
             |one| Some(one.lag() as f64),
+        )?;
+        self.gauge(
+            "model_precision",
+            "Share of the flagged readings of the last hour that are anomalous, where the stream tells the truth",
+            None,
+            now.last_hour.precision(),
+        )?;
+        self.gauge(
+            "model_recall",
+            "Share of the anomalous readings of the last hour that were flagged, where the stream tells the truth",
+            None,
+            now.last_hour.recall(),
         )
     }
 
@@ -184,6 +197,73 @@ impl Page<'_> {
         )
     }
 
+    fn of_the_detector(&mut self, now: &Snapshot) -> fmt::Result {
+        let Tally { by_rules, by_model, by_both, labelled } = now.tally;
+        self.counters(
+            "citytide_readings_flagged",
+            "Accepted readings flagged since this process began, by who flagged them",
+            &[
+                ([("detector", "rules")], by_rules),
+                ([("detector", "model")], by_model),
+                ([("detector", "both")], by_both),
+            ],
+        )?;
+        let cell = |truth, verdict| [("truth", truth), ("verdict", verdict)];
+        self.counters(
+            "citytide_labelled_readings",
+            "Accepted readings since this process began whose truth the stream tells, by truth and verdict",
+            &[
+                (cell("anomaly", "anomaly"), labelled.true_positives),
+                (cell("normal", "anomaly"), labelled.false_positives),
+                (cell("anomaly", "normal"), labelled.false_negatives),
+                (cell("normal", "normal"), labelled.true_negatives),
+            ],
+        )?;
+        let detector = now.detector.as_ref();
+        self.gauge(
+            "citytide_model_version",
+            "Version of the model in force; 0 while there is none",
+            None,
+            detector.map(|one| i64::from(one.version)),
+        )?;
+        let mut zones = self.encoder.encode_descriptor(
+            "citytide_zones",
+            "Zones by what judges them: rules alone, what other zones have taught, what they have taught themselves",
+            None,
+            MetricType::Gauge,
+        )?;
+        if let Some(one) = detector {
+            for (level, count) in ["rules", "type", "zone"].into_iter().zip(one.zones) {
+                zones.encode_family(&[("level", level)])?.encode_gauge(&(count as i64))?;
+            }
+        }
+        self.gauge(
+            "citytide_sensors",
+            "Sensors whose state process 0 keeps, for the partitions that it reads",
+            None,
+            detector.map(|one| one.sensors as i64),
+        )?;
+        self.gauge(
+            "citytide_partitions_at_sensors_max",
+            "Partitions of process 0 with as many sensors as limits.sensors_max: further ones are judged without state",
+            None,
+            detector.map(|one| one.partitions_full as i64),
+        )?;
+        let outcomes = detector.map(|one| [("trained", one.trainings), ("failed", one.trainings_failed)]);
+        let outcomes = outcomes.into_iter().flatten();
+        self.counters(
+            "citytide_trainings",
+            "Trainings that ended since this process began",
+            &outcomes.map(|(outcome, count)| ([("outcome", outcome)], count as i64)).collect::<Vec<_>>(),
+        )?;
+        self.gauge(
+            "citytide_training_failed",
+            "1 while the last training is one that failed; the model in force stays",
+            None,
+            detector.map(|one| i64::from(one.training_failure.is_some())),
+        )
+    }
+
     fn of_this_process(&mut self, now: &Snapshot) -> fmt::Result {
         let mut stages = self.encoder.encode_descriptor(
             "citytide_stage",
@@ -215,6 +295,21 @@ impl Page<'_> {
     fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    /// A counter with labels.
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: &[([(&str, &str); N], i64)],
+    ) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in counts {
+            let mut sample = metric.encode_family(labels)?;
+            sample.encode_counter::<NoLabelSet, u64, f64>(&((*count).max(0) as u64), None)?;
+        }
+        Ok(())
     }
 
     /// A gauge; without a value it is described only.

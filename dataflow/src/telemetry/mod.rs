@@ -16,6 +16,7 @@
 mod exposition;
 mod health;
 mod http;
+mod last_hour;
 mod latency;
 mod run;
 mod snapshot;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::last_hour::LastHour;
 use super::{Counts, DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
+use crate::batch::Tally;
 use crate::commit::committer::Committed;
 use crate::detect::Standing;
 use crate::launch::clock;
@@ -43,6 +45,7 @@ struct Figures {
     partitions: BTreeMap<i32, Partition>,
     commits: u64,
     last_commit: Option<(u64, Instant)>,
+    last_hour: LastHour,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,7 @@ struct Partition {
     figures: PartitionFigures,
     /// What had become of its offsets before this run.
     before: Counts,
-    anomalies: i64,
+    tally: Tally,
 }
 
 impl Run {
@@ -75,17 +78,20 @@ impl Run {
             let known = marks.iter().find(|mark| mark.partition == one.partition);
             let mark = known.cloned().unwrap_or_else(|| Mark::at_start(one.partition, one.next_offset));
             let figures = PartitionFigures { end_offset: one.end_offset, ..figures(&mark) };
-            (one.partition, Partition { before: figures.counts, figures, anomalies: 0 })
+            (one.partition, Partition { before: figures.counts, figures, tally: Tally::default() })
         };
         let partitions = assigned.iter().map(partition).collect();
         *self.figures.lock().expect("no holder panics") =
-            Figures { workers, low_us, partitions, commits: 0, last_commit: None };
+            Figures { workers, low_us, partitions, ..Figures::default() };
     }
 
     /// The committed frontier has moved.
     pub fn frontier_moved(&self) {
-        let ms = clock::instant().saturating_duration_since(self.began).as_millis() as u64;
-        self.moved_ms.store(ms, Ordering::Relaxed);
+        self.moved_ms.store(self.uptime_ms(), Ordering::Relaxed);
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        clock::instant().saturating_duration_since(self.began).as_millis() as u64
     }
 
     /// How far the detector of a worker is.
@@ -115,7 +121,7 @@ impl Run {
         let partition = state.partitions.entry(mark.partition).or_insert_with(|| Partition {
             figures: figures(&Mark::at_start(mark.partition, mark.first_offset)),
             before: Counts::default(),
-            anomalies: 0,
+            tally: Tally::default(),
         });
         partition.figures.end_offset = mark.end_offset;
         partition.figures.activity = mark.activity;
@@ -133,8 +139,10 @@ impl Run {
             let Some(partition) = state.partitions.get_mut(&mark.partition) else { continue };
             let end_offset = partition.figures.end_offset.max(mark.end_offset);
             partition.figures = PartitionFigures { end_offset, ..figures(mark) };
-            partition.anomalies = mark.anomalies;
+            partition.tally = mark.tally;
         }
+        let labelled = state.tally().labelled;
+        state.last_hour.observe(self.uptime_ms(), labelled);
     }
 
     /// Everything at this moment.
@@ -155,7 +163,8 @@ impl Run {
             low_us: (state.workers > 0 && state.low_us != NEVER).then_some(state.low_us),
             partitions: state.partitions.values().map(|one| one.figures.clone()).collect(),
             counts: state.partitions.values().map(since).sum(),
-            anomalies: state.partitions.values().map(|one| one.anomalies).sum(),
+            tally: state.tally(),
+            last_hour: state.last_hour.counts(uptime_ms),
             commits: state.commits,
             last_commit: state.last_commit.map(|(epoch, at)| LastCommit {
                 epoch,
@@ -181,6 +190,12 @@ impl Run {
             trainings_failed: detector.failed,
             training_failure: detector.failure.clone(),
         })
+    }
+}
+
+impl Figures {
+    fn tally(&self) -> Tally {
+        self.partitions.values().map(|one| one.tally).sum()
     }
 }
 

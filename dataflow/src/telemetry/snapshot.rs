@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::StageTimes;
-use crate::batch::Activity;
+use crate::batch::{Activity, Labelled, Tally};
 
 /// What a process of a run is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +113,10 @@ pub struct Snapshot {
     pub partitions: Vec<PartitionFigures>,
     /// What became of the offsets that this run has committed.
     pub counts: Counts,
-    /// Accepted readings among them that are anomalous.
-    pub anomalies: i64,
+    /// Verdicts on the accepted readings among them.
+    pub tally: Tally,
+    /// Readings whose truth is known, of the last hour of the clock.
+    pub last_hour: Labelled,
     /// Commits of this run.
     pub commits: u64,
     /// The last commit of this run.

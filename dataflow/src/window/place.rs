@@ -13,7 +13,7 @@ use citytide_domain::Domain;
 use serde::{Deserialize, Serialize};
 
 use super::{Mark, NEVER, PaneSums, floor_to};
-use crate::batch::Batch;
+use crate::batch::{Batch, Tally};
 
 /// What one worker adds to one pane of one zone in one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,7 +176,7 @@ impl Placer {
         mark.watermark_us = batch.watermark_us;
         mark.accepted += batch.rows() as i64 - late_rows;
         mark.late += late_rows;
-        mark.anomalies += recent.len() as i64;
+        mark.tally += Tally::of(batch);
         mark.dead += batch.dead.len() as i64;
         mark.lost += batch.progress.lost;
         mark.gaps += batch.progress.gaps;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::NEVER;
-use crate::batch::Activity;
+use crate::batch::{Activity, Tally};
 
 /// How far ahead of the least active partition another one may run, microseconds of event time.
 const LEAD_MAX_US: i64 = 10 * 60 * 1_000_000;
@@ -50,8 +50,8 @@ pub struct Mark {
     pub end_offset: i64,
     /// Whether the process that reads it was asked to end: then all others drain too.
     pub leaving: bool,
-    /// Accepted readings that are anomalous, since the run began; for people only.
-    pub anomalies: i64,
+    /// Verdicts on its accepted readings, since the run began; for people only.
+    pub tally: Tally,
     /// Zones that the partition brought for the first time.
     pub new_zones: Vec<String>,
 }
@@ -74,7 +74,7 @@ impl Mark {
             at_end: false,
             end_offset: offset,
             leaving: false,
-            anomalies: 0,
+            tally: Tally::default(),
             new_zones: Vec::new(),
         }
     }

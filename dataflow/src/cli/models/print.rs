@@ -191,7 +191,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 /// An event time, UTC.
-pub(crate) fn when(at_us: i64) -> String {
+pub fn when(at_us: i64) -> String {
     DateTime::from_timestamp_micros(at_us)
         .map_or_else(|| "unknown            ".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S").to_string())
 }
@@ -201,7 +201,8 @@ fn of_epoch(epoch: i64) -> String {
     when(epoch.saturating_mul(1000))
 }
 
-pub(crate) fn rfc3339(at_us: i64) -> Option<String> {
+/// An event time as JSON has it.
+pub fn rfc3339(at_us: i64) -> Option<String> {
     DateTime::from_timestamp_micros(at_us).map(|at| at.to_rfc3339())
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::batch::example::{Row, batch};
 use crate::batch::{Anomaly, FlaggedBy, Severity};
 use crate::commit::plan::Plan;
+use crate::detect::Rules;
 use crate::launch::clock;
 use crate::window::WindowRow;
 
@@ -32,12 +33,12 @@ fn a_normal_and_an_anomalous_reading_are_shown_as_the_domain_says() {
         row("123", "Tech Hub", [21.46, 50.0, 52.0, 60.0, 115.0]),
     ];
     let mut batch = batch(0, &rows);
-    batch.anomalies = vec![anomaly(0)];
+    Rules::new(&Domain::smart_city()).score(&mut batch);
     assert_eq!(
         Sample::default().lines(&Domain::smart_city(), &batch, clock::instant()),
         [
             "✓ #123 Tech Hub · 21.5 °C · AQI 52 · traffic 115",
-            "✗ #77 Downtown · 44.0 °C · AQI 91 · traffic 240 · temperature > 40",
+            "✗ #77 Downtown · temperature > 40 · 44.0 °C · AQI 91 · traffic 240",
         ]
     );
 }
@@ -45,11 +46,26 @@ fn a_normal_and_an_anomalous_reading_are_shown_as_the_domain_says() {
 #[test]
 fn a_missing_value_is_left_out_and_every_broken_rule_is_told() {
     let mut batch = batch(0, &[row("9", "Downtown", [-6.0, f64::NAN, f64::NAN, 100.5, 501.0])]);
-    batch.anomalies = vec![anomaly(0)];
+    Rules::new(&Domain::smart_city()).score(&mut batch);
     assert_eq!(
         Sample::default().lines(&Domain::smart_city(), &batch, clock::instant()),
-        ["✗ #9 Downtown · -6.0 °C · traffic 501 · temperature < -5 · noise_level > 100 · traffic_flow > 500"]
+        ["✗ #9 Downtown · temperature < -5 · noise_level > 100 · traffic_flow > 500 · -6.0 °C · traffic 501"]
     );
+}
+
+#[test]
+fn what_the_model_found_is_told_in_its_sentence_and_no_line_grows_too_wide() {
+    let told = |text: &str| {
+        let mut batch = batch(0, &[row("8", "Old Town", [21.0, 50.0, 50.0, 96.2, 110.0])]);
+        let sentence =
+            format!(r#"{{"metric":"noise_level","actual":96.2,"member":"residual","text":"{text}"}}"#);
+        let rule = r#"{"metric":"noise_level","actual":96.2,"rule":"> 90"}"#;
+        batch.anomalies = vec![Anomaly { reasons: format!("[{rule},{sentence},{sentence}]"), ..anomaly(0) }];
+        Sample::default().lines(&Domain::smart_city(), &batch, clock::instant()).remove(0)
+    };
+    let text = "noise_level 96.2 dB, typical here at this hour 58 ± 6";
+    assert_eq!(told("x"), "✗ #8 Old Town · noise_level > 90 · x · x · 21.0 °C · AQI 50 · traffic 110");
+    assert_eq!(told(text), format!("✗ #8 Old Town · noise_level > 90 · {text}"), "a second one is too much");
 }
 
 #[test]

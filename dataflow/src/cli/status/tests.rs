@@ -1,8 +1,8 @@
 //! The block and the line, to the letter.
 
 use super::*;
-use crate::batch::Activity;
-use crate::telemetry::{Counts, LastCommit, PartitionFigures};
+use crate::batch::{Activity, Labelled, Tally};
+use crate::telemetry::{Counts, DetectorFigures, LastCommit, PartitionFigures};
 
 /// 2026-11-21T05:26:00Z.
 const NOON_MS: u64 = 1_795_238_760_000;
@@ -82,7 +82,7 @@ fn caught_up_with_live_readings_shows_each_partition() {
     last.low_us = partitions[1].watermark_us;
     last.counts.late = 12;
     last.counts.dead = 3;
-    last.anomalies = 61_728;
+    last.tally.by_model = 61_728;
     last.stages = StageTimes([200, 1_200, 300, 500, 100, 400, 1_100].map(|ms| ms * 1_000_000));
     let status = status([snapshot(1_000, 1_174_567, partitions), last]);
     assert_eq!(
@@ -178,14 +178,24 @@ fn a_run_that_was_asked_to_end_is_draining() {
 fn no_line_is_wider_than_the_terminal() {
     let many = (0..500).map(|one| partition(one, i64::from(one) * 1_000, 1_000_000_000_000)).collect();
     let mut all = snapshot(5_000, i64::MAX / 4, many);
-    all.anomalies = i64::MAX / 4;
+    all.tally = Tally { by_both: i64::MAX / 4, ..Tally::default() };
+    all.last_hour.true_positives = i64::MAX / 4;
+    all.detector = Some(DetectorFigures {
+        version: i32::MAX,
+        zones: [usize::MAX / 8; 3],
+        partitions_full: usize::MAX / 8,
+        training_failure: Some("why ".repeat(100)),
+        ..DetectorFigures::default()
+    });
     all.counts.late = i64::MAX / 4;
     all.stages = StageTimes([u64::MAX / 2; 7]);
     let status = status([snapshot(0, 0, Vec::new()), all]);
     for columns in 1..200 {
         for line in status.block(columns) {
             assert!(line.text.chars().count() <= columns, "{columns}: {}", line.text);
-            let painted = line.painted(true).replace("\x1b[2m", "").replace("\x1b[0m", "");
+            let painted = ["\x1b[2m", "\x1b[33m", "\x1b[0m"]
+                .into_iter()
+                .fold(line.painted(true), |text, code| text.replace(code, ""));
             assert_eq!(painted, line.text);
         }
     }
@@ -206,7 +216,8 @@ fn rates_are_those_of_the_last_seconds_and_of_one_generation() {
 #[test]
 fn the_summary_counts_what_this_run_has_committed() {
     let mut last = snapshot(200_000, 1_234_567, vec![partition(0, 5, 0)]);
-    (last.counts.late, last.counts.dead, last.counts.lost, last.anomalies) = (12, 3, 4, 61_728);
+    (last.counts.late, last.counts.dead, last.counts.lost) = (12, 3, 4);
+    last.tally = Tally { by_rules: 1_728, by_model: 50_000, by_both: 10_000, ..Tally::default() };
     assert_eq!(
         Status::summary(&last),
         [
@@ -222,4 +233,72 @@ fn thousands_are_set_apart() {
     assert_eq!(thousands(999), "999");
     assert_eq!(thousands(1_000), "1,000");
     assert_eq!(thousands(-1_234_567), "-1,234,567");
+}
+
+/// A run whose detector stands there.
+fn judging(detector: DetectorFigures) -> Snapshot {
+    Snapshot { detector: Some(detector), ..snapshot(5_000, 100, vec![partition(0, 5, 0)]) }
+}
+
+#[test]
+fn the_detector_tells_its_model_and_which_zones_are_warming_up() {
+    let told = |version, zones| {
+        let status = status([judging(DetectorFigures { version, zones, ..DetectorFigures::default() })]);
+        (text(&status, 80)[3].clone(), status.line())
+    };
+    let before = "0/s · lag 0 · watermark 5 s behind · 0 anomalies";
+    let after = "last commit 0.1 s ago";
+    for (version, zones, block, line) in [
+        (0, [0, 0, 0], "no model yet · no zone yet", "no model yet"),
+        (
+            0,
+            [5, 3, 0],
+            "no model yet · 8 zones · 8 warming up, 5 by rules alone",
+            "no model yet · 8 zones warming up, 5 by rules alone",
+        ),
+        (3, [0, 1, 7], "model 3 · 8 zones · 1 warming up", "model 3 · 1 zone warming up"),
+        (12, [0, 0, 1], "model 12 · 1 zone", "model 12"),
+    ] {
+        let expected = (format!("detector  {block}"), format!("{before} · {line} · {after}"));
+        assert_eq!(told(version, zones), expected);
+    }
+}
+
+#[test]
+fn a_training_that_failed_and_too_many_sensors_are_alarms() {
+    let why = "training a model: fitting a forest needs at least 100 rows, and there are 60; wait for more readings; \
+               the model in force stays";
+    let status = status([judging(DetectorFigures {
+        version: 2,
+        zones: [0, 0, 8],
+        partitions_full: 2,
+        training_failure: Some(why.to_owned()),
+        ..DetectorFigures::default()
+    })]);
+    let block = status.block(80);
+    assert_eq!(
+        text(&status, 80)[3..6],
+        [
+            "detector  model 2 · 8 zones",
+            "training  failed: fitting a forest needs at least 100 rows, and there are 60; w…",
+            "sensors   2 partitions at sensors_max",
+        ]
+    );
+    assert_eq!(text(&status, 50)[4], "training  failed: fitting a forest needs at least…");
+    assert!(block[4].alarm && block[5].alarm && !block[3].alarm);
+    let said = "model 2 · training failed: fitting a forest needs at least 100 rows, and there are 60; wait for more \
+                readings; the model in force stays · 2 partitions at sensors_max · last commit";
+    assert!(status.line().contains(said), "{}", status.line());
+}
+
+#[test]
+fn precision_and_recall_are_told_where_the_stream_tells_the_truth() {
+    let found =
+        Labelled { true_positives: 85, false_positives: 6, false_negatives: 15, true_negatives: 10_000 };
+    let of = |last_hour| status([Snapshot { last_hour, ..snapshot(5_000, 100, vec![partition(0, 5, 0)]) }]);
+    let told = of(found);
+    assert_eq!(text(&told, 50)[3], "truth     precision 0.93 · recall 0.85 · last hour");
+    assert!(told.line().contains(" · precision 0.93 · recall 0.85 · last commit"), "{}", told.line());
+    let normal = of(Labelled { true_negatives: 7, ..Labelled::default() });
+    assert_eq!(text(&normal, 80)[3], "truth     precision – · recall – · last hour");
 }

@@ -49,19 +49,35 @@ impl<X> JudgedRows<X> {
         columns: &str,
         more: impl Fn(&Row, usize) -> X,
     ) -> Result<JudgedRows<X>, DatabaseError> {
-        let attempted = "reading what the detector has judged";
-        let failed = |error| DatabaseError::statement(attempted, &error);
-        let metrics: Vec<String> =
-            domain.metrics.iter().map(|metric| format!(", {}", quoted(&metric.name))).collect();
-        // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a detector.
-        let sql = format!(
-            "select epoch, kafka_partition, kafka_offset, zone, sensor_id, recorded_at, is_late{}{columns} \
-             from sensor_data where epoch between $1 and $2 and confidence is not null",
-            metrics.concat()
-        );
         // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden.
         client.batch_execute("set enable_seqscan = off").await.map_err(failed)?;
-        let arguments: [&(dyn ToSql + Sync); 2] = [&from, &until];
+        // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a detector.
+        let which = "where epoch between $1 and $2 and confidence is not null";
+        let read = JudgedRows::select(client, domain, columns, which, [&from, &until], more).await?;
+        client.batch_execute("reset enable_seqscan").await.map_err(failed)?;
+        Ok(read)
+    }
+
+    /// The same of those that `which` says, from `where` on.
+    ///
+    /// # Errors
+    ///
+    /// When the server fails.
+    pub async fn select(
+        client: &impl GenericClient,
+        domain: &Domain,
+        columns: &str,
+        which: &str,
+        arguments: [&(dyn ToSql + Sync); 2],
+        more: impl Fn(&Row, usize) -> X,
+    ) -> Result<JudgedRows<X>, DatabaseError> {
+        let metrics: Vec<String> =
+            domain.metrics.iter().map(|metric| format!(", {}", quoted(&metric.name))).collect();
+        let sql = format!(
+            "select epoch, kafka_partition, kafka_offset, zone, sensor_id, recorded_at, is_late{}{columns} \
+             from sensor_data {which}",
+            metrics.concat()
+        );
         let rows = client.query_raw(&sql, arguments).await.map_err(failed)?;
         pin_mut!(rows);
         let mut read = JudgedRows::new(domain.metrics.len());
@@ -70,9 +86,13 @@ impl<X> JudgedRows<X> {
             read.push(&row);
             read.more.push(more(&row, FIRST_METRIC + domain.metrics.len()));
         }
-        client.batch_execute("reset enable_seqscan").await.map_err(failed)?;
         read.order.sort_unstable();
         Ok(read)
+    }
+
+    /// Forgets all but the rows that the server sent first.
+    pub fn keep_first(&mut self, rows: usize) {
+        self.order.retain(|row| (row.3 as usize) < rows);
     }
 
     /// How many there are.
@@ -157,10 +177,15 @@ impl<X> JudgedRows<X> {
                 end_offset: 0,
                 leaving: false,
             },
+            truth: Vec::new(),
             anomalies: Vec::new(),
             opinion: None,
             late: at().map(|row| self.late[row]).collect(),
             watermark_us: NEVER,
         }
     }
+}
+
+fn failed(error: tokio_postgres::Error) -> DatabaseError {
+    DatabaseError::statement("reading what the detector has judged", &error)
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::batch::Activity;
+use crate::batch::{Activity, Tally};
 use crate::commit::plan::{HotSensor, ViewRow, ZoneStatus};
 use crate::window::{Applied, Mark, PaneState, PaneSums, WindowRow};
 
@@ -109,7 +109,7 @@ fn plan() -> Plan {
             at_end: false,
             end_offset: 0,
             leaving: false,
-            anomalies: 0,
+            tally: Tally::default(),
             new_zones: if number == 3 { vec!["Docks".to_owned(), "Mill".to_owned()] } else { vec![] },
         });
         let diff = if number == 1 { -1 } else { 1 };

@@ -53,6 +53,25 @@ fn every_reading_of_a_count_is_delivered_once_with_the_time_of_its_turn() {
 }
 
 #[test]
+fn the_truth_about_each_reading_is_told_beside_it() {
+    let simulation = simulation(&settings());
+    let assigned = simulation.assign(&Ledger::default());
+    let intake = simulation.read(0, &assigned, Arc::new(|| ()));
+    let chunks: Vec<Chunk> = (0..3)
+        .map(|_| intake.chunks.recv_timeout(Duration::from_secs(60)).expect("a partition's chunk"))
+        .collect();
+    intake.control.stop();
+    let records: usize = chunks.iter().map(Chunk::records).sum();
+    let truth: Vec<(i64, bool)> = chunks.iter().flat_map(|chunk| chunk.truth.clone()).collect();
+    let anomalous = truth.iter().filter(|(_, is_anomalous)| *is_anomalous).count();
+    assert!(truth.len() > records * 9 / 10 && truth.len() <= records, "{} of {records}", truth.len());
+    assert!((1..records / 4).contains(&anomalous), "some are anomalous: {anomalous}");
+    for chunk in &chunks {
+        assert!(chunk.truth.iter().all(|(offset, _)| chunk.offsets.contains(offset)));
+    }
+}
+
+#[test]
 fn who_goes_on_in_the_middle_reads_what_the_first_one_would_have_read() {
     let simulation = simulation(&settings());
     let mut assigned = simulation.assign(&Ledger::default());

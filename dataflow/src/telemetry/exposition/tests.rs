@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
+use crate::batch::{Labelled, Tally};
 use crate::commit::committer::Committed;
 use crate::commit::plan::Plan;
+use crate::detect::Standing;
 use crate::source::Assigned;
 use crate::window::{Mark, NEVER};
 
@@ -30,7 +32,17 @@ fn run() -> Arc<Run> {
         dead: 2,
         lost: 1,
         gaps: 2,
-        anomalies: 3,
+        tally: Tally {
+            by_rules: 1,
+            by_model: 2,
+            by_both: 0,
+            labelled: Labelled {
+                true_positives: 3,
+                false_positives: 1,
+                false_negatives: 1,
+                true_negatives: 15,
+            },
+        },
         watermark_us: 1_500_000,
         ..Mark::at_start(1, 10)
     };
@@ -38,6 +50,11 @@ fn run() -> Arc<Run> {
     plan.mark(mark);
     run.stages.add(Stage::Decode, Duration::from_millis(250));
     run.committed(&Committed { epoch: 1_000, plan, took: Duration::from_millis(500) });
+    let standing = Standing { version: 4, zones: [1, 2, 5], sensors: 40, partitions_full: 1 };
+    run.detector_stands(0, standing.clone());
+    run.detector_stands(1, standing);
+    run.trained(Ok(()));
+    run.trained(Err("too few rows".to_owned()));
     Arc::new(run)
 }
 
@@ -113,6 +130,8 @@ fn the_page_tells_the_figures() {
     for line in [
         "events_processed_total 25",
         "anomalies_detected_total 3",
+        "model_precision 0.75",
+        "model_recall 0.75",
         "kafka_consumer_lag{partition=\"0\"} 0.0",
         "kafka_consumer_lag{partition=\"1\"} 10.0",
         "citytide_commits_total 1",
@@ -123,6 +142,17 @@ fn the_page_tells_the_figures() {
         "citytide_partition_first_offset{partition=\"1\"} 10.0",
         "citytide_partition_watermark_timestamp_seconds{partition=\"1\"} 1.5",
         "citytide_partition_active{partition=\"1\"} 1.0",
+        "citytide_readings_flagged_total{detector=\"model\"} 2",
+        "citytide_labelled_readings_total{truth=\"anomaly\",verdict=\"anomaly\"} 3",
+        "citytide_labelled_readings_total{truth=\"normal\",verdict=\"normal\"} 15",
+        "citytide_model_version 4",
+        "citytide_zones{level=\"rules\"} 1",
+        "citytide_zones{level=\"zone\"} 5",
+        "citytide_sensors 80",
+        "citytide_partitions_at_sensors_max 2",
+        "citytide_trainings_total{outcome=\"trained\"} 1",
+        "citytide_trainings_total{outcome=\"failed\"} 1",
+        "citytide_training_failed 1",
         "citytide_stage_seconds_total{stage=\"decode\"} 0.25",
         "citytide_stage_seconds_total{stage=\"commit\"} 0.5",
         "citytide_workers 2",
@@ -154,4 +184,8 @@ fn every_sample_belongs_to_a_metric_that_is_described_before_it() {
 fn a_run_that_is_starting_can_be_scraped() {
     let page = Exposition::new(Arc::new(Run::new(0, Arc::default()))).text();
     assert!(page.contains("events_processed_total 0\n") && page.contains("citytide_workers 0\n"), "{page}");
+    assert!(
+        !page.contains("\ncitytide_model_version ") && !page.contains("\nmodel_recall "),
+        "nobody has judged"
+    );
 }

@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use super::*;
-use crate::batch::Activity;
+use crate::batch::{Activity, Labelled};
 use crate::commit::plan::Plan;
 use crate::telemetry::Stage;
+
+/// Of that many readings half were flagged, rightly, and the others missed.
+fn labelled(readings: i64) -> Labelled {
+    let half = readings / 2;
+    Labelled { true_positives: half, false_negatives: half, ..Labelled::default() }
+}
 
 fn mark(partition: i32, next_offset: i64, end_offset: i64) -> Mark {
     Mark {
@@ -14,7 +20,7 @@ fn mark(partition: i32, next_offset: i64, end_offset: i64) -> Mark {
         late: 1,
         dead: 2,
         end_offset,
-        anomalies: next_offset / 10,
+        tally: Tally { by_model: next_offset / 10, labelled: labelled(next_offset), ..Tally::default() },
         watermark_us: next_offset * 1_000,
         ..Mark::at_start(partition, 0)
     }
@@ -53,7 +59,9 @@ fn a_run_goes_on_from_the_ledger_and_counts_what_it_adds() {
     let snapshot = run.snapshot();
     let added = Counts { accepted: 237, late: 1, dead: 2, lost: 0, gaps: 0 };
     assert_eq!((snapshot.counts, snapshot.lag(), snapshot.low_us), (added, 220, Some(77)));
-    assert_eq!((snapshot.anomalies, snapshot.commits), (34, 1));
+    assert_eq!((snapshot.tally.anomalies(), snapshot.commits), (34, 1));
+    assert_eq!(snapshot.tally.labelled, labelled(340), "the truth of all partitions");
+    assert_eq!(snapshot.last_hour, labelled(340), "an hour has not passed");
     assert_eq!(
         snapshot.partitions[0].counts.readings(),
         298,

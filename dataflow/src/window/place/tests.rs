@@ -221,7 +221,7 @@ proptest! {
             }
         }
         prop_assert_eq!(anomalies, expected_anomalies);
-        prop_assert_eq!(marks.iter().map(|mark| mark.anomalies).sum::<i64>(), expected_anomalies as i64);
+        prop_assert_eq!(marks.iter().map(|mark| mark.tally.anomalies()).sum::<i64>(), expected_anomalies as i64);
         prop_assert_eq!(sums, expected);
     }
 }

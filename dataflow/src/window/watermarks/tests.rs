@@ -97,7 +97,8 @@ fn a_partition_ahead_of_an_unknown_watermark_waits() {
 #[test]
 fn marks_say_the_same_when_the_ledger_would() {
     let one = mark(0, 100, Activity::Active, false);
-    let lag_only = Mark { at_end: true, end_offset: 9, anomalies: 3, leaving: true, ..one.clone() };
+    let tally = Tally { by_model: 3, ..Tally::default() };
+    let lag_only = Mark { at_end: true, end_offset: 9, tally, leaving: true, ..one.clone() };
     assert!(one.stands_where(&lag_only));
     assert!(!one.stands_where(&Mark { activity: Activity::Idle, ..one.clone() }));
     assert!(!one.stands_where(&Mark { gaps: 1, ..one.clone() }));

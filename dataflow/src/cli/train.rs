@@ -1,0 +1,147 @@
+//! `citytide train`: a model by hand, from what runs have sampled; and how its verdicts would differ.
+//!
+//! ```text
+//!  one snapshot: detector_state, what was committed since, the last hour's readings ─▶ Memory, batches
+//!  sample ─▶ model, stored as shadow          batches ─▶ judged under both models ─▶ who flags what, and how far apart
+//! ```
+//!
+//! 1. Nothing that a run depends on is written: a shadow model judges nobody. So there is no fence to pass, and a run may
+//!    live meanwhile; what it commits after the snapshot is not learnt from.
+//! 2. The readings are judged by what the detector knows of zones and sensors now. They are older than what it has seen,
+//!    so the verdicts are not those of their time; both models are treated alike, and what differs is theirs.
+
+mod print;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use citytide_detector::{Layout, Model, ModelError};
+use citytide_domain::Domain;
+use tokio_postgres::Client;
+
+use super::database::DatabaseArgs;
+use super::ending::{Ending, ending};
+use super::{models, read_domain};
+use crate::batch::Batch;
+use crate::commit::detector::models::PromoteError;
+use crate::commit::detector::{Loaded, load, recent, store};
+use crate::commit::panes::micros;
+use crate::commit::postgres::DatabaseError;
+use crate::commit::session;
+use crate::detect::{Comparison, Judge};
+use crate::launch::exit::Exit;
+use print::Report;
+
+/// Event time before W that the models are compared on.
+const COMPARED_US: i64 = 3_600_000_000;
+/// Readings that they are compared on at most, the newest ones.
+const COMPARED_MAX: usize = 200_000;
+
+/// What was typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The model is stored as shadow: it judges nobody until it is promoted.\n\n\
+    Examples:\n  citytide train\n  citytide train --promote")]
+pub struct Args {
+    /// Put the model in force: a living run does it within a moment, otherwise the next start
+    #[arg(long)]
+    promote: bool,
+    /// One JSON object instead
+    #[arg(long)]
+    json: bool,
+    /// A domain file; by default the built-in smart-city
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
+    domain: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// Trains and tells; returns the exit code.
+pub fn run(args: &Args) -> i32 {
+    match session::runtime().block_on(execute(args)) {
+        Ok(()) => Exit::Done.code(),
+        Err(error) => ending(&error),
+    }
+}
+
+async fn execute(args: &Args) -> Result<(), Ending> {
+    let domain = read_domain(args.domain.as_deref())?;
+    let database = args.database.database()?;
+    let client = models::connect(&database, &domain, "citytide:train").await?;
+    let layout = Arc::new(Layout::new(&domain));
+    let known = known(&client, &domain, &layout).await?;
+    let model = train(&client, &layout, &known).await?;
+    let version = model.version();
+    let stored = crate::commit::detector::models::list(&client).await?;
+    let stored = stored.into_iter().find(|stored| stored.version == version);
+    let stored = stored.ok_or(PromoteError::Missing { version })?;
+    let is_cut = known.is_cut;
+    let refused = known.refused.as_ref().map(ToString::to_string);
+    let comparison = compare(known, model);
+    let report = Report { stored: &stored, comparison: &comparison, is_cut, refused };
+    if !args.json {
+        print!("{}", report.text());
+        if args.promote {
+            return models::promote(&client, &layout, version).await;
+        }
+        println!("\ncitytide models promote {version} puts it in force");
+        return Ok(());
+    }
+    let mut object = report.json();
+    if args.promote {
+        let promoted = crate::commit::detector::models::promote(&client, &layout, version).await?;
+        object["promoted"] = models::print::promoted(version, promoted).into();
+    }
+    println!("{object}");
+    Ok(())
+}
+
+/// What one snapshot of the database says.
+struct Known {
+    loaded: Loaded,
+    /// W.
+    watermark_us: i64,
+    /// The newest readings, and whether there were more in that hour.
+    batches: Vec<Batch>,
+    is_cut: bool,
+    /// Why the model in force cannot be used, if so: then rules alone judge.
+    refused: Option<ModelError>,
+}
+
+async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result<Known, Ending> {
+    let failed = |error| DatabaseError::statement("reading what the detector knows", &error);
+    client.batch_execute("begin isolation level repeatable read, read only").await.map_err(failed)?;
+    let newest = "select epoch, watermark from commits order by epoch desc limit 1";
+    let newest = client.query_opt(newest, &[]).await.map_err(failed)?;
+    let newest = newest.and_then(|row| Some((row.get::<_, i64>(0), micros(&row, 1)?)));
+    let Some((committed_epoch, watermark_us)) = newest else {
+        let why = "training a model: nothing is committed that it could learn from; let citytide run read for a while";
+        return Err(Ending::new(Exit::Config, why.to_owned()));
+    };
+    let loaded = load(client, domain, layout, committed_epoch).await?;
+    let (batches, is_cut) = recent(client, domain, watermark_us - COMPARED_US, COMPARED_MAX).await?;
+    let in_force = "select version, model from models where status = 'in_force'";
+    let in_force = client.query_opt(in_force, &[]).await.map_err(failed)?;
+    let refused = in_force.and_then(|row| Model::from_bytes(row.get(0), layout, row.get(1)).err());
+    client.batch_execute("commit").await.map_err(failed)?;
+    Ok(Known { loaded, watermark_us, batches, is_cut, refused })
+}
+
+/// Trains a model on the sample, and stores it.
+async fn train(client: &Client, layout: &Layout, known: &Known) -> Result<Model, Ending> {
+    let failed = |error| DatabaseError::statement("storing a model", &error);
+    client.batch_execute("begin").await.map_err(failed)?;
+    let trained = store(client, layout, known.loaded.memory.sample(), known.watermark_us).await?;
+    let model = trained.map_err(|why| Ending::new(Exit::Config, why))?;
+    client.batch_execute("commit").await.map_err(failed)?;
+    Ok(model)
+}
+
+/// Judges the readings by the model in force and by another one.
+fn compare(known: Known, other: Model) -> Comparison {
+    let Known { loaded, mut batches, .. } = known;
+    let mut judge: Judge = loaded.memory.judge;
+    judge.advance_to(u64::MAX);
+    let mut comparison = Comparison::new(&mut judge, Arc::new(other));
+    batches.iter_mut().for_each(|batch| comparison.judge(&mut judge, batch));
+    comparison
+}
