@@ -431,6 +431,25 @@ comment on column models.model is 'The model itself, with a checksum on its firs
 comment on column models.in_force_from_epoch is 'The epoch from which it judged when it last came into force; null before';
 comment on column models.created_at is 'When it was stored';
 
+create table model_disagreements (
+    version         integer not null,
+    zone            text not null,
+    readings        bigint not null,
+    flagged_by_both bigint not null,
+    only_in_force   bigint not null,
+    only_shadow     bigint not null,
+    since_epoch     bigint not null,
+    primary key (version, zone)
+) with (fillfactor = 50);
+comment on table model_disagreements is 'How far a shadow model agrees with the detector in force, while a run asks it';
+comment on column model_disagreements.version is 'The shadow model';
+comment on column model_disagreements.zone is 'The zone';
+comment on column model_disagreements.readings is 'Committed readings that both it and the detector in force judged';
+comment on column model_disagreements.flagged_by_both is 'Flagged by both; what a rule flags, both do';
+comment on column model_disagreements.only_in_force is 'Flagged by the detector in force alone';
+comment on column model_disagreements.only_shadow is 'Flagged with the shadow model in its model''s place alone';
+comment on column model_disagreements.since_epoch is 'The first epoch that counts';
+
 create table model_changes (
     epoch           bigint primary key,
     version         integer not null,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use citytide_detector::Layout;
+use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
 use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
@@ -79,6 +79,8 @@ pub struct DetectorStart {
     pub replayed: i64,
     /// How far the model in force has seen, microseconds of event time.
     pub fitted_until_us: Option<i64>,
+    /// A model that is asked too and decides nothing.
+    pub shadow: Option<Arc<Model>>,
 }
 
 /// What worker 0 of process 0 has beyond the others.
@@ -258,7 +260,8 @@ fn by_detector<'scope>(
     let is_mine = move |zone: &str| route(zone) % peers as u64 == index as u64;
     let (judge, baselines, sample) = {
         let mut memory = start.memory.lock().expect("no holder panics");
-        let judge = memory.judge.split_off(|partition| share.holds(partition));
+        let mut judge = memory.judge.split_off(|partition| share.holds(partition));
+        judge.ask_beside(start.shadow.clone());
         (judge, memory.baselines.of_zones(is_mine), memory.sample().clone())
     };
     let (handle, directives) = scope.feedback(HOLDS_AFTER_MS);
@@ -286,7 +289,7 @@ fn by_detector<'scope>(
         let parts = BaselinesParts { baselines, layout, watermarks, pace, open_training };
         let learnt = operators::baselines(taught, marks, parts);
         learnt.directives.broadcast().connect_loop(handle);
-        (learnt.notes, scored.blobs.concat(learnt.blobs))
+        (learnt.notes.concat(scored.notes), scored.blobs.concat(learnt.blobs))
     };
     Verdicts { batches: scored.batches, learn: Box::new(learn) }
 }

@@ -15,6 +15,8 @@ mod program;
 mod queries;
 #[path = "database/scratch.rs"]
 mod scratch;
+#[path = "database/shadow.rs"]
+mod shadow;
 #[path = "database/train.rs"]
 mod train;
 #[path = "database/upkeep.rs"]

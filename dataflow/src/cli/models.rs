@@ -131,7 +131,8 @@ async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool
     };
     let mut terms = models::terms(client).await?;
     terms.retain(|term| term.version == version);
-    let described = Described { model: &found, refused, terms };
+    let agreements = models::agreements(client, version).await?;
+    let described = Described { model: &found, refused, terms, agreements };
     match json {
         true => println!("{}", described.json()),
         false => print!("{}", described.text()),

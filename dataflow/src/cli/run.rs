@@ -86,6 +86,9 @@ pub struct Args {
     /// Who judges: hybrid, that is rules and what has been learnt; or the domain's rules alone, which keep no state
     #[arg(long, value_enum, default_value = "hybrid", value_name = "KIND", help_heading = "Detector")]
     detector: DetectorKind,
+    /// A model that is asked beside the one in force and decides nothing; model_disagreements counts where they differ
+    #[arg(long, value_name = "VERSION", help_heading = "Detector")]
+    shadow: Option<i32>,
     /// Print readings, thinned out, and every window as it closes
     #[arg(long, help_heading = "Run")]
     show: bool,
@@ -131,6 +134,9 @@ impl Relations for Args {
                 "-w {workers} in each of -n {processes} processes are {all} workers, at most {WORKERS_MAX} work \
                  together: each has a session of its own in PostgreSQL"
             ));
+        }
+        if self.shadow.is_some() && self.detector == DetectorKind::Rules {
+            wrong.push("--shadow asks a model, and with --detector rules there are none".to_owned());
         }
         self.source.check(processes, wrong);
         if let Err(error) = hosts::addresses(usize::from(processes), self.hostfile.as_deref(), &self.address)

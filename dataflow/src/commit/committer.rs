@@ -66,6 +66,7 @@ struct Prepared {
     model_changes: Statement,
     models: Statement,
     requests: Statement,
+    disagreements: Statement,
 }
 
 const INSERT_COMMIT: &str = "insert into commits (epoch, previous_epoch, run_id, committed_at, watermark, readings) \
@@ -117,6 +118,7 @@ async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseE
         model_changes: prepare(statements::INSERT_MODEL_CHANGES.to_owned()).await?,
         models: prepare(statements::UPDATE_MODELS.to_owned()).await?,
         requests: prepare(statements::DELETE_REQUESTS.to_owned()).await?,
+        disagreements: prepare(statements::ADD_DISAGREEMENTS.to_owned()).await?,
     })
 }
 
@@ -192,6 +194,7 @@ impl Committer {
             ("model_changes", &prepared.model_changes, statements::model_change_arrays(plan)),
             ("models", &prepared.models, statements::model_in_force(plan)),
             ("model_requests", &prepared.requests, statements::request_arrays(plan)),
+            ("model_disagreements", &prepared.disagreements, statements::disagreement_arrays(plan)),
         ]);
         let client = &self.client;
         try_join_all(work.iter().filter_map(|(table, statement, arrays)| {

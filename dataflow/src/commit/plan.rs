@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::detect::Agreement;
 use crate::window::{Applied, Mark, PaneState, WindowRow};
 
 /// Sensors of a zone in `hot_sensors`.
@@ -51,8 +52,8 @@ pub enum ViewRow {
     Status(ZoneStatus),
 }
 
-/// What the detector decided in an epoch, for the commit to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// What the detector decided or found in an epoch, for the commit to keep.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DetectorNote {
     /// Minutes were closed.
     Closed {
@@ -67,6 +68,15 @@ pub enum DetectorNote {
         version: i32,
         /// The epoch from which it holds.
         holds_from: u64,
+    },
+    /// How far a shadow model agreed with the one in force, of a zone on one worker.
+    Agreed {
+        /// The shadow's version.
+        version: i32,
+        /// The zone.
+        zone: Arc<str>,
+        /// Readings by who flags them.
+        agreement: Agreement,
     },
 }
 
@@ -89,7 +99,7 @@ pub struct Plan {
     pub hot: BTreeMap<(String, u32), Option<HotSensor>>,
     /// Rows of `zone_status` by zone; `None` deletes.
     pub status: BTreeMap<String, Option<ZoneStatus>>,
-    /// What the detector decided, by epoch.
+    /// What the detector decided or found, by epoch.
     pub notes: Vec<(u64, DetectorNote)>,
 }
 

@@ -3,12 +3,19 @@
 //! Each table takes one statement, `insert … select from unnest(arrays) on conflict do update`, whatever the number of
 //! rows. What `revision` becomes is decided by the row that is there: one more if it was final, else what it was.
 
+mod detector;
+
 use bytes::BytesMut;
 use citytide_domain::Domain;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
+pub use detector::{
+    ADD_DISAGREEMENTS, DELETE_REQUESTS, INSERT_MINUTES, INSERT_MODEL_CHANGES, UPDATE_MODELS,
+    disagreement_arrays, minute_arrays, model_change_arrays, model_in_force, request_arrays,
+};
+
 use super::copy::POSTGRES_EPOCH_US;
-use super::plan::{DetectorNote, Plan};
+use super::plan::Plan;
 use super::schema::quoted;
 use crate::window::NEVER;
 
@@ -323,73 +330,6 @@ pub fn status_arrays(plan: &Plan, metrics: usize) -> Option<Arrays> {
         arrays.push(array(last_final().map(|row| row.and_then(|row| row.3[metric].map(f64::from_bits)))));
     }
     Some(arrays)
-}
-
-/// SQL that remembers when minutes were closed.
-pub const INSERT_MINUTES: &str = "insert into detector_minutes (epoch, closed_before, in_force_from_epoch) \
-     select * from unnest($1::bigint[], $2::timestamptz[], $3::bigint[])";
-
-/// Arguments of [`INSERT_MINUTES`].
-pub fn minute_arrays(plan: &Plan) -> Option<Arrays> {
-    let closed = |(epoch, note): &(u64, DetectorNote)| match *note {
-        DetectorNote::Closed { before_us, holds_from } => Some((*epoch, before_us, holds_from)),
-        DetectorNote::InForce { .. } => None,
-    };
-    let closed: Vec<(u64, i64, u64)> = plan.notes.iter().filter_map(closed).collect();
-    (!closed.is_empty()).then(|| {
-        let arrays: Arrays = vec![
-            array(closed.iter().map(|(epoch, ..)| *epoch as i64)),
-            array(closed.iter().map(|(_, before_us, _)| Timestamp(*before_us))),
-            array(closed.iter().map(|(.., holds_from)| *holds_from as i64)),
-        ];
-        arrays
-    })
-}
-
-/// SQL that remembers which model comes into force.
-pub const INSERT_MODEL_CHANGES: &str = "insert into model_changes (epoch, version, in_force_from_epoch) \
-     select * from unnest($1::bigint[], $2::integer[], $3::bigint[])";
-
-fn models(plan: &Plan) -> Vec<(u64, i32, u64)> {
-    let in_force = |(epoch, note): &(u64, DetectorNote)| match *note {
-        DetectorNote::InForce { version, holds_from } => Some((*epoch, version, holds_from)),
-        DetectorNote::Closed { .. } => None,
-    };
-    plan.notes.iter().filter_map(in_force).collect()
-}
-
-/// Arguments of [`INSERT_MODEL_CHANGES`].
-pub fn model_change_arrays(plan: &Plan) -> Option<Arrays> {
-    let models = models(plan);
-    (!models.is_empty()).then(|| {
-        let arrays: Arrays = vec![
-            array(models.iter().map(|(epoch, ..)| *epoch as i64)),
-            array(models.iter().map(|(_, version, _)| *version)),
-            array(models.iter().map(|(.., holds_from)| *holds_from as i64)),
-        ];
-        arrays
-    })
-}
-
-/// SQL that puts a model in force and retires the one before.
-pub const UPDATE_MODELS: &str = "update models set status = case when version = $1 then 'in_force' else 'retired' end, \
-     in_force_from_epoch = case when version = $1 then $2 else in_force_from_epoch end \
-     where version = $1 or status = 'in_force'";
-
-/// Arguments of [`UPDATE_MODELS`]: the last one stands.
-pub fn model_in_force(plan: &Plan) -> Option<Arrays> {
-    models(plan)
-        .last()
-        .map(|&(_, version, holds_from)| -> Arrays { vec![Box::new(version), Box::new(holds_from as i64)] })
-}
-
-/// SQL that takes fulfilled requests away.
-pub const DELETE_REQUESTS: &str = "delete from model_requests where version = any($1::integer[])";
-
-/// Arguments of [`DELETE_REQUESTS`].
-pub fn request_arrays(plan: &Plan) -> Option<Arrays> {
-    let models = models(plan);
-    (!models.is_empty()).then(|| vec![array(models.iter().map(|(_, version, _)| *version))])
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! ```text
 //!  batches ────▶┐ an epoch at a time, in order ─▶ batches with verdicts ─▶ place
 //!               ├ when every directive for it is here └▶ lessons, sampled rows ─▶ baselines
-//!  directives ─▶┘                                     └▶ blobs ─▶ copy
+//!  directives ─▶┘                                     ├▶ blobs ─▶ copy
+//!                                                     └▶ how far a shadow model agrees ─▶ commit
 //! ```
 //!
 //! Invariants:
@@ -25,6 +26,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
 use crate::batch::Batch;
+use crate::commit::plan::DetectorNote;
 use crate::detect::{Blob, Change, Judge, Taught};
 use crate::telemetry::{self, Stage};
 
@@ -59,13 +61,15 @@ pub struct Scored<'scope> {
     pub taught: StreamVec<'scope, Epoch, Taught>,
     /// What must be written down.
     pub blobs: StreamVec<'scope, Epoch, Blob>,
+    /// Per epoch, how far a shadow model agrees.
+    pub notes: StreamVec<'scope, Epoch, DetectorNote>,
 }
 
 type Out<D> = CapacityContainerBuilder<Vec<D>>;
 
 #[derive(Default)]
 struct OpenEpoch {
-    capabilities: Option<[Capability<Epoch>; 3]>,
+    capabilities: Option<[Capability<Epoch>; 4]>,
     batches: Vec<Batch>,
     directives: Vec<Directive>,
     /// Whether what holds from here on has been applied.
@@ -88,6 +92,8 @@ pub fn score<'scope>(
     let mut to_baselines = OutputBuilder::<_, Out<Taught>>::from(output);
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
     let mut to_copy = OutputBuilder::<_, Out<Blob>>::from(output);
+    let (output, notes) = builder.new_output::<Vec<DetectorNote>>();
+    let mut to_commit = OutputBuilder::<_, Out<DetectorNote>>::from(output);
     let ScoreParts { mut judge, layout, is_mine, telemetry } = parts;
 
     builder.build(move |capabilities| {
@@ -96,12 +102,12 @@ pub fn score<'scope>(
         move |frontiers| {
             batches_in.for_each(|capability, batches| {
                 let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [0, 1, 2].map(|port| capability.retain(port)));
+                open.capabilities.get_or_insert_with(|| [0, 1, 2, 3].map(|port| capability.retain(port)));
                 open.batches.append(batches);
             });
             directives_in.for_each(|capability, directives| {
                 let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [0, 1, 2].map(|port| capability.retain(port)));
+                open.capabilities.get_or_insert_with(|| [0, 1, 2, 3].map(|port| capability.retain(port)));
                 open.directives.append(directives);
             });
             while let Some(mut first) = epochs.first_entry() {
@@ -110,7 +116,8 @@ pub fn score<'scope>(
                     break;
                 }
                 let open = first.get_mut();
-                let [placed, learnt, known] = open.capabilities.as_ref().expect("set with the first message");
+                let [placed, learnt, known, counted] =
+                    open.capabilities.as_ref().expect("set with the first message");
                 if !open.begun {
                     open.begun = true;
                     let mut remember = false;
@@ -143,6 +150,9 @@ pub fn score<'scope>(
                 if !passed(frontiers, epoch) {
                     break;
                 }
+                let agreements = judge.take_agreements().into_iter();
+                let agreed = |(version, zone, agreement)| DetectorNote::Agreed { version, zone, agreement };
+                to_commit.activate().session(counted).give_iterator(agreements.map(agreed));
                 let (lessons, sampled) = judge.take_learnt();
                 let zones = lessons.by_tick.into_iter();
                 let mut taught: Vec<Taught> = zones
@@ -156,5 +166,5 @@ pub fn score<'scope>(
             }
         }
     });
-    Scored { batches, taught, blobs }
+    Scored { batches, taught, blobs, notes }
 }

@@ -6,7 +6,7 @@ use citytide_detector::{Layout, Model, Sample, SampleRow};
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
-use super::program::{Living, an_hour_ago, citytide, wait_for};
+use super::program::{Living, citytide, hours_ago, wait_for};
 use super::scratch::{NOON_MS, execute, number, with_database};
 
 /// Stores a model of `rows` readings as shadow, or says why there is none.
@@ -60,7 +60,7 @@ fn without_models_there_is_nothing_to_show_or_to_go_back_to() {
 fn a_database_from_before_the_detector_says_how_it_gets_its_tables() {
     with_database(async |scratch| {
         let client = scratch.with_schema().await;
-        execute(&client, "drop table models, model_requests, model_changes").await;
+        execute(&client, "drop table models, model_requests, model_changes, model_disagreements").await;
         let told = citytide(scratch, "models list");
         assert_eq!((told.code, told.err.contains("schema apply")), (Some(78), true), "{}", told.err);
     });
@@ -167,7 +167,7 @@ fn one_request_waits_and_is_withdrawn_by_asking_for_what_is_in_force() {
 #[test]
 fn a_living_run_puts_in_force_what_is_asked_for_and_the_next_start_what_waits() {
     with_database(async |scratch| {
-        let since = an_hour_ago();
+        let since = hours_ago(1);
         let run = Living::start(scratch, &since, "-w 2");
         let client = scratch.open().await;
         // A training of the run's own may fall into the test: nothing depends on which versions there are.

@@ -61,9 +61,9 @@ impl Drop for Living {
     }
 }
 
-/// An hour before now, as `--start` takes it.
-pub fn an_hour_ago() -> String {
-    let at = chrono::DateTime::from_timestamp_millis(wall_ms() as i64 - 3_600_000).expect("a date");
+/// So many hours before now, as `--start` takes it.
+pub fn hours_ago(hours: i64) -> String {
+    let at = chrono::DateTime::from_timestamp_millis(wall_ms() as i64 - hours * 3_600_000).expect("a date");
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::status::thousands;
 use crate::commit::detector::models::{IN_FORCE_WITHIN, Promoted, StoredModel, Term};
+use crate::detect::Agreement;
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
@@ -14,6 +15,11 @@ const COLUMNS: usize = 80;
 const LABEL: usize = 12;
 /// Terms of a model that are printed, the newest ones; the JSON holds all.
 const TERMS_MAX: usize = 10;
+
+/// Zones that are printed; the JSON holds all.
+const ZONES_MAX: usize = 20;
+/// Columns of a zone.
+const NAME: usize = 26;
 
 /// A model with what `models` itself does not say.
 pub struct Described<'a> {
@@ -23,6 +29,8 @@ pub struct Described<'a> {
     pub refused: Option<String>,
     /// When it was in force.
     pub terms: Vec<Term>,
+    /// How far it agreed with the one in force, by zone, since an epoch.
+    pub agreements: Vec<(String, i64, Agreement)>,
 }
 
 /// All models, a line for each.
@@ -74,7 +82,7 @@ pub fn json(model: &StoredModel) -> Value {
 impl Described<'_> {
     /// Everything, for people.
     pub fn text(&self) -> String {
-        let Described { model, refused, terms } = self;
+        let Described { model, refused, terms, agreements } = self;
         let mut text = String::new();
         let mut say = |label: &str, says: &str| wrapped(&mut text, label, says);
         say("model", &format!("{}, {}", model.version, status(model)));
@@ -103,6 +111,11 @@ impl Described<'_> {
         if let Some(at_us) = model.requested_at_us {
             say("asked for", &format!("{} UTC; a run puts it in force", when(at_us)));
         }
+        if let Some(since) = agreements.iter().map(|(_, since, _)| *since).min() {
+            line(&mut text, format_args!("\nbeside the model in force since {} UTC:", of_epoch(since)));
+            let zones = agreements.iter().map(|(zone, _, agreement)| (zone.as_str(), *agreement));
+            text += &by_zone(zones, ["in force", "shadow"]);
+        }
         text
     }
 
@@ -113,8 +126,56 @@ impl Described<'_> {
         object["usable"] = self.refused.is_none().into();
         object["refused"] = self.refused.clone().into();
         object["in_force"] = self.terms.iter().map(term).collect();
+        let zone = |(zone, since, of): &(String, i64, Agreement)| {
+            let mut counts = counts(*of, "only_shadow");
+            counts["since_epoch"] = (*since).into();
+            (zone.clone(), counts)
+        };
+        object["beside"] = Value::Object(self.agreements.iter().map(zone).collect());
         object
     }
+}
+
+/// Who flags what, by zone: a line of headings, zones, all.
+pub fn by_zone<'a>(zones: impl Iterator<Item = (&'a str, Agreement)>, only: [&str; 2]) -> String {
+    let mut text = String::new();
+    let heading = only.map(|name| format!("only {name}"));
+    line(
+        &mut text,
+        format_args!(
+            "{:NAME$}  {:>10}  {:>10}  {:>13}  {:>11}",
+            "zone", "readings", "both flag", heading[0], heading[1]
+        ),
+    );
+    let row = |text: &mut String, name: &str, of: Agreement| {
+        let [readings, both, in_force, other] =
+            [of.readings, of.both, of.only_in_force, of.only_beside].map(|count| thousands(count as i64));
+        let name: String = name.chars().take(NAME).collect();
+        line(text, format_args!("{name:NAME$}  {readings:>10}  {both:>10}  {in_force:>13}  {other:>11}"));
+    };
+    let (mut all, mut count) = (Agreement::default(), 0);
+    for (zone, of) in zones {
+        all.merge(of);
+        count += 1;
+        if count <= ZONES_MAX {
+            row(&mut text, zone, of);
+        }
+    }
+    if count > ZONES_MAX {
+        line(&mut text, format_args!("… and {} more zones", count - ZONES_MAX));
+    }
+    row(&mut text, "all", all);
+    text
+}
+
+/// The same counts for programs; `other` is what flags of the other model alone are called.
+pub fn counts(of: Agreement, other: &str) -> Value {
+    json!({
+        "readings": of.readings,
+        "both": of.both,
+        "only_in_force": of.only_in_force,
+        other: of.only_beside,
+    })
 }
 
 /// What became of asking for a model, for people.

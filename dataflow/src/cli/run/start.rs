@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use citytide_detector::Layout;
+use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
 use super::{Args, DetectorKind};
 use crate::cli::ending::Ending;
+use crate::commit::detector::models::PromoteError;
 use crate::commit::detector::{self, Loaded};
 use crate::commit::postgres::Database;
 use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
@@ -100,10 +101,26 @@ pub async fn start(
             if replayed > 0 {
                 tracing::info!("the detector has seen {replayed} readings again");
             }
-            Some(DetectorStart { layout, memory: Mutex::new(memory), replayed, fitted_until_us })
+            let shadow = match args.shadow {
+                Some(version) => shadow(&client, &layout, version).await?,
+                None => None,
+            };
+            Some(DetectorStart { layout, memory: Mutex::new(memory), replayed, fitted_until_us, shadow })
         }
     };
     Ok(Started { client, run, ledger, source, partitions, detector })
+}
+
+/// The model that is asked beside the one in force. One that cannot be used keeps nobody from judging.
+async fn shadow(client: &Client, layout: &Layout, version: i32) -> Result<Option<Arc<Model>>, Ending> {
+    match detector::models::read(client, layout, version).await {
+        Ok(model) => Ok(Some(Arc::new(model))),
+        Err(PromoteError::Refused(reason)) => {
+            tracing::error!("no model is asked beside the one in force: {reason}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What the database says its readings come from; nothing before it has a schema.

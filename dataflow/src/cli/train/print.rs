@@ -4,15 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::cli::models::print::{rfc3339, when};
+use crate::cli::models::print::{by_zone, counts, rfc3339, when};
 use crate::cli::status::thousands;
 use crate::commit::detector::models::StoredModel;
-use crate::detect::{Agreement, Comparison};
-
-/// Zones that are printed; the JSON holds all.
-const SHOWN_MAX: usize = 20;
-/// Columns of a zone or sensor.
-const NAME: usize = 26;
+use crate::detect::Comparison;
 
 /// What is told of a training.
 pub struct Report<'a> {
@@ -70,26 +65,9 @@ impl Report<'_> {
             true => format!("its {readings} newest readings; there are more"),
             false => format!("{readings} readings"),
         });
-        let only =
-            |version: i32| if version == 0 { "only rules".to_owned() } else { format!("only {version}") };
-        let heading = (only(comparison.in_force), only(comparison.other));
-        say(format!(
-            "{:NAME$}  {:>10}  {:>10}  {:>10}  {:>10}",
-            "zone", "readings", "both flag", heading.0, heading.1
-        ));
-        let row = |name: &str, of: Agreement| {
-            let [readings, both, in_force, other] =
-                [of.readings, of.both, of.only_in_force, of.only_beside].map(|count| thousands(count as i64));
-            let name: String = name.chars().take(NAME).collect();
-            format!("{name:NAME$}  {readings:>10}  {both:>10}  {in_force:>10}  {other:>10}")
-        };
-        for (zone, of) in comparison.zones.iter().take(SHOWN_MAX) {
-            say(row(zone, *of));
-        }
-        if comparison.zones.len() > SHOWN_MAX {
-            say(format!("… and {} more zones", comparison.zones.len() - SHOWN_MAX));
-        }
-        say(row("all", comparison.all()));
+        let name = |version: i32| if version == 0 { "rules".to_owned() } else { version.to_string() };
+        let zones = comparison.zones.iter().map(|(zone, of)| (&**zone, *of));
+        say(by_zone(zones, [&name(comparison.in_force), &name(comparison.other)]));
         if comparison.differences.is_empty() {
             return;
         }
@@ -109,15 +87,7 @@ impl Report<'_> {
     /// For programs.
     pub fn json(&self) -> Value {
         let Report { stored, comparison, is_cut, refused } = self;
-        let counts = |of: Agreement| {
-            json!({
-                "readings": of.readings,
-                "both": of.both,
-                "only_in_force": of.only_in_force,
-                "only_new": of.only_beside,
-            })
-        };
-        let zones = comparison.zones.iter().map(|(zone, of)| (zone.to_string(), counts(*of)));
+        let zones = comparison.zones.iter().map(|(zone, of)| (zone.to_string(), counts(*of, "only_new")));
         let differences = comparison.differences.iter().map(|one| {
             json!({
                 "zone": &*one.zone,
@@ -134,7 +104,7 @@ impl Report<'_> {
             "in_force": (comparison.in_force > 0).then_some(comparison.in_force),
             "in_force_refused": refused,
             "is_cut": is_cut,
-            "all": counts(comparison.all()),
+            "all": counts(comparison.all(), "only_new"),
             "zones": zones.collect::<serde_json::Map<_, _>>(),
             "differences": differences.collect::<Vec<_>>(),
         })

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Row};
 use crate::commit::panes::micros;
 use crate::commit::postgres::DatabaseError;
 use crate::commit::takeover::{Patience, TakeoverError, living_run};
+use crate::detect::Agreement;
 use crate::launch::clock::instant;
 
 /// How long a living run may take to put a model in force: it looks for requests twice a second, and commits what the
@@ -120,7 +121,7 @@ pub enum Promoted {
 ///
 /// When the server fails.
 pub async fn are_kept(client: &Client) -> Result<bool, DatabaseError> {
-    let row = client.query_one("select to_regclass('model_requests') is not null", &[]).await;
+    let row = client.query_one("select to_regclass('model_disagreements') is not null", &[]).await;
     Ok(row.map_err(failed("looking for the tables of the detector"))?.get(0))
 }
 
@@ -164,6 +165,28 @@ pub async fn terms(client: &Client) -> Result<Vec<Term>, DatabaseError> {
     let rows = client.query(sql, &[]).await.map_err(failed("reading when models were in force"))?;
     let term = |row: &Row| Term { version: row.get(0), from_epoch: row.get(1), until_epoch: row.get(2) };
     Ok(rows.iter().map(term).collect())
+}
+
+/// How far a model that was asked beside the one in force agreed with it, by zone, and the first epoch that counts.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn agreements(
+    client: &Client,
+    version: i32,
+) -> Result<Vec<(String, i64, Agreement)>, DatabaseError> {
+    let sql = "select zone, since_epoch, readings, flagged_by_both, only_in_force, only_shadow \
+               from model_disagreements where version = $1 order by zone";
+    let rows = client.query(sql, &[&version]).await.map_err(failed("reading how far models agree"))?;
+    let count = |row: &Row, column| row.get::<_, i64>(column) as u64;
+    let agreement = |row: &Row| Agreement {
+        readings: count(row, 2),
+        both: count(row, 3),
+        only_in_force: count(row, 4),
+        only_beside: count(row, 5),
+    };
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), agreement(row))).collect())
 }
 
 /// Reads a stored model.

@@ -43,10 +43,32 @@ pub fn detector() -> Vec<Table> {
         column("epoch", "bigint not null", "What was known before the first row of this epoch"),
         column("state", "bytea not null", "The program's own form"),
     ];
+    let disagreements = vec![
+        column("version", "integer not null", "The shadow model"),
+        column("zone", "text not null", "The zone"),
+        column(
+            "readings",
+            "bigint not null",
+            "Committed readings that both it and the detector in force judged",
+        ),
+        column("flagged_by_both", "bigint not null", "Flagged by both; what a rule flags, both do"),
+        column("only_in_force", "bigint not null", "Flagged by the detector in force alone"),
+        column("only_shadow", "bigint not null", "Flagged with the shadow model in its model's place alone"),
+        column("since_epoch", "bigint not null", "The first epoch that counts"),
+    ];
     vec![
         Table {
             storage: ROOM_FOR_UPDATES,
             ..table("models", "Trained models: each is immutable, only its status changes", models)
+        },
+        Table {
+            key: "version, zone",
+            storage: ROOM_FOR_UPDATES,
+            ..table(
+                "model_disagreements",
+                "How far a shadow model agrees with the detector in force, while a run asks it",
+                disagreements,
+            )
         },
         table("model_changes", "Which model came into force when", changes),
         table("model_requests", "Models that were asked for by hand; a run puts them in force", requests),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::batch::{Activity, Tally};
-use crate::commit::plan::{HotSensor, ViewRow, ZoneStatus};
+use crate::commit::plan::{DetectorNote, HotSensor, ViewRow, ZoneStatus};
+use crate::detect::Agreement;
 use crate::window::{Applied, Mark, PaneState, PaneSums, WindowRow};
 
 /// The elements of an array in PostgreSQL's binary format, `None` for null.
@@ -145,6 +146,25 @@ fn every_statement_takes_as_many_arrays_as_its_text_names_and_none_when_there_is
     for (sql, arrays) in pairs(&empty) {
         assert!(arrays.is_none(), "{sql}");
     }
+}
+
+#[test]
+fn a_shadows_counts_are_summed_over_epochs_and_workers_before_they_are_added() {
+    let agreed = |version: i32, zone: &str, readings: u64| {
+        let agreement = Agreement { readings, both: 1, only_in_force: 2, only_beside: 3 };
+        DetectorNote::Agreed { version, zone: Arc::from(zone), agreement }
+    };
+    let in_force = DetectorNote::InForce { version: 2, holds_from: 300 };
+    let notes =
+        vec![(50, agreed(2, "b", 10)), (100, in_force), (100, agreed(2, "a", 7)), (150, agreed(2, "b", 5))];
+    let plan = Plan { notes, ..Plan::default() };
+    let arrays = disagreement_arrays(&plan).expect("counts");
+    assert_eq!(arrays.len(), arguments(ADD_DISAGREEMENTS));
+    assert_eq!(texts(&*arrays[1]), ["a", "b"]);
+    let numbers: Vec<_> = arrays[2..].iter().map(|array| int8s(&**array)).collect();
+    let expected = [[7, 15], [1, 2], [2, 4], [3, 6], [100, 50]];
+    assert_eq!(numbers, expected.map(|row| row.map(Some).to_vec()));
+    assert!(disagreement_arrays(&Plan::default()).is_none());
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn one_model_is_told_with_why_it_cannot_be_used_and_when_it_judged() {
                 .to_owned(),
         ),
         terms: vec![term(EPOCH - 60_000, Some(EPOCH - 30_000)), term(EPOCH, None)],
+        agreements: Vec::new(),
     };
     let text = described.text();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
@@ -68,7 +69,7 @@ fn one_model_is_told_with_why_it_cannot_be_used_and_when_it_judged() {
 #[test]
 fn a_model_that_never_judged_and_is_asked_for_says_so() {
     let stored = StoredModel { requested_at_us: Some(1_795_262_401_000_000), ..model(4, "shadow") };
-    let text = Described { model: &stored, refused: None, terms: Vec::new() }.text();
+    let text = Described { model: &stored, refused: None, terms: Vec::new(), agreements: Vec::new() }.text();
     for part in ["usable      yes", "in force    never", "asked for   2026-11-21 12:00:01 UTC"] {
         assert!(text.contains(part), "{text}");
     }
@@ -87,4 +88,22 @@ fn what_became_of_a_request_is_one_sentence() {
     );
     assert!(told(Promoted::NextRun).contains("the next start"));
     assert!(told(Promoted::NotYet { run_id: 7 }).contains("run 7"));
+}
+
+#[test]
+fn a_shadow_is_told_with_how_far_it_agreed() {
+    let stored = model(4, "shadow");
+    let agreement = Agreement { readings: 1_000_000, both: 40_000, only_in_force: 12, only_beside: 3 };
+    let agreements =
+        vec![("Downtown".to_owned(), EPOCH + 50, agreement), ("Tech Hub".to_owned(), EPOCH, agreement)];
+    let described = Described { model: &stored, refused: None, terms: Vec::new(), agreements };
+    let text = described.text();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let expected = "\nbeside the model in force since 2026-11-21 12:00:49 UTC:\n\
+         zone                          readings   both flag  only in force  only shadow\n\
+         Downtown                     1,000,000      40,000             12            3\n\
+         Tech Hub                     1,000,000      40,000             12            3\n\
+         all                          2,000,000      80,000             24            6\n";
+    assert!(text.ends_with(expected), "{text}");
+    assert_eq!(described.json()["beside"]["Tech Hub"]["only_shadow"], 3);
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::detect::Difference;
+use crate::detect::{Agreement, Difference};
 
 fn stored() -> StoredModel {
     StoredModel {
@@ -50,10 +50,10 @@ fn a_training_is_told_in_80_columns_with_what_would_change() {
          \n\
          the last hour beside model 3, which is in force:\n\
          its 200,000 newest readings; there are more\n\
-         zone                          readings   both flag      only 3      only 4\n\
-         Tech Hub                       100,000       4,000          12           7\n\
-         a zone whose name goes on      100,000       4,000          12           7\n\
-         all                            200,000       8,000          24          14\n\
+         zone                          readings   both flag         only 3       only 4\n\
+         Tech Hub                       100,000       4,000             12            7\n\
+         a zone whose name goes on      100,000       4,000             12            7\n\
+         all                            200,000       8,000             24           14\n\
          \n\
          furthest apart                                               before       now\n\
          2026-11-21 11:59:59  4711, a zone whose name goes on beyo     0.750     0.250\n"
