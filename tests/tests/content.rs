@@ -404,7 +404,7 @@ fn every_compression_is_read() {
 }
 
 #[test]
-fn headers_and_keys_are_not_read() {
+fn headers_and_keys_change_no_reading() {
     let scene = Scene::new("headers", City::smart(), 1);
     let long = vec![b'h'; 200_000];
     let headers: [&Headers<'_>; 4] = [

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 
-use citytide_tests::city::City;
+use citytide_tests::city::{City, SECOND};
 use citytide_tests::http::{free_port, get, samples};
-use citytide_tests::load::Traffic;
+use citytide_tests::kafka::Meaning;
+use citytide_tests::load::{DAWN, Reading, Traffic};
 use citytide_tests::process::{CommandLine, Ended, send_signal};
 use citytide_tests::proxy::Proxy;
 use citytide_tests::scene::{LIMIT, Scene};
@@ -92,6 +93,59 @@ fn the_metrics_of_a_run_equal_the_tables_whatever_its_shape() {
         scene.database.session.value::<bool>("select exists (select from sensor_data where is_late)"),
         "some are late"
     );
+}
+
+#[test]
+fn what_the_header_truth_says_is_compared_with_the_verdicts_of_all_processes() {
+    let scene = Scene::new("labels", City::smart(), 2);
+    // So few that a reader looks at each. The first of each partition says that the topic tells the truth.
+    for at in 0..120_i64 {
+        let (partition, number) = ((at % 2) as i32, at / 2);
+        let value = if matches!(number % 10, 0 | 3) { 450.0 } else { 30.0 };
+        let reading = Reading::plain(&scene.city, "7", "Downtown", DAWN + at * SECOND, value);
+        let headers: &[(&str, Option<&[u8]>)] = match number % 10 {
+            0 => &[("other", Some(b"x")), ("truth", Some(b"spike:temperature"))],
+            1 => &[("truth", Some(b"drift:aqi"))],
+            2 => &[("truth", Some(b""))],
+            _ => &[],
+        };
+        let (received_at_ms, json) = (reading.event_us / 1000, reading.json(&scene.city));
+        scene.topic.send_with_headers(partition, received_at_ms, json, Meaning::Reading(reading), headers);
+    }
+    scene.topic.flush();
+    let port = free_port();
+    let mut run = scene.run(&format!("-n 2 --listen {port}")).spawn();
+    scene.wait_committed(&mut run);
+    let count = |condition: &str| -> f64 {
+        let sql = format!("select count(*) from sensor_data where not is_late and {condition}");
+        scene.database.session.value::<i64>(&sql) as f64
+    };
+    let (truth, found) = ("kafka_offset % 10 < 2", "is_anomaly");
+    let both = count(&format!("{truth} and {found}"));
+    let expected = [
+        ("citytide_labelled_readings_total{truth=\"anomaly\",verdict=\"anomaly\"}", both),
+        (
+            "citytide_labelled_readings_total{truth=\"normal\",verdict=\"anomaly\"}",
+            count(&format!("not {truth} and {found}")),
+        ),
+        (
+            "citytide_labelled_readings_total{truth=\"anomaly\",verdict=\"normal\"}",
+            count(&format!("{truth} and not {found}")),
+        ),
+        (
+            "citytide_labelled_readings_total{truth=\"normal\",verdict=\"normal\"}",
+            count(&format!("not ({truth}) and not {found}")),
+        ),
+        ("model_precision", both / count(found)),
+        ("model_recall", both / count(truth)),
+    ];
+    assert!(both > 0.0 && expected.iter().map(|(_, value)| value).take(4).sum::<f64>() == 120.0);
+    wait_until("the metrics equal the tables", LIMIT, || {
+        samples(port).is_some_and(|told| expected.iter().all(|(name, value)| told.get(*name) == Some(value)))
+    });
+    wait_until("a line of the log tells it", LIMIT, || run.log().contains(" · recall "));
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
 }
 
 #[test]

@@ -4,8 +4,13 @@
 //! drops the offset, without which control records at the end of a partition cannot be counted. So this room calls
 //! `rd_kafka_consume_batch_queue` (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>)
 //! itself; everything else about the consumer stays with rdkafka.
+//!
+//! A topic tells the truth about its readings when one of its records carries the header `truth`: then a record with it is
+//! anomalous, and one without it, or with nothing in it, is normal. librdkafka copies headers when it is asked for
+//! them, and takes as long when there are none: so of a backlog a sample is looked at, and of a live stream everything.
 
 use std::ffi::{CStr, CString, c_int};
+use std::ops::Range;
 use std::time::Duration;
 
 use rdkafka::bindings as native;
@@ -16,6 +21,10 @@ use rdkafka::error::RDKafkaErrorCode;
 
 /// Records that are taken at once.
 const BATCH: usize = 1024;
+/// Records of a batch whose headers are looked at, one after the other.
+const LOOKED_AT: usize = 64;
+/// The header that tells the truth about an anomalous reading.
+const TRUTH: &CStr = c"truth";
 
 /// What the queue holds.
 pub enum Fetched<'a> {
@@ -29,6 +38,8 @@ pub enum Fetched<'a> {
         timestamp_ms: Option<i64>,
         /// Its value; empty for a tombstone.
         payload: &'a [u8],
+        /// Whether its reading is anomalous, where the topic tells and it was looked at.
+        is_anomalous: Option<bool>,
     },
     /// The partition has been read to its end.
     End {
@@ -55,6 +66,10 @@ pub struct Queue<'a, C: ConsumerContext> {
     messages: Vec<*mut native::rd_kafka_message_t>,
     /// What librdkafka logs; in a queue without events it would print it.
     said: *mut native::rd_kafka_queue_t,
+    /// Which part of the next batch is looked at. It moves on: partitions and sensors may come in a rhythm.
+    looked_at: usize,
+    /// Whether the topic has told the truth of a record.
+    is_labelled: bool,
 }
 
 impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
@@ -69,7 +84,14 @@ impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
             native::rd_kafka_set_log_queue(consumer.client().native_ptr(), said);
             said
         };
-        Queue { consumer, queue, messages: vec![std::ptr::null_mut(); BATCH], said }
+        Queue {
+            consumer,
+            queue,
+            messages: vec![std::ptr::null_mut(); BATCH],
+            said,
+            looked_at: 0,
+            is_labelled: false,
+        }
     }
 
     /// Passes what librdkafka has logged meanwhile, its client-wide errors among it, to the consumer's context.
@@ -113,11 +135,19 @@ impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
         };
         // It is negative only for a queue that cannot be consumed.
         let taken = usize::try_from(taken).expect("the consumer's queue can be consumed");
-        for &message in &self.messages[..taken] {
+        let is_looked_at = sample(self.looked_at, taken);
+        self.looked_at += 1;
+        for (index, &message) in self.messages[..taken].iter().enumerate() {
             // SAFETY: librdkafka filled the first `taken` pointers with messages, each valid until it is destroyed,
             // which happens once, after nobody refers to it any more.
             unsafe {
-                each(fetched(&*message));
+                let mut is_anomalous = None;
+                if is_looked_at.contains(&index) {
+                    let told = truth(&*message);
+                    self.is_labelled |= told.is_some();
+                    is_anomalous = self.is_labelled.then_some(told == Some(true));
+                }
+                each(fetched(&*message, is_anomalous));
                 native::rd_kafka_message_destroy(message);
             }
         }
@@ -151,10 +181,37 @@ impl<C: ConsumerContext> Drop for Queue<'_, C> {
     }
 }
 
+/// Which records of a batch are looked at, when it is the turn of a part of it.
+fn sample(turn: usize, records: usize) -> Range<usize> {
+    let from = turn % records.div_ceil(LOOKED_AT).max(1) * LOOKED_AT;
+    from..from + LOOKED_AT
+}
+
+/// What the header of a record says, if there is one.
+///
+/// # Safety
+///
+/// `message` comes from librdkafka and is not destroyed meanwhile.
+unsafe fn truth(message: &native::rd_kafka_message_t) -> Option<bool> {
+    if message.err != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return None;
+    }
+    let (mut headers, mut value, mut bytes) = (std::ptr::null_mut(), std::ptr::null(), 0);
+    // SAFETY: the message is valid; headers, which belong to it, are asked for their last one of that name only if there
+    // are any; all results may be written.
+    let found = unsafe {
+        native::rd_kafka_message_headers(message, &mut headers)
+            == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            && native::rd_kafka_header_get_last(headers, TRUTH.as_ptr(), &mut value, &mut bytes)
+                == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    };
+    found.then_some(bytes > 0)
+}
+
 /// # Safety
 ///
 /// `message` comes from librdkafka and is not destroyed while the result lives.
-unsafe fn fetched(message: &native::rd_kafka_message_t) -> Fetched<'_> {
+unsafe fn fetched(message: &native::rd_kafka_message_t, is_anomalous: Option<bool>) -> Fetched<'_> {
     match RDKafkaErrorCode::from(message.err) {
         RDKafkaErrorCode::NoError => {
             let payload = match message.payload.is_null() {
@@ -170,6 +227,7 @@ unsafe fn fetched(message: &native::rd_kafka_message_t) -> Fetched<'_> {
                 offset: message.offset,
                 timestamp_ms: (timestamp_ms >= 0).then_some(timestamp_ms),
                 payload,
+                is_anomalous,
             }
         }
         RDKafkaErrorCode::PartitionEOF => {
@@ -180,6 +238,26 @@ unsafe fn fetched(message: &native::rd_kafka_message_t) -> Fetched<'_> {
             let reason = unsafe { CStr::from_ptr(native::rd_kafka_message_errstr(message)) };
             let reason = reason.to_string_lossy().into_owned();
             Fetched::Failed { partition: message.partition, code, reason }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_records_are_all_looked_at_and_of_many_each_part_in_its_turn() {
+        for turn in 0..20 {
+            assert_eq!(sample(turn, 1), 0..LOOKED_AT);
+            assert_eq!(sample(turn, LOOKED_AT), 0..LOOKED_AT);
+        }
+        for records in [LOOKED_AT + 1, 700, BATCH] {
+            let parts = records.div_ceil(LOOKED_AT);
+            let mut looked_at: Vec<usize> =
+                (3..3 + parts).flat_map(|turn| sample(turn, records)).filter(|at| *at < records).collect();
+            looked_at.sort_unstable();
+            assert_eq!(looked_at, (0..records).collect::<Vec<_>>(), "{records}");
         }
     }
 }

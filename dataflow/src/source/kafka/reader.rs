@@ -165,11 +165,12 @@ impl<'a> Reader<'a> {
         let (mut full, mut failures) = (Vec::new(), Vec::new());
         let logs = &mut self.logs;
         let some = self.queue.take(wait, |fetched| match fetched {
-            Fetched::Record { partition, offset, timestamp_ms, payload } => {
+            Fetched::Record { partition, offset, timestamp_ms, payload, is_anomalous } => {
                 let log = logs.get_mut(&partition).expect("an assigned partition");
                 log.open.at_end = false;
                 // Kafka's oldest message format had no timestamps.
                 log.open.push(offset, timestamp_ms.unwrap_or_else(|| wall_ms() as i64), payload);
+                log.open.truth.extend(is_anomalous.map(|is_anomalous| (offset, is_anomalous)));
                 if log.open.is_full() {
                     full.push(log.take());
                 }
