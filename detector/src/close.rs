@@ -73,13 +73,19 @@ impl ZoneModel {
         let hour =
             HourTaught { rows_before: self.hour_rows[at.hour], is_first: self.hour_ticks[at.hour] == 1 };
         self.hour_rows[at.hour] += rows;
-        for (block, taught) in lessons.blocks.iter().enumerate().take(self.blocks.len()) {
-            let quanta: [f64; BLOCK] = std::array::from_fn(|lane| {
-                layout.block(block).get(lane).map_or(1.0, |metric| metric.quantum)
-            });
-            self.blocks[block].learn(&at, &hour, is_settling, &quanta, taught);
+        // What moves the whole zone is no lesson: it would widen the scales until nothing is odd.
+        if is_settling || !self.judge_zone(layout, &at, lessons) {
+            for (block, taught) in lessons.blocks.iter().enumerate().take(self.blocks.len()) {
+                let quanta: [f64; BLOCK] = std::array::from_fn(|lane| {
+                    layout.block(block).get(lane).map_or(1.0, |metric| metric.quantum)
+                });
+                self.blocks[block].learn(&at, &hour, is_settling, &quanta, taught);
+            }
+            self.learn_tails(lessons);
         }
-        self.learn_tails(lessons);
+        if is_settling {
+            self.blocks.iter_mut().for_each(|known| known.calm = known.now);
+        }
         self.ticks += 1;
         self.rows += u64::from(lessons.rows);
         self.last_tick = tick;
@@ -116,6 +122,7 @@ impl ZoneModel {
                 let step = before.0 - after.0;
                 if before.1 != after.1 && step.is_finite() {
                     known.now[lane] += step;
+                    known.calm[lane] += step;
                 }
             }
         }
@@ -133,7 +140,7 @@ impl ZoneModel {
         }
         if self.weight > 1e9 {
             let by = 1.0 / self.weight;
-            self.tails.iter_mut().for_each(|tail| tail.scale(by));
+            self.tails.iter_mut().chain([&mut self.zone_tail]).for_each(|tail| tail.scale(by));
             self.surprises.iter_mut().for_each(|sum| *sum *= by);
             self.weight = 1.0;
         }
@@ -160,6 +167,7 @@ impl ZoneModel {
         for (tail, shape) in self.tails.iter_mut().zip(shapes) {
             tail.fit(shape, self.weight);
         }
+        self.zone_tail.fit(Shape::LargestOf(all), self.weight);
         self.fit_threshold(layout);
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Cause<'a> {
     pub(crate) lane: usize,
     /// How much of the surprise goes with it.
     pub(crate) drop: f32,
+    /// Where the zone is and what is typical for it, on the judged scale, if it has moved as a whole.
+    pub(crate) whole_zone: Option<(f64, f64)>,
 }
 
 /// The reasons of a reading as a JSON array: broken rules first, then what the model found.
@@ -105,19 +107,21 @@ impl Json {
     /// What a person reads.
     fn sentence(&mut self, cause: &Cause<'_>, member: Member, usual: (f64, f64)) {
         let (metric, scene, lane) = (cause.metric, cause.scene, cause.lane);
-        self.escaped(&metric.name);
+        if let (Member::Zone, Some((level, typical))) = (member, cause.whole_zone) {
+            self.0.push_str("the whole zone: ");
+            self.measured(metric, metric.shown(level));
+            self.0.push_str(", typical here at this hour ");
+            self.known(metric.shown(typical), metric.decimals);
+            return;
+        }
         if scene.missed >> lane & 1 == 1 {
+            self.escaped(&metric.name);
             self.0.push_str(" is missing; this sensor sends it in ");
             self.fixed(f64::from((scene.presence[lane] * 100.0).floor()), 0);
             self.0.push_str(" % of its readings");
             return;
         }
-        self.0.push(' ');
-        self.known(cause.actual, metric.decimals);
-        if !metric.unit.is_empty() {
-            self.0.push(' ');
-            self.escaped(&metric.unit);
-        }
+        self.measured(metric, cause.actual);
         match member {
             Member::Stuck => {
                 self.0.push_str(" for ");
@@ -134,6 +138,17 @@ impl Json {
         self.known(usual.0, metric.decimals);
         self.0.push_str(" ± ");
         self.known(usual.1, metric.decimals);
+    }
+
+    /// Name, value and unit.
+    fn measured(&mut self, metric: &MetricLayout, value: f64) {
+        self.escaped(&metric.name);
+        self.0.push(' ');
+        self.known(value, metric.decimals);
+        if !metric.unit.is_empty() {
+            self.0.push(' ');
+            self.escaped(&metric.unit);
+        }
     }
 
     fn quoted(&mut self, text: &str) {

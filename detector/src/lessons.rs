@@ -107,6 +107,8 @@ pub(crate) struct BlockLessons {
     pub(crate) beyond: [u32; BLOCK],
     /// Sum of levels (expected, plus the clipped residual), in the metric's quanta.
     pub(crate) level: [i64; BLOCK],
+    /// The same with residuals that are hardly clipped: where the zone is, however far it has moved.
+    pub(crate) moved: [i64; BLOCK],
     /// Short runs that went on: repeated values, at most [`crate::sensors::RUN_TAUGHT`] in a row.
     pub(crate) repeated: [u32; BLOCK],
     /// Chances to repeat, likewise.
@@ -134,6 +136,7 @@ impl BlockLessons {
         add_counts(&mut self.present, &other.present);
         add_counts(&mut self.beyond, &other.beyond);
         add_sums(&mut self.level, &other.level);
+        add_sums(&mut self.moved, &other.moved);
         add_counts(&mut self.repeated, &other.repeated);
         add_counts(&mut self.chances, &other.chances);
         add_counts(&mut self.in_long_run, &other.in_long_run);

@@ -36,6 +36,7 @@ mod sample;
 mod scorer;
 mod sensors;
 mod series;
+mod stray;
 mod tails;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,8 @@ pub enum Member {
     Misfit,
     /// The isolation forest on residuals and slow statistics.
     Forest,
+    /// The whole zone has moved further than it does, and the reading with it.
+    Zone,
 }
 
 impl Member {
@@ -38,6 +40,7 @@ impl Member {
         Member::Drift,
         Member::Misfit,
         Member::Forest,
+        Member::Zone,
     ];
 
     /// Its word in `reasons`.
@@ -52,12 +55,13 @@ impl Member {
             Member::Drift => "drift",
             Member::Misfit => "misfit",
             Member::Forest => "forest",
+            Member::Zone => "zone",
         }
     }
 }
 
 /// Number of members.
-pub const MEMBERS: usize = 9;
+pub const MEMBERS: usize = 10;
 /// Surprises by member.
 pub type Surprises = [f32; MEMBERS];
 /// Members whose surprise comes from a tail that is learnt: `Largest` … `Forest`.

@@ -36,7 +36,9 @@ const PRESENCE_RATE: f32 = 0.001;
 const PRESENT: f32 = 0.9;
 const PRESENT_FROM: u32 = 20;
 /// Residuals enter a level that is taught clipped to this, in standard deviations.
-pub(crate) const LEVEL_CLIP: f32 = 3.0;
+const LEVEL_CLIP: f32 = 3.0;
+/// … and where it tells how far the zone has moved: one sensor among many must not be able to say so.
+const MOVED_CLIP: f32 = 20.0;
 
 /// What a layout knows of a block, by lane.
 #[derive(Debug, Clone)]
@@ -104,8 +106,9 @@ pub(crate) struct Taught {
     pub(crate) chance: Flags,
     pub(crate) repeated: Flags,
     pub(crate) in_long_run: Flags,
-    /// The zone's level by this reading, in quanta.
+    /// The zone's level by this reading, in quanta; the same hardly clipped.
     pub(crate) level: [i64; BLOCK],
+    pub(crate) moved: [i64; BLOCK],
 }
 
 /// 1 or 0 for each metric of a block.
@@ -221,15 +224,19 @@ pub(crate) fn observe(
         let step = greater(OFFSET_RATE, 1.0 / (taught + 1.0)) * step;
         sensor.offset[lane] += choose(teaches, step, 0.0);
     }
+    let mut moved = [0; BLOCK];
     for lane in 0..BLOCK {
-        let off = lesser(greater(scene.residual[lane], -LEVEL_CLIP), LEVEL_CLIP) * scene.spread[lane];
-        let here = view.expected[lane] + f64::from(off);
-        // Where nothing is known yet, the value itself is the level.
-        let here = if view.expected[lane].is_nan() { judged[lane] } else { here };
-        level[lane] = if present[lane] { quanta(here * rules.per_quantum[lane]) } else { 0 };
+        let here = |clip: f32| {
+            let off = lesser(greater(scene.residual[lane], -clip), clip) * scene.spread[lane];
+            let here = view.expected[lane] + f64::from(off);
+            // Where nothing is known yet, the value itself is the level.
+            let here = if view.expected[lane].is_nan() { judged[lane] } else { here };
+            if present[lane] { quanta(here * rules.per_quantum[lane]) } else { 0 }
+        };
+        (level[lane], moved[lane]) = (here(LEVEL_CLIP), here(MOVED_CLIP));
     }
     remember(scene, view, sensor);
-    Taught { present: present.map(u32::from), beyond, chance, repeated, in_long_run, level }
+    Taught { present: present.map(u32::from), beyond, chance, repeated, in_long_run, level, moved }
 }
 
 /// A level in whole quanta, within what a sum has room for: to the nearest, by the bits of a number so large that its last

@@ -324,6 +324,10 @@ impl Scorer {
             for (at, residual) in scene.residual.iter().enumerate().take(features) {
                 self.block.set(lane, block * BLOCK + at, residual.clamp(-FOREST_CLIP, FOREST_CLIP));
             }
+            if let Some(alarm) = &known.alarm {
+                let surprise = alarm.surprise_of(block, &scene.residual, &scene.spread);
+                surprises[Member::Zone as usize] = surprises[Member::Zone as usize].max(surprise);
+            }
             values = [f64::NAN; BLOCK];
         }
         if is_broken {
@@ -469,10 +473,13 @@ impl Scorer {
         let blocks = self.layout.blocks();
         let scenes = &self.scenes[lane * blocks..][..blocks];
         let views = &self.views[self.lanes[lane].view].blocks;
+        // That the whole zone has moved explains what the other members see of it.
+        let is_zone = surprises[Member::Zone as usize] >= zone.threshold;
         let found_by = Member::ALL[1..]
             .iter()
             .copied()
             .max_by(|a, b| surprises[*a as usize].total_cmp(&surprises[*b as usize]))
+            .map(|most| if is_zone { Member::Zone } else { most })
             .filter(|_| is_odd);
         let surprise = |block: usize, scene: &Scene| {
             let found = statistics(scene, &views[block]);
@@ -484,7 +491,7 @@ impl Scorer {
         let mut causes = Vec::with_capacity(self.layout.metrics.len());
         for (block, scene) in scenes.iter().enumerate() {
             let with_all = match found_by {
-                None | Some(Member::Dropout | Member::Stuck | Member::Forest) => 0.0,
+                None | Some(Member::Dropout | Member::Stuck | Member::Forest | Member::Zone) => 0.0,
                 Some(_) => surprise(block, scene),
             };
             for (at, metric) in self.layout.block(block).iter().enumerate() {
@@ -493,12 +500,15 @@ impl Scorer {
                     None => 0.0,
                     Some(Member::Dropout) => f32::from(scene.missed >> at & 1),
                     Some(Member::Stuck) => scene.stuck[at],
+                    Some(Member::Zone) => scene.residual[at].abs(),
                     Some(Member::Forest) => isolated
                         .as_ref()
                         .map_or(0.0, |drops| drops.get(block * BLOCK + at).copied().unwrap_or(0.0)),
                     Some(_) => (with_all - surprise(block, &scene.without(at))).max(0.0),
                 };
-                causes.push(Cause { metric, actual, scene, lane: at, drop });
+                let whole_zone = zone.alarm.as_ref().filter(|alarm| alarm.metric == block * BLOCK + at);
+                let whole_zone = whole_zone.map(|alarm| (alarm.level, alarm.typical));
+                causes.push(Cause { metric, actual, scene, lane: at, drop, whole_zone });
             }
         }
         reasons(&mut causes, found_by)
@@ -540,8 +550,9 @@ impl ZoneView {
             add(&mut lessons.chances, &taught.chance);
             add(&mut lessons.repeated, &taught.repeated);
             add(&mut lessons.in_long_run, &taught.in_long_run);
-            for (sum, level) in lessons.level.iter_mut().zip(taught.level) {
-                *sum += level;
+            for lane in 0..BLOCK {
+                lessons.level[lane] += taught.level[lane];
+                lessons.moved[lane] += taught.moved[lane];
             }
         }
         if teaches_moments && statistics[1] * statistics[1] < near {

@@ -75,6 +75,12 @@ impl Tail {
         }
     }
 
+    /// Adds one value to a bin.
+    pub(crate) fn count(&mut self, bin: usize, weight: f64) {
+        self.histogram[bin] += weight;
+        self.total += weight;
+    }
+
     /// Writes or reads it.
     pub(crate) fn walk(&mut self, walk: &mut impl Walk) -> Result<(), StateError> {
         walk.doubles(&mut self.histogram)?;

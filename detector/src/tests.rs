@@ -393,3 +393,32 @@ fn a_clock_that_jumps_ahead_and_back_leaves_the_models_finite() {
     street.minute_of(&readings);
     assert!(street.flagged(3).is_some());
 }
+
+#[test]
+fn a_whole_zone_that_moves_is_flagged_for_as_long_as_it_lasts() {
+    let mut street = Street::watched();
+    let mut flagged = Vec::new();
+    for minute in 0..40 {
+        let mut readings = street.readings();
+        if (5..25).contains(&minute) {
+            readings.iter_mut().for_each(|reading| reading[0] += 20.0);
+        }
+        street.minute_of(&readings);
+        let with_zone = |verdict: &&Verdict| verdict.surprises[Member::Zone as usize] > 0.0;
+        flagged
+            .push((street.verdicts.flagged.len(), street.verdicts.flagged.iter().filter(with_zone).count()));
+        if minute == 15 {
+            // A model that is read back goes on with the alarm.
+            let zone = street.zones.get("Downtown").expect("watched");
+            let back = ZoneModel::from_bytes(&street.layout, &zone.to_bytes()).expect("just written");
+            assert_eq!(back.to_bytes(), zone.to_bytes());
+            street.zones.insert(Arc::from("Downtown"), back);
+            let verdict = street.flagged(0).expect("the zone has moved");
+            assert!(verdict.reasons.contains("the whole zone: noise_level 7"), "{}", verdict.reasons);
+        }
+    }
+    assert!(flagged[5..25].iter().all(|(all, _)| *all >= 18), "{flagged:?}");
+    assert!(flagged[6..25].iter().all(|(_, with_zone)| *with_zone >= 18), "{flagged:?}");
+    // The sensors' own averages take a while; that the zone has moved is over at once.
+    assert!(flagged[25..].iter().all(|(_, with_zone)| *with_zone == 0), "{flagged:?}");
+}

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::layout::{BLOCK, Lanes, Layout};
 use crate::lessons::PAIRS;
 use crate::member::TAILED;
+use crate::stray::ZoneAlarm;
 use crate::tails::Tail;
 
 /// Half-hours of a week: bins of the baseline.
@@ -78,6 +79,10 @@ pub struct ZoneModel {
     pub(crate) hour_ticks: Vec<u32>,
     pub(crate) hour_rows: Vec<f64>,
     pub(crate) tails: Vec<Tail>,
+    /// How far the zone as a whole strays.
+    pub(crate) zone_tail: Tail,
+    /// That it has gone further than it does.
+    pub(crate) alarm: Option<ZoneAlarm>,
     /// Decayed histogram of the combined surprise.
     pub(crate) surprises: Vec<f64>,
     /// Weight of a row now; it grows instead of all older rows' shrinking.
@@ -97,6 +102,9 @@ pub(crate) struct ZoneBlock {
     pub(crate) general: [f64; BLOCK],
     /// How far the zone is from its baseline now.
     pub(crate) now: [f64; BLOCK],
+    /// The same, followed slowly: what the zone's moves are measured from, and their upper fifth.
+    pub(crate) calm: [f64; BLOCK],
+    pub(crate) stray: Lanes,
     /// Level of the bin that is open: sum and count.
     pub(crate) bin_sum: [f64; BLOCK],
     pub(crate) bin_count: [f64; BLOCK],
@@ -213,6 +221,8 @@ impl ZoneBlock {
             day: vec![[f64::NAN; BLOCK]; DAY_BINS],
             general: [f64::NAN; BLOCK],
             now: [0.0; BLOCK],
+            calm: [0.0; BLOCK],
+            stray: first,
             bin_sum: [0.0; BLOCK],
             bin_count: [0.0; BLOCK],
             scale: vec![first; HOURS],
@@ -276,6 +286,8 @@ impl ZoneModel {
             hour_ticks: vec![0; HOURS],
             hour_rows: vec![0.0; HOURS],
             tails: vec![Tail::new(); TAILED],
+            zone_tail: Tail::new(),
+            alarm: None,
             surprises: vec![0.0; crate::lessons::SURPRISE_BINS],
             weight: 1.0,
             doubt: Vec::new(),
@@ -290,6 +302,7 @@ impl ZoneModel {
         let Some(eldest) = others.iter().max_by_key(|zone| zone.rows) else { return model };
         model.fitted_at = 1;
         model.tails = eldest.tails.clone();
+        model.zone_tail = eldest.zone_tail.clone();
         model.surprises = eldest.surprises.clone();
         model.weight = eldest.weight;
         model.threshold = eldest.threshold;
@@ -315,6 +328,7 @@ impl ZoneModel {
             known.scale_over_all = mean(&|other| other.scale_over_all);
             known.still = mean(&|other| other.still);
             known.slow_scale = mean(&|other| other.slow_scale);
+            known.stray = mean(&|other| other.stray);
             let eldest = &eldest.blocks[block];
             known.moments = eldest.moments.clone();
             known.recent_moments = eldest.recent_moments.clone();
@@ -336,6 +350,8 @@ impl ZoneModel {
             hour_ticks: Vec::new(),
             hour_rows: Vec::new(),
             tails: Vec::new(),
+            zone_tail: Tail::new(),
+            alarm: None,
             surprises: Vec::new(),
             weight: 1.0,
             doubt: Vec::new(),

@@ -3,10 +3,11 @@
 use crate::bytes::{Reader, StateError, Walk, Writer};
 use crate::layout::Layout;
 use crate::lessons::SURPRISE_BINS;
+use crate::stray::ZoneAlarm;
 use crate::zone::{Level, ZoneModel};
 
 /// How a zone's model begins; the digit is the version of its form.
-const MAGIC: &[u8] = b"citytide zone 1\n";
+const MAGIC: &[u8] = b"citytide zone 2\n";
 
 impl ZoneModel {
     /// All of it as bytes: the same model gives the same bytes.
@@ -65,6 +66,8 @@ impl ZoneModel {
         for tail in &mut self.tails {
             tail.walk(walk)?;
         }
+        self.zone_tail.walk(walk)?;
+        ZoneAlarm::walk(&mut self.alarm, walk)?;
         for block in &mut self.blocks {
             for levels in block.baseline.iter_mut().chain(&mut block.day) {
                 walk.doubles(levels)?;
@@ -72,6 +75,7 @@ impl ZoneModel {
             for numbers in [
                 &mut block.general,
                 &mut block.now,
+                &mut block.calm,
                 &mut block.bin_sum,
                 &mut block.bin_count,
                 &mut block.rows,
@@ -81,7 +85,9 @@ impl ZoneModel {
             for lanes in block.scale.iter_mut().chain(&mut block.repeat) {
                 walk.floats(lanes)?;
             }
-            for lanes in [&mut block.scale_over_all, &mut block.still, &mut block.slow_scale] {
+            for lanes in
+                [&mut block.scale_over_all, &mut block.still, &mut block.slow_scale, &mut block.stray]
+            {
                 walk.floats(lanes)?;
             }
             for moments in block.moments.iter_mut().chain(&mut block.recent_moments) {
