@@ -59,10 +59,10 @@ impl ZoneModel {
         if tick <= self.last_tick || lessons.rows == 0 {
             return;
         }
-        let at = Calendar::at(tick * layout.tick_us);
+        let at = Calendar::at(layout.local_us(tick * layout.tick_us));
         let is_after_silence = self.last_tick != i64::MIN && tick - self.last_tick > SILENCE_TICKS;
         if self.last_tick != i64::MIN {
-            let before = Calendar::at(self.last_tick * layout.tick_us);
+            let before = Calendar::at(layout.local_us(self.last_tick * layout.tick_us));
             if before.bin != at.bin {
                 self.close_bin(&before, &at);
             }

@@ -3,6 +3,8 @@
 //! Metrics are taken in blocks of eight, the width that a portable compiler vectorises: correlations are learnt within
 //! a block, everything else metric by metric. A domain of up to eight metrics is one block.
 
+use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::Tz;
 use citytide_domain::{DetectorSettings, Domain};
 
 use crate::forest::{FEATURES_MAX, ForestOptions};
@@ -99,6 +101,8 @@ pub struct Layout {
     /// How often closed lessons are applied, in microseconds of event time: a minute, or where readings are rarer the
     /// time between two readings of a sensor.
     pub tick_us: i64,
+    /// Whose hours of the week the baselines are of.
+    pub time_zone: Tz,
     /// Expected share of anomalies.
     pub contamination: f64,
     /// Share of the model's flags that may be false.
@@ -124,6 +128,7 @@ impl Layout {
         Layout {
             metrics: metrics.collect(),
             tick_us: MINUTE_US,
+            time_zone: domain.fields.time_zone,
             contamination: domain.detector.contamination,
             false_discoveries: domain.detector.false_discoveries,
             sensors_max: domain.limits.sensors_max,
@@ -141,6 +146,7 @@ impl Layout {
         Layout {
             metrics,
             tick_us: MINUTE_US,
+            time_zone: Tz::UTC,
             contamination: settings.contamination,
             false_discoveries: settings.false_discoveries,
             sensors_max: 20_000,
@@ -177,8 +183,31 @@ impl Layout {
         metrics.collect::<Vec<_>>().join(", ")
     }
 
+    /// What clocks show at an event time, as if it were one of UTC: it leaps where clocks do. Asked once for a tick.
+    pub(crate) fn local_us(&self, event_time_us: i64) -> i64 {
+        let Some(at) = DateTime::from_timestamp_micros(event_time_us) else { return event_time_us };
+        let offset = self.time_zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+        event_time_us + i64::from(offset.local_minus_utc()) * 1_000_000
+    }
+
     /// The tick of an event time.
     pub fn tick(&self, event_time_us: i64) -> i64 {
         event_time_us.div_euclid(self.tick_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_are_those_of_the_domains_clocks_in_summer_and_winter() {
+        const HOUR_US: i64 = 3_600_000_000;
+        let berlin = Layout { time_zone: Tz::Europe__Berlin, ..Layout::of_metrics(Vec::new()) };
+        // 2026-10-25, 00:00 and 02:00 UTC: clocks go back at 01:00.
+        let (before, after) = (1_792_886_400_000_000, 1_792_893_600_000_000);
+        assert_eq!(berlin.local_us(before) - before, 2 * HOUR_US);
+        assert_eq!(berlin.local_us(after) - after, HOUR_US);
+        assert_eq!(Layout::of_metrics(Vec::new()).local_us(before), before);
     }
 }

@@ -202,8 +202,9 @@ pub(crate) struct Calendar {
 }
 
 impl Calendar {
-    pub(crate) fn at(event_time_us: i64) -> Calendar {
-        let in_week_us = event_time_us.rem_euclid(HALF_HOURS as i64 * HALF_HOUR_US);
+    /// By what clocks show, see [`Layout::local_us`].
+    pub(crate) fn at(local_us: i64) -> Calendar {
+        let in_week_us = local_us.rem_euclid(HALF_HOURS as i64 * HALF_HOUR_US);
         let bin = (in_week_us / HALF_HOUR_US) as usize;
         let within = (in_week_us % HALF_HOUR_US) as f64 / HALF_HOUR_US as f64 - 0.5;
         let neighbour = if within > 0.0 { bin + 1 } else { bin + HALF_HOURS - 1 } % HALF_HOURS;
@@ -361,7 +362,7 @@ impl ZoneModel {
 
     /// What a block is held against in a tick that begins at `event_time_us`.
     pub(crate) fn view(&self, layout: &Layout, block: usize, event_time_us: i64) -> BlockView {
-        let at = Calendar::at(event_time_us);
+        let at = Calendar::at(layout.local_us(event_time_us));
         let known = &self.blocks[block];
         let hour = at.hour % DAY_HOURS;
         let (inverse, recent_inverse) = (known.moments[hour].inverse, known.recent_moments[hour].inverse);
