@@ -19,7 +19,15 @@ fn killed_and_restarted_with_other_workers_it_judges_as_if_nothing_had_happened(
     let scene = Scene::new("verdicts", City::smart(), 4);
     // Two hours of a city in twenty seconds, so that zones warm up and a model is trained on the way.
     let generator = CommandLine::new(&scene.services.generator, scene.test)
-        .args(["--brokers", &scene.services.brokers, "--topic", &scene.topic.name, "--sensors", "80", "--quiet"])
+        .args([
+            "--brokers",
+            &scene.services.brokers,
+            "--topic",
+            &scene.topic.name,
+            "--sensors",
+            "80",
+            "--quiet",
+        ])
         .args(["--duration", "2h", "--speed", "360", "--rate", "3000"]);
     let mut generator = generator.spawn();
     let session = &scene.database.session;

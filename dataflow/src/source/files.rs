@@ -18,7 +18,7 @@ mod lines;
 mod open;
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +52,8 @@ pub struct Files {
 struct Known {
     numbers: BTreeMap<PathBuf, i32>,
     next: i32,
+    /// Free ones below it: of files that a run had read from, but of which nothing was committed before it ended.
+    gaps: VecDeque<i32>,
     /// Numbers from here on are of files that came while the others were read.
     first_new: i32,
     /// Where the ledger has the others.
@@ -154,6 +156,7 @@ impl Files {
                 .filter_map(|(partition, name)| Some((PathBuf::from(name.strip_prefix(SCHEME)?), *partition)))
                 .collect();
             known.next = ledger.sources.keys().last().map_or(0, |last| last + 1);
+            known.gaps = (0..known.next).filter(|number| !ledger.sources.contains_key(number)).collect();
             let cursor = |mark: &Mark| mark.cursor.as_deref().and_then(|cursor| cursor.parse().ok());
             let marks = ledger.marks.iter();
             known.before = marks.map(|mark| (mark.partition, (mark.next_offset, cursor(mark)))).collect();
@@ -174,6 +177,7 @@ impl Files {
         }
         assigned.sort_by_key(|one| one.partition);
         let mut known = self.known.lock().expect("no holder panics");
+        known.gaps.clear();
         known.first_new = known.next;
         Ok(assigned)
     }
@@ -192,8 +196,8 @@ impl Files {
         if let Some(number) = known.numbers.get(path) {
             return *number;
         }
-        let number = known.next;
-        known.next += 1;
+        let number = known.gaps.pop_front().unwrap_or(known.next);
+        known.next = known.next.max(number + 1);
         known.numbers.insert(path.to_owned(), number);
         number
     }
