@@ -143,6 +143,10 @@ fn a_reading_far_from_what_is_typical_is_flagged_and_explained() {
 #[test]
 fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
     let mut street = Street::watched();
+    // The forest's tail is learnt from a model in force.
+    street.pass(1500);
+    let louder = [Member::Largest, Member::Together, Member::Recent, Member::Drift, Member::Misfit];
+    louder.into_iter().for_each(|member| street.scorer.mute(member));
     let other =
         Model::train(2, &street.layout, &street.learnt.sample, street.minute * MINUTE).expect("rows enough");
     let mut readings = street.readings();
@@ -170,6 +174,7 @@ fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
     assert_eq!(beside.iter().map(|one| one.is_flagged).collect::<Vec<_>>(), flagged);
     assert_eq!(beside.iter().map(|one| one.score).collect::<Vec<_>>(), street.verdicts.scores);
     assert!(flagged[1] && flagged.contains(&false));
+    assert_ne!(street.verdicts.scores, alone.0.scores, "another forest is heard");
 }
 
 #[test]

@@ -40,6 +40,10 @@ pub struct Comparison {
     pub other: i32,
     /// Who flags what, by zone.
     pub zones: BTreeMap<Arc<str>, Agreement>,
+    /// Readings with another score.
+    pub rescored: u64,
+    /// The largest difference of two scores.
+    pub furthest: f32,
     /// Readings that one of them flags, the largest differences of their scores first.
     pub differences: Vec<Difference>,
 }
@@ -51,6 +55,8 @@ impl Comparison {
             in_force: judge.standing().version,
             other: other.version(),
             zones: BTreeMap::new(),
+            rescored: 0,
+            furthest: 0.0,
             differences: Vec::new(),
         };
         judge.ask_beside(Some(other));
@@ -66,6 +72,9 @@ impl Comparison {
         let scores = &batch.opinion.as_ref().expect("it was just judged").scores;
         let mut flagged = batch.anomalies.iter().map(|anomaly| anomaly.row as usize).peekable();
         for (row, (in_force, beside)) in scores.iter().zip(judge.beside()).enumerate() {
+            let apart = (in_force - beside.score).abs();
+            self.rescored += u64::from(apart > 0.0);
+            self.furthest = self.furthest.max(apart);
             let is_flagged = flagged.next_if_eq(&row).is_some();
             if is_flagged != beside.is_flagged {
                 self.differences.push(Difference {

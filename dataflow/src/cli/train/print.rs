@@ -68,6 +68,10 @@ impl Report<'_> {
         let name = |version: i32| if version == 0 { "rules".to_owned() } else { version.to_string() };
         let zones = comparison.zones.iter().map(|(zone, of)| (&**zone, *of));
         say(by_zone(zones, [&name(comparison.in_force), &name(comparison.other)]));
+        if comparison.rescored > 0 {
+            let rescored = thousands(comparison.rescored as i64);
+            say(format!("another score: {rescored} readings, the furthest by {:.3}", comparison.furthest));
+        }
         if comparison.differences.is_empty() {
             return;
         }
@@ -105,6 +109,8 @@ impl Report<'_> {
             "in_force_refused": refused,
             "is_cut": is_cut,
             "all": counts(comparison.all(), "only_new"),
+            "rescored": comparison.rescored,
+            "furthest": comparison.furthest,
             "zones": zones.collect::<serde_json::Map<_, _>>(),
             "differences": differences.collect::<Vec<_>>(),
         })

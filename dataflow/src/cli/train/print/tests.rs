@@ -32,7 +32,14 @@ fn comparison(in_force: i32) -> Comparison {
         in_force: 0.75,
         other: 0.25,
     };
-    Comparison { in_force, other: 4, zones: zones.into(), differences: vec![difference] }
+    Comparison {
+        in_force,
+        other: 4,
+        zones: zones.into(),
+        rescored: 4_321,
+        furthest: 0.5,
+        differences: vec![difference],
+    }
 }
 
 #[test]
@@ -54,6 +61,7 @@ fn a_training_is_told_in_80_columns_with_what_would_change() {
          Tech Hub                       100,000       4,000             12            7\n\
          a zone whose name goes on      100,000       4,000             12            7\n\
          all                            200,000       8,000             24           14\n\
+         another score: 4,321 readings, the furthest by 0.500\n\
          \n\
          furthest apart                                               before       now\n\
          2026-11-21 11:59:59  4711, a zone whose name goes on beyo     0.750     0.250\n"
