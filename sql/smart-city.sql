@@ -475,7 +475,7 @@ create table detector_minutes (
     closed_before   timestamptz not null,
     in_force_from_epoch bigint not null
 );
-comment on table detector_minutes is 'When minutes were closed, since the newest state: what a restart needs to judge alike';
+comment on table detector_minutes is 'When minutes were closed: with the readings and models, what any verdict follows from';
 comment on column detector_minutes.epoch is 'The epoch that closed them';
 comment on column detector_minutes.closed_before is 'Minutes that begin before this are closed';
 comment on column detector_minutes.in_force_from_epoch is 'The first epoch judged by what they taught';

@@ -56,7 +56,7 @@ pub(crate) fn surprise_bin(surprise: f32) -> usize {
 impl ZoneModel {
     /// Applies what a tick taught. Ticks are closed in order; one at or before the last is ignored.
     pub fn close(&mut self, layout: &Layout, tick: i64, lessons: &ZoneLessons) {
-        if tick <= self.last_tick || lessons.rows == 0 {
+        if tick <= self.last_tick || lessons.is_empty() {
             return;
         }
         let at = Calendar::at(layout.local_us(tick * layout.tick_us));
@@ -66,6 +66,13 @@ impl ZoneModel {
             if before.bin != at.bin {
                 self.close_bin(&before, &at);
             }
+        }
+        if lessons.stale > 0 {
+            self.learn_levels(layout, &at, lessons);
+        }
+        if lessons.rows == 0 {
+            self.last_tick = tick;
+            return;
         }
         let is_settling = self.ticks < SETTLING_TICKS || is_after_silence;
         self.hour_ticks[at.hour] += 1;
@@ -124,6 +131,27 @@ impl ZoneModel {
                     known.now[lane] += step;
                     known.calm[lane] += step;
                 }
+            }
+        }
+    }
+
+    /// Levels of readings that were not held against anything: the baseline learns them, and the zone is where they say.
+    fn learn_levels(&mut self, layout: &Layout, at: &Calendar, lessons: &ZoneLessons) {
+        self.alarm = None;
+        for (block, (known, taught)) in self.blocks.iter_mut().zip(&lessons.blocks).enumerate() {
+            for (lane, metric) in layout.block(block).iter().enumerate() {
+                let present = f64::from(taught.stale[lane]);
+                if present == 0.0 {
+                    continue;
+                }
+                let level = taught.stale_level[lane] as f64 * metric.quantum / present;
+                if known.general[lane].is_nan() {
+                    known.general[lane] = level;
+                }
+                known.now[lane] = level - known.level(lane, at).0;
+                known.calm[lane] = known.now[lane];
+                known.bin_sum[lane] += present * level;
+                known.bin_count[lane] += present;
             }
         }
     }

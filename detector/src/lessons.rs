@@ -91,6 +91,8 @@ mod as_list {
 pub struct ZoneLessons {
     /// Readings that taught.
     pub rows: u32,
+    /// Readings that taught a level alone: what was known of the zone was of long ago.
+    pub(crate) stale: u32,
     pub(crate) blocks: Vec<BlockLessons>,
     /// Counts by bin of the statistics with tails, one after the other.
     pub(crate) statistics: Histogram,
@@ -109,6 +111,9 @@ pub(crate) struct BlockLessons {
     pub(crate) level: [i64; BLOCK],
     /// The same with residuals that are hardly clipped: where the zone is, however far it has moved.
     pub(crate) moved: [i64; BLOCK],
+    /// Readings with a value that taught a level alone, and the sum of those.
+    pub(crate) stale: [u32; BLOCK],
+    pub(crate) stale_level: [i64; BLOCK],
     /// Short runs that went on: repeated values, at most [`crate::sensors::RUN_TAUGHT`] in a row.
     pub(crate) repeated: [u32; BLOCK],
     /// Chances to repeat, likewise.
@@ -128,33 +133,41 @@ pub(crate) struct BlockLessons {
 }
 
 impl BlockLessons {
-    pub(crate) fn new() -> BlockLessons {
-        BlockLessons { products: vec![0; PAIRS], recent_products: vec![0; PAIRS], ..BlockLessons::default() }
-    }
-
     fn merge(&mut self, other: &BlockLessons) {
         add_counts(&mut self.present, &other.present);
         add_counts(&mut self.beyond, &other.beyond);
         add_sums(&mut self.level, &other.level);
         add_sums(&mut self.moved, &other.moved);
+        add_counts(&mut self.stale, &other.stale);
+        add_sums(&mut self.stale_level, &other.stale_level);
         add_counts(&mut self.repeated, &other.repeated);
         add_counts(&mut self.chances, &other.chances);
         add_counts(&mut self.in_long_run, &other.in_long_run);
         self.near += other.near;
-        add_sums(&mut self.products, &other.products);
+        add_lists(&mut self.products, &other.products, add_sums);
         self.near_recent += other.near_recent;
-        add_sums(&mut self.recent_products, &other.recent_products);
+        add_lists(&mut self.recent_products, &other.recent_products, add_sums);
         add_sums(&mut self.slow, &other.slow);
     }
 }
 
 impl ZoneLessons {
     pub(crate) fn new(blocks: usize) -> ZoneLessons {
-        ZoneLessons {
-            rows: 0,
-            blocks: (0..blocks).map(|_| BlockLessons::new()).collect(),
-            statistics: Histogram(vec![0; TAILED * BINS]),
-            surprises: Histogram(vec![0; SURPRISE_BINS]),
+        ZoneLessons { blocks: vec![BlockLessons::default(); blocks], ..ZoneLessons::default() }
+    }
+
+    /// Whether nothing was taught.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.stale == 0
+    }
+
+    /// Makes room for what more than a level is taught by: kilobytes, which few readings need behind a backlog.
+    pub(crate) fn unfold(&mut self) {
+        self.statistics.0.resize(TAILED * BINS, 0);
+        self.surprises.0.resize(SURPRISE_BINS, 0);
+        for block in &mut self.blocks {
+            block.products.resize(PAIRS, 0);
+            block.recent_products.resize(PAIRS, 0);
         }
     }
 
@@ -166,11 +179,12 @@ impl ZoneLessons {
 
     fn merge(&mut self, other: &ZoneLessons) {
         self.rows += other.rows;
+        self.stale += other.stale;
         for (mine, theirs) in self.blocks.iter_mut().zip(&other.blocks) {
             mine.merge(theirs);
         }
-        add_counts(&mut self.statistics.0, &other.statistics.0);
-        add_counts(&mut self.surprises.0, &other.surprises.0);
+        add_lists(&mut self.statistics.0, &other.statistics.0, add_counts);
+        add_lists(&mut self.surprises.0, &other.surprises.0, add_counts);
     }
 }
 
@@ -196,6 +210,14 @@ impl<'de> Deserialize<'de> for Histogram {
             }
         }
         Ok(Histogram(counts))
+    }
+}
+
+/// Adds up lists either of which may still be empty.
+fn add_lists<T: Clone>(mine: &mut Vec<T>, theirs: &[T], add: impl Fn(&mut [T], &[T])) {
+    match mine.is_empty() {
+        true => mine.extend_from_slice(theirs),
+        false => add(mine, theirs),
     }
 }
 

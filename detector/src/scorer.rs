@@ -129,6 +129,8 @@ struct ZoneView {
     moments_skip: u32,
     /// Rows with a greater hash do not come into the sample.
     sample_until: u64,
+    /// Whether what is known of the zone is of too long ago to judge by.
+    is_stale: bool,
     lessons: ZoneLessons,
 }
 
@@ -218,7 +220,7 @@ impl Scorer {
                 self.judge(&rows, first + lane, lane, zone, model, verdicts, learnt);
             }
         }
-        for view in self.views.drain(..).filter(|view| view.lessons.rows > 0) {
+        for view in self.views.drain(..).filter(|view| !view.lessons.is_empty()) {
             learnt.lessons.add(view.tick, &rows.zone_names[view.zone as usize], view.lessons);
         }
         self.nothing = nothing;
@@ -254,6 +256,7 @@ impl Scorer {
             blocks: blocks.collect(),
             moments_skip: ((readings / MOMENT_READINGS + 1).next_power_of_two() - 1) as u32,
             sample_until: sample.greatest(first_us).max(sample.greatest(last_us)),
+            is_stale: known.is_stale(tick),
             lessons: ZoneLessons::new(self.layout.blocks()),
         });
         self.views.len() - 1
@@ -337,7 +340,7 @@ impl Scorer {
         for (at, statistic) in largest[2..].iter().enumerate() {
             self.block.set(lane, features + at, statistic.min(FOREST_CLIP));
         }
-        if known.level > Level::Rules {
+        if known.level > Level::Rules && !view.is_stale {
             let tailed = surprises[FIRST_TAILED..].iter_mut().zip(&known.tails);
             for ((surprise, tail), statistic) in tailed.zip(largest) {
                 *surprise = tail.surprise(statistic);
@@ -346,6 +349,10 @@ impl Scorer {
         let is_late = rows.late.get(row).copied().unwrap_or(false);
         let mut teaches = !(is_broken || is_late || is_old) && view.lessons.rows < ROWS_MAX;
         match found {
+            Some(_) if teaches && view.is_stale => {
+                view.teach_level(&self.taught);
+                teaches = false;
+            }
             Some(number) if teaches => {
                 let teaches_moments = (number as u32).wrapping_add(readings) & view.moments_skip == 0;
                 let scenes = &self.scenes[lane * blocks..][..blocks];
@@ -372,8 +379,8 @@ impl Scorer {
     /// What would be said of a row with another forest, of this score, in force; all else is as it is, the forest's tail
     /// too.
     fn verdict_beside(&self, lane: usize, score: f32, zone: &ZoneModel) -> Beside {
-        let mut surprises = self.lanes[lane].surprises;
-        if zone.level > Level::Rules {
+        let Lane { view, mut surprises, .. } = self.lanes[lane];
+        if zone.level > Level::Rules && !self.views[view].is_stale {
             let surprise = zone.tails[TAILED - 1].surprise(forest_statistic(score));
             surprises[Member::Forest as usize] = FOREST_TRUST * surprise;
         } else {
@@ -417,8 +424,10 @@ impl Scorer {
                 self.sample(hash, rows.event_times_us[row], lane, surprise, &mut learnt.sample);
             }
         }
-        if model.is_none() || zone.level == Level::Rules {
-            // Nothing is known: only rules speak.
+        let by_rules = model.is_none() || zone.level == Level::Rules || self.views[view].is_stale;
+        verdicts.by_rules.push(by_rules);
+        if by_rules {
+            // Nothing is known, or of long ago: only rules speak.
             surprises[Member::Rule as usize + 1..].fill(0.0);
         }
         let surprise = most(&surprises);
@@ -529,6 +538,18 @@ impl Scorer {
 }
 
 impl ZoneView {
+    /// Where the row under way says that the zone is.
+    #[inline]
+    fn teach_level(&mut self, taught: &[Taught]) {
+        self.lessons.stale += 1;
+        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
+            add(&mut lessons.stale, &taught.present);
+            for lane in 0..BLOCK {
+                lessons.stale_level[lane] += taught.level[lane];
+            }
+        }
+    }
+
     /// What the row under way teaches.
     #[inline]
     fn teach(
@@ -540,6 +561,9 @@ impl ZoneView {
         teaches_moments: bool,
         near: f32,
     ) {
+        if self.lessons.rows == 0 {
+            self.lessons.unfold();
+        }
         self.lessons.rows += 1;
         for (at, statistic) in statistics.iter().enumerate() {
             self.lessons.count(at, *statistic);

@@ -57,6 +57,12 @@ impl Street {
 
     /// One minute of these readings.
     fn minute_of(&mut self, readings: &[[f64; 2]]) {
+        self.score(readings);
+        self.zones.close(&self.layout, &std::mem::take(&mut self.learnt.lessons));
+    }
+
+    /// The same, and the minute is not closed yet.
+    fn score(&mut self, readings: &[[f64; 2]]) {
         let count = readings.len();
         let times = vec![self.minute * MINUTE; count];
         let offsets: Vec<i64> = (0..count).map(|at| self.minute * 1000 + at as i64).collect();
@@ -87,7 +93,6 @@ impl Street {
             &mut self.verdicts,
             &mut self.learnt,
         );
-        self.zones.close(&self.layout, &std::mem::take(&mut self.learnt.lessons));
         self.minute += 1;
     }
 
@@ -426,4 +431,59 @@ fn a_whole_zone_that_moves_is_flagged_for_as_long_as_it_lasts() {
     assert!(flagged[6..25].iter().all(|(_, with_zone)| *with_zone >= 18), "{flagged:?}");
     // The sensors' own averages take a while; that the zone has moved is over at once.
     assert!(flagged[25..].iter().all(|(_, with_zone)| *with_zone == 0), "{flagged:?}");
+}
+
+#[test]
+fn what_was_taught_long_ago_judges_nothing_and_the_first_minute_after_a_silence_says_where_the_zone_is() {
+    // How many normal readings are flagged in half an hour, after three hours of silence or none.
+    let flagged = |is_silent: bool| {
+        let mut street = Street::watched();
+        if is_silent {
+            street.minute += 180;
+            let readings = street.readings();
+            street.minute_of(&readings);
+            assert!(street.verdicts.by_rules.iter().all(|by_rules| *by_rules));
+            assert_eq!(street.verdicts.flagged, []);
+        } else {
+            street.pass(1);
+        }
+        let mut flagged = 0;
+        for _ in 0..30 {
+            let readings = street.readings();
+            street.minute_of(&readings);
+            assert!(street.verdicts.by_rules.iter().all(|by_rules| !*by_rules));
+            flagged += street.verdicts.flagged.len();
+        }
+        flagged
+    };
+    let (after_silence, usually) = (flagged(true), flagged(false));
+    assert!(after_silence <= usually + 10, "{after_silence} of 600 after a silence, {usually} without one");
+}
+
+#[test]
+fn a_backlog_whose_baselines_lag_by_hours_teaches_levels_and_is_judged_by_rules() {
+    let mut street = Street::watched();
+    let (mut flagged, mut by_rules, mut all) = (0, 0, 0);
+    for _ in 0..8 {
+        // What six hours teach is closed when they are over.
+        for _ in 0..360 {
+            let readings = street.readings();
+            street.score(&readings);
+            flagged += street.verdicts.flagged.len();
+            by_rules += street.verdicts.by_rules.iter().filter(|by_rules| **by_rules).count();
+            all += readings.len();
+        }
+        street.zones.close(&street.layout, &std::mem::take(&mut street.learnt.lessons));
+    }
+    assert!(by_rules * 6 == all * 5, "all but the first of six hours: {by_rules} of {all}");
+    assert!(flagged * 20 < all, "{flagged} of {all} are flagged");
+    street.pass(10);
+    let (mut flagged, mut all) = (0, 0);
+    for _ in 0..60 {
+        let readings = street.readings();
+        street.minute_of(&readings);
+        flagged += street.verdicts.flagged.len();
+        all += readings.len();
+    }
+    assert!(flagged * 50 < all, "{flagged} of {all} are flagged");
 }

@@ -76,6 +76,8 @@ pub struct Verdicts {
     pub scores: Vec<f32>,
     /// Chance that the verdict is right, 0 … 1.
     pub confidences: Vec<f32>,
+    /// Whether only rules had a say in a row's verdict: too little is known of its zone, or of too long ago.
+    pub by_rules: Vec<bool>,
     /// The flagged rows, ascending.
     pub flagged: Vec<Verdict>,
     /// What another model would say of each row, where one is asked beside.
@@ -96,6 +98,7 @@ impl Verdicts {
         self.surprises.clear();
         self.scores.clear();
         self.confidences.clear();
+        self.by_rules.clear();
         self.flagged.clear();
         self.beside.clear();
     }

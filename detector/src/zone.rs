@@ -32,6 +32,9 @@ const REPEAT: (f32, f32) = (0.02, 0.9);
 /// Share of readings in long runs from which a metric counts as one that stands still by nature.
 const STANDS_STILL: f32 = 0.2;
 
+/// Ticks after which what a zone was last taught no longer says where it is.
+const STALE_TICKS: i64 = 60;
+
 /// Readings that what others taught of an hour counts for.
 const MEAN_ROWS: f64 = 500.0;
 
@@ -360,6 +363,12 @@ impl ZoneModel {
         }
     }
 
+    /// Whether a tick lies so far ahead of what the zone was last taught that its present is not known: behind a backlog
+    /// that is read a thousand times faster than it was written, or after a silence.
+    pub(crate) fn is_stale(&self, tick: i64) -> bool {
+        self.last_tick != i64::MIN && tick.saturating_sub(self.last_tick) > STALE_TICKS
+    }
+
     /// What a block is held against in a tick that begins at `event_time_us`.
     pub(crate) fn view(&self, layout: &Layout, block: usize, event_time_us: i64) -> BlockView {
         let at = Calendar::at(layout.local_us(event_time_us));
@@ -378,7 +387,9 @@ impl ZoneModel {
         };
         let scale = if self.hour_ticks[at.hour] == 0 { &known.scale_over_all } else { &known.scale[at.hour] };
         for (lane, metric) in layout.block(block).iter().enumerate() {
-            view.expected[lane] = known.level(lane, &at).0 + known.now[lane];
+            if !self.is_stale(layout.tick(event_time_us)) {
+                view.expected[lane] = known.level(lane, &at).0 + known.now[lane];
+            }
             view.scale[lane] = scale[lane].max(metric.scale_least) / FIFTH;
             if known.still[lane] < STANDS_STILL {
                 view.repeat[lane] = -known.repeat[at.hour][lane].clamp(REPEAT.0, REPEAT.1).log10();

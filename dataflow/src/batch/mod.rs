@@ -164,8 +164,17 @@ pub struct Opinion {
     pub scores: Vec<f32>,
     /// How sure it is of each row's verdict, 0 … 1.
     pub confidences: Vec<f32>,
-    /// By zone: version of the model that judged its rows; [`RULES_ONLY`] while too little is known of the zone.
-    pub versions: Vec<i32>,
+    /// Whether only rules had a say: too little was known of the row's zone.
+    pub by_rules: Vec<bool>,
+    /// Version of the model that judged the others.
+    pub version: i32,
+}
+
+impl Opinion {
+    /// Version of the model that judged a row.
+    pub fn version_of(&self, row: usize) -> i32 {
+        if self.by_rules[row] { RULES_ONLY } else { self.version }
+    }
 }
 
 /// Version stamped on rows that no learned model has judged.

@@ -99,7 +99,7 @@ pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
                 row.0.extend_from_slice(anomaly.reasons.as_bytes());
             }
         }
-        let version = opinion.map_or(RULES_ONLY, |opinion| opinion.versions[batch.zones[index] as usize]);
+        let version = opinion.map_or(RULES_ONLY, |opinion| opinion.version_of(index));
         row.fixed(version.to_be_bytes());
         match opinion {
             None => row.null(),

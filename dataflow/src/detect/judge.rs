@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use citytide_detector::{
-    Beside, Layout, Learnt, Lessons, Level, Model, Rows, Sample, SampleRow, Scorer, SensorStates, Verdicts,
+    Beside, Layout, Learnt, Lessons, Model, Rows, Sample, SampleRow, Scorer, SensorStates, Verdicts,
     ZoneModels,
 };
 
@@ -129,7 +129,7 @@ impl Judge {
         let other = self.shadow.clone().filter(|other| model.map(Model::version) != Some(other.version()));
         self.scorer.ask_beside(other);
         self.scorer.score(rows, zones, model, states, &mut self.verdicts, &mut self.learnt);
-        let Verdicts { scores, confidences, flagged, beside, .. } = &mut self.verdicts;
+        let Verdicts { scores, confidences, by_rules, flagged, beside, .. } = &mut self.verdicts;
         let mut flags = flagged.iter().map(|verdict| verdict.row as usize).peekable();
         for (row, beside) in beside.iter().enumerate() {
             let zone = &batch.zone_names[batch.zones[row] as usize];
@@ -149,15 +149,11 @@ impl Judge {
             flagged_by: verdict.flagged_by,
             reasons: verdict.reasons,
         }));
-        let version = model.map_or(RULES_ONLY, Model::version);
-        let version_of = |zone: &Arc<str>| match zones.get(zone) {
-            Some(zone) if zone.level > Level::Rules => version,
-            _ => RULES_ONLY,
-        };
         batch.opinion = Some(Opinion {
             scores: std::mem::take(scores),
             confidences: std::mem::take(confidences),
-            versions: batch.zone_names.iter().map(version_of).collect(),
+            by_rules: std::mem::take(by_rules),
+            version: model.map_or(RULES_ONLY, Model::version),
         });
     }
 

@@ -54,7 +54,7 @@ impl Verdict {
             Verdict {
                 score: anomaly.map_or(opinion.scores[row], |anomaly| anomaly.score),
                 confidence: opinion.confidences[row],
-                version: opinion.versions[batch.zones[row] as usize],
+                version: opinion.version_of(row),
                 anomaly: anomaly.map(|anomaly| {
                     let reasons = serde_json::from_str(&anomaly.reasons).unwrap_or_default();
                     (anomaly.severity.as_str().to_owned(), anomaly.flagged_by.as_str().to_owned(), reasons)

@@ -83,7 +83,8 @@ proptest! {
         batch.opinion = version.map(|version| Opinion {
             scores: scores.clone(),
             confidences: confidences.clone(),
-            versions: vec![version; batch.zone_names.len()],
+            by_rules: (0..rows.len()).map(|row| row % 3 == 1).collect(),
+            version,
         });
         batch.late = readings.iter().map(|(_, late, _)| *late).collect();
         let judged = readings.iter().enumerate().filter_map(|(row, (.., anomaly))| {
@@ -128,7 +129,8 @@ proptest! {
                     prop_assert_eq!(text(&fields[16]), anomaly.flagged_by.as_str());
                 }
             }
-            prop_assert_eq!(int4(&fields[14]), version.unwrap_or(0));
+            let judged = version.filter(|_| index % 3 != 1);
+            prop_assert_eq!(int4(&fields[14]), judged.unwrap_or(0));
             let sure = fields[15].as_deref().map(|bytes| f32::from_be_bytes(bytes.try_into().unwrap()).to_bits());
             prop_assert_eq!(sure, version.map(|_| confidences[index].to_bits()));
         }
