@@ -16,6 +16,8 @@ const READINGS_MAX: i64 = 250_000;
 const EVERY_MS: u64 = 10_000;
 /// Rows of the sample with which a first model is trained.
 const FIRST_ROWS: usize = 500;
+/// Rows of them that are not set aside as severe: a first training that fails would wait for the next boundary.
+const FIRST_ORDINARY: usize = 200;
 
 /// When to write down what is known: the same on every worker, since all see the same marks.
 #[derive(Debug, Clone)]
@@ -107,9 +109,14 @@ impl Training {
 
     /// Starts a training when W says so.
     pub fn look(&mut self, low_us: i64) {
-        let is_due =
-            if self.next_us == NEVER { self.sample.len() >= FIRST_ROWS } else { low_us >= self.next_us };
-        if low_us == NEVER || !is_due || self.is_under_way {
+        if low_us == NEVER || self.is_under_way {
+            return;
+        }
+        let is_due = match self.next_us {
+            NEVER => self.sample.len() >= FIRST_ROWS && self.sample.rows(low_us).len() >= FIRST_ORDINARY,
+            next_us => low_us >= next_us,
+        };
+        if !is_due {
             return;
         }
         self.is_under_way = true;
@@ -137,4 +144,38 @@ impl Training {
 
 fn next_boundary(after_us: i64, every_us: i64) -> i64 {
     after_us - after_us.rem_euclid(every_us) + every_us
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use citytide_detector::SampleRow;
+
+    #[test]
+    fn a_first_training_waits_for_ordinary_rows_and_further_ones_for_their_boundary() {
+        let hour_us = 3_600_000_000;
+        let (started, jobs) = crossbeam_channel::unbounded();
+        let (answers, answered) = crossbeam_channel::unbounded();
+        let start = Box::new(move |job: TrainJob| started.send(job.until_us).expect("the test listens"));
+        let sample = Sample::new(10_000, 24 * hour_us);
+        let mut training = Training::new(sample, hour_us, None, start, answered);
+        let rows = |numbers: std::ops::Range<u64>, is_severe: bool| {
+            let row = |hash| (hash, SampleRow { event_time_us: 0, is_severe, features: vec![0.0] });
+            numbers.map(row).collect::<Sampled>()
+        };
+        training.sample(rows(0..900, true));
+        training.look(1);
+        training.sample(rows(900..1_099, false));
+        training.look(2);
+        training.sample(rows(1_099..1_100, false));
+        training.look(NEVER);
+        training.look(3);
+        training.look(hour_us);
+        assert_eq!(jobs.try_iter().collect::<Vec<_>>(), [3], "one at a time, and not before it has rows");
+        answers.send(TrainAnswer::Ended).expect("it is listened to");
+        assert!(training.ready().is_none());
+        training.look(hour_us - 1);
+        training.look(hour_us);
+        assert_eq!(jobs.try_iter().collect::<Vec<_>>(), [hour_us]);
+    }
 }

@@ -10,6 +10,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::frontier::MutableAntichain;
 
 use super::{Epoch, passed};
 use crate::batch::Batch;
@@ -77,7 +78,8 @@ pub fn copy<'scope>(
                 let first = epochs
                     .iter()
                     .find(|(_, open)| !open.handed_over)
-                    .is_none_or(|(first, _)| *first >= epoch);
+                    .is_none_or(|(first, _)| *first >= epoch)
+                    && is_next(frontiers, epoch);
                 let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch::new(capability.retain(0)));
                 let _timing = telemetry.stages.start(Stage::Copy);
                 for batch in batches.drain(..) {
@@ -100,6 +102,9 @@ pub fn copy<'scope>(
                     continue;
                 }
                 if !passed(frontiers, epoch) {
+                    if open.readings.len() >= CHUNK_BYTES && is_next(frontiers, epoch) {
+                        hand_over(epoch, &mut open.readings);
+                    }
                     break;
                 }
                 if !open.readings.is_empty() {
@@ -117,4 +122,10 @@ pub fn copy<'scope>(
         }
     });
     copied
+}
+
+/// Whether nothing of an earlier epoch can come any more. Blobs go round by the workers of their zones, and come behind
+/// readings of later epochs: what was streamed of these could not be taken back.
+fn is_next(frontiers: &[MutableAntichain<Epoch>], epoch: Epoch) -> bool {
+    !frontiers.iter().any(|frontier| frontier.less_than(&epoch))
 }

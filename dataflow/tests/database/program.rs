@@ -39,7 +39,7 @@ pub struct Living {
 impl Living {
     pub fn start(scratch: &Scratch, since: &str, more: &str) -> Living {
         let arguments = format!(
-            "run --no-supervise --source simulation --sensors 40 --partitions 2 --rate 20 --start {since} {more}"
+            "run --no-supervise --source simulation --sensors 40 --partitions 2 --rate 50 --start {since} {more}"
         );
         let child = command(scratch, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Living { child: child.expect("the program") }

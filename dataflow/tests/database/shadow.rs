@@ -14,7 +14,8 @@ fn a_shadow_counts_every_committed_reading_once_also_through_crashes() {
             );
             citytide(scratch, &arguments)
         };
-        assert_eq!(run(140_000, "-w 2").code, Some(0));
+        let told = run(140_000, "-w 2");
+        assert_eq!(told.code, Some(0), "{}", told.err);
         let client = scratch.open().await;
         let told = citytide(scratch, "train --json");
         let object: serde_json::Value =
