@@ -10,7 +10,6 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::progress::frontier::MutableAntichain;
 
 use super::{Epoch, passed};
 use crate::batch::Batch;
@@ -28,8 +27,12 @@ struct OpenEpoch {
     readings: Vec<u8>,
     dead: Vec<u8>,
     blobs: Vec<u8>,
+    /// Whether some of its readings have been handed over: then the writer's transaction is this epoch's.
+    is_streamed: bool,
     /// Whether all of it has been handed over.
     handed_over: bool,
+    /// Earlier epochs whose blobs came when this one was streamed already, and go with it.
+    earlier: Vec<Capability<Epoch>>,
 }
 
 impl OpenEpoch {
@@ -39,7 +42,9 @@ impl OpenEpoch {
             readings: Vec::new(),
             dead: Vec::new(),
             blobs: Vec::new(),
+            is_streamed: false,
             handed_over: false,
+            earlier: Vec::new(),
         }
     }
 }
@@ -78,8 +83,7 @@ pub fn copy<'scope>(
                 let first = epochs
                     .iter()
                     .find(|(_, open)| !open.handed_over)
-                    .is_none_or(|(first, _)| *first >= epoch)
-                    && is_next(frontiers, epoch);
+                    .is_none_or(|(first, _)| *first >= epoch);
                 let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch::new(capability.retain(0)));
                 let _timing = telemetry.stages.start(Stage::Copy);
                 for batch in batches.drain(..) {
@@ -87,14 +91,27 @@ pub fn copy<'scope>(
                     encode_dead_letters(batch.partition, &batch.dead, epoch, &mut open.dead);
                     // Only the oldest epoch is streamed; a later one waits for its turn in memory.
                     if first && open.readings.len() >= CHUNK_BYTES {
+                        open.is_streamed = true;
                         hand_over(epoch, &mut open.readings);
                     }
                 }
             });
             blobs_in.for_each(|capability, blobs| {
+                // What is known before an epoch may be told when a later one is streamed already. It goes into that one's
+                // transaction; its own epoch is not done before.
                 let epoch = *capability.time();
-                let open = epochs.entry(epoch).or_insert_with(|| OpenEpoch::new(capability.retain(0)));
-                encode_blobs(blobs, epoch, &mut open.blobs);
+                let later = epochs.iter_mut().find(|(later, open)| **later > epoch && open.is_streamed);
+                match later {
+                    Some((_, open)) => {
+                        open.earlier.push(capability.retain(0));
+                        encode_blobs(blobs, epoch, &mut open.blobs);
+                    }
+                    None => {
+                        let open =
+                            epochs.entry(epoch).or_insert_with(|| OpenEpoch::new(capability.retain(0)));
+                        encode_blobs(blobs, epoch, &mut open.blobs);
+                    }
+                }
                 blobs.clear();
             });
             for (&epoch, open) in &mut epochs {
@@ -102,9 +119,6 @@ pub fn copy<'scope>(
                     continue;
                 }
                 if !passed(frontiers, epoch) {
-                    if open.readings.len() >= CHUNK_BYTES && is_next(frontiers, epoch) {
-                        hand_over(epoch, &mut open.readings);
-                    }
                     break;
                 }
                 if !open.readings.is_empty() {
@@ -117,15 +131,12 @@ pub fn copy<'scope>(
             }
             for epoch in acknowledged.try_iter() {
                 let open = epochs.remove(&epoch).expect("an epoch is acknowledged once");
-                drop(open.capability);
+                drop((open.capability, open.earlier));
             }
         }
     });
     copied
 }
 
-/// Whether nothing of an earlier epoch can come any more. Blobs go round by the workers of their zones, and come behind
-/// readings of later epochs: what was streamed of these could not be taken back.
-fn is_next(frontiers: &[MutableAntichain<Epoch>], epoch: Epoch) -> bool {
-    !frontiers.iter().any(|frontier| frontier.less_than(&epoch))
-}
+#[cfg(test)]
+mod tests;
