@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::recording;
 use super::table::Table;
 use super::watch::Watch;
 use crate::layout::Layout;
@@ -21,8 +22,7 @@ const TRAIN_EVERY_US: i64 = 6 * 3_600_000_000;
 /// Verdicts on all rows of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Judged {
-    /// Scores, 0 … 1: those of `anomaly_score`, but that a broken rule is a member like the others here (.92, not 1), so
-    /// that ranking does not put it above all that is odder.
+    /// Scores, 0 … 1: those of `anomaly_score`, 1 where a rule is broken.
     pub scores: Vec<f32>,
     /// Whether rules or model flag the row.
     pub flags: Vec<bool>,
@@ -34,7 +34,7 @@ pub struct Judged {
     pub as_table: Option<AsTable>,
 }
 
-/// Why rows were judged as a table, by an isolation forest on their values that knows no time.
+/// Why rows were judged as a table, all at once, and not as a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AsTable {
@@ -42,6 +42,8 @@ pub enum AsTable {
     NoPast,
     /// Too few rows for more than the rules to speak on half of them.
     TooShort,
+    /// Rows follow on one another, and there are too few days or series for baselines: each series is looked at whole.
+    Recording,
 }
 
 /// Below this correlation between a value's being in the upper half and the next one's (in each metric) a row has no past.
@@ -49,6 +51,12 @@ pub enum AsTable {
 const PAST: f64 = 0.3;
 /// A metric whose upper half, for ties, is smaller than this says nothing.
 const UPPER_LEAST: f64 = 0.05;
+/// A recording is shorter than this,
+const SPAN_US: i64 = 2 * 86_400_000_000;
+/// has at most so many series in a zone,
+const SERIES_FEW: usize = 5;
+/// and so many rows in a series.
+const SERIES_ROWS: usize = 200;
 /// Rows from which it is taken.
 const PAST_ROWS_MAX: usize = 100_000;
 
@@ -63,6 +71,9 @@ pub fn judge_any(
 ) -> Judged {
     let mut as_table = (table.sensors() == 1 && !has_past(table)).then_some(AsTable::NoPast);
     let mut judged = Judged::default();
+    if as_table.is_none() && is_recording(table, from) {
+        return judge_recording(table, layout, from);
+    }
     if as_table.is_none() {
         judged = judge(table, layout, &[]);
         let known = judged.is_known[from..].iter().filter(|is| **is).count();
@@ -80,6 +91,33 @@ pub fn judge_any(
         judged.flags.push(broken[row] || is_odd);
         let member = if broken[row] { Member::Rule } else { Member::Forest };
         judged.found_by.push((broken[row] || is_odd).then_some(member));
+    }
+    judged
+}
+
+/// Whether the rows are a recording that is too short for what a stream is judged by, and long enough to be looked at as a
+/// whole. Rows that only teach are a past, and many series of a zone make up for days.
+fn is_recording(table: &Table, from: usize) -> bool {
+    let span_us = table.event_times_us[table.rows() - 1] - table.event_times_us[0];
+    let series = table.sensors();
+    let is_short = span_us < SPAN_US && series <= SERIES_FEW * table.zone_names.len();
+    from == 0 && is_short && table.rows() >= SERIES_ROWS * series
+}
+
+/// Judges a recording: all rows of a series at once, and by the rules.
+fn judge_recording(table: &Table, layout: &Layout, from: usize) -> Judged {
+    let surprises = recording::surprises(table);
+    let threshold = recording::threshold(&surprises[from..], layout);
+    let mut judged = Judged {
+        as_table: Some(AsTable::Recording),
+        is_known: vec![true; table.rows()],
+        ..Judged::default()
+    };
+    for (is_broken, (surprise, member)) in broken(table, layout).into_iter().zip(surprises) {
+        let is_flagged = is_broken || surprise >= threshold;
+        judged.scores.push(if is_broken { 1.0 } else { score_of(surprise) });
+        judged.flags.push(is_flagged);
+        judged.found_by.push(is_flagged.then_some(if is_broken { Member::Rule } else { member }));
     }
     judged
 }
@@ -139,7 +177,7 @@ pub fn judge(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> Judged {
         let tick = layout.tick(table.event_times_us[from]);
         let length = table.event_times_us[from..].partition_point(|at_us| layout.tick(*at_us) == tick);
         let verdicts = watch.judge(table.batch(from, from + length, &mut metrics));
-        judged.scores.extend(verdicts.surprises.iter().map(|surprise| score_of(*surprise)));
+        judged.scores.extend_from_slice(&verdicts.scores);
         for verdict in &verdicts.flagged {
             let row = from + verdict.row as usize;
             judged.flags[row] = true;
@@ -200,10 +238,12 @@ mod tests {
     fn a_series_is_judged_as_a_stream_unless_it_is_too_short() {
         let wave = |row: usize, numbers: &mut Numbers| (row as f64 / 50.0).sin() + 0.1 * numbers.normal();
         let (long, layout) = table(3_000, wave);
-        let judged = judge_any(&long, &layout, 0, || unreachable!("it is a stream"));
+        let judged = judge_any(&long, &layout, 1_000, || unreachable!("it is a stream"));
         assert_eq!((judged.as_table, judged.scores.len()), (None, 3_000));
-        let (short, layout) = table(300, wave);
-        let judged = judge_any(&short, &layout, 0, || Some(vec![0.5; 300]));
+        let judged = judge_any(&long, &layout, 0, || unreachable!("it is a recording"));
+        assert_eq!((judged.as_table, judged.scores.len()), (Some(AsTable::Recording), 3_000));
+        let (short, layout) = table(150, wave);
+        let judged = judge_any(&short, &layout, 0, || Some(vec![0.5; 150]));
         assert_eq!(judged.as_table, Some(AsTable::TooShort));
     }
 

@@ -9,6 +9,7 @@ mod judge;
 pub mod metrics;
 pub mod nab;
 mod oracle;
+mod recording;
 pub mod table;
 mod time;
 mod watch;

@@ -108,18 +108,20 @@ pub fn oracle(table: &Table) -> Vec<f32> {
 
 /// Second moments of residuals, whose mean is nothing.
 #[derive(Debug, Clone)]
-struct Moments {
+pub(super) struct Moments {
     count: f64,
     /// Row by row, the lower triangle.
     products: Vec<Vec<f64>>,
 }
 
 impl Moments {
-    fn new(metrics: usize) -> Moments {
+    /// Of no row yet.
+    pub(super) fn new(metrics: usize) -> Moments {
         Moments { count: 0.0, products: (0..metrics).map(|row| vec![0.0; row + 1]).collect() }
     }
 
-    fn add(&mut self, residual: &[f64]) {
+    /// Adds a row.
+    pub(super) fn add(&mut self, residual: &[f64]) {
         self.count += 1.0;
         for (row, products) in self.products.iter_mut().enumerate() {
             for (column, product) in products.iter_mut().enumerate() {
@@ -129,7 +131,7 @@ impl Moments {
     }
 
     /// The Cholesky factor of the covariance; `None` from too few rows.
-    fn factor(&self) -> Option<Factor> {
+    pub(super) fn factor(&self) -> Option<Factor> {
         let size = self.products.len();
         if self.count < 5.0 * size as f64 + 10.0 {
             return None;
@@ -156,13 +158,13 @@ impl Moments {
 
 /// A lower triangle of which the square is a covariance.
 #[derive(Debug, Clone)]
-struct Factor {
+pub(super) struct Factor {
     lower: Vec<Vec<f64>>,
 }
 
 impl Factor {
     /// Mahalanobis' distance.
-    fn distance(&self, residual: &[f64]) -> f64 {
+    pub(super) fn distance(&self, residual: &[f64]) -> f64 {
         let mut solved: Vec<f64> = Vec::with_capacity(residual.len());
         for (row, value) in self.lower.iter().zip(residual) {
             let known: f64 = row.iter().zip(&solved).map(|(factor, value)| factor * value).sum();

@@ -35,8 +35,10 @@ pub struct Report {
     pub anomalous: usize,
     /// Of them flagged.
     pub flagged: usize,
-    /// Why they were judged as a table by the forest on raw values, and not as a stream.
+    /// Why they were judged as a table, and not as a stream.
     pub as_table: Option<AsTable>,
+    /// How they were judged, and what spoke for it.
+    pub judged: String,
     /// Of them judged by the rules alone, because nothing else was known of the zone.
     pub rules_alone: usize,
     /// The detector's figures.
@@ -110,6 +112,7 @@ impl Report {
             anomalous: count(&evaluation.labels),
             flagged: count(&evaluation.judged.flags),
             as_table: evaluation.judged.as_table,
+            judged: how_judged(evaluation),
             rules_alone: scored - count(&evaluation.judged.is_known),
             figures: evaluation.figures_from(from),
             last_third: is_learning.then(|| evaluation.figures_from(later)),
@@ -133,4 +136,20 @@ fn shown(at_us: i64) -> String {
         || format!("{at_us} µs of the Unix epoch"),
         |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
     )
+}
+
+/// How the rows were judged, and what spoke for it: `as a stream: 21 days, 160 series`.
+fn how_judged(evaluation: &Evaluation<'_>) -> String {
+    let table = evaluation.table;
+    let hours = (table.event_times_us[table.rows() - 1] - table.event_times_us[0]) as f64 / 3.6e9;
+    let span = if hours < 48.0 { format!("{hours:.1} hours") } else { format!("{:.1} days", hours / 24.0) };
+    let series = table.sensors();
+    match evaluation.judged.as_table {
+        None => format!("as a stream: {span}, {series} series"),
+        Some(AsTable::Recording) => format!("as a table, each series whole: {span} of {series} series"),
+        Some(AsTable::NoPast) => "as a table, by a forest on raw values: no row tells of the next".to_owned(),
+        Some(AsTable::TooShort) => {
+            format!("as a table, by a forest on raw values: only {span}, {series} series")
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use citytide_detector::evaluate::AsTable;
 use citytide_detector::evaluate::figures::{Figures, Rival};
 use citytide_detector::evaluate::table::Table;
 
@@ -53,18 +52,7 @@ fn head(report: &Report, table: &Table, text: &mut String) {
             report.domain.as_deref().unwrap_or("none")
         ),
     );
-    if let Some(why) = report.as_table {
-        line(
-            text,
-            format_args!(
-                "judged as a table, by the forest on raw values: {}",
-                match why {
-                    AsTable::NoPast => "no row says anything of the next",
-                    AsTable::TooShort => "a stream so short teaches nothing",
-                }
-            ),
-        );
-    }
+    line(text, format_args!("judged {}", report.judged));
     if report.rules_alone > 0 {
         let rows = count(report.rules_alone);
         line(text, format_args!("{rows} rows were judged by rules alone: nothing else was known yet"));
