@@ -31,4 +31,4 @@ pub use training::{Pace, Ready, TrainAnswer, TrainJob, Training};
 
 /// From the epoch that decides something about the detector to the one from which it holds, milliseconds: by then every
 /// worker has heard of it, without waiting.
-pub const HOLDS_AFTER_MS: u64 = 250;
+pub const HOLDS_AFTER_MS: u64 = 500;

@@ -2,7 +2,7 @@
 //! what is known written down.
 //!
 //! ```text
-//!  lessons ── exchange by zone ─▶┐                              ┌▶ directives ─ broadcast, 250 ms later ─▶ score
+//!  lessons ── exchange by zone ─▶┐                              ┌▶ directives ─ broadcast, 500 ms later ─▶ score
 //!  marks ──── broadcast ────────▶┴─ an epoch at a time, in order ├▶ notes ─▶ commit
 //!                                                                └▶ blobs ─▶ copy
 //! ```

@@ -9,7 +9,7 @@ use super::recording;
 use super::table::Table;
 use super::watch::Watch;
 use crate::layout::Layout;
-use crate::member::Member;
+use crate::member::{CERTAIN, Member};
 use crate::sample::Sample;
 use crate::verdict::score_of;
 use crate::zone::Level;
@@ -22,7 +22,8 @@ const TRAIN_EVERY_US: i64 = 6 * 3_600_000_000;
 /// Verdicts on all rows of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Judged {
-    /// Scores, 0 … 1: those of `anomaly_score`, 1 where a rule is broken.
+    /// Scores, 0 … 1: those of `anomaly_score`, but that a broken rule is a member like the others here (.92, not 1), so
+    /// that ranking does not put it above all that is odder.
     pub scores: Vec<f32>,
     /// Whether rules or model flag the row.
     pub flags: Vec<bool>,
@@ -101,7 +102,7 @@ fn is_recording(table: &Table, from: usize) -> bool {
     let span_us = table.event_times_us[table.rows() - 1] - table.event_times_us[0];
     let series = table.sensors();
     let is_short = span_us < SPAN_US && series <= SERIES_FEW * table.zone_names.len();
-    from == 0 && is_short && table.rows() >= SERIES_ROWS * series
+    from == 0 && is_short && table.rows() >= SERIES_ROWS * series && has_past(table)
 }
 
 /// Judges a recording: all rows of a series at once, and by the rules.
@@ -115,7 +116,7 @@ fn judge_recording(table: &Table, layout: &Layout, from: usize) -> Judged {
     };
     for (is_broken, (surprise, member)) in broken(table, layout).into_iter().zip(surprises) {
         let is_flagged = is_broken || surprise >= threshold;
-        judged.scores.push(if is_broken { 1.0 } else { score_of(surprise) });
+        judged.scores.push(score_of(if is_broken { surprise.max(CERTAIN) } else { surprise }));
         judged.flags.push(is_flagged);
         judged.found_by.push(is_flagged.then_some(if is_broken { Member::Rule } else { member }));
     }
@@ -130,9 +131,12 @@ fn judged_or(judged: Judged, table: &Table, layout: &Arc<Layout>) -> Judged {
 /// Whether in some metric a value says something of the next one: whether one is in the upper half of the values when the
 /// one before is.
 fn has_past(table: &Table) -> bool {
+    // One series behind the other.
+    let mut order: Vec<usize> = (0..table.rows().min(PAST_ROWS_MAX)).collect();
+    order.sort_by_key(|row| (table.series[*row], *row));
     table.metrics.iter().any(|column| {
-        let column = &column[..column.len().min(PAST_ROWS_MAX)];
-        let mut values: Vec<f64> = column.iter().copied().filter(|value| !value.is_nan()).collect();
+        let mut values: Vec<f64> =
+            order.iter().map(|row| column[*row]).filter(|value| !value.is_nan()).collect();
         if values.is_empty() {
             return false;
         }
@@ -143,7 +147,9 @@ fn has_past(table: &Table) -> bool {
         if upper.min(1.0 - upper) < UPPER_LEAST {
             return false;
         }
-        let pairs = column.windows(2).filter(|pair| !pair[0].is_nan() && !pair[1].is_nan());
+        let pairs = order.windows(2).filter(|rows| table.series[rows[0]] == table.series[rows[1]]);
+        let pairs = pairs.map(|rows| [column[rows[0]], column[rows[1]]]);
+        let pairs = pairs.filter(|pair| !pair[0].is_nan() && !pair[1].is_nan());
         let (mut both, mut count) = (0.0, 0.0);
         for pair in pairs {
             (both, count) = (both + f64::from(pair[0] > middle && pair[1] > middle), count + 1.0);
@@ -177,7 +183,7 @@ pub fn judge(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> Judged {
         let tick = layout.tick(table.event_times_us[from]);
         let length = table.event_times_us[from..].partition_point(|at_us| layout.tick(*at_us) == tick);
         let verdicts = watch.judge(table.batch(from, from + length, &mut metrics));
-        judged.scores.extend_from_slice(&verdicts.scores);
+        judged.scores.extend(verdicts.surprises.iter().map(|surprise| score_of(*surprise)));
         for verdict in &verdicts.flagged {
             let row = from + verdict.row as usize;
             judged.flags[row] = true;
