@@ -65,9 +65,10 @@ impl Verdict {
     }
 }
 
-/// Compares all verdicts of the detector. Where retention has taken readings away, nothing can be found again.
+/// Compares all verdicts of the detector. Where retention has taken readings away, or the domain had other metrics once,
+/// nothing can be found again, and the check's name says so.
 pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Check, DatabaseError> {
-    let failed = |error| DatabaseError::statement("listing the commits", &error);
+    let failed = |error| DatabaseError::statement("listing commits and models", &error);
     let mut check =
         Check { name: "verdicts".to_owned(), rows: "readings", compared: 0, differing: 0, shown: Vec::new() };
     let whole = "select not exists (select from commits) or exists (select from commits where previous_epoch = 0 \
@@ -79,6 +80,12 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
     let commits =
         client.query("select epoch, readings from commits order by epoch", &[]).await.map_err(failed)?;
     let layout = Arc::new(Layout::new(domain));
+    let others = "select exists (select from models where parameters ->> 'metrics' <> $1)";
+    let metrics = layout.fingerprint();
+    if client.query_one(others, &[&metrics]).await.map_err(failed)?.get::<_, bool>(0) {
+        check.name = "verdicts (some are of a time when the domain had other metrics)".to_owned();
+        return Ok(check);
+    }
     let mut memory = Memory::new(layout.clone(), Sample::of(domain));
     memory.begin(past(client, &layout, 0).await?.0);
     let (mut from, mut readings) = (0, 0);
