@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::program::{Living, citytide, hours_ago, wait_for};
+use super::program::{Living, citytide, hours_ago, learn_in_parts, wait_for};
 use super::scratch::{execute, number, with_database};
 
 #[test]
@@ -25,7 +25,9 @@ fn before_there_is_enough_to_learn_from_the_reason_is_told_and_nothing_stored() 
 #[test]
 fn a_model_by_hand_is_told_beside_the_one_in_force_and_may_be_promoted_at_once() {
     with_database(async |scratch| {
-        let run = Living::start(scratch, &hours_ago(1), "-w 2");
+        let since = hours_ago(1);
+        learn_in_parts(scratch, &since, 50, 165_000);
+        let run = Living::start(scratch, &since, "-w 2");
         let client = scratch.open().await;
         let there = "select (to_regclass('model_requests') is not null)::integer::bigint";
         wait_for(&client, there, 1).await;
