@@ -54,18 +54,6 @@ impl Baselines {
         Baselines { metrics: layout.fingerprint(), ..Baselines::default() }
     }
 
-    /// Adds what rows have taught.
-    pub fn learn(&mut self, lessons: &Lessons) {
-        match self.closed_before {
-            None => self.open.merge(lessons),
-            Some(before) => {
-                let mut lessons = lessons.clone();
-                lessons.take_before(before);
-                self.open.merge(&lessons);
-            }
-        }
-    }
-
     /// Adds what rows have taught a zone in a minute.
     pub fn learn_one(&mut self, zone: Arc<str>, minute: i64, taught: ZoneLessons) {
         if self.closed_before.is_none_or(|before| minute >= before) {

@@ -197,7 +197,9 @@ impl Memory {
 
     fn end_epoch(&mut self) {
         let (lessons, _) = self.judge.take_learnt();
-        self.baselines.learn(&lessons);
+        for ((minute, zone), taught) in lessons.by_tick {
+            self.baselines.learn_one(zone, minute, taught);
+        }
         let epoch = self.epoch;
         self.close(|closing| closing.epoch <= epoch);
     }
