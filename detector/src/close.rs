@@ -7,7 +7,9 @@ use crate::layout::{BLOCK, Layout};
 use crate::lessons::{BlockLessons, MOMENT_QUANTUM, SURPRISE_BINS, SURPRISES_PER_UNIT, ZoneLessons};
 use crate::member::TAILED;
 use crate::tails::{BINS, Shape};
-use crate::zone::{Calendar, DAY_BINS, Level, THRESHOLD_FIRST, ZoneBlock, ZoneModel, pair};
+use crate::zone::{
+    Calendar, DAY_BINS, HALF_HOUR_US, HALF_HOURS, Level, THRESHOLD_FIRST, ZoneBlock, ZoneModel, pair,
+};
 
 /// How fast the zone's present follows its readings, per tick, with many readings.
 const NOW_RATE: f64 = 0.3;
@@ -39,7 +41,7 @@ const MEMORY_TICKS: f64 = 1440.0;
 const MOMENT_ROWS: f64 = 20_000.0;
 const MOMENT_FIRST_ROWS: f64 = 500.0;
 /// Members that are nearly independent of each other: how often chance gets to try.
-pub(crate) const MEMBERS_IN_EFFECT: f32 = 2.0;
+pub(crate) const MEMBERS_IN_EFFECT: f32 = 2.8;
 /// The threshold lies between these.
 const THRESHOLDS: (f32, f32) = (1.5, 8.0);
 /// The model flags at most this many times the expected share of anomalies.
@@ -89,6 +91,8 @@ impl ZoneModel {
                 self.blocks[block].learn(&at, &hour, is_settling, &quanta, taught);
             }
             self.learn_tails(lessons);
+        } else if self.ticks > HALF_HOURS as u64 * HALF_HOUR_US as u64 / layout.tick_us as u64 {
+            self.learn_unknown(layout, &at, lessons);
         }
         if is_settling {
             self.blocks.iter_mut().for_each(|known| known.calm = known.now);
@@ -152,6 +156,19 @@ impl ZoneModel {
                 known.calm[lane] = known.now[lane];
                 known.bin_sum[lane] += present * level;
                 known.bin_count[lane] += present;
+            }
+        }
+    }
+
+    /// Puts where a zone is that has moved into a bin that last week taught nothing: what comes at the same time every week
+    /// is no event.
+    fn learn_unknown(&mut self, layout: &Layout, at: &Calendar, lessons: &ZoneLessons) {
+        for (block, (known, taught)) in self.blocks.iter_mut().zip(&lessons.blocks).enumerate() {
+            for (lane, metric) in layout.block(block).iter().enumerate() {
+                if known.baseline[at.bin][lane].is_nan() {
+                    known.bin_sum[lane] += taught.moved[lane] as f64 * metric.quantum;
+                    known.bin_count[lane] += f64::from(taught.present[lane]);
+                }
             }
         }
     }
@@ -291,8 +308,13 @@ impl ZoneBlock {
             if taught.near > 0 {
                 let near = f64::from(taught.near);
                 let rate = moment_rate(self.rows[lane], near);
-                let slow = taught.slow[lane] as f64 * f64::from(MOMENT_QUANTUM) / near;
-                self.slow_scale[lane] += (rate * (slow - f64::from(self.slow_scale[lane]))) as f32;
+                for (scale, sum) in [
+                    (&mut self.apart_scale[lane], taught.apart[lane]),
+                    (&mut self.band_scale[lane], taught.band[lane]),
+                ] {
+                    let mean = sum as f64 * f64::from(MOMENT_QUANTUM) / near;
+                    *scale += (rate * (mean - f64::from(*scale))) as f32;
+                }
             }
         }
         let hour_of_day = at.hour % self.moments.len();

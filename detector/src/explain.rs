@@ -130,8 +130,8 @@ impl Json {
                 return;
             }
             Member::Drift => self.0.push_str(", long on one side of what is typical here, "),
-            Member::Misfit => {
-                self.0.push_str(" does not go with the other metrics; typical here at this hour ");
+            Member::Against => {
+                self.0.push_str(" moves against the other metrics; typical here at this hour ");
             }
             _ => self.0.push_str(", typical here at this hour "),
         }

@@ -17,8 +17,8 @@ pub type Lanes = [f32; BLOCK];
 
 /// Length of a tick unless the caller says otherwise: one minute.
 pub const MINUTE_US: i64 = 60_000_000;
-/// Features beside the metrics' residuals that the forest sees: the three slow statistics.
-pub const SLOW_FEATURES: usize = 3;
+/// Features beside the metrics' residuals that the forest sees: two slow statistics.
+pub const SLOW_FEATURES: usize = 2;
 /// Added to a metric before its logarithm is taken, so that small counts do not spread without bound.
 const LOGARITHM_SHIFT: f64 = 5.0;
 /// Smallest scale of a metric, in units of its last decimal: below it lies rounding.

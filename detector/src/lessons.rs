@@ -128,8 +128,9 @@ pub(crate) struct BlockLessons {
     pub(crate) near_recent: u32,
     /// The same of the recent averages.
     pub(crate) recent_products: Vec<i64>,
-    /// Sum of the absolute long averages, in moment quanta.
-    pub(crate) slow: [i64; BLOCK],
+    /// Sums of the absolute long averages, as far as they stand apart, and of what moves within minutes, in moment quanta.
+    pub(crate) apart: [i64; BLOCK],
+    pub(crate) band: [i64; BLOCK],
 }
 
 impl BlockLessons {
@@ -147,7 +148,8 @@ impl BlockLessons {
         add_lists(&mut self.products, &other.products, add_sums);
         self.near_recent += other.near_recent;
         add_lists(&mut self.recent_products, &other.recent_products, add_sums);
-        add_sums(&mut self.slow, &other.slow);
+        add_sums(&mut self.apart, &other.apart);
+        add_sums(&mut self.band, &other.band);
     }
 }
 

@@ -20,8 +20,8 @@ pub enum Member {
     Recent,
     /// A metric that has been off to one side for long: an average over about sixty readings.
     Drift,
-    /// A metric that long fits the others badly.
-    Misfit,
+    /// A metric that moves against others with which it otherwise goes.
+    Against,
     /// The isolation forest on residuals and slow statistics.
     Forest,
     /// The whole zone has moved further than it does, and the reading with it.
@@ -38,7 +38,7 @@ impl Member {
         Member::Together,
         Member::Recent,
         Member::Drift,
-        Member::Misfit,
+        Member::Against,
         Member::Forest,
         Member::Zone,
     ];
@@ -53,7 +53,7 @@ impl Member {
             Member::Together => "together",
             Member::Recent => "recent",
             Member::Drift => "drift",
-            Member::Misfit => "misfit",
+            Member::Against => "against",
             Member::Forest => "forest",
             Member::Zone => "zone",
         }

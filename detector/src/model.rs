@@ -13,7 +13,7 @@ use crate::layout::Layout;
 use crate::sample::Sample;
 
 /// The form in which models are stored.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A trained model.
 #[derive(Debug, Clone, PartialEq)]

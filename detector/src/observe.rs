@@ -13,13 +13,17 @@ const SLOW_CLIP: f32 = 2.5;
 /// A residual beyond this whose predecessor was not beyond `SLOW_CLIP` on its side stays out of the slow averages.
 const FAR: f32 = 4.0;
 /// Rates of the quick, recent and slow averages.
-const RATES: [f32; 3] = [0.4, 0.22, 0.015];
-/// Rate of the misfit's average, and what one reading adds at most.
-const MISFIT_RATE: f32 = 0.1;
-const MISFIT_CLIP: f32 = 9.0;
+const RATES: [f32; 3] = [0.4, 0.22, 0.025];
+/// What moves within minutes: the quick average less so much of the recent one, which takes off most of what wanders for
+/// longer, clipped in its own deviations.
+const BAND_RECENT: f32 = 0.85;
+const BAND_CLIP: f32 = 1.0;
+/// A metric that is further off than this says nothing of how it moves.
+const BAND_NEAR: f32 = 3.0;
+/// Rate at which is forgotten whether metrics move with each other.
+const AGAINST_RATE: f32 = 0.08;
 /// A slow statistic is at most so many times what the quick average supports, so that it ends with the event.
 const QUICK_SUPPORTS: f32 = 1.0 / 0.6;
-const QUICK_SUPPORTS_MISFIT: f32 = 1.5;
 /// Least rate of a sensor's offset: three days of minutes.
 const OFFSET_RATE: f32 = 1.0 / 4320.0;
 /// Readings after which a step of the offset is clipped.
@@ -28,8 +32,6 @@ const OFFSET_FREE: f32 = 30.0;
 const GAIN_FROM: f32 = 1440.0;
 const GAIN_RATE: f32 = 0.004;
 const GAINS: (f32, f32) = (0.3, 3.0);
-/// A run's surprise begins with this: that there are values which repeat.
-const RUN_FIRST: f32 = 0.7;
 /// Rate of a metric's presence.
 const PRESENCE_RATE: f32 = 0.001;
 /// A metric is missed by sensors that send it at least so often, once they have sent so many readings.
@@ -79,9 +81,14 @@ pub(crate) struct Scene {
     pub(crate) quick: Lanes,
     pub(crate) recent: Lanes,
     pub(crate) slow: Lanes,
-    /// How badly each metric has fitted the others, at most what the quick average supports.
-    pub(crate) misfit: Lanes,
-    /// Surprise of the run that each metric is in, and its length.
+    /// Part of the slow average that the others' do not explain, and as much of it as the quick average supports.
+    pub(crate) apart: Lanes,
+    pub(crate) drift: Lanes,
+    /// What moves within minutes.
+    pub(crate) band: Lanes,
+    /// How much each metric of late has moved against the others, with which it otherwise goes.
+    pub(crate) against: Lanes,
+    /// −log₁₀ of the chance of the run that each metric is in, and its length.
     pub(crate) stuck: Lanes,
     pub(crate) run: Lanes,
     /// What was typical for this sensor here and now, on the judged scale, and its standard deviation; NaN where nothing
@@ -120,7 +127,10 @@ impl Scene {
         quick: [0.0; BLOCK],
         recent: [0.0; BLOCK],
         slow: [0.0; BLOCK],
-        misfit: [0.0; BLOCK],
+        apart: [0.0; BLOCK],
+        drift: [0.0; BLOCK],
+        band: [0.0; BLOCK],
+        against: [0.0; BLOCK],
         stuck: [0.0; BLOCK],
         run: [0.0; BLOCK],
         typical: [0.0; BLOCK],
@@ -138,7 +148,8 @@ impl Scene {
             &mut scene.quick,
             &mut scene.recent,
             &mut scene.slow,
-            &mut scene.misfit,
+            &mut scene.drift,
+            &mut scene.against,
             &mut scene.stuck,
         ] {
             lanes[lane] = 0.0;
@@ -198,7 +209,7 @@ pub(crate) fn observe(
         sensor.last_value[lane] = choose(present[lane], stored, sensor.last_value[lane]);
         let run = choose(present[lane], longer, 0.0);
         scene.run[lane] = run;
-        scene.stuck[lane] = greater(run * view.repeat[lane] - RUN_FIRST, 0.0);
+        scene.stuck[lane] = run * view.repeat[lane];
         chance[lane] = u32::from(present[lane] & (run <= RUN_TAUGHT));
         repeated[lane] = u32::from((run > 0.0) & (run <= RUN_TAUGHT));
         in_long_run[lane] = u32::from(run > RUN_TAUGHT);
@@ -273,7 +284,7 @@ fn bits(flags: &[bool; BLOCK]) -> u8 {
     (bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
-/// The slow averages and what they say of metrics that fit the others badly.
+/// The slow averages, and what they say of metrics that drift off or move against the others.
 #[inline]
 fn remember(scene: &mut Scene, view: &BlockView, sensor: &mut SensorBlock) {
     for lane in 0..BLOCK {
@@ -289,13 +300,28 @@ fn remember(scene: &mut Scene, view: &BlockView, sensor: &mut SensorBlock) {
         scene.slow[lane] = follow(sensor.slow[lane], RATES[2]);
     }
     (sensor.quick, sensor.recent, sensor.slow) = (scene.quick, scene.recent, scene.slow);
-    let fit_recent = times(&view.recent_inverse, &scene.recent);
-    let fit_quick = times(&view.recent_inverse, &scene.quick);
+    let mut band = [0.0; BLOCK];
     for lane in 0..BLOCK {
-        let now = lesser(fit_recent[lane] * fit_recent[lane] * view.fit_scale[lane], MISFIT_CLIP);
-        sensor.misfit[lane] = settled(sensor.misfit[lane] + MISFIT_RATE * (now - sensor.misfit[lane]));
-        let supported = QUICK_SUPPORTS_MISFIT * fit_quick[lane] * fit_quick[lane] * view.fit_scale[lane];
-        scene.misfit[lane] = lesser(sensor.misfit[lane], supported);
+        scene.band[lane] = scene.quick[lane] - BAND_RECENT * scene.recent[lane];
+        let moved = scene.band[lane] * view.per_band_scale[lane];
+        let clipped = lesser(greater(moved, -BAND_CLIP), BAND_CLIP);
+        band[lane] = choose(scene.residual[lane].abs() < BAND_NEAR, clipped, 0.0);
+    }
+    let expected = times(&view.others, &band);
+    for lane in 0..BLOCK {
+        let together = band[lane] * expected[lane];
+        let against = sensor.against[lane] - AGAINST_RATE * (together + sensor.against[lane]);
+        sensor.against[lane] = settled(against);
+        // Less than they do on average is nothing.
+        scene.against[lane] = greater(sensor.against[lane] + view.together[lane], 0.0);
+    }
+    scene.apart = times(&view.recent_inverse, &scene.slow);
+    let fit_quick = times(&view.recent_inverse, &scene.quick);
+    let fit_now = times(&view.recent_inverse, &scene.residual);
+    for lane in 0..BLOCK {
+        let least = lesser(scene.apart[lane].abs(), fit_quick[lane].abs());
+        let agree = (scene.apart[lane] * fit_quick[lane] > 0.0) & (scene.apart[lane] * fit_now[lane] > 0.0);
+        scene.drift[lane] = choose(agree, least * view.per_apart_scale[lane], 0.0);
     }
 }
 
@@ -305,24 +331,18 @@ fn settled(average: f32) -> f32 {
     choose(average.abs() < 1e-12, 0.0, average)
 }
 
-/// The statistics of a block whose tails are learnt: largest, together, recent, drift, misfit.
+/// The statistics of a block whose tails are learnt: largest, together, recent, drift, against.
 pub(crate) type Statistics = [f32; 5];
 
 /// What a scene amounts to.
 #[inline]
 pub(crate) fn statistics(scene: &Scene, view: &BlockView) -> Statistics {
-    let mut drift = [0.0; BLOCK];
-    for lane in 0..BLOCK {
-        let agree = scene.slow[lane] * scene.quick[lane] > 0.0;
-        let slow = lesser(scene.slow[lane].abs(), scene.quick[lane].abs()) * view.per_slow_scale[lane];
-        drift[lane] = choose(agree, slow, 0.0);
-    }
     let largest = greatest(scene.residual.map(f32::abs));
     let together = greater(dot(&scene.residual, &times(&view.inverse, &scene.residual)), 0.0).sqrt();
     let fit_recent = times(&view.recent_inverse, &scene.recent);
     let norm = greater(dot(&scene.recent, &fit_recent), 0.0).sqrt();
     let supported = greater(dot(&scene.quick, &fit_recent), 0.0) / greater(norm, 1e-6) * QUICK_SUPPORTS;
-    [largest, together, lesser(norm, supported), greatest(drift), greatest(scene.misfit)]
+    [largest, together, lesser(norm, supported), greatest(scene.drift), greatest(scene.against)]
 }
 
 /// The greatest of the lanes, at least 0.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::close::surprise_bin;
 use crate::explain::{Cause, reasons};
 use crate::forest::{Block, LANES};
-use crate::layout::{BLOCK, Lanes, Layout};
+use crate::layout::{BLOCK, Lanes, Layout, SLOW_FEATURES};
 use crate::lessons::{BlockLessons, Lessons, MOMENT_ROOTS, PAIRS, ROWS_MAX, ZoneLessons};
 use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, Surprises, TAILED};
 use crate::model::Model;
@@ -68,6 +68,10 @@ impl Rows<'_> {
 
 /// Silence of a sensor, in ticks, after which its slow averages and runs begin anew.
 const SILENCE_TICKS: i64 = 60;
+/// What a run's surprise begins with: that there are values which repeat. What that of all runs together begins with, for
+/// each metric: that any of them may be among those that repeat.
+const RUN_FIRST: f32 = 0.7;
+const RUNS_FIRST: f32 = 0.5;
 /// Residuals are clipped to this for the forest.
 const FOREST_CLIP: f32 = 10.0;
 /// What the forest's score is turned into for its tail: from 0.3 up, forty to one.
@@ -79,9 +83,9 @@ const MOMENT_CLIP: f32 = 4.0;
 const MOMENT_CHANCE: f64 = 0.00125;
 /// Of a zone with more readings in a tick than this, only every second, fourth, … reading teaches second moments.
 const MOMENT_READINGS: u64 = 512;
-/// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in the slow scale.
+/// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in a scale.
 const MEAN_TO_DEVIATION: f32 = 1.2533;
-const SLOW_SCALE_CLIP: f32 = 4.0;
+const SCALE_CLIP: f32 = 4.0;
 
 /// What readings have taught and no model knows yet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,6 +104,8 @@ pub struct Scorer {
     rules: Vec<BlockRules>,
     /// Squared distance up to which a reading teaches second moments.
     near: f32,
+    /// What the surprise of all runs together begins with.
+    runs_first: f32,
     /// Stands in for zones without a model.
     nothing: ZoneModel,
     views: Vec<ZoneView>,
@@ -148,6 +154,7 @@ impl Scorer {
         let freedom = layout.metrics.len().min(BLOCK);
         Scorer {
             near: chi_quantile(freedom, MOMENT_CHANCE).powi(2) as f32,
+            runs_first: RUNS_FIRST * layout.metrics.len() as f32,
             nothing: ZoneModel::new(&layout),
             views: Vec::new(),
             views_by_zone: Vec::new(),
@@ -296,6 +303,7 @@ impl Scorer {
         let mut surprises = [0.0; MEMBERS];
         let mut largest = [0.0f32; TAILED - 1];
         let mut is_broken = false;
+        let (mut longest, mut runs) = (0.0f32, 0.0f32);
         let mut values = [f64::NAN; BLOCK];
         self.taught.clear();
         for block in 0..blocks {
@@ -321,8 +329,8 @@ impl Scorer {
             if scene.missed != 0 {
                 surprises[Member::Dropout as usize] = CERTAIN;
             }
-            let stuck = &mut surprises[Member::Stuck as usize];
-            *stuck = stuck.max(greatest(scene.stuck));
+            longest = longest.max(greatest(scene.stuck));
+            runs += scene.stuck.iter().sum::<f32>();
             let features = self.layout.forest_metrics().saturating_sub(block * BLOCK).min(BLOCK);
             for (at, residual) in scene.residual.iter().enumerate().take(features) {
                 self.block.set(lane, block * BLOCK + at, residual.clamp(-FOREST_CLIP, FOREST_CLIP));
@@ -333,11 +341,12 @@ impl Scorer {
             }
             values = [f64::NAN; BLOCK];
         }
+        surprises[Member::Stuck as usize] = (longest - RUN_FIRST).max(runs - self.runs_first).max(0.0);
         if is_broken {
             surprises[Member::Rule as usize] = CERTAIN;
         }
         let features = self.layout.forest_metrics();
-        for (at, statistic) in largest[2..].iter().enumerate() {
+        for (at, statistic) in largest[2..2 + SLOW_FEATURES].iter().enumerate() {
             self.block.set(lane, features + at, statistic.min(FOREST_CLIP));
         }
         if known.level > Level::Rules && !view.is_stale {
@@ -600,8 +609,13 @@ fn teach_moments(
     lessons.near += 1;
     add_products(&mut lessons.products, &scene.residual, metrics);
     for lane in 0..BLOCK {
-        let slow = (scene.slow[lane].abs() * MEAN_TO_DEVIATION).min(SLOW_SCALE_CLIP * view.slow_scale[lane]);
-        lessons.slow[lane] += i64::from((slow * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
+        for (sum, value, scale) in [
+            (&mut lessons.apart[lane], scene.apart[lane], view.apart_scale[lane]),
+            (&mut lessons.band[lane], scene.band[lane], view.band_scale[lane]),
+        ] {
+            let value = (value.abs() * MEAN_TO_DEVIATION).min(SCALE_CLIP * scale);
+            *sum += i64::from((value * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
+        }
     }
     if is_near_recent {
         lessons.near_recent += 1;

@@ -28,8 +28,8 @@ pub(crate) struct SensorBlock {
     pub(crate) quick: Lanes,
     pub(crate) recent: Lanes,
     pub(crate) slow: Lanes,
-    /// Average of how badly each metric fits the others.
-    pub(crate) misfit: Lanes,
+    /// Average of how much each metric moves against the others, less than 0 where it moves with them.
+    pub(crate) against: Lanes,
     /// The last residual.
     pub(crate) last_residual: Lanes,
     /// The last value, and how often it was repeated.
@@ -47,7 +47,7 @@ impl SensorBlock {
         quick: [0.0; BLOCK],
         recent: [0.0; BLOCK],
         slow: [0.0; BLOCK],
-        misfit: [1.0; BLOCK],
+        against: [0.0; BLOCK],
         last_residual: [0.0; BLOCK],
         last_value: [f32::NAN; BLOCK],
         run: [0.0; BLOCK],
@@ -275,7 +275,7 @@ impl SensorStates {
 }
 
 /// How state begins; the digit is the version of its form.
-const MAGIC: &[u8] = b"citytide sensors 1\n";
+const MAGIC: &[u8] = b"citytide sensors 2\n";
 
 impl SensorBlock {
     fn all(&self) -> [&Lanes; 11] {
@@ -286,7 +286,7 @@ impl SensorBlock {
             &self.quick,
             &self.recent,
             &self.slow,
-            &self.misfit,
+            &self.against,
             &self.last_residual,
             &self.last_value,
             &self.run,
@@ -302,7 +302,7 @@ impl SensorBlock {
             &mut self.quick,
             &mut self.recent,
             &mut self.slow,
-            &mut self.misfit,
+            &mut self.against,
             &mut self.last_residual,
             &mut self.last_value,
             &mut self.run,

@@ -78,6 +78,7 @@ impl ZoneModel {
     /// Holds the zone of a closed tick against where it was of late, and learns how far it strays. Returns whether it has
     /// moved.
     pub(crate) fn judge_zone(&mut self, layout: &Layout, at: &Calendar, lessons: &ZoneLessons) -> bool {
+        let mut most_strayed = 0.0f32;
         let mut furthest: Option<(f32, ZoneAlarm)> = None;
         let clip = if self.alarm.is_some() { MOVED_CLIP } else { CALM_CLIP };
         for (number, metric) in layout.metrics.iter().enumerate() {
@@ -100,21 +101,24 @@ impl ZoneModel {
                 continue;
             }
             let stray = f64::from(known.stray[lane]).max(1e-3);
+            let unsure = known.step(lane, at) / scale;
             let statistic = (moved.abs() / stray) as f32 * FIFTH;
+            let held = (moved.abs() / (stray + unsure)) as f32 * FIFTH;
+            most_strayed = most_strayed.max(statistic);
             let step = STRAY_RATE.max(STRAY_FIRST * (1.0 - self.ticks as f64 / STRAY_FIRST_TICKS as f64));
             let step = step * if moved.abs() > stray { 0.8 } else { -0.2 };
             known.stray[lane] = (stray * step.exp()) as f32;
             let typical = base + known.calm[lane];
             known.calm[lane] += CALM_RATE * moved.clamp(-clip * stray, clip * stray) * scale;
-            if furthest.is_none_or(|(most, _)| statistic > most) {
+            if furthest.is_none_or(|(most, _)| held > most) {
                 let alarm = ZoneAlarm { metric: number, level, typical, surprise: 0.0, ticks: 0 };
-                furthest = Some((statistic, alarm));
+                furthest = Some((held, alarm));
             }
         }
         let ticks = self.alarm.take().map_or(0, |alarm| alarm.ticks + 1);
         let Some((statistic, alarm)) = furthest else { return false };
         let surprise = self.zone_tail.surprise(statistic);
-        self.zone_tail.count(bin(statistic), self.weight);
+        self.zone_tail.count(bin(most_strayed), self.weight);
         if surprise < ALARM || self.level < Level::Zone {
             return false;
         }

@@ -22,7 +22,7 @@ pub(crate) const DAY_BINS: usize = 48;
 pub(crate) const HOURS: usize = 168;
 /// Hours of a day: bins of correlation.
 pub(crate) const DAY_HOURS: usize = 24;
-const HALF_HOUR_US: i64 = 1_800_000_000;
+pub(crate) const HALF_HOUR_US: i64 = 1_800_000_000;
 /// The scale tracks the upper fifth of the absolute residuals; for a normal that is so many standard deviations.
 pub(crate) const FIFTH: f32 = 1.2816;
 /// Threshold of the combined surprise until there is a learnt one.
@@ -31,6 +31,11 @@ pub(crate) const THRESHOLD_FIRST: f32 = 3.3;
 const REPEAT: (f32, f32) = (0.02, 0.9);
 /// Share of readings in long runs from which a metric counts as one that stands still by nature.
 const STANDS_STILL: f32 = 0.2;
+
+/// Least scale of averages, in deviations: those of a metric that stands still are nothing.
+const SLOW_SCALE_LEAST: f32 = 1e-3;
+/// A metric goes with the others if they explain this share of its variance.
+const TOGETHER_LEAST: f32 = 0.2;
 
 /// Ticks after which what a zone was last taught no longer says where it is.
 const STALE_TICKS: i64 = 60;
@@ -121,8 +126,9 @@ pub(crate) struct ZoneBlock {
     /// Second moments of residuals and of their recent averages, by hour of the day.
     pub(crate) moments: Vec<Moments>,
     pub(crate) recent_moments: Vec<Moments>,
-    /// Scale of the slow average.
-    pub(crate) slow_scale: Lanes,
+    /// Scale of the slow average, as far as it stands apart, and of what moves within minutes.
+    pub(crate) apart_scale: Lanes,
+    pub(crate) band_scale: Lanes,
     /// Readings of each metric.
     pub(crate) rows: [f64; BLOCK],
 }
@@ -178,6 +184,27 @@ impl Moments {
                 if row < metrics && column < metrics { right[row][column] as f32 } else { 0.0 }
             })
         });
+    }
+
+    /// Each lane's regression on the others, all in their deviations and scaled to deviation 1, by the others' lanes, then
+    /// its own; and its multiple correlation. 0 where that is weak.
+    fn regression(&self) -> ([Lanes; BLOCK], Lanes) {
+        let (mut others, mut together) = ([[0.0; BLOCK]; BLOCK], [0.0; BLOCK]);
+        let deviation: Lanes =
+            std::array::from_fn(|lane| (self.upper[pair(lane, lane)] as f32).max(0.0).sqrt());
+        for lane in 0..BLOCK {
+            let inflation = self.inverse[lane][lane] * deviation[lane] * deviation[lane];
+            let explained = 1.0 - 1.0 / inflation;
+            if explained.is_nan() || explained <= TOGETHER_LEAST {
+                continue;
+            }
+            together[lane] = explained.sqrt();
+            for other in (0..BLOCK).filter(|other| *other != lane) {
+                let shared = self.inverse[other][lane] * deviation[other] * deviation[lane] / inflation;
+                others[other][lane] = -shared / together[lane];
+            }
+        }
+        (others, together)
     }
 }
 
@@ -235,9 +262,22 @@ impl ZoneBlock {
             still: [0.0; BLOCK],
             moments: vec![Moments::new(metrics.len(), 1.0); DAY_HOURS],
             recent_moments: vec![Moments::new(metrics.len(), 0.4); DAY_HOURS],
-            slow_scale: [0.3; BLOCK],
+            apart_scale: [0.5; BLOCK],
+            band_scale: [0.3; BLOCK],
             rows: [0.0; BLOCK],
         }
+    }
+
+    /// How far the levels of a half-hour and its neighbour are apart, by how near a time is to their edge: when in between
+    /// the step comes is not known.
+    pub(crate) fn step(&self, lane: usize, at: &Calendar) -> f64 {
+        let apart =
+            |bins: &[[f64; BLOCK]], here: usize, there: usize| (bins[there][lane] - bins[here][lane]).abs();
+        let apart = match self.baseline[at.bin][lane].is_nan() {
+            true => apart(&self.day, at.bin % DAY_BINS, at.neighbour % DAY_BINS),
+            false => apart(&self.baseline, at.bin, at.neighbour),
+        };
+        if apart.is_nan() { 0.0 } else { apart * at.towards }
     }
 
     /// The level of a metric at a time by the best source there is; NaN when there is none.
@@ -266,13 +306,17 @@ pub(crate) struct BlockView {
     pub(crate) scale: Lanes,
     /// Surprise of one repeat; 0 where a run says nothing.
     pub(crate) repeat: Lanes,
-    pub(crate) slow_scale: Lanes,
-    pub(crate) per_slow_scale: Lanes,
+    pub(crate) apart_scale: Lanes,
+    pub(crate) per_apart_scale: Lanes,
+    pub(crate) band_scale: Lanes,
+    pub(crate) per_band_scale: Lanes,
     /// Inverse second moments at this hour of the day, of residuals and of their recent averages.
     pub(crate) inverse: [Lanes; BLOCK],
     pub(crate) recent_inverse: [Lanes; BLOCK],
-    /// One over the diagonal of the latter.
-    pub(crate) fit_scale: Lanes,
+    /// What each metric is expected to do by what the others do, both in their deviations: by the others' lanes, then the
+    /// metric's; and the correlation of the two. 0 where they do not go together.
+    pub(crate) others: [Lanes; BLOCK],
+    pub(crate) together: Lanes,
 }
 
 impl ZoneModel {
@@ -331,7 +375,8 @@ impl ZoneModel {
             }
             known.scale_over_all = mean(&|other| other.scale_over_all);
             known.still = mean(&|other| other.still);
-            known.slow_scale = mean(&|other| other.slow_scale);
+            known.apart_scale = mean(&|other| other.apart_scale);
+            known.band_scale = mean(&|other| other.band_scale);
             known.stray = mean(&|other| other.stray);
             let eldest = &eldest.blocks[block];
             known.moments = eldest.moments.clone();
@@ -375,15 +420,19 @@ impl ZoneModel {
         let known = &self.blocks[block];
         let hour = at.hour % DAY_HOURS;
         let (inverse, recent_inverse) = (known.moments[hour].inverse, known.recent_moments[hour].inverse);
+        let (others, together) = known.recent_moments[hour].regression();
         let mut view = BlockView {
             expected: [f64::NAN; BLOCK],
             scale: [1.0; BLOCK],
             repeat: [0.0; BLOCK],
-            slow_scale: known.slow_scale,
-            per_slow_scale: known.slow_scale.map(|scale| 1.0 / scale),
-            fit_scale: std::array::from_fn(|lane| 1.0 / recent_inverse[lane][lane].max(1e-6)),
+            apart_scale: known.apart_scale,
+            per_apart_scale: known.apart_scale.map(|scale| 1.0 / scale.max(SLOW_SCALE_LEAST)),
+            band_scale: known.band_scale,
+            per_band_scale: known.band_scale.map(|scale| 1.0 / scale.max(SLOW_SCALE_LEAST)),
             inverse,
             recent_inverse,
+            others,
+            together,
         };
         let scale = if self.hour_ticks[at.hour] == 0 { &known.scale_over_all } else { &known.scale[at.hour] };
         for (lane, metric) in layout.block(block).iter().enumerate() {

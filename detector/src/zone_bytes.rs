@@ -7,7 +7,7 @@ use crate::stray::ZoneAlarm;
 use crate::zone::{Level, ZoneModel};
 
 /// How a zone's model begins; the digit is the version of its form.
-const MAGIC: &[u8] = b"citytide zone 2\n";
+const MAGIC: &[u8] = b"citytide zone 3\n";
 
 impl ZoneModel {
     /// All of it as bytes: the same model gives the same bytes.
@@ -85,9 +85,13 @@ impl ZoneModel {
             for lanes in block.scale.iter_mut().chain(&mut block.repeat) {
                 walk.floats(lanes)?;
             }
-            for lanes in
-                [&mut block.scale_over_all, &mut block.still, &mut block.slow_scale, &mut block.stray]
-            {
+            for lanes in [
+                &mut block.scale_over_all,
+                &mut block.still,
+                &mut block.apart_scale,
+                &mut block.band_scale,
+                &mut block.stray,
+            ] {
                 walk.floats(lanes)?;
             }
             for moments in block.moments.iter_mut().chain(&mut block.recent_moments) {
