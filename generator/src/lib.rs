@@ -35,4 +35,4 @@ pub use settings::{CitySettings, Disorder, SettingsError};
 
 /// The version of the city: raised whenever the same settings, partition and offset make another reading, since
 /// whoever has kept an offset must not go on from it with another city.
-pub const MODEL: u32 = 2;
+pub const MODEL: u32 = 3;
