@@ -24,6 +24,7 @@ const BAND_NEAR: f32 = 3.0;
 const AGAINST_RATE: f32 = 0.08;
 /// A slow statistic is at most so many times what the quick average supports, so that it ends with the event.
 const QUICK_SUPPORTS: f32 = 1.0 / 0.6;
+const QUICK_SUPPORTS_DRIFT: f32 = 1.15;
 /// Least rate of a sensor's offset: three days of minutes.
 const OFFSET_RATE: f32 = 1.0 / 4320.0;
 /// Readings after which a step of the offset is clipped.
@@ -319,7 +320,7 @@ fn remember(scene: &mut Scene, view: &BlockView, sensor: &mut SensorBlock) {
     let fit_quick = times(&view.recent_inverse, &scene.quick);
     let fit_now = times(&view.recent_inverse, &scene.residual);
     for lane in 0..BLOCK {
-        let least = lesser(scene.apart[lane].abs(), fit_quick[lane].abs());
+        let least = lesser(scene.apart[lane].abs(), QUICK_SUPPORTS_DRIFT * fit_quick[lane].abs());
         let agree = (scene.apart[lane] * fit_quick[lane] > 0.0) & (scene.apart[lane] * fit_now[lane] > 0.0);
         scene.drift[lane] = choose(agree, least * view.per_apart_scale[lane], 0.0);
     }

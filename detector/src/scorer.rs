@@ -333,7 +333,7 @@ impl Scorer {
             runs += scene.stuck.iter().sum::<f32>();
             let features = self.layout.forest_metrics().saturating_sub(block * BLOCK).min(BLOCK);
             for (at, residual) in scene.residual.iter().enumerate().take(features) {
-                self.block.set(lane, block * BLOCK + at, residual.clamp(-FOREST_CLIP, FOREST_CLIP));
+                self.block.set(lane, block * BLOCK + at, stepped(residual.clamp(-FOREST_CLIP, FOREST_CLIP)));
             }
             if let Some(alarm) = &known.alarm {
                 let surprise = alarm.surprise_of(block, &scene.residual, &scene.spread);
@@ -645,6 +645,14 @@ fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
     }
 }
 
+/// A feature in sixteenths of a deviation: a metric that stands still has residuals that differ in the eighth decimal, and
+/// a forest would split on those. By adding a number so large that its last bit is worth that much.
+#[inline]
+fn stepped(feature: f32) -> f32 {
+    const LARGE: f32 = (3 << 18) as f32;
+    (feature + LARGE) - LARGE
+}
+
 /// What a forest's score is held against its tail as.
 #[inline]
 fn forest_statistic(score: f32) -> f32 {
@@ -654,4 +662,15 @@ fn forest_statistic(score: f32) -> f32 {
 #[inline]
 fn most(surprises: &[f32]) -> f32 {
     surprises.iter().fold(0.0, |most, one| if *one > most { *one } else { most })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stepped;
+
+    #[test]
+    fn features_are_taken_in_sixteenths() {
+        let steps = [2.3e-8, -0.03, 0.04, 9.99, -10.0].map(stepped);
+        assert_eq!(steps, [0.0, 0.0, 0.0625, 10.0, -10.0]);
+    }
 }

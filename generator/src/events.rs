@@ -74,7 +74,8 @@ impl SensorKind {
             SensorKind::Drift => of_time((120, 360), 30),
             SensorKind::Correlation => of_time((20, 70), 10),
             SensorKind::Contextual => of_time((6, 30), 1),
-            SensorKind::Stuck => (20, 100),
+            // The reading that is repeated, and 20 to 100 that repeat it.
+            SensorKind::Stuck => (21, 101),
             SensorKind::Dropout => (1, 20),
             SensorKind::Silence => (5, 60),
         }

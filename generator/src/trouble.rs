@@ -156,6 +156,8 @@ impl Troubles {
         match kind {
             SensorKind::Silence => Some(Trouble::Silent(event.id)),
             SensorKind::Dropout => measures(metric, Effect::Null { metric }),
+            // What it repeats is its last normal reading.
+            SensorKind::Stuck if turn.place == event.start => None,
             SensorKind::Stuck => {
                 let is_whole = event.chance.unit(Lane::Anomaly, 1) < STUCK_WHOLLY;
                 let metrics = match is_whole {

@@ -106,11 +106,10 @@ fn what_is_out_of_range_breaks_its_rule_or_leaves_its_usual_range() {
 }
 
 #[test]
-fn a_stuck_sensor_repeats_its_first_normal_value_20_to_100_times() {
+fn a_stuck_sensor_repeats_its_last_normal_value_20_to_100_times() {
     for event in events(Kind::Stuck, 1.0) {
         assert!((20..=100).contains(&event.len()), "{}", event.len());
-        let (first, normal) = &event[0];
-        assert!(first.values == normal.values);
+        let first = &event[0].0;
         let metrics = first.truth.expect("stuck").metrics;
         assert!(metrics.iter().count() == 1 || metrics.iter().count() == 5);
         for (reading, normal) in &event {
@@ -120,6 +119,20 @@ fn a_stuck_sensor_repeats_its_first_normal_value_20_to_100_times() {
             }
         }
     }
+    let disorder = Disorder { out_of_order: 0.0, ..Disorder::default() };
+    let city = city(&only(Kind::Stuck), 80, 60.0, 0.05, disorder);
+    let mut before: HashMap<u32, Reading> = HashMap::new();
+    let mut begun = 0;
+    for reading in readings(&city, 80 * 1_440) {
+        if let (Some(truth), Some(last)) = (reading.truth, before.get(&reading.sensor))
+            && last.truth.is_none()
+        {
+            assert!(truth.metrics.iter().all(|metric| reading.values[metric] == last.values[metric]));
+            begun += 1;
+        }
+        before.insert(reading.sensor, reading);
+    }
+    assert!(begun > 20, "{begun}");
 }
 
 #[test]
