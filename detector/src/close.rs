@@ -41,7 +41,7 @@ const MEMORY_TICKS: f64 = 1440.0;
 const MOMENT_ROWS: f64 = 20_000.0;
 const MOMENT_FIRST_ROWS: f64 = 500.0;
 /// Members that are nearly independent of each other: how often chance gets to try.
-pub(crate) const MEMBERS_IN_EFFECT: f32 = 3.0;
+pub(crate) const MEMBERS_IN_EFFECT: f32 = 4.0;
 /// The threshold lies between these.
 const THRESHOLDS: (f32, f32) = (1.5, 8.0);
 /// The model flags at most this many times the expected share of anomalies.
