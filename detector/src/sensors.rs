@@ -24,7 +24,7 @@ pub(crate) struct SensorBlock {
     pub(crate) taught: Lanes,
     /// Own factor on the zone's scale.
     pub(crate) gain: Lanes,
-    /// Averages of the clipped residual over about 2, 4 and 32 readings.
+    /// Averages of the clipped residual over about 2, 4 and 40 readings.
     pub(crate) quick: Lanes,
     pub(crate) recent: Lanes,
     pub(crate) slow: Lanes,
