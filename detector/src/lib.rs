@@ -38,6 +38,7 @@ mod sensors;
 mod series;
 mod stray;
 mod tails;
+mod teach;
 #[cfg(test)]
 mod tests;
 mod transcendental;

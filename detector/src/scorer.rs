@@ -12,17 +12,18 @@ use std::sync::Arc;
 use crate::close::surprise_bin;
 use crate::explain::{Cause, reasons};
 use crate::forest::{Block, LANES};
-use crate::layout::{BLOCK, Lanes, Layout, SLOW_FEATURES};
-use crate::lessons::{BlockLessons, Lessons, MOMENT_ROOTS, PAIRS, ROWS_MAX, ZoneLessons};
+use crate::layout::{BLOCK, Layout, SLOW_FEATURES};
+use crate::lessons::{Lessons, ROWS_MAX, ZoneLessons};
 use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, Surprises, TAILED};
 use crate::model::Model;
 use crate::models::ZoneModels;
-use crate::observe::{BlockRules, Flags, Scene, Taught, greatest, observe, statistics};
+use crate::observe::{BlockRules, Scene, Taught, greatest, observe, statistics};
 use crate::sample::{Sample, SampleRow};
 use crate::sensors::{SensorBlock, SensorStates};
 use crate::tails::chi_quantile;
+use crate::teach::{MOMENT_CHANCE, MOMENT_READINGS, ZoneView};
 use crate::verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
-use crate::zone::{BlockView, Level, ZoneModel, pair};
+use crate::zone::{Level, ZoneModel};
 
 /// Rows of one partition in offset order, a struct of arrays.
 #[derive(Debug, Clone, Copy)]
@@ -78,15 +79,6 @@ const FOREST_CLIP: f32 = 10.0;
 const FOREST_SCORE: (f32, f32) = (0.3, 40.0);
 /// The forest's tail is the roughest guess of all: its surprise counts for so much.
 const FOREST_TRUST: f32 = 0.6;
-/// Second moments are taught by residuals clipped to this, of readings whose distance is below the χ² of this chance.
-const MOMENT_CLIP: f32 = 4.0;
-const MOMENT_CHANCE: f64 = 0.00125;
-/// Of a zone with more readings in a tick than this, only every second, fourth, … reading teaches second moments.
-const MOMENT_READINGS: u64 = 512;
-/// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in a scale.
-const MEAN_TO_DEVIATION: f32 = 1.2533;
-const SCALE_CLIP: f32 = 4.0;
-
 /// What readings have taught and no model knows yet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Learnt {
@@ -123,21 +115,6 @@ pub struct Scorer {
     muted: [bool; MEMBERS],
     /// A model that is asked too and decides nothing.
     beside: Option<Arc<Model>>,
-}
-
-/// What the rows of a zone and tick are held against, and what they teach.
-#[derive(Debug)]
-struct ZoneView {
-    zone: u32,
-    tick: i64,
-    blocks: Vec<BlockView>,
-    /// Readings teach second moments whose number has none of these bits.
-    moments_skip: u32,
-    /// Rows with a greater hash do not come into the sample.
-    sample_until: u64,
-    /// Whether what is known of the zone is of too long ago to judge by.
-    is_stale: bool,
-    lessons: ZoneLessons,
 }
 
 /// One of the rows under way.
@@ -543,105 +520,6 @@ impl Scorer {
         }
         let scores = model.forest().score_first(&block, metrics + 1);
         scores[1..=metrics].iter().map(|without| (scores[0] - without).max(0.0)).collect()
-    }
-}
-
-impl ZoneView {
-    /// Where the row under way says that the zone is.
-    #[inline]
-    fn teach_level(&mut self, taught: &[Taught]) {
-        self.lessons.stale += 1;
-        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
-            add(&mut lessons.stale, &taught.present);
-            for lane in 0..BLOCK {
-                lessons.stale_level[lane] += taught.level[lane];
-            }
-        }
-    }
-
-    /// What the row under way teaches.
-    #[inline]
-    fn teach(
-        &mut self,
-        scenes: &[Scene],
-        taught: &[Taught],
-        rules: &[BlockRules],
-        statistics: &[f32; TAILED - 1],
-        teaches_moments: bool,
-        near: f32,
-    ) {
-        if self.lessons.rows == 0 {
-            self.lessons.unfold();
-        }
-        self.lessons.rows += 1;
-        for (at, statistic) in statistics.iter().enumerate() {
-            self.lessons.count(at, *statistic);
-        }
-        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
-            add(&mut lessons.present, &taught.present);
-            add(&mut lessons.beyond, &taught.beyond);
-            add(&mut lessons.chances, &taught.chance);
-            add(&mut lessons.repeated, &taught.repeated);
-            add(&mut lessons.in_long_run, &taught.in_long_run);
-            for lane in 0..BLOCK {
-                lessons.level[lane] += taught.level[lane];
-                lessons.moved[lane] += taught.moved[lane];
-            }
-        }
-        if teaches_moments && statistics[1] * statistics[1] < near {
-            let is_near_recent = statistics[2] * statistics[2] < near;
-            for (((lessons, scene), rules), view) in
-                self.lessons.blocks.iter_mut().zip(scenes).zip(rules).zip(&self.blocks)
-            {
-                teach_moments(lessons, scene, rules.metrics, view, is_near_recent);
-            }
-        }
-    }
-}
-
-fn teach_moments(
-    lessons: &mut BlockLessons,
-    scene: &Scene,
-    metrics: usize,
-    view: &BlockView,
-    is_near_recent: bool,
-) {
-    lessons.near += 1;
-    add_products(&mut lessons.products, &scene.residual, metrics);
-    for lane in 0..BLOCK {
-        for (sum, value, scale) in [
-            (&mut lessons.apart[lane], scene.apart[lane], view.apart_scale[lane]),
-            (&mut lessons.band[lane], scene.band[lane], view.band_scale[lane]),
-        ] {
-            let value = (value.abs() * MEAN_TO_DEVIATION).min(SCALE_CLIP * scale);
-            *sum += i64::from((value * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
-        }
-    }
-    if is_near_recent {
-        lessons.near_recent += 1;
-        add_products(&mut lessons.recent_products, &scene.recent, metrics);
-    }
-}
-
-#[inline]
-fn add(counts: &mut Flags, flags: &Flags) {
-    for (count, flag) in counts.iter_mut().zip(flags) {
-        *count += flag;
-    }
-}
-
-/// Products of the first `metrics` lanes, each lane taken in roots of the moments' quantum.
-#[inline]
-fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
-    let mut whole = [0i32; BLOCK];
-    for lane in 0..BLOCK {
-        whole[lane] = (of[lane].clamp(-MOMENT_CLIP, MOMENT_CLIP) * MOMENT_ROOTS) as i32;
-    }
-    let sums: &mut [i64; PAIRS] = sums.try_into().expect("a sum for each pair");
-    for row in 0..metrics.min(BLOCK) {
-        for column in row..metrics.min(BLOCK) {
-            sums[pair(row, column)] += i64::from(whole[row] * whole[column]);
-        }
     }
 }
 

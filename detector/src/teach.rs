@@ -1,0 +1,130 @@
+//! What rows teach about their zone and tick, until it is closed.
+
+use crate::layout::{BLOCK, Lanes};
+use crate::lessons::{BlockLessons, MOMENT_ROOTS, PAIRS, ZoneLessons};
+use crate::member::TAILED;
+use crate::observe::{BlockRules, Flags, Scene, Taught};
+use crate::zone::{BlockView, pair};
+
+/// Second moments are taught by residuals clipped to this, of readings whose distance is below the χ² of this chance.
+const MOMENT_CLIP: f32 = 4.0;
+pub(crate) const MOMENT_CHANCE: f64 = 0.00125;
+/// Of a zone with more readings in a tick than this, only every second, fourth, … reading teaches second moments.
+pub(crate) const MOMENT_READINGS: u64 = 512;
+/// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in a scale.
+const MEAN_TO_DEVIATION: f32 = 1.2533;
+const SCALE_CLIP: f32 = 4.0;
+
+/// What the rows of a zone and tick are held against, and what they teach.
+#[derive(Debug)]
+pub(crate) struct ZoneView {
+    pub(crate) zone: u32,
+    pub(crate) tick: i64,
+    pub(crate) blocks: Vec<BlockView>,
+    /// Readings teach second moments whose number has none of these bits.
+    pub(crate) moments_skip: u32,
+    /// Rows with a greater hash do not come into the sample.
+    pub(crate) sample_until: u64,
+    /// Whether what is known of the zone is of too long ago to judge by.
+    pub(crate) is_stale: bool,
+    pub(crate) lessons: ZoneLessons,
+}
+
+impl ZoneView {
+    /// Where the row under way says that the zone is.
+    #[inline]
+    pub(crate) fn teach_level(&mut self, taught: &[Taught]) {
+        self.lessons.stale += 1;
+        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
+            add(&mut lessons.stale, &taught.present);
+            for lane in 0..BLOCK {
+                lessons.stale_level[lane] += taught.level[lane];
+            }
+        }
+    }
+
+    /// What the row under way teaches.
+    #[inline]
+    pub(crate) fn teach(
+        &mut self,
+        scenes: &[Scene],
+        taught: &[Taught],
+        rules: &[BlockRules],
+        statistics: &[f32; TAILED - 1],
+        teaches_moments: bool,
+        near: f32,
+    ) {
+        if self.lessons.rows == 0 {
+            self.lessons.unfold();
+        }
+        self.lessons.rows += 1;
+        for (at, statistic) in statistics.iter().enumerate() {
+            self.lessons.count(at, *statistic);
+        }
+        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
+            add(&mut lessons.present, &taught.present);
+            add(&mut lessons.beyond, &taught.beyond);
+            add(&mut lessons.chances, &taught.chance);
+            add(&mut lessons.repeated, &taught.repeated);
+            add(&mut lessons.in_long_run, &taught.in_long_run);
+            for lane in 0..BLOCK {
+                lessons.level[lane] += taught.level[lane];
+                lessons.moved[lane] += taught.moved[lane];
+            }
+        }
+        if teaches_moments && statistics[1] * statistics[1] < near {
+            let is_near_recent = statistics[2] * statistics[2] < near;
+            for (((lessons, scene), rules), view) in
+                self.lessons.blocks.iter_mut().zip(scenes).zip(rules).zip(&self.blocks)
+            {
+                teach_moments(lessons, scene, rules.metrics, view, is_near_recent);
+            }
+        }
+    }
+}
+
+fn teach_moments(
+    lessons: &mut BlockLessons,
+    scene: &Scene,
+    metrics: usize,
+    view: &BlockView,
+    is_near_recent: bool,
+) {
+    lessons.near += 1;
+    add_products(&mut lessons.products, &scene.residual, metrics);
+    for lane in 0..BLOCK {
+        for (sum, value, scale) in [
+            (&mut lessons.apart[lane], scene.apart[lane], view.apart_scale[lane]),
+            (&mut lessons.band[lane], scene.band[lane], view.band_scale[lane]),
+        ] {
+            let value = (value.abs() * MEAN_TO_DEVIATION).min(SCALE_CLIP * scale);
+            *sum += i64::from((value * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
+        }
+    }
+    if is_near_recent {
+        lessons.near_recent += 1;
+        add_products(&mut lessons.recent_products, &scene.recent, metrics);
+    }
+}
+
+#[inline]
+fn add(counts: &mut Flags, flags: &Flags) {
+    for (count, flag) in counts.iter_mut().zip(flags) {
+        *count += flag;
+    }
+}
+
+/// Products of the first `metrics` lanes, each lane taken in roots of the moments' quantum.
+#[inline]
+fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
+    let mut whole = [0i32; BLOCK];
+    for lane in 0..BLOCK {
+        whole[lane] = (of[lane].clamp(-MOMENT_CLIP, MOMENT_CLIP) * MOMENT_ROOTS) as i32;
+    }
+    let sums: &mut [i64; PAIRS] = sums.try_into().expect("a sum for each pair");
+    for row in 0..metrics.min(BLOCK) {
+        for column in row..metrics.min(BLOCK) {
+            sums[pair(row, column)] += i64::from(whole[row] * whole[column]);
+        }
+    }
+}
