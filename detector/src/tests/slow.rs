@@ -137,6 +137,22 @@ fn a_metric_that_moves_against_the_one_it_follows_is_flagged_within_the_hour() {
 }
 
 #[test]
+fn a_sensor_that_was_silent_for_hours_is_not_taken_for_one_that_moves_against_itself() {
+    let mut street = Street::new(20);
+    let mut bustle = vec![0.0; 20];
+    (0..3000).for_each(|_| follow(&mut street, &mut bustle, None));
+    street.train();
+    // The zone hears of others meanwhile: only the sensors' own past is too old.
+    street.states = SensorStates::new(&street.layout);
+    let mut odd = 0;
+    for _ in 0..10 {
+        follow(&mut street, &mut bustle, None);
+        odd += street.verdicts.surprises.iter().filter(|surprise| **surprise > 1.5).count();
+    }
+    assert!(odd < 20, "{odd} of 200");
+}
+
+#[test]
 fn metrics_that_stand_still_together_are_flagged_before_one_of_them_would_be() {
     let first_flagged = |is_whole: bool| {
         let mut street = Street::watched();
