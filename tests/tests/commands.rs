@@ -274,7 +274,10 @@ fn what_the_generator_sends_is_read_without_a_dead_letter_and_verified() {
             (number() as i32, number())
         })
         .collect();
-    assert!((500..2000).contains(&made.len()), "{} of 20,000 readings were made anomalous", made.len());
+    // What befalls a whole zone for half an hour is an eighth of these few seconds, or nothing of them.
+    let of_zones = truth.lines().filter(|line| line.contains(",zone_event,")).count();
+    let of_sensors = made.len() - of_zones;
+    assert!((500..2000).contains(&of_sensors), "{of_sensors} of 20,000 readings were made anomalous");
     let flagged = session.query("select kafka_partition, kafka_offset from sensor_data where is_anomaly");
     assert!(!flagged.is_empty());
     for row in flagged {
