@@ -52,7 +52,7 @@ pub struct ConfigArgs {
 pub enum Commands {
     /// Print every setting of a run that is used, and where it came from
     Show(Show),
-    /// Print the README's table of flags
+    /// Print the table of flags of docs/configuration.md
     #[command(hide = true)]
     Reference,
 }

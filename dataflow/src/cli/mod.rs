@@ -1,8 +1,8 @@
 //! The command line: one file per command, and what they share: configuration, endings, the log, the status line.
 //!
 //! To add a flag, add a clap argument to the `Args` of its command (or flatten an `Args` of your own into it), with a
-//! `help_heading` that names its section of `citytide.toml`; environment, file, `config show` and the README's table
-//! follow from it (see [`config::Setting`]). What it has to do with other settings goes into the command's
+//! `help_heading` that names its section of `citytide.toml`; environment, file, `config show` and the table in
+//! `docs/configuration.md` follow from it (see [`config::Setting`]). What it has to do with other settings goes into the command's
 //! [`config::Relations`], not into clap's `requires` or `conflicts_with`.
 pub mod check;
 pub mod config;
@@ -37,7 +37,7 @@ use ending::Ending;
 #[derive(Debug, Parser)]
 #[command(name = "citytide", version, long_version = version::long(), arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes, citytide.toml and the environment are explained in README.md.\n\nExamples:\n  \
+    after_help = "Exit codes are explained in docs/operations.md, citytide.toml and the environment in docs/configuration.md.\n\nExamples:\n  \
                         citytide run --topic sensor-data -w 2\n  citytide run --source simulation --count 100000 --until-caught-up\n  citytide run --source files readings --follow\n  citytide config show\n  citytide verify"
 )]
 pub struct Typed {

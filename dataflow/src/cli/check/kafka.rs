@@ -73,13 +73,14 @@ fn about(facts: &Facts, name: &str, report: &mut Report) {
     let mut warnings = Vec::new();
     if facts.setting("message.timestamp.type") == "CreateTime" {
         warnings.push(
-            "CreateTime: a sensor's wrong clock is its own witness, set message.timestamp.type=LogAppendTime"
+            "CreateTime: the producer sets both timestamps, so a wrong device clock cannot be detected; set \
+             message.timestamp.type=LogAppendTime"
                 .to_owned(),
         );
     }
     if facts.setting("cleanup.policy").contains("compact") {
         warnings.push(
-            "cleanup.policy=compact: Kafka removes readings of a key before they are read, set it to delete"
+            "cleanup.policy=compact: Kafka removes readings of a key before they are read; set it to delete"
                 .to_owned(),
         );
     }

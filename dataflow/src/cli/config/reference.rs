@@ -1,4 +1,4 @@
-//! The README's table of a run's flags, made from their declaration; a test holds it equal.
+//! The table of a run's flags in `docs/configuration.md`, made from their declaration; a test holds it equal.
 
 use clap::Command;
 
@@ -45,14 +45,17 @@ mod tests {
     use crate::cli::Typed;
 
     #[test]
-    fn the_readme_lists_what_clap_knows() {
-        let table = table(&Typed::command());
-        let readme = include_str!("../../../../README.md");
-        let start = readme.find("| flag of `run` |").expect("the table of flags");
-        let end = readme[start..].find("\n\n").expect("its end");
-        for (written, known) in readme[start..start + end].lines().zip(table.lines()) {
-            assert_eq!(written, known, "put the output of `citytide config reference` into README.md");
+    fn the_page_lists_what_clap_knows() {
+        let page = include_str!("../../../../docs/configuration.md");
+        let (_, written) = page.split_once("<!-- reference: begin -->\n\n").expect("the table's begin");
+        let (written, _) = written.split_once("\n<!-- reference: end -->").expect("the table's end");
+        let known = table(&Typed::command());
+        for (written, known) in written.lines().zip(known.lines()) {
+            assert_eq!(
+                written, known,
+                "put the output of `citytide config reference` into docs/configuration.md"
+            );
         }
-        assert_eq!(readme[start..start + end].lines().count(), table.lines().count(), "{table}");
+        assert_eq!(written, known);
     }
 }
