@@ -1,26 +1,26 @@
 //! The domain file: from text to a [`Domain`], or to every mistake in it at once.
 //!
 //! ```text
-//!  text ── toml's recovering parser ──▶ DOM with places   (every error of syntax)
-//!       ── typed: keys, types ────────▶ what was typed    (unknown keys, wrong types, what is missing)
-//!       ── used: defaults, relations ─▶ what is used      (names, ranges, what does not fit together)
+//!  text ── toml's recovering parser ──▶ tables with places   (every error of syntax)
+//!       ── section ───────────────────▶ values with places   (unknown keys, wrong types, what is missing)
+//!       ── domain, windows, … ────────▶ what is used         (defaults, names, ranges, what does not fit together)
 //! ```
 //!
-//! Each stage goes on after a mistake. In a file that is broken as TOML nothing is called missing, and a line with
-//! an error of syntax gets no further mistakes, for what was read from it is a guess.
+//! Reading goes on after a mistake. In a file that is broken as TOML nothing is called missing, and a line with an
+//! error of syntax gets no further mistakes, for what was read from it is a guess.
 
 mod detector;
+mod domain;
 mod duration;
 mod generator;
 mod mistakes;
 mod names;
 mod nearest;
 mod pattern;
-mod reader;
+mod section;
 #[cfg(test)]
 mod tests;
 mod typed;
-mod used;
 mod windows;
 
 use toml::de::DeTable;
@@ -29,7 +29,8 @@ use crate::Domain;
 pub use duration::parse_duration;
 pub use mistakes::{Mistake, Mistakes};
 pub use nearest::nearest;
-use reader::Findings;
+use section::Section;
+use typed::Findings;
 
 /// The file that is built in.
 const SMART_CITY: &str = include_str!("../smart-city.toml");
@@ -42,11 +43,9 @@ impl Domain {
     /// Every mistake of the file, in the order of their places.
     pub fn parse(file: &str, text: &str) -> Result<Domain, Mistakes> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let mut findings = Findings { is_broken: !errors.is_empty(), ..Findings::default() };
-        let typed = typed::read(table.get_ref(), 0..0, &mut findings);
-        let domain = typed.used(&mut findings);
-
-        match Mistakes::of(file, text, &errors, findings.list) {
+        let findings = Findings { list: Default::default(), is_broken: !errors.is_empty() };
+        let domain = domain::read_domain(&Section::file(table.get_ref(), &findings));
+        match Mistakes::of(file, text, &errors, findings.list.into_inner()) {
             None => Ok(domain),
             Some(mistakes) => Err(mistakes),
         }

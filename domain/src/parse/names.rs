@@ -1,5 +1,7 @@
 //! Names that become columns, tables and topics: what they may look like and which are taken.
 
+use std::collections::HashSet;
+
 /// Longest metric or window name, in bytes: PostgreSQL cuts identifiers at 63, and ours get prefixes and suffixes.
 const IDENTIFIER_BYTES_MAX: usize = 40;
 /// Longest free name (zone, field, domain), in bytes: as in a reading.
@@ -8,136 +10,27 @@ const NAME_BYTES_MAX: usize = 200;
 const TOPIC_BYTES_MAX: usize = 249;
 
 /// The columns that `sensor_data` has whatever the metrics, and the system columns of every PostgreSQL table.
-const COLUMNS: &[&str] = &[
-    "epoch",
-    "kafka_partition",
-    "kafka_offset",
-    "sensor_id",
-    "zone",
-    "recorded_at",
-    "is_late",
-    "is_anomaly",
-    "anomaly_score",
-    "severity",
-    "reasons",
-    "model_version",
-    "confidence",
-    "detector",
-    "tableoid",
-    "xmin",
-    "cmin",
-    "xmax",
-    "cmax",
-    "ctid",
-];
+const COLUMNS: &str = "epoch kafka_partition kafka_offset sensor_id zone recorded_at is_late is_anomaly anomaly_score \
+    severity reasons model_version confidence detector tableoid xmin cmin xmax cmax ctid";
 
 /// Words that PostgreSQL does not take as a column's name without quotes.
-const KEYWORDS: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "authorization",
-    "binary",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "collation",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "cross",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "false",
-    "fetch",
-    "for",
-    "foreign",
-    "freeze",
-    "from",
-    "full",
-    "grant",
-    "group",
-    "having",
-    "ilike",
-    "in",
-    "initially",
-    "inner",
-    "intersect",
-    "into",
-    "is",
-    "isnull",
-    "join",
-    "lateral",
-    "leading",
-    "left",
-    "like",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "natural",
-    "not",
-    "notnull",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "outer",
-    "overlaps",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "right",
-    "select",
-    "session_user",
-    "similar",
-    "some",
-    "symmetric",
-    "system_user",
-    "table",
-    "tablesample",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "variadic",
-    "verbose",
-    "when",
-    "where",
-    "window",
-    "with",
-];
+const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric authorization binary both case cast check \
+    collate collation column concurrently constraint create cross current_catalog current_date \
+    current_role current_schema current_time current_timestamp current_user default deferrable desc \
+    distinct do else end except false fetch for foreign freeze from full grant group having ilike in \
+    initially inner intersect into is isnull join lateral leading left like limit localtime \
+    localtimestamp natural not notnull null offset on only or order outer overlaps placing primary \
+    references returning right select session_user similar some symmetric system_user table tablesample \
+    then to trailing true union unique user using variadic verbose when where window with";
 
 /// Ends of window names whose table would meet a table or an index of another window.
 const WINDOW_ENDS: &[&str] = &["_detail", "_pkey", "_window_start"];
+
+/// Why `name` cannot be one more of its `kind`: the names before it are in `names`.
+pub(super) fn taken(names: &mut HashSet<String>, kind: &str, name: &str) -> Option<String> {
+    let is_taken = !names.insert(name.to_owned());
+    is_taken.then(|| format!("a second {kind} is called `{}`", name.escape_debug()))
+}
 
 /// Why `name` cannot be a metric.
 pub(super) fn wrong_metric_name(name: &str) -> Option<String> {
@@ -149,12 +42,15 @@ pub(super) fn wrong_metric_name(name: &str) -> Option<String> {
              at most {IDENTIFIER_BYTES_MAX} of them"
         ));
     }
-    if COLUMNS.contains(&name) {
+    if COLUMNS.split(' ').any(|column| column == name) {
         return Some(format!(
             "`{name}` is a column that every reading has; choose another name for the metric"
         ));
     }
-    KEYWORDS.contains(&name).then(|| format!("`{name}` is a word of SQL; choose another name for the metric"))
+    KEYWORDS
+        .split(' ')
+        .any(|word| word == name)
+        .then(|| format!("`{name}` is a word of SQL; choose another name for the metric"))
 }
 
 /// Why `name` cannot be a window: its table is `metrics_<name>`, so that it may begin with a digit.

@@ -1,11 +1,11 @@
 //! The windows: that each is one, and that together they have panes of a bearable number.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use super::names::wrong_window_name;
-use super::reader::{At, Findings};
-use super::typed::TypedWindow;
-use super::used::{SECOND_US, add_duplicates, add_wrong, shown_us};
+use super::domain::{SECOND_US, shown_us};
+use super::names::{taken, wrong_window_name};
+use super::section::Section;
 use crate::Window;
 use crate::model::gcd;
 
@@ -16,79 +16,64 @@ const PANES_MAX: i64 = 1_000;
 const WINDOWS_MAX: usize = 32;
 
 /// The windows of the file, or one minute and five by one where it lists none.
-pub(super) fn used_windows(typed: Option<At<Vec<TypedWindow>>>, findings: &mut Findings) -> Vec<Window> {
-    let Some(typed) = typed else {
+pub(super) fn read_windows(file: &Section<'_>) -> Vec<Window> {
+    let Some(tables) = file.tables("windows", "[[windows]]").at else {
         let window = |name: &str, size_us| Window { name: name.to_owned(), size_us, slide_us: MINUTE_US };
         return vec![window("1min", MINUTE_US), window("5min", 5 * MINUTE_US)];
     };
-    if typed.value.is_empty() || typed.value.len() > WINDOWS_MAX {
-        findings.add_missing(
-            &typed.span,
-            format!("there must be 1 to {WINDOWS_MAX} windows, not {}", typed.value.len()),
-        );
+    let count = tables.get_ref().len();
+    if count == 0 || count > WINDOWS_MAX {
+        let sentence = format!("there must be 1 to {WINDOWS_MAX} windows, not {count}");
+        file.findings.add_missing(tables.span(), sentence);
     }
-    add_duplicates(typed.value.iter().filter_map(|window| window.name.as_ref()), "window", findings);
-    let mut windows = Vec::new();
-    let mut longest: Option<(i64, Range<usize>)> = None;
-    let mut pane_us = 0;
-    for window in &typed.value {
-        if let Some(name) = &window.name {
-            add_wrong(name, wrong_window_name(&name.value), findings);
-        }
-        let Some((size_us, slide_us)) = used_lengths(window, findings) else { continue };
-        pane_us = gcd(gcd(pane_us, size_us), slide_us);
-        if let Some(size) = &window.size_us
-            && longest.as_ref().is_none_or(|(longest_us, _)| size_us > *longest_us)
-        {
-            longest = Some((size_us, size.span.clone()));
-        }
-        let name = window.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
-        windows.push(Window { name, size_us, slide_us });
-    }
-    if let Some((longest_us, span)) = longest
-        && longest_us / pane_us > PANES_MAX
+    let mut names = HashSet::new();
+    let read: Vec<(Window, Range<usize>)> =
+        tables.get_ref().iter().filter_map(|window| read_window(window, &mut names)).collect();
+    let pane_us =
+        read.iter().fold(0, |pane_us, (window, _)| gcd(gcd(pane_us, window.size_us), window.slide_us));
+    if let Some((window, span)) = read.iter().rev().max_by_key(|(window, _)| window.size_us)
+        && window.size_us / pane_us > PANES_MAX
     {
-        findings.add(
-            &span,
-            format!(
-                "this window would be the merge of {} panes of {} (the greatest common divisor of all sizes and \
-                 slides), more than {PANES_MAX}",
-                longest_us / pane_us,
-                shown_us(pane_us)
-            ),
+        let sentence = format!(
+            "this window would be the merge of {} panes of {} (the greatest common divisor of all sizes and slides), \
+             more than {PANES_MAX}",
+            window.size_us / pane_us,
+            shown_us(pane_us)
         );
+        file.findings.add(span.clone(), sentence);
     }
-    windows
+    read.into_iter().map(|(window, _)| window).collect()
 }
 
-/// Size and slide, if each of them and both together make a window.
-fn used_lengths(typed: &TypedWindow, findings: &mut Findings) -> Option<(i64, i64)> {
-    let mut fits = true;
-    for (at, key) in [(&typed.size_us, "size"), (&typed.slide_us, "slide")] {
-        if let Some(at) = at.as_ref().filter(|at| at.value == 0 || at.value % SECOND_US != 0) {
-            findings.add(&at.span, format!("`{key}` in [[windows]] must be a multiple of 1s, 1s at least"));
-            fits = false;
-        }
+/// A window and the place of its size, if size and slide together make one.
+fn read_window(window: &Section<'_>, names: &mut HashSet<String>) -> Option<(Window, Range<usize>)> {
+    let name = window
+        .required_text("name")
+        .refuse_if(|name| wrong_window_name(name))
+        .refuse_if(|name| taken(names, "window", name))
+        .or_default();
+    let is_whole = |us: &i64| *us > 0 && us % SECOND_US == 0;
+    let complaint = "must be a multiple of 1s, 1s at least";
+    window.require("size");
+    let size = window.duration_us("size").check(is_whole, complaint);
+    let slide = window.duration_us("slide").check(is_whole, complaint);
+    let size_us = size.as_ref().copied().filter(is_whole);
+    if slide.as_ref().is_some_and(|us| !is_whole(us)) {
+        return None;
     }
-    let size_us = typed.size_us.as_ref()?.value;
-    let Some(slide) = typed.slide_us.as_ref() else { return fits.then_some((size_us, size_us)) };
-    if fits && slide.value > size_us {
-        findings.add(
-            &slide.span,
-            "`slide` in [[windows]] cannot be longer than `size`: readings would fall between windows",
-        );
-        fits = false;
-    }
-    if fits && size_us % slide.value != 0 {
-        findings.add(
-            &slide.span,
-            format!(
-                "`size` ({}) must be a multiple of `slide` ({})",
-                shown_us(size_us),
-                shown_us(slide.value)
-            ),
-        );
-        fits = false;
-    }
-    fits.then_some((size_us, slide.value))
+    let (size_us, span) = (size_us?, size.at?.span());
+    let slide = slide.refuse_if(|slide_us| match *slide_us {
+        longer if longer > size_us => Some(
+            "`slide` in [[windows]] cannot be longer than `size`: readings would fall between windows"
+                .to_owned(),
+        ),
+        uneven if size_us % uneven != 0 => Some(format!(
+            "`size` ({}) must be a multiple of `slide` ({})",
+            shown_us(size_us),
+            shown_us(uneven)
+        )),
+        _ => None,
+    });
+    let slide_us = slide.or(size_us);
+    (size_us % slide_us == 0).then_some((Window { name, size_us, slide_us }, span))
 }
