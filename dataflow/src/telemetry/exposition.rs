@@ -104,13 +104,13 @@ impl Page<'_> {
         )?;
         self.gauge(
             "model_precision",
-            "Share of the flagged readings of the last hour that are anomalous, where the stream tells the truth",
+            "Share of the flagged readings of the last hour that are anomalous, where the stream carries the truth",
             None,
             now.last_hour.precision(),
         )?;
         self.gauge(
             "model_recall",
-            "Share of the anomalous readings of the last hour that were flagged, where the stream tells the truth",
+            "Share of the anomalous readings of the last hour that were flagged, where the stream carries the truth",
             None,
             now.last_hour.recall(),
         )
@@ -147,7 +147,7 @@ impl Page<'_> {
     fn of_partitions(&mut self, partitions: &[PartitionFigures]) -> fmt::Result {
         let mut records = self.encoder.encode_descriptor(
             "citytide_offsets",
-            "What became of a partition's offsets, since its first one: together its committed offset less its first",
+            "Offsets of a partition by outcome, since its first; they add up to its committed offset less its first",
             None,
             MetricType::Counter,
         )?;
@@ -162,14 +162,14 @@ impl Page<'_> {
         }
         self.by_partition(
             "citytide_partition_first_offset",
-            "The first offset that was ever asked for",
+            "The first offset that was ever asked of the source",
             None,
             partitions,
             |one| Some(one.first_offset as f64),
         )?;
         self.by_partition(
             "citytide_partition_committed_offset",
-            "Everything below is visible",
+            "The next offset to read; everything below it is visible",
             None,
             partitions,
             |one| Some(one.next_offset as f64),
@@ -211,7 +211,7 @@ impl Page<'_> {
         let cell = |truth, verdict| [("truth", truth), ("verdict", verdict)];
         self.counters(
             "citytide_labelled_readings",
-            "Accepted readings since this process began whose truth the stream tells, by truth and verdict",
+            "Accepted readings since this process began whose truth the stream carries, by truth and verdict",
             &[
                 (cell("anomaly", "anomaly"), labelled.true_positives),
                 (cell("normal", "anomaly"), labelled.false_positives),
@@ -258,7 +258,7 @@ impl Page<'_> {
         )?;
         self.gauge(
             "citytide_training_failed",
-            "1 while the last training is one that failed; the model in force stays",
+            "1 when the last training failed; the model in force stays",
             None,
             detector.map(|one| i64::from(one.training_failure.is_some())),
         )
@@ -267,7 +267,7 @@ impl Page<'_> {
     fn of_this_process(&mut self, now: &Snapshot) -> fmt::Result {
         let mut stages = self.encoder.encode_descriptor(
             "citytide_stage",
-            "Time spent in a stage by the workers of process 0; commit: in transactions",
+            "Time that the workers of process 0 spent in a stage; for commit, time in transactions",
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?;
@@ -279,7 +279,7 @@ impl Page<'_> {
         self.gauge("citytide_workers", "Worker threads of process 0", None, Some(now.workers as i64))?;
         let mut build = self.encoder.encode_descriptor(
             "citytide_build",
-            "The version that runs",
+            "Version of the running citytide",
             None,
             MetricType::Info,
         )?;
