@@ -1,13 +1,14 @@
 //! What was typed → what is used → run; nothing else.
 
-use citytide::cli::{self, Typed, config};
+use citytide::cli::{self, Typed, settings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let code = match config::read::<Typed>(&arguments, &config::environment) {
+    let file = |path: &std::path::Path| std::fs::read_to_string(path);
+    let code = match settings::read::<Typed>(&arguments, &settings::environment, &file) {
         Ok((typed, configuration)) => cli::run(typed, &configuration),
         Err(stop) => stop.exit(),
     };

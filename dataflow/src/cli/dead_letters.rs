@@ -9,7 +9,7 @@ use citytide_domain::Domain;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
-use super::database::GlobalDatabaseArgs;
+use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
 use super::run::start::host_name;
 use super::status::thousands;
@@ -28,13 +28,15 @@ use print::{described, heading, line};
 #[command(after_help = "Examples:\n  citytide dead-letters list --reason bad_number\n  \
     citytide dead-letters show 0:4711\n  \
     citytide dead-letters replay --domain mended.toml --dry-run")]
+// They may stand behind the subcommand too; clap cannot require what is global.
+#[command(mut_args(|argument| argument.global(true).required(false)))]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: GlobalDatabaseArgs,
+    database: DatabaseArgs,
     /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
 }
 

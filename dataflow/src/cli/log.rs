@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{config, screen};
+use super::{screen, settings};
 use crate::launch::clock;
 
 /// The levels, from none to all.
@@ -94,8 +94,8 @@ pub struct Started {
 pub fn start(args: &LogArgs, is_handed_over: bool) -> Started {
     let is_terminal = std::io::stderr().is_terminal();
     let colours = (is_terminal || is_handed_over)
-        && config::environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let is_dumb = config::environment("TERM").is_none_or(|value| value.is_empty() || value == "dumb");
+        && settings::environment("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_dumb = settings::environment("TERM").is_none_or(|value| value.is_empty() || value == "dumb");
     let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(|| screen::Log);
     let registry = tracing_subscriber::registry().with(args.log_level.0.clone());
     match args.log_format {

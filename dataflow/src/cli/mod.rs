@@ -2,8 +2,8 @@
 //!
 //! To add a flag, add a clap argument to the `Args` of its command (or flatten an `Args` of your own into it), with a
 //! `help_heading` that names its section of `citytide.toml`; environment, file, `config show` and the table in
-//! `docs/configuration.md` follow from it (see [`config::Setting`]). What it has to do with other settings goes into the command's
-//! [`config::Relations`], not into clap's `requires` or `conflicts_with`.
+//! `docs/configuration.md` follow from it (see [`settings::Setting`]). What it has to do with other settings goes into
+//! the command's [`settings::Relations`], not into clap's `requires` or `conflicts_with`.
 pub mod check;
 pub mod config;
 pub mod database;
@@ -16,6 +16,7 @@ pub mod pages;
 pub mod run;
 pub mod schema;
 mod screen;
+pub mod settings;
 pub mod show;
 pub mod source;
 pub mod status;
@@ -24,14 +25,14 @@ pub mod train;
 pub mod verify;
 pub mod version;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use citytide_domain::Domain;
 use clap::{Parser, Subcommand};
 
 use crate::launch::exit::Exit;
-use config::{Configuration, Relations};
 use ending::Ending;
+use settings::{Configuration, Relations};
 
 /// From a Kafka topic of sensor readings to exactly-once tables in PostgreSQL
 #[derive(Debug, Parser)]
@@ -43,8 +44,9 @@ use ending::Ending;
 pub struct Typed {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    config: config::ConfigArgs,
+    /// The configuration file [default: citytide.toml, when there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     log: log::LogArgs,
 }
@@ -82,7 +84,7 @@ impl Relations for Typed {
     fn check(&self, wrong: &mut Vec<String>) {
         match &self.command {
             Command::Run(args) => args.check(wrong),
-            Command::Config(commands) => commands.settings().into_iter().for_each(|args| args.check(wrong)),
+            Command::Config(commands) => commands.check(wrong),
             _ => {}
         }
     }
@@ -109,7 +111,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Check(args) => check::run(&args),
         Command::Topics(args) => topics::run(&args),
         Command::Schema(args) => schema::run(&args),
-        Command::Config(commands) => commands.run(configuration),
+        Command::Config(commands) => config::run(&commands, configuration),
         Command::Completions(told) => pages::completions(&told),
         Command::Man(told) => pages::man(&told),
     }

@@ -11,7 +11,7 @@ use citytide_domain::Domain;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
-use super::database::GlobalDatabaseArgs;
+use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
 use super::{read_domain, verify};
 use crate::commit::detector::models::{self, PromoteError};
@@ -27,13 +27,15 @@ use print::Described;
     itself.\nWhat was put in force by hand judges until the next of these.\n\n\
     Examples:\n  citytide models list\n  citytide models show 3\n  citytide models promote 3\n  citytide models rollback"
 )]
+// They may stand behind the subcommand too; clap cannot require what is global.
+#[command(mut_args(|argument| argument.global(true).required(false)))]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: GlobalDatabaseArgs,
+    database: DatabaseArgs,
     /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
 }
 

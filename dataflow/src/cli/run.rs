@@ -21,9 +21,9 @@ use citytide_connection::KafkaArgs;
 use clap::Args as ClapArgs;
 
 use super::check;
-use super::config::{Configuration, Relations};
 use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
+use super::settings::{Configuration, Relations};
 use super::source::{SourceArgs, SourceKind};
 use super::{read_domain, screen};
 use crate::commit::faults::FailAt;

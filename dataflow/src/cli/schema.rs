@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::database::GlobalDatabaseArgs;
+use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
 use super::read_domain;
 use super::run::start::host_name;
@@ -18,16 +18,18 @@ use crate::launch::exit::Exit;
 #[command(
     after_help = "Examples:\n  citytide schema print --domain harbour.toml | psql\n  citytide schema diff"
 )]
+// They may stand behind the subcommand too; clap cannot require what is global.
+#[command(mut_args(|argument| argument.global(true).required(false)))]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: GlobalDatabaseArgs,
+    database: DatabaseArgs,
     /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", global = true, help_heading = "Domain")]
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
     /// What the readings come from; by default the domain's topic
-    #[arg(long, global = true, help_heading = "Kafka")]
+    #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
 }
 

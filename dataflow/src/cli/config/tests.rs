@@ -2,45 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::cli::Typed;
+use crate::cli::settings::{Origin, Stop, read};
 
 /// A database, so that it is not missing.
 const DATABASE: (&str, &str) = ("DATABASE_URL", "postgresql://city:geheim@db/city");
 
-/// A configuration file that is gone after the test.
-struct Written(PathBuf);
-
-impl Written {
-    fn new(text: &str) -> Written {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("citytide-{}-{number}.toml", std::process::id()));
-        std::fs::write(&path, text).expect("a file");
-        Written(path)
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// What `citytide` makes of a line, an environment and a file.
 fn told(line: &str, environment: &[(&str, &str)], file: &str) -> Result<Configuration, (String, Exit)> {
-    let file = Written::new(file);
-    let shown = file.0.display().to_string();
-    let mut arguments: Vec<OsString> = vec!["citytide".into()];
-    arguments.extend(line.split_whitespace().map(OsString::from));
-    arguments.extend(["--config".into(), file.0.clone().into()]);
+    let arguments = ["citytide"].into_iter().chain(line.split_whitespace()).map(OsString::from);
     let environment: BTreeMap<&str, &str> = environment.iter().copied().collect();
-    match read::<Typed>(&arguments, &|name| environment.get(name).map(OsString::from)) {
+    let variable = |name: &str| environment.get(name).map(OsString::from);
+    match read::<Typed>(&arguments.collect::<Vec<OsString>>(), &variable, &|_| Ok(file.to_owned())) {
         Ok((_, configuration)) => Ok(configuration),
-        Err(Stop::Wrong(text, exit)) => Err((text.replace(&shown, "citytide.toml"), exit)),
+        Err(Stop::Wrong(text, exit)) => Err((text, exit)),
         Err(Stop::Said(said)) => Err((said.to_string(), Exit::Usage)),
     }
 }
@@ -88,9 +64,20 @@ fn our_own_variable_counts_before_the_one_that_others_know_too() {
 
 #[test]
 fn a_path_in_the_file_is_relative_to_the_file() {
-    let all = told("run", &[DATABASE], "[domain]\nfile = \"greenhouse.toml\"").expect("right");
-    let beside = std::env::temp_dir().join("greenhouse.toml");
-    assert_eq!(of(&all, "domain"), format!("{} (line 2)", beside.display()));
+    let file = "[domain]\nfile = \"greenhouse.toml\"";
+    let domain = |line| of(&told(line, &[DATABASE], file).expect("right"), "domain");
+    assert_eq!(domain("run --config /etc/city.toml"), "/etc/greenhouse.toml (line 2)");
+    assert_eq!(domain("run"), "greenhouse.toml (line 2)");
+}
+
+#[test]
+fn a_time_stands_in_the_file_as_it_would_be_typed() {
+    let file = "[simulation]\nstart = \"2026-11-21T05:26:00Z\"\nrate = 50\n";
+    let all = told("run --source simulation", &[DATABASE], file).expect("right");
+    assert_eq!(of(&all, "start"), "2026-11-21T05:26:00Z (line 2)");
+    assert_eq!(of(&all, "rate"), "50 (line 3)");
+    let (said, _) = wrong("run --source simulation", &[DATABASE], "[simulation]\nstart = \"soon\"\n");
+    assert!(said.contains("`start` in [simulation]: ") && said.contains("write it as 2026-"), "{said}");
 }
 
 #[test]
@@ -131,6 +118,7 @@ fn what_is_missing_is_told_with_every_way_to_give_it() {
          DATABASE_URL, or write url under [database] in citytide.toml"
     );
     assert!(told("config show", &[], "").is_ok(), "what is not there can be shown");
+    assert!(told("schema print", &[], "").is_ok(), "it asks no database");
 }
 
 #[test]
@@ -163,7 +151,7 @@ fn a_password_is_shown_nowhere() {
     secret(warning);
     assert!(warning.contains("set DATABASE_URL") && warning.contains("process list"), "{warning}");
     assert!(told("run", &[DATABASE], "").expect("right").warnings.is_empty());
-    let shown = show::as_file(&told("config show", &[DATABASE], "").expect("right"));
+    let shown = as_file(&told("config show", &[DATABASE], "").expect("right"));
     secret(&shown);
     let line = shown.lines().find(|line| line.starts_with("url")).expect("a line");
     assert!(line.starts_with("url = \"postgresql://city:***@db/city\" "), "{line}");
@@ -173,12 +161,12 @@ fn a_password_is_shown_nowhere() {
 #[test]
 fn what_is_shown_is_a_configuration_that_says_the_same() {
     let file = "[kafka]\ntopic = \"a \\\"b\\\"\"\n[run]\nworkers = 3\nshow = true\n";
-    let first = show::as_file(&told("config show", &[], file).expect("right"));
-    assert!(first.contains("workers = 3") && first.contains("citytide-"), "{first}");
+    let first = as_file(&told("config show", &[], file).expect("right"));
+    assert!(first.contains("workers = 3") && first.contains("# citytide.toml:4\n"), "{first}");
     let values = |shown: &str| -> Vec<String> {
         shown.lines().map(|line| line.split("  #").next().unwrap_or_default().trim_end().to_owned()).collect()
     };
-    let second = show::as_file(&told("config show", &[], &first).expect("right"));
+    let second = as_file(&told("config show", &[], &first).expect("right"));
     assert_eq!(values(&first), values(&second));
 }
 
@@ -212,7 +200,7 @@ fn a_member_uses_what_its_supervisor_uses_whatever_became_of_the_file() {
 fn a_file_that_is_named_must_be_there_and_be_one() {
     let read_at = |path: &str| {
         let arguments = ["citytide", "config", "show", "--config", path].map(OsString::from);
-        match read::<Typed>(&arguments, &|_| None) {
+        match read::<Typed>(&arguments, &|_| None, &|path| std::fs::read_to_string(path)) {
             Err(Stop::Wrong(text, exit)) => (text, exit),
             other => panic!("{path} cannot be read: {other:?}"),
         }
@@ -229,28 +217,22 @@ fn a_file_that_is_named_must_be_there_and_be_one() {
 #[test]
 fn no_two_settings_share_a_key_or_a_variable_and_one_name_is_one_setting() {
     let command = Typed::command();
-    let settings = setting::all(&command);
+    let settings = Setting::all(&command);
     for (index, one) in settings.iter().enumerate() {
         for other in &settings[..index] {
             assert!(one.key.is_none() || one.key != other.key, "{} and {}", one.name, other.name);
-            assert!(one.environment.iter().all(|name| !other.environment.contains(name)), "{}", one.name);
+            assert!(one.variables.iter().all(|name| !other.variables.contains(name)), "{}", one.name);
         }
     }
+    let declared = |setting: &Setting| {
+        let Setting { key, variables, kind, is_list, is_secret, .. } = setting.clone();
+        (key, variables, kind, is_list, is_secret)
+    };
     let mut commands = vec![&command];
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands());
-        for argument in command.get_arguments().filter(|argument| setting::is_setting(argument)) {
-            let here = Setting::of(argument);
+        for here in command.get_arguments().filter_map(Setting::of) {
             let known = settings.iter().find(|setting| setting.name == here.name).expect("collected above");
-            let declared = |setting: &Setting| {
-                (
-                    setting.key.clone(),
-                    setting.environment.clone(),
-                    setting.kind,
-                    setting.is_list,
-                    setting.is_secret,
-                )
-            };
             assert_eq!(declared(&here), declared(known), "--{} of {}", here.name, command.get_name());
         }
     }

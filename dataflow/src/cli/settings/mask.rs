@@ -15,13 +15,11 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 /// `value` without its passwords: of a URL the one before `@` and those of its parameters, of `name=value` the value
 /// of a secret name; anything else as a whole.
 pub(super) fn masked(value: &str) -> String {
-    if let Some((scheme, rest)) = value.split_once("://") {
-        return format!("{scheme}://{}", masked_url(rest));
+    match value.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", masked_url(rest)),
+        None if value.is_empty() || value.contains('=') => masked_pairs(value),
+        None => MASK.to_owned(),
     }
-    if value.contains('=') {
-        return masked_pairs(value);
-    }
-    if value.is_empty() { String::new() } else { MASK.to_owned() }
 }
 
 /// Without the scheme.
@@ -40,7 +38,7 @@ fn masked_url(rest: &str) -> String {
     if parameters.contains('@') {
         return format!("{MASK}{}", &parameters[parameters.rfind('@').unwrap_or(0)..]);
     }
-    let shown: Vec<String> = parameters.split('&').map(masked_pair).collect();
+    let shown: Vec<String> = parameters.split('&').map(masked_pairs).collect();
     format!("{place}?{}", shown.join("&"))
 }
 
@@ -54,13 +52,6 @@ fn masked_pairs(value: &str) -> String {
         // Whatever follows: a quoted password may hold blanks.
         Some(at) => format!("{}password={MASK}", &value.get(..at).unwrap_or_default()),
         None => value.to_owned(),
-    }
-}
-
-fn masked_pair(pair: &str) -> String {
-    match pair.split_once('=') {
-        Some((name, _)) if is_secret_name(name) => format!("{name}={MASK}"),
-        _ => pair.to_owned(),
     }
 }
 
