@@ -12,6 +12,7 @@ use std::time::Duration;
 use citytide::launch::backoff::Backoff;
 use citytide::launch::supervisor::{DRAIN_MAX, Supervision, supervise};
 use citytide::launch::{panic, signals, watchdog};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGABRT, SIGINT, SIGKILL, SIGTERM};
 
 /// What a process says when its handlers are in place.
@@ -60,8 +61,8 @@ impl Drop for Process {
 }
 
 fn send(pid: i32, signal: i32) {
-    // SAFETY: kill(2) touches no memory of this process.
-    assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "process {pid} is there");
+    let (pid, signal) = (Pid::from_raw(pid).expect("not 0"), Signal::from_named_raw(signal));
+    kill_process(pid, signal.expect("a known signal")).expect("the process is there");
 }
 
 fn say(words: &str) {

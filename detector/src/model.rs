@@ -5,6 +5,9 @@
 //! 2. what is read back is whole (a checksum over its text) and of this domain (its metrics, their order and scales),
 //!    or it is refused with the reason, and whatever was in force stays.
 
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -188,10 +191,9 @@ impl Model {
 
 /// FNV-1a, 64 bits: against damage and careless edits, not against forgers, who could compute it too.
 fn checksum(bytes: &[u8]) -> String {
-    let sum = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{sum:016x}")
+    let mut sum = FnvHasher::default();
+    sum.write(bytes);
+    format!("{:016x}", sum.finish())
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
 use signal_hook::consts::SIGCONT;
 
 use super::status::Line;
@@ -123,21 +125,14 @@ impl Screen {
 
 /// Whether another process group has the terminal.
 fn is_background() -> bool {
-    // SAFETY: both calls only ask.
-    unsafe { libc::tcgetpgrp(libc::STDERR_FILENO) != libc::getpgrp() }
+    tcgetpgrp(std::io::stderr()).ok() != Some(getpgrp())
 }
 
 /// The size of the terminal; that of old when it does not say.
 fn size() -> Size {
-    let mut asked = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the request writes one winsize, which may be written.
-    let failed = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &mut asked) } != 0;
-    let known = |value: u16, else_value: usize| match usize::from(value) {
-        0 => else_value,
-        _ if failed => else_value,
-        value => value,
-    };
-    Size { columns: known(asked.ws_col, 80).max(2), rows: known(asked.ws_row, 24) }
+    let (columns, rows) = tcgetwinsize(std::io::stderr()).map_or((0, 0), |size| (size.ws_col, size.ws_row));
+    let known = |value: u16, otherwise| if value == 0 { otherwise } else { usize::from(value) };
+    Size { columns: known(columns, 80).max(2), rows: known(rows, 24) }
 }
 
 /// What stands on the terminal. Pure: it says what to write.

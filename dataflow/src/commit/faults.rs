@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::{Signal, getpid, kill_process};
+
 /// A point of the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
@@ -53,8 +55,7 @@ pub fn pass(fail_at: Option<&FailAt>, point: Point) {
         && fail_at.point == point
         && fail_at.passages_left.fetch_sub(1, Ordering::SeqCst) == 1
     {
-        // SAFETY: a signal to this very process; nothing of it goes on.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        let _ = kill_process(getpid(), Signal::KILL);
         // The signal is delivered before `kill` returns to a process that does not block it.
         unreachable!("a process survives no SIGKILL");
     }

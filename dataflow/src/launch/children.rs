@@ -16,6 +16,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
 pub use lines::OnLine;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, getpid, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 use signal_hook::consts::SIGKILL;
 
 /// How a child ended.
@@ -125,10 +129,11 @@ impl Children {
     }
 
     /// Sends `signal` to every child that is still there.
-    pub fn signal(&self, signal: i32) {
+    pub fn signal(&self, signal: Signal) {
         for (child, ending) in &self.children {
             if ending.is_none() {
-                send(child.id() as libc::pid_t, signal);
+                // That it is gone already is no error.
+                let _ = kill_process(Pid::from_child(child), signal);
             }
         }
     }
@@ -138,7 +143,7 @@ impl Children {
         for (child, ending) in &mut self.children {
             // Also of one that has ended: something it started may live on in its group. Its number is not given
             // anew while the group has members; when it has none this says nothing.
-            send(-(child.id() as libc::pid_t), SIGKILL);
+            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
             if ending.is_none()
                 && let Ok(status) = child.wait()
             {
@@ -155,12 +160,6 @@ impl Drop for Children {
     }
 }
 
-/// Sends a signal; that the process is gone already is no error.
-fn send(to: libc::pid_t, signal: i32) {
-    // SAFETY: kill(2) touches no memory of this process.
-    unsafe { libc::kill(to, signal) };
-}
-
 /// Starts one child that dies with this thread.
 fn start(
     executable: &Path,
@@ -168,7 +167,7 @@ fn start(
     arguments: &[OsString],
     is_heard: bool,
 ) -> std::io::Result<Child> {
-    let parent = std::process::id();
+    let parent = getpid();
     let mut command = Command::new(executable);
     command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).process_group(0);
     if is_heard {
@@ -181,14 +180,9 @@ fn start(
     // nothing is allocated.
     unsafe {
         command.pre_exec(move || {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, SIGKILL) != 0 {
-                return Err(std::io::Error::last_os_error());
-            }
+            set_parent_process_death_signal(Some(Signal::KILL))?;
             // The supervisor may have died before the line above: then nobody will send that signal.
-            if libc::getppid() as u32 != parent {
-                return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
-            }
-            Ok(())
+            if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
         });
     }
     command.spawn()

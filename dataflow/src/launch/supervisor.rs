@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -145,7 +146,7 @@ fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Opt
                 return Life::Failed(what);
             }
             tracing::error!("{what}: starting again does not help");
-            children.signal(SIGTERM);
+            children.signal(Signal::TERM);
             return Life::Over(end_within(&mut children, GRACE, signal).unwrap_or(ending.status()));
         }
         if children.endings().is_some() {
@@ -206,7 +207,7 @@ fn drain(
     signal: &mut dyn FnMut() -> Option<i32>,
 ) -> i32 {
     tracing::info!("signal {first}: draining, for {} s at most", plan.drain_max.as_secs());
-    children.signal(SIGTERM);
+    children.signal(Signal::TERM);
     let mut until: Instant = instant() + plan.drain_max;
     loop {
         for (index, ending) in look(children) {

@@ -23,6 +23,9 @@ pub use score::{Directive, ScoreParts, Scored, score};
 pub use views::views;
 pub use window::{Changes, WindowParts, window};
 
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
 use timely::progress::frontier::MutableAntichain;
 
 /// The dataflow's timestamp: an ingest epoch, milliseconds.
@@ -31,9 +34,9 @@ pub type Epoch = u64;
 /// What a worker says of a zone goes to the worker with this number modulo the number of workers. FNV-1a, mixed,
 /// because timely masks the low bits.
 pub fn route(zone: &str) -> u64 {
-    let hash = zone.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hasher = FnvHasher::default();
+    hasher.write(zone.as_bytes());
+    let hash = hasher.finish();
     hash ^ (hash >> 32) ^ (hash >> 17)
 }
 

@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use citytide::launch::clock::{instant, wall_ms};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::Client;
 
 use super::scratch::{Scratch, number};
@@ -60,9 +61,7 @@ impl Living {
 
     /// Lets it drain and end by itself.
     pub fn end(mut self) -> Option<i32> {
-        let process_id = i32::try_from(self.child.id()).expect("a process id");
-        // SAFETY: sending a signal to a child that was not waited for yet touches no memory.
-        assert_eq!(unsafe { libc::kill(process_id, libc::SIGTERM) }, 0);
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it has not been waited for");
         self.child.wait().expect("its end").code()
     }
 }

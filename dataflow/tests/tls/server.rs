@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 /// A server that has not begun within this does not.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,8 +129,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SAFETY: kill has no memory effects; the process is this one's child and not waited for yet.
-        unsafe { libc::kill(self.process.id() as i32, libc::SIGINT) };
+        let _ = kill_process(Pid::from_child(&self.process), Signal::INT);
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
@@ -161,8 +161,7 @@ fn binaries() -> PathBuf {
 
 /// Whom the server runs as: it refuses to run as root.
 fn owner() -> Option<(u32, u32)> {
-    // SAFETY: geteuid only answers.
-    if unsafe { libc::geteuid() } != 0 {
+    if !geteuid().is_root() {
         return None;
     }
     let number = |option: &str| {

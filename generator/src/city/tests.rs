@@ -1,8 +1,10 @@
 //! What a city promises, for smart-city and for a domain with other names.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hasher;
 
 use citytide_domain::Domain;
+use fnv::FnvHasher;
 
 use super::City;
 use crate::json::Encoder;
@@ -236,11 +238,13 @@ fn settings_that_make_no_city_are_refused() {
 fn fingerprint(city: &City) -> u64 {
     let encoder = Encoder::new(&Domain::smart_city(), city);
     let mut json = Vec::new();
-    (0..2_000).fold(0xcbf2_9ce4_8422_2325, |hash, number| {
+    let mut hasher = FnvHasher::default();
+    for number in 0..2_000 {
         let (partition, offset) = city.place_of(number);
         encoder.encode(&city.reading(partition, offset), &mut json);
-        json.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-    })
+        hasher.write(&json);
+    }
+    hasher.finish()
 }
 
 #[test]

@@ -136,11 +136,5 @@ async fn has_been_read(client: &Client) -> bool {
 
 /// The machine's name, for people.
 pub fn host_name() -> String {
-    let mut name = [0_u8; 256];
-    // SAFETY: the buffer is valid for its length; the last byte stays zero.
-    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) } != 0;
-    if failed {
-        return "unknown".to_owned();
-    }
-    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

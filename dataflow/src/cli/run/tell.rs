@@ -130,10 +130,7 @@ fn log(status: &mut Status, snapshot: Snapshot) {
 /// Hands a snapshot to the supervisor, unless it has not taken the last one: it may be stopped, and what is logged must
 /// not wait behind snapshots.
 fn hand_over(snapshot: &Snapshot) {
-    let mut unread: libc::c_int = 0;
-    // SAFETY: the request writes one int, which may be written.
-    let asked = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::FIONREAD, &mut unread) };
-    if asked != 0 || unread > 0 {
+    if rustix::io::ioctl_fionread(std::io::stderr()) != Ok(0) {
         return;
     }
     let mut frame = vec![FRAME];

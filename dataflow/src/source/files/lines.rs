@@ -5,7 +5,10 @@
 //! 2. Of a line longer than [`LINE_BYTES_MAX`] the first [`LONG_LINE_KEPT`] bytes are kept; memory stays bounded.
 //! 3. A byte order mark at the very beginning is no part of the first line.
 
+use std::hash::Hasher;
 use std::io::{self, BufRead, Read};
+
+use fnv::FnvHasher;
 
 /// Longest line that is read as a record.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -15,21 +18,22 @@ const LONG_LINE_KEPT: usize = 64 * 1024;
 pub const HEAD_BYTES: usize = 4096;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// FNV-1a, 64 bits: told from another beginning or another line, not proof against malice.
+/// FNV-1a, 64 bits, as the database keeps it: told from another beginning or another line, not proof against malice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub u64);
 
 impl Default for Fingerprint {
     fn default() -> Fingerprint {
-        Fingerprint(0xcbf2_9ce4_8422_2325)
+        Fingerprint(FnvHasher::default().finish())
     }
 }
 
 impl Fingerprint {
     /// With further bytes.
     pub fn with(self, bytes: &[u8]) -> Fingerprint {
-        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        Fingerprint(bytes.iter().fold(self.0, step))
+        let mut hasher = FnvHasher::with_key(self.0);
+        hasher.write(bytes);
+        Fingerprint(hasher.finish())
     }
 }
 
