@@ -13,16 +13,10 @@ mod kafka;
 mod postgres;
 mod report;
 
-use std::path::PathBuf;
-
-use citytide_connection::{Connection, KafkaArgs};
 use citytide_domain::Domain;
 
-use super::database::DatabaseArgs;
 use super::ending::Ending;
-use super::read_domain;
-use super::source::{SourceArgs, SourceKind};
-use crate::commit::postgres::Database;
+use super::setup::{Setup, SetupArgs};
 use crate::commit::session;
 pub use report::{Report, State};
 
@@ -30,50 +24,16 @@ pub use report::{Report, State};
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  citytide check -w 2 && citytide run -w 2")]
 pub struct Args {
-    /// The topic; by default the domain's
-    #[arg(long, help_heading = "Kafka")]
-    topic: Option<String>,
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    domain: Option<PathBuf>,
-    /// Worker threads per process that the run will have
-    #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    #[arg(help_heading = "Run")]
-    workers: u16,
-    /// Processes that the run will have
-    #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    #[arg(help_heading = "Run")]
-    processes: u16,
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    kafka: KafkaArgs,
-}
-
-/// What a run would be made of.
-pub struct Subject {
-    /// The domain.
-    pub domain: Domain,
-    /// How Kafka is reached.
-    pub connection: Connection,
-    /// The topic.
-    pub topic: String,
-    /// The database.
-    pub database: Database,
-    /// Whether the readings come from Kafka.
-    pub is_kafka: bool,
-    /// Workers of all processes.
-    pub workers: u32,
+    setup: SetupArgs,
 }
 
 /// Checks and prints; returns the exit code.
 pub fn run(args: &Args) -> i32 {
-    let report = report(subject(args));
+    let report = report(args.setup.setup());
     if args.json {
         println!("{}", report.json());
     } else {
@@ -83,18 +43,18 @@ pub fn run(args: &Args) -> i32 {
 }
 
 /// What `run --dry-run` does: the same for the run that was typed; returns the exit code.
-pub fn dry_run(subject: Result<Subject, Ending>) -> i32 {
-    let report = report(subject);
+pub fn dry_run(setup: Result<Setup, Ending>) -> i32 {
+    let report = report(setup);
     print!("{report}");
     report.exit().code()
 }
 
-fn report(subject: Result<Subject, Ending>) -> Report {
+fn report(setup: Result<Setup, Ending>) -> Report {
     let mut report = Report::default();
-    match subject {
-        Ok(subject) => {
-            report.ok("configuration", configured(&subject));
-            session::runtime().block_on(examine(&subject, &mut report));
+    match setup {
+        Ok(setup) => {
+            report.ok("configuration", configured(&setup));
+            session::runtime().block_on(examine(&setup, &mut report));
         }
         Err(error) => {
             report.failed("configuration", &error);
@@ -109,25 +69,13 @@ fn report(subject: Result<Subject, Ending>) -> Report {
     report
 }
 
-fn subject(args: &Args) -> Result<Subject, Ending> {
-    let domain = read_domain(args.domain.as_deref())?;
-    Ok(Subject {
-        connection: args.kafka.connection()?,
-        topic: args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
-        database: args.database.database()?,
-        is_kafka: args.source.source == SourceKind::Kafka,
-        workers: u32::from(args.workers) * u32::from(args.processes),
-        domain,
-    })
-}
-
-fn configured(subject: &Subject) -> String {
-    let Domain { name, metrics, windows, .. } = &subject.domain;
-    format!("domain {name}: {} metrics, {} windows; topic {}", metrics.len(), windows.len(), subject.topic)
+fn configured(setup: &Setup) -> String {
+    let Domain { name, metrics, windows, .. } = &setup.domain;
+    format!("domain {name}: {} metrics, {} windows; topic {}", metrics.len(), windows.len(), setup.topic)
 }
 
 /// Asks Kafka and PostgreSQL everything.
-async fn examine(subject: &Subject, report: &mut Report) {
-    let seen = if subject.is_kafka { kafka::examine(subject, report).await } else { None };
-    postgres::examine(subject, seen.as_ref(), report).await;
+async fn examine(setup: &Setup, report: &mut Report) {
+    let seen = if setup.is_kafka { kafka::examine(setup, report).await } else { None };
+    postgres::examine(setup, seen.as_ref(), report).await;
 }

@@ -4,10 +4,9 @@
 
 mod reference;
 
-use clap::CommandFactory;
+use clap::Command;
 use serde_json::json;
 
-use super::Typed;
 use super::settings::{Configuration, Relations, Setting, TEXT, Used};
 use crate::launch::exit::Exit;
 
@@ -45,12 +44,12 @@ impl Relations for Commands {
     }
 }
 
-/// Prints what was asked for; returns the exit code.
-pub fn run(command: &Commands, configuration: &Configuration) -> i32 {
-    let text = match command {
+/// Prints what was asked for; `citytide` is the command line as a whole. Returns the exit code.
+pub fn run(asked: &Commands, configuration: &Configuration, citytide: &Command) -> i32 {
+    let text = match asked {
         Commands::Show(show) if show.json => as_json(configuration),
         Commands::Show(_) => as_file(configuration),
-        Commands::Reference => reference::table(&Typed::command()),
+        Commands::Reference => reference::table(citytide),
     };
     print!("{text}");
     Exit::Done.code()

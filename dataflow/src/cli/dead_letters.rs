@@ -2,18 +2,17 @@
 
 mod print;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use citytide_domain::Domain;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
-use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
 use super::run::start::host_name;
 use super::status::thousands;
-use super::{read_domain, verify};
+use super::tables::TablesArgs;
+use super::verify;
 use crate::commit::postgres::DatabaseError;
 use crate::commit::replay::{self, Outcome, Selection};
 use crate::commit::takeover::{self, Patience, Takeover};
@@ -34,10 +33,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: DatabaseArgs,
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    domain: Option<PathBuf>,
+    tables: TablesArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,8 +100,8 @@ pub fn run(args: &Args) -> i32 {
 }
 
 async fn execute(args: &Args) -> Result<(), Ending> {
-    let domain = Arc::new(read_domain(args.domain.as_deref())?);
-    let database = args.database.database()?;
+    let (domain, database) = args.tables.read()?;
+    let domain = Arc::new(domain);
     let client = database.connect("citytide:dead-letters").await?;
     verify::check_fits(&client, &database, &domain).await?;
     match &args.command {

@@ -2,7 +2,6 @@
 
 use citytide_connection::ConnectionError;
 
-use super::verify::VerifyError;
 use crate::commit::detector::models::PromoteError;
 use crate::commit::migrate::MigrateError;
 use crate::commit::origin::OriginError;
@@ -144,17 +143,6 @@ impl From<TakeoverError> for Ending {
             TakeoverError::MayNotTerminate { .. } => Ending::new(Exit::Denied, error.to_string()),
             TakeoverError::NoRun { .. } => Ending::new(Exit::PeerLost, error.to_string()),
             TakeoverError::OtherNumber { .. } => Ending::new(Exit::Config, error.to_string()),
-        }
-    }
-}
-
-impl From<VerifyError> for Ending {
-    fn from(error: VerifyError) -> Ending {
-        match error {
-            VerifyError::Database(error) => error.into(),
-            VerifyError::Other(error) => error.into(),
-            VerifyError::MayNotRead { .. } => Ending::new(Exit::Denied, error.to_string()),
-            _ => Ending::new(Exit::Config, error.to_string()),
         }
     }
 }

@@ -30,7 +30,7 @@ use citytide_detector::{Layout, Member};
 use citytide_domain::Domain;
 
 use super::ending::{Ending, ending};
-use super::read_domain;
+use super::tables::read_domain;
 use crate::launch::exit::Exit;
 use error::EvaluateError;
 use figures::Report;

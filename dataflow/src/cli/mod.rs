@@ -6,7 +6,6 @@
 //! the command's [`settings::Relations`], not into clap's `requires` or `conflicts_with`.
 pub mod check;
 pub mod config;
-pub mod database;
 pub mod dead_letters;
 pub mod ending;
 pub mod evaluate;
@@ -17,21 +16,20 @@ pub mod run;
 pub mod schema;
 mod screen;
 pub mod settings;
+pub mod setup;
 pub mod show;
 pub mod source;
 pub mod status;
+pub mod tables;
 pub mod topics;
 pub mod train;
 pub mod verify;
 pub mod version;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use citytide_domain::Domain;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::launch::exit::Exit;
-use ending::Ending;
 use settings::{Configuration, Relations};
 
 /// From a Kafka topic of sensor readings to exactly-once tables in PostgreSQL
@@ -111,19 +109,8 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Check(args) => check::run(&args),
         Command::Topics(args) => topics::run(&args),
         Command::Schema(args) => schema::run(&args),
-        Command::Config(commands) => config::run(&commands, configuration),
-        Command::Completions(told) => pages::completions(&told),
-        Command::Man(told) => pages::man(&told),
+        Command::Config(commands) => config::run(&commands, configuration, &Typed::command()),
+        Command::Completions(told) => pages::completions(&told, Typed::command()),
+        Command::Man(told) => pages::man(&told, Typed::command()),
     }
-}
-
-/// Reads a domain file, or takes the built-in smart-city.
-pub fn read_domain(file: Option<&Path>) -> Result<Domain, Ending> {
-    let Some(path) = file else { return Ok(Domain::smart_city()) };
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Ending::new(Exit::Config, format!("cannot read the domain file {shown}: {error}"))
-    })?;
-    Domain::parse(&shown, &text)
-        .map_err(|mistakes| Ending::new(Exit::Config, format!("the domain file cannot be used\n{mistakes}")))
 }

@@ -4,16 +4,14 @@
 
 pub mod print;
 
-use std::path::PathBuf;
-
 use citytide_detector::Layout;
 use citytide_domain::Domain;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
-use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
-use super::{read_domain, verify};
+use super::tables::TablesArgs;
+use super::verify;
 use crate::commit::detector::models::{self, PromoteError};
 use crate::commit::postgres::Database;
 use crate::commit::session;
@@ -33,10 +31,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: DatabaseArgs,
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    domain: Option<PathBuf>,
+    tables: TablesArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,8 +70,7 @@ pub fn run(args: &Args) -> i32 {
 }
 
 async fn execute(args: &Args) -> Result<(), Ending> {
-    let domain = read_domain(args.domain.as_deref())?;
-    let database = args.database.database()?;
+    let (domain, database) = args.tables.read()?;
     let client = connect(&database, &domain, "citytide:models").await?;
     let layout = Layout::new(&domain);
     match args.command {

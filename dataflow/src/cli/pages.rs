@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
-use super::Typed;
 use super::ending::{Ending, ending};
 use crate::launch::exit::Exit;
 
@@ -30,19 +29,19 @@ pub struct Man {
 }
 
 /// Prints a script that completes citytide's command line; returns the exit code.
-pub fn completions(told: &Completions) -> i32 {
+pub fn completions(told: &Completions, mut citytide: Command) -> i32 {
     let mut script = Vec::new();
-    clap_complete::generate(told.shell, &mut Typed::command(), "citytide", &mut script);
+    clap_complete::generate(told.shell, &mut citytide, "citytide", &mut script);
     printed(&script)
 }
 
 /// Prints the manual's page, or writes all of its pages; returns the exit code.
-pub fn man(told: &Man) -> i32 {
+pub fn man(told: &Man, citytide: Command) -> i32 {
     let Some(directory) = &told.output else {
-        let whole = pages().into_iter().flat_map(|(_, page)| page).collect::<Vec<u8>>();
+        let whole = pages(citytide).into_iter().flat_map(|(_, page)| page).collect::<Vec<u8>>();
         return printed(&whole);
     };
-    match write_all(directory) {
+    match write_all(directory, citytide) {
         Ok(()) => Exit::Done.code(),
         Err(reason) => {
             let why = format!("cannot write the manual into {}: {reason}", directory.display());
@@ -51,15 +50,17 @@ pub fn man(told: &Man) -> i32 {
     }
 }
 
-fn write_all(directory: &Path) -> std::io::Result<()> {
+fn write_all(directory: &Path, citytide: Command) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    pages().into_iter().try_for_each(|(name, page)| std::fs::write(directory.join(format!("{name}.1")), page))
+    pages(citytide)
+        .into_iter()
+        .try_for_each(|(name, page)| std::fs::write(directory.join(format!("{name}.1")), page))
 }
 
 /// Every page with its name, `citytide` first.
-fn pages() -> Vec<(String, Vec<u8>)> {
+fn pages(citytide: Command) -> Vec<(String, Vec<u8>)> {
     let mut pages = Vec::new();
-    let mut commands: Vec<(String, Command)> = vec![("citytide".to_owned(), Typed::command())];
+    let mut commands: Vec<(String, Command)> = vec![("citytide".to_owned(), citytide)];
     while let Some((name, command)) = commands.pop() {
         let mut below: Vec<(String, Command)> = command
             .get_subcommands()
@@ -89,12 +90,17 @@ fn printed(bytes: &[u8]) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Typed;
 
     #[test]
     fn every_command_has_a_page_that_names_its_flags() {
-        let pages: std::collections::BTreeMap<String, String> =
-            pages().into_iter().map(|(name, page)| (name, String::from_utf8(page).expect("text"))).collect();
+        let pages: std::collections::BTreeMap<String, String> = pages(Typed::command())
+            .into_iter()
+            .map(|(name, page)| (name, String::from_utf8(page).expect("text")))
+            .collect();
         for name in ["citytide", "citytide-run", "citytide-verify", "citytide-config-show", "citytide-man"] {
             let page = pages.get(name).unwrap_or_else(|| panic!("{name} has no page"));
             assert!(page.contains(&format!(".TH {name} 1")), "{page}");

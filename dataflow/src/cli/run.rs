@@ -17,15 +17,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use citytide_connection::KafkaArgs;
 use clap::Args as ClapArgs;
 
 use super::check;
-use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
+use super::screen;
 use super::settings::{Configuration, Relations};
-use super::source::{SourceArgs, SourceKind};
-use super::{read_domain, screen};
+use super::setup::SetupArgs;
 use crate::commit::faults::FailAt;
 use crate::launch::backoff::Backoff;
 use crate::launch::exit::Exit;
@@ -45,24 +43,12 @@ const WORKERS_MAX: u32 = 256;
     citytide run --config /etc/citytide.toml --log-format json\n\n\
     Each flag may also be set as CITYTIDE_<NAME>, or in citytide.toml; citytide config show tells what is used.")]
 pub struct Args {
-    /// The topic; by default the domain's
-    #[arg(long, help_heading = "Kafka")]
-    topic: Option<String>,
+    #[command(flatten)]
+    setup: SetupArgs,
     /// A consumer group that committed offsets are also written to, for lag tools; '' for none
     #[arg(long, default_value = "citytide", value_name = "GROUP", help_heading = "Kafka")]
     consumer_group: String,
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    domain: Option<PathBuf>,
-    /// Worker threads per process
-    #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    #[arg(help_heading = "Run")]
-    workers: u16,
-    /// Processes of the run; without -p all of them are started here
-    #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    #[arg(help_heading = "Run")]
-    processes: u16,
-    /// Run only this process of the run, counted from 0
+    /// Run only this process of the run, counted from 0; without it all of them are started here
     #[arg(short = 'p', long, help_heading = "Run")]
     process: Option<u16>,
     /// A file with one host:port per line, where the processes of the run meet
@@ -99,13 +85,7 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "POINT:N")]
     fail_at: Option<FailAt>,
     #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
     pub(super) tell: TellArgs,
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    #[command(flatten)]
-    source: SourceArgs,
 }
 
 /// Who judges.
@@ -119,7 +99,7 @@ enum DetectorKind {
 
 impl Relations for Args {
     fn check(&self, wrong: &mut Vec<String>) {
-        let (workers, processes) = (self.workers, self.processes);
+        let (workers, processes) = (self.setup.workers, self.setup.processes);
         if let Some(process) = self.process
             && process >= processes
         {
@@ -138,7 +118,7 @@ impl Relations for Args {
         if self.shadow.is_some() && self.detector == DetectorKind::Rules {
             wrong.push("--shadow asks a model, and with --detector rules there are none".to_owned());
         }
-        self.source.check(processes, wrong);
+        self.setup.source.check(processes, wrong);
         if let Err(error) = hosts::addresses(usize::from(processes), self.hostfile.as_deref(), &self.address)
         {
             wrong.push(error.to_string());
@@ -149,13 +129,10 @@ impl Relations for Args {
 /// Runs until there is nothing left to do; returns the exit code.
 pub fn run(args: Args, configuration: &Configuration) -> i32 {
     if args.dry_run {
-        return check::dry_run(args.subject());
+        return check::dry_run(args.setup.setup());
     }
     // All are read here too, so that a mistake is told once and not by every generation.
-    let checked = read_domain(args.domain.as_deref())
-        .and_then(|_| args.database.database())
-        .and_then(|_| Ok(args.kafka.connection()?));
-    if let Err(error) = checked {
+    if let Err(error) = args.setup.setup() {
         return ending(&error);
     }
     if args.no_supervise {
@@ -171,21 +148,6 @@ pub fn run(args: Args, configuration: &Configuration) -> i32 {
     watch_over(&args, configuration)
 }
 
-impl Args {
-    /// What this run would be made of.
-    fn subject(&self) -> Result<check::Subject, Ending> {
-        let domain = read_domain(self.domain.as_deref())?;
-        Ok(check::Subject {
-            connection: self.kafka.connection()?,
-            topic: self.topic.clone().unwrap_or_else(|| domain.topic.clone()),
-            database: self.database.database()?,
-            is_kafka: self.source.source == SourceKind::Kafka,
-            workers: u32::from(self.workers) * u32::from(self.processes),
-            domain,
-        })
-    }
-}
-
 /// Supervises the members that run here: all of them, or the one that `-p` names.
 fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
     let executable = match std::env::current_exe() {
@@ -194,7 +156,7 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
             return ending(&Ending::new(Exit::Bug, format!("cannot find this program's file: {error}")));
         }
     };
-    let local = args.process.map_or(0..args.processes, |process| process..process + 1);
+    let local = args.process.map_or(0..args.setup.processes, |process| process..process + 1);
     let on_line = screen::is_live().then(tell::on_line);
     let arguments = |generation: u64| {
         let mut common: Vec<OsString> = vec!["run".into(), "--no-supervise".into()];
@@ -203,8 +165,8 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
             common.push("--take-over".into());
         }
         common.extend(on_line.is_some().then(|| HAND_OVER.into()));
-        if args.process.is_none() && args.hostfile.is_none() && args.processes > 1 {
-            for address in hosts::free_loopback(usize::from(args.processes))? {
+        if args.process.is_none() && args.hostfile.is_none() && args.setup.processes > 1 {
+            for address in hosts::free_loopback(usize::from(args.setup.processes))? {
                 common.extend(["--address".into(), address.into()]);
             }
         }

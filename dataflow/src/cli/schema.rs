@@ -1,13 +1,10 @@
 //! `citytide schema`: the DDL of a domain, the database brought up to it, and how the two differ.
 
-use std::path::PathBuf;
-
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
-use super::read_domain;
 use super::run::start::host_name;
+use super::tables::TablesArgs;
 use crate::commit::migrate::{self, Difference};
 use crate::commit::takeover::{self, Patience, Takeover};
 use crate::commit::{schema, session, upkeep};
@@ -24,10 +21,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    database: DatabaseArgs,
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    domain: Option<PathBuf>,
+    tables: TablesArgs,
     /// What the readings come from; by default the domain's topic
     #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
@@ -52,13 +46,13 @@ pub fn run(args: &Args) -> i32 {
 }
 
 async fn execute(args: &Args) -> Result<Exit, Ending> {
-    let domain = read_domain(args.domain.as_deref())?;
+    let domain = args.tables.domain()?;
     let topic = args.topic.as_deref().unwrap_or(&domain.topic);
     if let Command::Print = args.command {
         print!("{}", schema::create(&domain, topic));
         return Ok(Exit::Done);
     }
-    let database = args.database.database()?;
+    let database = args.tables.database()?;
     let mut client = database.connect("citytide:schema").await?;
     // Only what was typed is compared: a database whose topic another flag named is still this domain's.
     let Some(found) = migrate::examine(&mut client, &domain, args.topic.as_deref()).await? else {

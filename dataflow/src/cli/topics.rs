@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::ending::{Ending, ending};
-use super::read_domain;
+use super::tables::read_domain;
 use crate::commit::session;
 use crate::launch::exit::Exit;
 use crate::source::kafka::{KafkaSourceError, Topic};

@@ -12,16 +12,15 @@
 
 mod print;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use citytide_detector::{Layout, Model, ModelError};
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
-use super::database::DatabaseArgs;
 use super::ending::{Ending, ending};
-use super::{models, read_domain};
+use super::models;
+use super::tables::TablesArgs;
 use crate::batch::Batch;
 use crate::commit::detector::models::PromoteError;
 use crate::commit::detector::{Loaded, load, recent, store};
@@ -48,11 +47,8 @@ pub struct Args {
     /// One JSON object instead
     #[arg(long)]
     json: bool,
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    domain: Option<PathBuf>,
     #[command(flatten)]
-    database: DatabaseArgs,
+    tables: TablesArgs,
 }
 
 /// Trains and tells; returns the exit code.
@@ -64,8 +60,7 @@ pub fn run(args: &Args) -> i32 {
 }
 
 async fn execute(args: &Args) -> Result<(), Ending> {
-    let domain = read_domain(args.domain.as_deref())?;
-    let database = args.database.database()?;
+    let (domain, database) = args.tables.read()?;
     let client = models::connect(&database, &domain, "citytide:train").await?;
     let layout = Arc::new(Layout::new(&domain));
     let known = known(&client, &domain, &layout).await?;

@@ -19,13 +19,10 @@ mod report;
 mod verdicts;
 mod windows;
 
-use std::path::PathBuf;
-
 use citytide_domain::Domain;
 
-use super::database::DatabaseArgs;
-use super::ending::ending;
-use super::read_domain;
+use super::ending::{Ending, ending};
+use super::tables::TablesArgs;
 use crate::commit::migrate::{Declared, MigrateError};
 use crate::commit::postgres::{Database, DatabaseError};
 use crate::commit::session;
@@ -38,15 +35,11 @@ pub use report::{Check, Report};
 #[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
     citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, others as those of run.")]
 pub struct Args {
-    /// A domain file; by default the built-in smart-city
-    #[arg(long, value_name = "FILE", help_heading = "Domain")]
-    pub domain: Option<PathBuf>,
     /// Find every verdict of the detector again too, from the first reading on; a minute for twenty million
     #[arg(long)]
-    pub verdicts: bool,
-    /// The database.
+    verdicts: bool,
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    tables: TablesArgs,
 }
 
 /// Why nothing could be verified.
@@ -95,10 +88,21 @@ impl From<DatabaseError> for VerifyError {
     }
 }
 
+impl From<VerifyError> for Ending {
+    fn from(error: VerifyError) -> Ending {
+        match error {
+            VerifyError::Database(error) => error.into(),
+            VerifyError::Other(error) => error.into(),
+            VerifyError::MayNotRead { .. } => Ending::new(Exit::Denied, error.to_string()),
+            _ => Ending::new(Exit::Config, error.to_string()),
+        }
+    }
+}
+
 /// Verifies and prints what was found, or why nothing was; returns the exit code.
 pub fn run(args: &Args) -> i32 {
-    let verified = read_domain(args.domain.as_deref())
-        .and_then(|domain| Ok(verify(&args.database.database()?, &domain, args.verdicts)?));
+    let verified =
+        args.tables.read().and_then(|(domain, database)| Ok(verify(&database, &domain, args.verdicts)?));
     match verified {
         Ok(report) => {
             print!("{report}");

@@ -5,8 +5,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::{Report, Subject};
+use super::Report;
 use crate::cli::ending::Ending;
+use crate::cli::setup::Setup;
 use crate::cli::topics::facts::{ANSWER_TIMEOUT, Facts, Quiet, refused};
 use crate::launch::exit::Exit;
 use crate::source::kafka::{KafkaSourceError, Topic};
@@ -23,8 +24,8 @@ pub struct Seen {
 }
 
 /// Asks Kafka; `None` when the topic cannot be read.
-pub async fn examine(subject: &Subject, report: &mut Report) -> Option<Seen> {
-    let Subject { connection, topic: name, .. } = subject;
+pub async fn examine(setup: &Setup, report: &mut Report) -> Option<Seen> {
+    let Setup { connection, topic: name, .. } = setup;
     let topic = Topic::new(connection.clone(), name.clone(), false);
     let reached = format!("{}, {}", connection.brokers(), connection.protocol());
     match Source::Kafka(topic.clone()).look() {
@@ -51,7 +52,7 @@ pub async fn examine(subject: &Subject, report: &mut Report) -> Option<Seen> {
         }
     };
     about(&facts, name, report);
-    match newest(subject, facts.partitions) {
+    match newest(setup, facts.partitions) {
         Ok(newest_ms) => {
             report.ok(
                 "reading",
@@ -92,8 +93,8 @@ fn about(facts: &Facts, name: &str, report: &mut Report) {
 }
 
 /// The timestamp of the last record of the first partition that has one, read as a run would read it.
-fn newest(subject: &Subject, partitions: usize) -> Result<Option<i64>, Ending> {
-    let Subject { connection, topic, .. } = subject;
+fn newest(setup: &Setup, partitions: usize) -> Result<Option<i64>, Ending> {
+    let Setup { connection, topic, .. } = setup;
     let config = connection.client(&[
         ("client.id", "citytide"),
         ("group.id", "citytide"),

@@ -2,9 +2,10 @@
 
 use tokio_postgres::Client;
 
+use super::Report;
 use super::kafka::Seen;
-use super::{Report, Subject};
 use crate::cli::ending::Ending;
+use crate::cli::setup::Setup;
 use crate::cli::status::thousands;
 use crate::commit::ledger;
 use crate::commit::migrate::{self, Difference, MigrateError, in_words};
@@ -22,8 +23,8 @@ const SKEW_MAX_MS: i64 = 2_000;
 const SESSIONS_BESIDE: u32 = 3;
 
 /// Asks PostgreSQL. `seen` is what Kafka said.
-pub async fn examine(subject: &Subject, seen: Option<&Seen>, report: &mut Report) {
-    let mut client = match subject.database.connect("citytide:check").await {
+pub async fn examine(setup: &Setup, seen: Option<&Seen>, report: &mut Report) {
+    let mut client = match setup.database.connect("citytide:check").await {
         Ok(client) => client,
         Err(error) => {
             report.failed("database", &error.into());
@@ -34,22 +35,22 @@ pub async fn examine(subject: &Subject, seen: Option<&Seen>, report: &mut Report
         }
     };
     let asked = async {
-        report.ok("database", format!("{}: {}", subject.database, what(&client).await?));
-        let is_there = tables(subject, &mut client, report).await?;
+        report.ok("database", format!("{}: {}", setup.database, what(&client).await?));
+        let is_there = tables(setup, &mut client, report).await?;
         match is_there {
-            Some(is_there) => rights(subject, &client, is_there, report).await?,
+            Some(is_there) => rights(setup, &client, is_there, report).await?,
             None => report.skipped("rights", "tables"),
         }
         let is_there = is_there == Some(true);
         if is_there {
             lives(&client, report).await?;
-            progress(subject, seen, &client, report).await?;
+            progress(setup, seen, &client, report).await?;
         } else {
             report.ok("run", "none has ever been here");
         }
         clocks(seen, &client, report).await?;
         space(is_there, &client, report).await?;
-        server(subject, &client, report).await
+        server(setup, &client, report).await
     };
     if let Err(error) = asked.await {
         report.failed("database", &error.into());
@@ -77,55 +78,48 @@ async fn what(client: &Client) -> Result<String, DatabaseError> {
 
 /// Whether there are tables; `None` when they do not fit.
 async fn tables(
-    subject: &Subject,
+    setup: &Setup,
     client: &mut Client,
     report: &mut Report,
 ) -> Result<Option<bool>, DatabaseError> {
-    Ok(
-        match migrate::examine(client, &subject.domain, subject.is_kafka.then_some(subject.topic.as_str()))
-            .await
-        {
-            Err(MigrateError::Database(error)) => return Err(error),
-            Err(error) => {
-                report.failed("tables", &error.into());
-                None
+    Ok(match migrate::examine(client, &setup.domain, setup.is_kafka.then_some(setup.topic.as_str())).await {
+        Err(MigrateError::Database(error)) => return Err(error),
+        Err(error) => {
+            report.failed("tables", &error.into());
+            None
+        }
+        Ok(None) => {
+            report.ok("tables", "none yet; the first run makes them");
+            Some(false)
+        }
+        Ok(Some(found)) => {
+            let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
+            if !breaking.is_empty() {
+                report.failed("tables", &MigrateError::ChangedByHand { what: in_words(&breaking) }.into());
+                return Ok(None);
             }
-            Ok(None) => {
-                report.ok("tables", "none yet; the first run makes them");
-                Some(false)
-            }
-            Ok(Some(found)) => {
-                let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
-                if !breaking.is_empty() {
-                    report
-                        .failed("tables", &MigrateError::ChangedByHand { what: in_words(&breaking) }.into());
-                    return Ok(None);
+            let (mended, left): (Vec<_>, Vec<_>) = others.into_iter().partition(Difference::is_mended);
+            match (mended.is_empty(), left.is_empty()) {
+                (true, true) => {
+                    let version = schema::SCHEMA_VERSION;
+                    report.ok("tables", format!("schema version {version}, as the domain file asks for"));
                 }
-                let (mended, left): (Vec<_>, Vec<_>) = others.into_iter().partition(Difference::is_mended);
-                match (mended.is_empty(), left.is_empty()) {
-                    (true, true) => {
-                        let version = schema::SCHEMA_VERSION;
-                        report.ok("tables", format!("schema version {version}, as the domain file asks for"));
-                    }
-                    (false, _) => {
-                        report.warning("tables", format!("the next run mends: {}", in_words(&mended)))
-                    }
-                    (true, false) => report.warning("tables", in_words(&left)),
-                }
-                Some(true)
+                (false, _) => report.warning("tables", format!("the next run mends: {}", in_words(&mended))),
+                (true, false) => report.warning("tables", in_words(&left)),
             }
-        },
-    )
+            Some(true)
+        }
+    })
 }
 
 /// A run creates a table a day and attaches it, which only owners may.
 async fn rights(
-    subject: &Subject,
+    setup: &Setup,
     client: &Client,
     is_there: bool,
     report: &mut Report,
 ) -> Result<(), DatabaseError> {
-    let wanted = if is_there { schema::relations(&subject.domain) } else { Vec::new() };
+    let wanted = if is_there { schema::relations(&setup.domain) } else { Vec::new() };
     let row = client
         .query_one(
             "select current_user::text, coalesce(current_schema()::text, ''),
@@ -165,19 +159,19 @@ async fn lives(client: &Client, report: &mut Report) -> Result<(), DatabaseError
 
 /// Where each partition would be taken up, and whether retention was faster.
 async fn progress(
-    subject: &Subject,
+    setup: &Setup,
     seen: Option<&Seen>,
     client: &Client,
     report: &mut Report,
 ) -> Result<(), DatabaseError> {
     let Some(seen) = seen else {
-        if subject.is_kafka {
+        if setup.is_kafka {
             report.skipped("progress", "reading");
         }
         return Ok(());
     };
-    let open_from_us = |low_us| Windows::new(&subject.domain, low_us).open_from_us();
-    let ledger = ledger::read(client, &subject.domain, open_from_us, RECENT_US).await?;
+    let open_from_us = |low_us| Windows::new(&setup.domain, low_us).open_from_us();
+    let ledger = ledger::read(client, &setup.domain, open_from_us, RECENT_US).await?;
     match Source::Kafka(seen.topic.clone()).assign(&ledger) {
         Err(error) => report.failed("progress", &Ending::of_source(error, true)),
         Ok(assigned) => {
@@ -296,7 +290,7 @@ fn bytes(count: i64) -> String {
     }
 }
 
-async fn server(subject: &Subject, client: &Client, report: &mut Report) -> Result<(), DatabaseError> {
+async fn server(setup: &Setup, client: &Client, report: &mut Report) -> Result<(), DatabaseError> {
     let row = one(
         client,
         "asking for the server's settings",
@@ -306,7 +300,7 @@ async fn server(subject: &Subject, client: &Client, report: &mut Report) -> Resu
     )
     .await?;
     let free: i32 = row.get(3);
-    let needed = 2 * subject.workers + SESSIONS_BESIDE;
+    let needed = 2 * setup.workers + SESSIONS_BESIDE;
     let warnings = judge_settings([row.get(0), row.get(1), row.get(2)], i64::from(free), i64::from(needed));
     if warnings.is_empty() {
         report.ok(

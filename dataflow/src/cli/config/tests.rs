@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use clap::CommandFactory;
+
 use super::*;
+use crate::cli::Typed;
 use crate::cli::settings::{Origin, Stop, read};
 
 /// A database, so that it is not missing.

@@ -9,7 +9,7 @@ use super::start::{Started, start};
 use super::tell::Telling;
 use super::workers::execute;
 use crate::cli::ending::{Ending, ending};
-use crate::cli::read_domain;
+use crate::cli::setup::Setup;
 use crate::cli::status::Status;
 use crate::commit::postgres::DatabaseError;
 use crate::commit::session::{self, OnFailure};
@@ -41,16 +41,13 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let drain = Arc::new(AtomicBool::new(false));
     signals::drain_on_signal(drain.clone())
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot listen to signals: {error}")))?;
-    let domain = Arc::new(read_domain(args.domain.as_deref())?);
-    let database = args.database.database()?;
+    let Setup { domain, database, connection, topic, .. } = args.setup.setup()?;
+    let domain = Arc::new(domain);
     let process = args.process.unwrap_or(0);
-    let addresses = hosts::addresses(usize::from(args.processes), args.hostfile.as_deref(), &args.address)
-        .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
-    let topic = Topic::new(
-        args.kafka.connection()?,
-        args.topic.clone().unwrap_or_else(|| domain.topic.clone()),
-        !args.until_caught_up,
-    );
+    let addresses =
+        hosts::addresses(usize::from(args.setup.processes), args.hostfile.as_deref(), &args.address)
+            .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
+    let topic = Topic::new(connection, topic, !args.until_caught_up);
 
     let telemetry = Arc::new(telemetry::Run::new(process, drain.clone()));
     let telling = (process == 0)
@@ -84,17 +81,17 @@ fn member(args: Args) -> Result<Exit, Ending> {
         process: usize::from(process),
         addresses,
         run_id: run.run_id,
-        workers: usize::from(args.workers),
+        workers: usize::from(args.setup.workers),
         zerocopy: args.zerocopy,
         patience: PEERS_PATIENCE,
     })
     .map_err(|error| Ending::new(Exit::from(&error), error.to_string()))?;
     tracing::info!(
         "process {process} of {}: {} partitions of {}, {} worker(s)",
-        args.processes,
+        args.setup.processes,
         partitions.len(),
         source.identity().trim_end_matches(':'),
-        args.workers,
+        args.setup.workers,
     );
 
     begun.store(true, Ordering::Relaxed);
@@ -104,7 +101,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
 
     let marks = &ledger.marks;
-    telemetry.begin(usize::from(args.workers), &partitions, marks, ledger.low_us);
+    telemetry.begin(usize::from(args.setup.workers), &partitions, marks, ledger.low_us);
     let intake_source = source.clone();
     let plumbing = Plumbing {
         domain: domain.clone(),

@@ -45,7 +45,7 @@ pub async fn start(
 ) -> Result<Started, Ending> {
     let mut client = database.connect("citytide:starting").await?;
     let declared = declared(&client).await;
-    let mut source = args.source.source(domain, topic, declared.as_deref(), args.until_caught_up)?;
+    let mut source = args.setup.source.source(domain, topic, declared.as_deref(), args.until_caught_up)?;
     // The source comes first: an empty database belongs to one only once that is known to exist.
     if let Err(error) = source.look() {
         // A source that is not this database's is not waited for.
@@ -61,8 +61,8 @@ pub async fn start(
         let request = Takeover {
             host,
             process_id: std::process::id() as i32,
-            processes: i32::from(args.processes),
-            workers: i32::from(args.workers),
+            processes: i32::from(args.setup.processes),
+            workers: i32::from(args.setup.workers),
             take_over: args.take_over,
             patience: Patience::default(),
         };
@@ -77,14 +77,14 @@ pub async fn start(
     } else {
         let member = Member {
             process: i32::from(process),
-            processes: i32::from(args.processes),
+            processes: i32::from(args.setup.processes),
             host,
             not_before: 0,
             patience: Patience::default(),
         };
         let run = takeover::join_run(&client, &member).await?;
         // By now process 0 has said what the database is for.
-        source = args.source.source(domain, topic, self::declared(&client).await.as_deref(), false)?;
+        source = args.setup.source.source(domain, topic, self::declared(&client).await.as_deref(), false)?;
         migrate::wait_until_applied(&client, domain, &source.identity(), member.patience.run).await?;
         run
     };

@@ -1,6 +1,8 @@
-//! Where the database is, as every command that asks it is told.
+//! The tables that a command works on: the domain file that says what they are, and the database that holds them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use citytide_domain::Domain;
 
 use super::ending::Ending;
 use super::settings;
@@ -8,17 +10,28 @@ use crate::commit::postgres::{Database, DatabaseOptions};
 use crate::launch::exit::Exit;
 
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Database")]
-pub struct DatabaseArgs {
+pub struct TablesArgs {
+    /// A domain file; by default the built-in smart-city
+    #[arg(long, value_name = "FILE", help_heading = "Domain")]
+    domain: Option<PathBuf>,
     /// The database, postgresql://user@host:port/name
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, required = true)]
+    #[arg(help_heading = "Database")]
     database_url: Option<String>,
     /// A file whose first line is the database's password; without it PGPASSWORD or ~/.pgpass
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Database")]
     database_password_file: Option<PathBuf>,
 }
 
-impl DatabaseArgs {
+impl TablesArgs {
+    pub fn read(&self) -> Result<(Domain, Database), Ending> {
+        Ok((self.domain()?, self.database()?))
+    }
+
+    pub fn domain(&self) -> Result<Domain, Ending> {
+        read_domain(self.domain.as_deref())
+    }
+
     /// The database, with what the environment says as libpq's does: PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY,
     /// PGPASSWORD, PGPASSFILE.
     ///
@@ -38,4 +51,15 @@ impl DatabaseArgs {
         };
         Ok(Database::parse(database_url, &options)?)
     }
+}
+
+/// Reads a domain file, or takes the built-in smart-city.
+pub fn read_domain(file: Option<&Path>) -> Result<Domain, Ending> {
+    let Some(path) = file else { return Ok(Domain::smart_city()) };
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Ending::new(Exit::Config, format!("cannot read the domain file {shown}: {error}"))
+    })?;
+    Domain::parse(&shown, &text)
+        .map_err(|mistakes| Ending::new(Exit::Config, format!("the domain file cannot be used\n{mistakes}")))
 }

@@ -1,0 +1,56 @@
+//! What a run is made of, as `run`, `check` and `config show` are told.
+
+use citytide_connection::{Connection, KafkaArgs};
+use citytide_domain::Domain;
+
+use super::ending::Ending;
+use super::source::{SourceArgs, SourceKind};
+use super::tables::TablesArgs;
+use crate::commit::postgres::Database;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct SetupArgs {
+    /// The topic; by default the domain's
+    #[arg(long, help_heading = "Kafka")]
+    topic: Option<String>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    tables: TablesArgs,
+    /// Worker threads per process
+    #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(help_heading = "Run")]
+    pub workers: u16,
+    /// Processes of the run
+    #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(help_heading = "Run")]
+    pub processes: u16,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// What a run is made of.
+pub struct Setup {
+    pub domain: Domain,
+    pub connection: Connection,
+    pub topic: String,
+    pub database: Database,
+    /// Whether the readings come from Kafka.
+    pub is_kafka: bool,
+    /// Workers of all processes.
+    pub workers: u32,
+}
+
+impl SetupArgs {
+    pub fn setup(&self) -> Result<Setup, Ending> {
+        let (domain, database) = self.tables.read()?;
+        Ok(Setup {
+            connection: self.kafka.connection()?,
+            topic: self.topic.clone().unwrap_or_else(|| domain.topic.clone()),
+            is_kafka: self.source.source == SourceKind::Kafka,
+            workers: u32::from(self.workers) * u32::from(self.processes),
+            domain,
+            database,
+        })
+    }
+}
