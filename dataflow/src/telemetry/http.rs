@@ -1,17 +1,15 @@
 //! HTTP: `/metrics`, `/healthz` and `/readyz`, on a thread of their own that touches no worker.
 //!
 //! ```text
-//!  listener ─ at most CONNECTIONS_MAX at once ─▶ connection ─ at most IDLE_MAX of silence ─▶ routes ─▶ Run
+//!  listener ─ at most CONNECTIONS_MAX at once ─▶ connection ─ IDLE_MAX to ask, and to take the answer ─▶ routes ─▶ Run
 //! ```
 //!
 //! Further pages join by [`Router::merge`]: [`serve`] takes any routes.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,10 +18,13 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 use super::exposition::{CONTENT_TYPE, Exposition};
 use super::{Run, health};
@@ -32,7 +33,7 @@ use crate::launch::clock;
 
 /// Connections that are served at once; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 32;
-/// A connection on which nothing passes for so long is closed.
+/// A connection that does not ask for so long, or takes nothing of an answer, is closed.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Distance of two attempts to listen.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -130,89 +131,39 @@ fn answer(verdict: Result<String, String>) -> (StatusCode, String) {
 /// Serves `routes` until the process ends.
 pub fn serve(listener: std::net::TcpListener, routes: Router) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-        session::runtime().block_on(async {
-            let listener = TcpListener::from_std(listener).expect("it does not block");
-            let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-            // It never returns: what goes wrong with a connection ends that connection.
-            let _ = axum::serve(Bounded { listener, permits }, routes).await;
-        });
-    })?;
+    let http = std::thread::Builder::new().name("http".to_owned());
+    http.spawn(move || session::runtime().block_on(accept(listener, routes)))?;
     Ok(())
 }
 
-/// Accepts a bounded number of connections.
-struct Bounded {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = self.permits.clone().acquire_owned().await.expect("never closed");
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, idle: Box::pin(tokio::time::sleep(IDLE_MAX)), _permit: permit }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+async fn accept(listener: std::net::TcpListener, routes: Router) {
+    let mut listener = TcpListener::from_std(listener).expect("it does not block");
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let permit = permits.clone().acquire_owned().await.expect("never closed");
+        let (stream, _) = Listener::accept(&mut listener).await;
+        let connection = connection(stream, routes.clone());
+        tokio::spawn(async move {
+            connection.await;
+            drop(permit);
+        });
     }
 }
 
-/// A connection that does not stay for nothing.
-struct Connection {
-    stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    /// Passes on what was done; when nothing can be done, only for so long.
-    fn within<T>(&mut self, done: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if done.is_ready() {
-            self.idle.as_mut().reset((clock::instant() + IDLE_MAX).into());
-            return done;
-        }
-        ready!(self.idle.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.within(done, context)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.within(done, context)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
+/// Answers what a connection asks until it ends. What goes wrong with a connection ends that connection.
+async fn connection(stream: impl AsyncRead + AsyncWrite, routes: Router) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(IDLE_MAX));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
+    let stream = TokioIo::new(Box::pin(stream));
+    let _ = server.serve_connection(stream, TowerToHyperService::new(routes)).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     fn parsed(typed: &str) -> Result<String, String> {
@@ -253,5 +204,28 @@ mod tests {
         let waiting = std::thread::spawn(move || listen(&address, Duration::from_secs(60)).is_ok());
         drop(taken);
         assert!(waiting.join().expect("no panic"));
+    }
+
+    /// Waits until the connection is closed, on a clock that jumps to the next timer.
+    fn ends(connection: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(connection);
+    }
+
+    #[test]
+    fn a_connection_that_asks_nothing_is_closed() {
+        let (client, server) = tokio::io::duplex(64);
+        ends(connection(server, Router::new()));
+        drop(client);
+    }
+
+    #[test]
+    fn a_connection_that_does_not_take_its_answer_is_closed() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let routes = Router::new().route("/", get(async || "x".repeat(1 << 20)));
+        ends(async {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
+            connection(server, routes).await;
+        });
     }
 }
