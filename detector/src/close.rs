@@ -8,7 +8,8 @@ use crate::lessons::{BlockLessons, MOMENT_QUANTUM, SURPRISE_BINS, SURPRISES_PER_
 use crate::member::TAILED;
 use crate::tails::{BINS, Shape};
 use crate::zone::{
-    Calendar, DAY_BINS, HALF_HOUR_US, HALF_HOURS, Level, THRESHOLD_FIRST, ZoneBlock, ZoneModel, pair,
+    Calendar, DAY_BINS, DAY_HOURS, HALF_HOUR_US, HALF_HOURS, Level, Moments, THRESHOLD_FIRST, ZoneBlock,
+    ZoneModel, pair,
 };
 
 /// How fast the zone's present follows its readings, per tick, with many readings.
@@ -254,6 +255,18 @@ fn follow(known: &mut f64, new: f64, rate: f64) {
 }
 
 impl ZoneBlock {
+    /// Starts the moments of an hour of the day with those of the hour before, as what its first readings correct: how
+    /// metrics go together changes slowly.
+    fn begin_hour_of_day(&mut self, hour: usize) {
+        let before = (hour + DAY_HOURS - 1) % DAY_HOURS;
+        for moments in [&mut self.moments, &mut self.recent_moments] {
+            if moments[hour].rows == 0.0 && moments[before].rows > 0.0 {
+                let rows = moments[before].rows.min(MOMENT_FIRST_ROWS);
+                moments[hour] = Moments { rows, ..moments[before].clone() };
+            }
+        }
+    }
+
     fn learn(
         &mut self,
         at: &Calendar,
@@ -265,6 +278,7 @@ impl ZoneBlock {
         if hour.is_first {
             self.scale[at.hour] = self.scale_over_all;
         }
+        self.begin_hour_of_day(at.hour % DAY_HOURS);
         for lane in 0..BLOCK {
             let present = f64::from(taught.present[lane]);
             if present == 0.0 {

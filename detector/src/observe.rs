@@ -310,11 +310,14 @@ fn remember(scene: &mut Scene, view: &BlockView, sensor: &mut SensorBlock) {
     }
     let expected = times(&view.others, &band);
     for lane in 0..BLOCK {
-        let together = band[lane] * expected[lane];
-        let against = sensor.against[lane] - AGAINST_RATE * (together + sensor.against[lane]);
-        sensor.against[lane] = settled(against);
+        // It begins where metrics that go together are on average, and rests while it is not known that they do.
+        let before = sensor.against[lane];
+        let before = choose(before.is_nan(), -view.together[lane], before);
+        let after = settled(before - AGAINST_RATE * (band[lane] * expected[lane] + before));
+        let is_known = view.together[lane] > 0.0;
+        sensor.against[lane] = choose(is_known, after, sensor.against[lane]);
         // Less than they do on average is nothing.
-        scene.against[lane] = greater(sensor.against[lane] + view.together[lane], 0.0);
+        scene.against[lane] = choose(is_known, greater(after + view.together[lane], 0.0), 0.0);
     }
     scene.apart = times(&view.recent_inverse, &scene.slow);
     let fit_quick = times(&view.recent_inverse, &scene.quick);

@@ -23,7 +23,7 @@ use crate::sensors::{SensorBlock, SensorStates};
 use crate::tails::chi_quantile;
 use crate::teach::{MOMENT_CHANCE, MOMENT_READINGS, ZoneView};
 use crate::verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
-use crate::zone::{Level, ZoneModel};
+use crate::zone::{BlockView, Level, ZoneModel};
 
 /// Rows of one partition in offset order, a struct of arrays.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,8 @@ const FOREST_CLIP: f32 = 10.0;
 const FOREST_SCORE: (f32, f32) = (0.3, 40.0);
 /// The forest's tail is the roughest guess of all: its surprise counts for so much.
 const FOREST_TRUST: f32 = 0.6;
+/// Readings of a sensor with which its drift counts for half.
+const DRIFT_FIRST_READINGS: f32 = 120.0;
 /// What readings have taught and no model knows yet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Learnt {
@@ -231,13 +233,15 @@ impl Scorer {
         // A tick has one level, that of its middle.
         let middle_us = tick * self.layout.tick_us + self.layout.tick_us / 2;
         let blocks = (0..self.layout.blocks()).map(|block| known.view(&self.layout, block, middle_us));
+        let blocks: Vec<BlockView> = blocks.collect();
         let (first_us, last_us) = (tick * self.layout.tick_us, (tick + 1) * self.layout.tick_us - 1);
         self.views_by_zone[zone as usize].insert(0, (tick, self.views.len()));
         let readings = known.rows / known.ticks.max(1);
         self.views.push(ZoneView {
             zone,
             tick,
-            blocks: blocks.collect(),
+            goes_together: blocks.iter().any(|block| block.together.iter().any(|share| *share > 0.0)),
+            blocks,
             moments_skip: ((readings / MOMENT_READINGS + 1).next_power_of_two() - 1) as u32,
             sample_until: sample.greatest(first_us).max(sample.greatest(last_us)),
             is_stale: known.is_stale(tick),
@@ -332,6 +336,7 @@ impl Scorer {
                 *surprise = tail.surprise(statistic);
             }
         }
+        surprises[Member::Drift as usize] *= known_for(readings);
         let is_late = rows.late.get(row).copied().unwrap_or(false);
         let mut teaches = !(is_broken || is_late || is_old) && view.lessons.rows < ROWS_MAX;
         match found {
@@ -535,6 +540,13 @@ fn stepped(feature: f32) -> f32 {
 #[inline]
 fn forest_statistic(score: f32) -> f32 {
     ((score - FOREST_SCORE.0) * FOREST_SCORE.1).max(0.0)
+}
+
+/// How far a drift of a sensor is believed that has sent so many readings: where it belongs is a mean of these.
+#[inline]
+fn known_for(readings: u32) -> f32 {
+    let readings = readings as f32;
+    readings / (readings + DRIFT_FIRST_READINGS)
 }
 
 #[inline]

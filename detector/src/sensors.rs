@@ -47,8 +47,8 @@ impl SensorBlock {
         quick: [0.0; BLOCK],
         recent: [0.0; BLOCK],
         slow: [0.0; BLOCK],
-        // As if they always moved together, until it is known.
-        against: [-1.0; BLOCK],
+        // Nobody knows yet.
+        against: [f32::NAN; BLOCK],
         last_residual: [0.0; BLOCK],
         last_value: [f32::NAN; BLOCK],
         run: [0.0; BLOCK],

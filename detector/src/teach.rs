@@ -2,7 +2,7 @@
 
 use crate::layout::{BLOCK, Lanes};
 use crate::lessons::{BlockLessons, MOMENT_ROOTS, PAIRS, ZoneLessons};
-use crate::member::TAILED;
+use crate::member::{FIRST_TAILED, Member, TAILED};
 use crate::observe::{BlockRules, Flags, Scene, Taught};
 use crate::zone::{BlockView, pair};
 
@@ -14,6 +14,8 @@ pub(crate) const MOMENT_READINGS: u64 = 512;
 /// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in a scale.
 const MEAN_TO_DEVIATION: f32 = 1.2533;
 const SCALE_CLIP: f32 = 4.0;
+/// Which of the statistics says how metrics move against each other.
+const AGAINST: usize = Member::Against as usize - FIRST_TAILED;
 
 /// What the rows of a zone and tick are held against, and what they teach.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct ZoneView {
     pub(crate) sample_until: u64,
     /// Whether what is known of the zone is of too long ago to judge by.
     pub(crate) is_stale: bool,
+    /// Whether it is known of any metric that it goes with others.
+    pub(crate) goes_together: bool,
     pub(crate) lessons: ZoneLessons,
 }
 
@@ -59,7 +63,9 @@ impl ZoneView {
         }
         self.lessons.rows += 1;
         for (at, statistic) in statistics.iter().enumerate() {
-            self.lessons.count(at, *statistic);
+            if at != AGAINST || self.goes_together {
+                self.lessons.count(at, *statistic);
+            }
         }
         for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
             add(&mut lessons.present, &taught.present);

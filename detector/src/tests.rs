@@ -21,6 +21,8 @@ struct Street {
     numbers: Numbers,
     sensors: usize,
     minute: i64,
+    /// Times that every sensor reads in what is a minute to the detector.
+    per_minute: i64,
 }
 
 impl Street {
@@ -41,6 +43,7 @@ impl Street {
             numbers: Numbers(1),
             sensors,
             minute: 0,
+            per_minute: 1,
             layout,
         }
     }
@@ -60,13 +63,15 @@ impl Street {
     /// One minute of these readings.
     fn minute_of(&mut self, readings: &[[f64; 2]]) {
         self.score(readings);
-        self.zones.close(&self.layout, &std::mem::take(&mut self.learnt.lessons));
+        if self.minute % self.per_minute == 0 {
+            self.zones.close(&self.layout, &std::mem::take(&mut self.learnt.lessons));
+        }
     }
 
     /// The same, and the minute is not closed yet.
     fn score(&mut self, readings: &[[f64; 2]]) {
         let count = readings.len();
-        let times = vec![self.minute * MINUTE; count];
+        let times = vec![self.minute * MINUTE / self.per_minute; count];
         let offsets: Vec<i64> = (0..count).map(|at| self.minute * 1000 + at as i64).collect();
         let (mut sensors, mut ends) = (Vec::new(), Vec::new());
         for sensor in 0..count {
@@ -107,7 +112,7 @@ impl Street {
     }
 
     fn train(&mut self) {
-        let until_us = self.minute * MINUTE;
+        let until_us = self.minute * MINUTE / self.per_minute;
         let version = self.model.as_ref().map_or(1, |model| model.version() + 1);
         self.model =
             Some(Model::train(version, &self.layout, &self.learnt.sample, until_us).expect("rows enough"));

@@ -141,11 +141,18 @@ pub(crate) struct Moments {
     pub(crate) upper: Vec<f64>,
     /// Full; rows and columns of metrics that are not there are 0.
     pub(crate) inverse: [Lanes; BLOCK],
+    /// Standard deviation of each lane when the inverse was made.
+    pub(crate) deviation: Lanes,
 }
 
 impl Moments {
     fn new(metrics: usize, variance: f64) -> Moments {
-        let mut moments = Moments { rows: 0.0, upper: vec![0.0; PAIRS], inverse: [[0.0; BLOCK]; BLOCK] };
+        let mut moments = Moments {
+            rows: 0.0,
+            upper: vec![0.0; PAIRS],
+            inverse: [[0.0; BLOCK]; BLOCK],
+            deviation: [0.0; BLOCK],
+        };
         for lane in 0..BLOCK {
             moments.upper[pair(lane, lane)] = variance;
         }
@@ -156,6 +163,7 @@ impl Moments {
     /// Inverts by Gauss and Jordan, a little of the diagonal added, so that metrics that move as one do not divide by
     /// nothing.
     pub(crate) fn invert(&mut self, metrics: usize) {
+        self.deviation = std::array::from_fn(|lane| (self.upper[pair(lane, lane)] as f32).max(0.0).sqrt());
         let mut left = [[0.0f64; BLOCK]; BLOCK];
         let mut right = [[0.0f64; BLOCK]; BLOCK];
         for row in 0..BLOCK {
@@ -190,8 +198,7 @@ impl Moments {
     /// its own; and its multiple correlation. 0 where that is weak.
     fn regression(&self) -> ([Lanes; BLOCK], Lanes) {
         let (mut others, mut together) = ([[0.0; BLOCK]; BLOCK], [0.0; BLOCK]);
-        let deviation: Lanes =
-            std::array::from_fn(|lane| (self.upper[pair(lane, lane)] as f32).max(0.0).sqrt());
+        let deviation = &self.deviation;
         for lane in 0..BLOCK {
             let inflation = self.inverse[lane][lane] * deviation[lane] * deviation[lane];
             let explained = 1.0 - 1.0 / inflation;
@@ -278,6 +285,13 @@ impl ZoneBlock {
             false => apart(&self.baseline, at.bin, at.neighbour),
         };
         if apart.is_nan() { 0.0 } else { apart * at.towards }
+    }
+
+    /// The hour of the day whose moments hold at a time. Until an hour has been seen, these are those of the hour before.
+    fn hour_of_day(&self, at: &Calendar) -> usize {
+        let hour = at.hour % DAY_HOURS;
+        let before = (hour + DAY_HOURS - 1) % DAY_HOURS;
+        if self.moments[hour].rows == 0.0 { before } else { hour }
     }
 
     /// The level of a metric at a time by the best source there is; NaN when there is none.
@@ -418,7 +432,7 @@ impl ZoneModel {
     pub(crate) fn view(&self, layout: &Layout, block: usize, event_time_us: i64) -> BlockView {
         let at = Calendar::at(layout.local_us(event_time_us));
         let known = &self.blocks[block];
-        let hour = at.hour % DAY_HOURS;
+        let hour = known.hour_of_day(&at);
         let (inverse, recent_inverse) = (known.moments[hour].inverse, known.recent_moments[hour].inverse);
         let (others, together) = known.recent_moments[hour].regression();
         let mut view = BlockView {

@@ -7,7 +7,7 @@ use crate::stray::ZoneAlarm;
 use crate::zone::{Level, ZoneModel};
 
 /// How a zone's model begins; the digit is the version of its form.
-const MAGIC: &[u8] = b"citytide zone 3\n";
+const MAGIC: &[u8] = b"citytide zone 4\n";
 
 impl ZoneModel {
     /// All of it as bytes: the same model gives the same bytes.
@@ -100,6 +100,7 @@ impl ZoneModel {
                 for row in &mut moments.inverse {
                     walk.floats(row)?;
                 }
+                walk.floats(&mut moments.deviation)?;
             }
         }
         Ok(())
