@@ -110,7 +110,10 @@ impl Connection {
             reason: format!("security.protocol={} needs {property}; {how}", self.protocol()),
         };
         let mechanism = self.properties.get("sasl.mechanisms").ok_or_else(|| {
-            missing("sasl.mechanism", "set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, as the broker has it")
+            missing(
+                "sasl.mechanism",
+                "set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, whichever the broker uses",
+            )
         })?;
         if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].contains(&mechanism.to_uppercase().as_str()) {
             return Err(ConnectionError::Mechanism { mechanism: mechanism.clone() });
@@ -202,7 +205,7 @@ fn check_broker(entry: &str) -> Result<(), ConnectionError> {
     }
     match port.map(str::parse::<u16>) {
         None | Some(Ok(1..)) => Ok(()),
-        _ => wrong("the port is no number from 1 to 65535"),
+        _ => wrong("the port is not a number from 1 to 65535"),
     }
 }
 

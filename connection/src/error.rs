@@ -23,8 +23,8 @@ pub enum ConnectionError {
     },
     /// A password among the properties.
     #[error(
-        "Kafka property {property} is a secret, and whoever lists this machine's processes or opens the file would \
-         read it; {instead}"
+        "Kafka property {property} is a secret, and anyone who lists this machine's processes or opens the file \
+         could read it; {instead}"
     )]
     Typed {
         /// The property.
@@ -51,7 +51,7 @@ pub enum ConnectionError {
     },
     /// A way to authenticate that is not built in.
     #[error(
-        "Kafka property sasl.mechanism is {mechanism}, which this program does not speak; it speaks PLAIN, \
+        "Kafka property sasl.mechanism is {mechanism}, which this program does not support; it supports PLAIN, \
          SCRAM-SHA-256 and SCRAM-SHA-512, and client certificates with security.protocol=ssl"
     )]
     Mechanism {

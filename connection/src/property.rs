@@ -51,7 +51,7 @@ const OWNED: &[(&str, &str)] = &[
     ("offset.store.method", "PostgreSQL holds the offsets, in the transaction that holds the results"),
     ("auto.offset.reset", "offsets that are gone are counted as lost, never skipped"),
     ("enable.partition.eof", "a partition's end is needed to count the offsets that hold no record"),
-    ("isolation.level", "records of aborted transactions are no readings"),
+    ("isolation.level", "records of aborted transactions are not readings"),
     ("allow.auto.create.topics", "who creates a topic chooses its partitions"),
     ("enable.idempotence", "a reading is delivered once and in order"),
     ("request.required.acks", "a reading counts once all in-sync replicas have it"),
@@ -75,10 +75,10 @@ const SECRET: &[(&str, &str)] = &[
     ),
     ("ssl.key.pem", KEY_INSTEAD),
     ("ssl_key", KEY_INSTEAD),
-    ("sasl.oauthbearer.client.secret", "OAUTHBEARER is not spoken here"),
-    ("sasl.oauthbearer.config", "OAUTHBEARER is not spoken here"),
-    ("sasl.oauthbearer.assertion.private.key.passphrase", "OAUTHBEARER is not spoken here"),
-    ("sasl.oauthbearer.assertion.private.key.pem", "OAUTHBEARER is not spoken here"),
+    ("sasl.oauthbearer.client.secret", "OAUTHBEARER is not supported"),
+    ("sasl.oauthbearer.config", "OAUTHBEARER is not supported"),
+    ("sasl.oauthbearer.assertion.private.key.passphrase", "OAUTHBEARER is not supported"),
+    ("sasl.oauthbearer.assertion.private.key.pem", "OAUTHBEARER is not supported"),
 ];
 
 /// Second names, and the first one: a property that is set twice under two names would be set by chance.

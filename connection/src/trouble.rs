@@ -91,17 +91,17 @@ impl Trouble {
             Kind::Unanswered => "is it running, and are host and port right?",
             Kind::Unresolved => "is the host's name right, and does this machine resolve it?",
             Kind::OtherProtocol => {
-                "does the listener at this port speak this security.protocol (plaintext, ssl, sasl_plaintext, \
+                "does the listener at this port use this security.protocol (plaintext, ssl, sasl_plaintext, \
                  sasl_ssl)? Set another one with --kafka-property security.protocol=…"
             }
             Kind::HungUp => {
-                "it may be starting or ending; else, does the listener at this port speak this security.protocol \
+                "it may be starting or ending; else, does the listener at this port use this security.protocol \
                  (plaintext, ssl, sasl_plaintext, sasl_ssl)? Set another one with --kafka-property security.protocol=…"
             }
             Kind::NotKafka => "something other than Kafka answers there; is the port right?",
             Kind::Untrusted => {
-                "name the certificate of the authority that signed the broker's one with --kafka-property \
-                 ssl.ca.location=FILE, and the broker by a name that its certificate holds"
+                "name the certificate of the authority that signed the broker's certificate with --kafka-property \
+                 ssl.ca.location=FILE, and use a broker name that its certificate contains"
             }
             Kind::CertificateRefused => {
                 "the broker wants a client certificate that it trusts: name one with --kafka-property \

@@ -48,7 +48,9 @@ pub enum Failure {
         reason: String,
     },
     /// The topic is not there.
-    #[error("error: there is no topic {topic} at {brokers}; create it, as with scripts/topic {topic} 4")]
+    #[error(
+        "error: there is no topic {topic} at {brokers}; create it, for example with scripts/topic {topic} 4"
+    )]
     NoTopic {
         /// The topic.
         topic: String,
@@ -57,7 +59,7 @@ pub enum Failure {
     },
     /// Fewer partitions than asked for.
     #[error(
-        "error: the topic {topic} has {there} partitions, fewer than --partitions {asked}; ask for {there} at most"
+        "error: the topic {topic} has {there} partitions, fewer than --partitions {asked}; give at most {there}"
     )]
     Partitions {
         /// The topic.
@@ -69,8 +71,8 @@ pub enum Failure {
     },
     /// Kafka does not take a reading.
     #[error(
-        "error: cannot send to {topic}: {reason}; {delivered} readings were delivered, and the same command goes on behind \
-         them"
+        "error: cannot send to {topic}: {reason}; {delivered} readings were delivered; the same command continues \
+         after them"
     )]
     Refused {
         /// The topic.
@@ -82,9 +84,9 @@ pub enum Failure {
     },
     /// Readings that were sent and never acknowledged.
     #[error(
-        "error: Kafka at {brokers} acknowledged nothing for {seconds} s ({reason}); {delivered} of {sent} readings were \
-         delivered, in order and without a gap, the rest was given up: start the broker, and the same command goes on \
-         behind them"
+        "error: Kafka at {brokers} acknowledged nothing for {seconds} s ({reason}); {delivered} of {sent} \
+         readings were delivered, in order and without a gap, and the rest was dropped; start the broker, and the \
+         same command continues after them"
     )]
     Undelivered {
         /// How many were acknowledged.

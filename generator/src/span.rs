@@ -52,28 +52,28 @@ impl Span {
         let mut wrong = Vec::new();
         if !(1.0..=SPEED_MAX).contains(&asked.speed) {
             wrong.push(format!(
-                "--speed {} is no speed-up; give a factor from 1 to {SPEED_MAX:e}",
+                "--speed {} does not speed up; give a factor from 1 to {SPEED_MAX:e}",
                 asked.speed
             ));
         }
         if is_fast && !is_paced {
             wrong.push(
-                "--speed goes by the clock, and --rate 0 does not; leave one of them out: with --rate 0, --count and \
-                 --duration together say how densely readings lie in event time"
+                "--speed follows the clock, and --rate 0 does not; leave one of them out: with --rate 0, --count \
+                 and --duration together give the density of readings in event time"
                     .to_owned(),
             );
         }
         let has_end = asked.count.is_some() || asked.duration.is_some();
         if is_fast && is_paced && !has_end && start_us.is_none() {
             wrong.push(format!(
-                "--speed {} needs to know where event time begins or how long it is: give --duration, --count or --start",
+                "--speed {} needs the start or the length of event time: give --duration, --count or --start",
                 asked.speed
             ));
         }
         if start_us.is_some_and(|start_us| start_us > now_us) {
             wrong.push(format!(
-                "--start {} lies in the future; readings from there would be dead letters: give {} or earlier, or \
-                 leave it out",
+                "--start {} is in the future, so its readings would be dead letters; give {} or earlier, or leave \
+                 it out",
                 time(start_us.unwrap_or_default()),
                 time(now_us)
             ));

@@ -208,15 +208,15 @@ fn help_tells_units_defaults_examples_and_exit_codes() {
 fn what_cannot_be_done_ends_with_the_reason_and_its_code() {
     for (words, code, reason) in [
         ("--domain no-such.toml", 78, "cannot read the domain file no-such.toml"),
-        ("--start 9999-01-01T00:00:00Z", 78, "lies in the future"),
+        ("--start 9999-01-01T00:00:00Z", 78, "is in the future"),
         ("--start tomorrow", 2, "write it as 2026-11-21T05:26:00Z"),
-        ("--anomalies 2", 78, "--anomalies 2 is no share; give a number from 0 to 1"),
-        ("--late 0.6", 78, "--late 0.6 is no share; give a number from 0 to 0.5"),
+        ("--anomalies 2", 78, "--anomalies 2 is not a share; give a number from 0 to 1"),
+        ("--late 0.6", 78, "--late 0.6 is not a share; give a number from 0 to 0.5"),
         ("--sensors 0", 78, "ask for 1 to"),
         ("--speed 60", 78, "give --duration, --count or --start"),
         ("--speed 60 --rate 0 --duration 1h", 78, "leave one of them out"),
         ("--duration 5", 2, "its unit is missing"),
-        ("--duration 0s", 2, "give a longer one"),
+        ("--duration 0s", 2, "must be longer than 0"),
         ("--truth /no/such/place.csv", 70, "cannot write the truth to /no/such/place.csv"),
     ] {
         let (ended, said) =
