@@ -181,7 +181,7 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
     };
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(30));
     // What is used is told by the environment: a process list shows arguments, and the file may change meanwhile.
-    let environment = configuration.of_members(&["take-over"]);
+    let environment = configuration.member_environment(&["take-over"]);
     let code = supervise(&Supervision {
         executable,
         environment,

@@ -20,7 +20,7 @@ fn told(line: &str, environment: &[(&str, &str)], file: &str) -> Result<Configur
     match read::<Typed>(&arguments.collect::<Vec<OsString>>(), &variable, &|_| Ok(file.to_owned())) {
         Ok((_, configuration)) => Ok(configuration),
         Err(Stop::Wrong(text, exit)) => Err((text, exit)),
-        Err(Stop::Said(said)) => Err((said.to_string(), Exit::Usage)),
+        Err(Stop::Clap(said)) => Err((said.to_string(), Exit::Usage)),
     }
 }
 
@@ -175,11 +175,12 @@ fn what_is_shown_is_a_configuration_that_says_the_same() {
 
 #[test]
 fn a_member_uses_what_its_supervisor_uses_whatever_became_of_the_file() {
-    let file = "[run]\nworkers = 3\nprocesses = 2\nshow = true\n";
+    let file = "[run]\nworkers = 3\nprocesses = 2\nshow = true\n\
+                [kafka]\nconsumer_group = \"\"\nproperties = [\"a=b;c\"]\n";
     let supervisor =
         told("run --take-over --log-level warn,citytide=debug", &[DATABASE], file).expect("right");
     let variables: Vec<(String, String)> = supervisor
-        .of_members(&["take-over"])
+        .member_environment(&["take-over"])
         .into_iter()
         .map(|(name, value)| (name.into_string().expect("text"), value.into_string().expect("text")))
         .collect();

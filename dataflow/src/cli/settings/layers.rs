@@ -4,7 +4,7 @@
 //! 1. first without types, defaults and required settings: only the form counts, and a word that clap does not know
 //!    ends here ([`resolve`]);
 //! 2. then with everything: what was not typed has the value of the environment or the file for its default
-//!    ([`again`]).
+//!    ([`parse`]).
 //!
 //! A switch may be typed as `--show=false`, so that one that is on in the file can be turned off.
 
@@ -19,11 +19,11 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::file::{self, Contents};
 use super::setting::Setting;
-use super::{Configuration, FILE, LIST_OF_MEMBER, Origin, Stop, Used};
+use super::{Configuration, FILE, MEMBER_END, Origin, Stop, Used};
 use crate::launch::exit::Exit;
 
 /// Separates the values of a list in the environment.
-const LIST: char = ';';
+const LIST_SEPARATOR: char = ';';
 
 /// Finds what is used of every setting that the command which was typed takes.
 ///
@@ -37,7 +37,7 @@ pub(super) fn resolve(
     file: &dyn Fn(&Path) -> std::io::Result<String>,
 ) -> Result<Configuration, Stop> {
     let mut used = Vec::new();
-    collect(command, &form(command, arguments)?, environment, &mut used);
+    collect(command, &parse_form(command, arguments)?, environment, &mut used);
     let named = used.iter().find(|used| used.setting.name == "config").and_then(|used| used.values.first());
     let (mut usage, mut elsewhere, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     let path = PathBuf::from(named.map_or(FILE.as_ref(), OsString::as_os_str));
@@ -97,7 +97,7 @@ pub(super) fn resolve(
 /// # Errors
 ///
 /// None that is known of: all values have been parsed before.
-pub(super) fn again(
+pub(super) fn parse(
     command: Command,
     arguments: &[OsString],
     configuration: &Configuration,
@@ -113,7 +113,7 @@ pub(super) fn again(
 }
 
 /// Reads the form of what was typed: any text or none will do for a value.
-fn form(command: &Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
+fn parse_form(command: &Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
     let bare = with_settings(command.clone(), &|setting| {
         setting.argument.default_values(Vec::<OsString>::new()).value_parser(ValueParser::os_string())
     });
@@ -156,9 +156,15 @@ fn collect(
 
 /// The values that an environment variable holds.
 fn listed(setting: &Setting, value: OsString) -> Vec<OsString> {
-    let Some(text) = value.to_str().filter(|_| setting.is_list) else { return vec![value] };
-    let separator = if text.contains(LIST_OF_MEMBER) { LIST_OF_MEMBER } else { LIST };
-    text.split(separator).filter(|one| !one.is_empty()).map(OsString::from).collect()
+    match value.to_str() {
+        Some(text) if text.ends_with(MEMBER_END) => {
+            text.split_terminator(MEMBER_END).map(OsString::from).collect()
+        }
+        Some(text) if setting.is_list => {
+            text.split(LIST_SEPARATOR).filter(|one| !one.is_empty()).map(OsString::from).collect()
+        }
+        _ => vec![value],
+    }
 }
 
 /// clap finds the word that was meant only where words are long; `rnu` is near enough to `run` for us.

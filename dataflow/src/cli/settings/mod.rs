@@ -20,7 +20,7 @@ mod layers;
 mod mask;
 mod setting;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches};
@@ -30,8 +30,8 @@ pub use setting::{Setting, TEXT};
 
 /// The file that is read when none is named.
 const FILE: &str = "citytide.toml";
-/// Separates the values of a list in the environment of the supervisor's members.
-const LIST_OF_MEMBER: char = '\u{1f}';
+/// Ends a value in the environment of the supervisor's members, where it is one of a list, or empty.
+const MEMBER_END: &str = "\u{1f}";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,14 +83,14 @@ pub trait Relations {
 #[derive(Debug)]
 pub enum Stop {
     /// clap has something to say: help, the version, or a usage that it does not know.
-    Said(clap::Error),
+    Clap(clap::Error),
     /// The configuration is wrong: every mistake, and the exit code.
     Wrong(String, Exit),
 }
 
 impl From<clap::Error> for Stop {
     fn from(said: clap::Error) -> Stop {
-        Stop::Said(said)
+        Stop::Clap(said)
     }
 }
 
@@ -98,7 +98,7 @@ impl Stop {
     /// Says it and ends the process.
     pub fn exit(self) -> ! {
         match self {
-            Stop::Said(said) => said.exit(),
+            Stop::Clap(said) => said.exit(),
             Stop::Wrong(text, exit) => {
                 eprintln!("{text}");
                 std::process::exit(exit.code())
@@ -119,11 +119,11 @@ pub fn read<T: CommandFactory + FromArgMatches + Relations>(
     file: &dyn Fn(&Path) -> std::io::Result<String>,
 ) -> Result<(T, Configuration), Stop> {
     let configuration = layers::resolve(&T::command(), arguments, environment, file)?;
-    let told = T::from_arg_matches(&layers::again(T::command(), arguments, &configuration)?)?;
+    let typed = T::from_arg_matches(&layers::parse(T::command(), arguments, &configuration)?)?;
     let mut wrong = Vec::new();
-    told.check(&mut wrong);
+    typed.check(&mut wrong);
     if wrong.is_empty() {
-        return Ok((told, configuration));
+        return Ok((typed, configuration));
     }
     let mut text: Vec<String> = wrong.iter().map(|sentence| format!("error: {sentence}")).collect();
     let mut files = configuration.used.iter().filter_map(|used| match &used.origin {
@@ -142,12 +142,14 @@ pub fn environment(name: &str) -> Option<OsString> {
 impl Configuration {
     /// The environment that gives another process exactly these settings, whatever the file has become meanwhile.
     /// Switches that `but` names are off in it.
-    pub fn of_members(&self, but: &[&str]) -> Vec<(OsString, OsString)> {
+    pub fn member_environment(&self, but: &[&str]) -> Vec<(OsString, OsString)> {
         let variable = |used: &Used| {
-            let value = match used.setting.name.as_str() {
-                "config" => "/dev/null".into(),
-                name if but.contains(&name) => "false".into(),
-                _ => used.values.join(OsStr::new(&LIST_OF_MEMBER.to_string())),
+            let value = match (used.setting.name.as_str(), used.values.as_slice()) {
+                ("config", _) => "/dev/null".into(),
+                (name, _) if but.contains(&name) => "false".into(),
+                (_, []) => OsString::new(),
+                (_, [one]) if !used.setting.is_list && !one.is_empty() => one.clone(),
+                (_, values) => values.iter().flat_map(|one| [one.as_os_str(), MEMBER_END.as_ref()]).collect(),
             };
             (OsString::from(&used.setting.variables[0]), value)
         };

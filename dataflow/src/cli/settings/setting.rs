@@ -63,7 +63,7 @@ impl Setting {
             is_path: argument.get_value_parser().type_id() == TypeId::of::<PathBuf>(),
             is_list,
             is_secret: argument.is_hide_env_values_set(),
-            argument: of_layers(argument.clone()),
+            argument: without_environment(argument.clone()),
             name,
         })
     }
@@ -180,7 +180,7 @@ fn kind(argument: &Arg) -> &'static str {
 }
 
 /// No environment variable counts for clap; a switch takes a value too, so that it can be turned off.
-fn of_layers(argument: Arg) -> Arg {
+fn without_environment(argument: Arg) -> Arg {
     let argument = argument.env(Resettable::Reset);
     if !matches!(argument.get_action(), ArgAction::SetTrue) {
         return argument;
