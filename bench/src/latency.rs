@@ -20,7 +20,7 @@ const P50_MAX_MS: f64 = 150.0;
 const P99_MAX_MS: f64 = 400.0;
 /// Before it counts: the run starts, reads to the end, and the server's caches fill.
 const WARM_UP: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// How often the rows of an epoch are counted when it is first seen.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -87,7 +87,7 @@ fn observe(session: &Session<'_>, how_long: Duration) -> Result<Observed> {
                 observed.complete &= there == session.ask::<i64>(&told, &[&epoch])?;
             }
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     ensure!(observed.first_seen_us.len() > 1, "citytide has committed nothing: run it by hand to see why");
     Ok(observed)

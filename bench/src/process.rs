@@ -13,7 +13,7 @@ use crate::stage::{Stage, binary};
 
 /// How often a process is looked at. The high-water mark is the kernel's own, so nothing between two looks is
 /// missed but what happens after the last one.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long a run to the end of a topic may take.
 const END_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a process may take to end after SIGTERM.
@@ -60,7 +60,7 @@ pub fn finish(mut command: Command) -> Result<Usage> {
             return Ok(Usage { wall_s: start.elapsed().as_secs_f64(), cpu_s, rss_mib });
         }
         ensure!(start.elapsed() < END_TIMEOUT, "{} has not ended after {END_TIMEOUT:?}", process.name);
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -112,7 +112,7 @@ impl Process {
                 return Ok(child);
             }
             ensure!(start.elapsed() < CHILD_TIMEOUT, "{} has started no process", self.name);
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -122,7 +122,7 @@ impl Process {
         let start = Instant::now();
         while self.child.try_wait()?.is_none() {
             ensure!(start.elapsed() < DRAIN_TIMEOUT, "{} does not end after SIGTERM", self.name);
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::stage::{Session, Stage};
 const RECOVERY_MAX_S: f64 = 3.0;
 /// How long a run works before it is killed: the supervisor takes it for a good one, and there is something to lose.
 const AT_WORK: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures `kills` kills with a history of a few seconds, and with a long one.
@@ -66,7 +66,7 @@ fn wait_for_run_after(session: &Session<'_>, before: i64) -> Result<()> {
     let start = Instant::now();
     while session.number(NEWEST_RUN)? <= before {
         ensure!(start.elapsed() < PATIENCE, "no commit {PATIENCE:?} after the kill");
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     Ok(())
 }

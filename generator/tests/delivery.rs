@@ -18,8 +18,8 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Offset, TopicPartitionList};
 
 /// Looks at a condition before it is given up, and the time between two.
-const LOOKS_MAX: usize = 600;
-const LOOK: Duration = Duration::from_millis(50);
+const POLLS_MAX: usize = 600;
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 struct Broker {
     /// Before the cluster, for it says goodbye to it.
@@ -49,8 +49,8 @@ impl Broker {
 
     /// Reads until there are `count` records.
     fn read(&mut self, count: usize) {
-        for _ in 0..LOOKS_MAX {
-            while let Some(Ok(message)) = self.consumer.poll(LOOK) {
+        for _ in 0..POLLS_MAX {
+            while let Some(Ok(message)) = self.consumer.poll(POLL_INTERVAL) {
                 let truth = message.headers().map(|headers| {
                     let header = headers.get(0);
                     assert_eq!((headers.count(), header.key), (1, "truth"));

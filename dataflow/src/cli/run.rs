@@ -15,7 +15,6 @@ mod workers;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
@@ -179,7 +178,6 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
         };
         Ok(local.clone().map(member).collect())
     };
-    let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(30));
     // What is used is told by the environment: a process list shows arguments, and the file may change meanwhile.
     let environment = configuration.member_environment(&["take-over"]);
     let code = supervise(&Supervision {
@@ -187,7 +185,7 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
         environment,
         on_line: on_line.clone(),
         arguments: &arguments,
-        backoff,
+        backoff: Backoff::default(),
         drain_max: DRAIN_MAX,
     });
     screen::end();

@@ -24,54 +24,54 @@ use signal_hook::consts::SIGKILL;
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ChildExit {
     /// By its own exit code.
     Code(i32),
     /// By a signal.
     Signal(i32),
 }
 
-impl Ending {
+impl ChildExit {
     /// The exit code as shells see it: 128 + the signal.
     pub fn status(self) -> i32 {
         match self {
-            Ending::Code(code) => code,
-            Ending::Signal(signal) => 128 + signal,
+            ChildExit::Code(code) => code,
+            ChildExit::Signal(signal) => 128 + signal,
         }
     }
 
     /// Its own exit code, if it had one.
     pub fn code(self) -> Option<i32> {
         match self {
-            Ending::Code(code) => Some(code),
-            Ending::Signal(_) => None,
+            ChildExit::Code(code) => Some(code),
+            ChildExit::Signal(_) => None,
         }
     }
 }
 
-impl std::fmt::Display for Ending {
+impl std::fmt::Display for ChildExit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Ending::Code(code) => write!(f, "exit {code}"),
-            Ending::Signal(signal) => {
+            ChildExit::Code(code) => write!(f, "exit {code}"),
+            ChildExit::Signal(signal) => {
                 write!(f, "killed by {}", signal_hook::low_level::signal_name(*signal).unwrap_or("a signal"))
             }
         }
     }
 }
 
-impl From<ExitStatus> for Ending {
-    fn from(status: ExitStatus) -> Ending {
-        status.code().map_or_else(|| Ending::Signal(status.signal().unwrap_or(SIGKILL)), Ending::Code)
+impl From<ExitStatus> for ChildExit {
+    fn from(status: ExitStatus) -> ChildExit {
+        status.code().map_or_else(|| ChildExit::Signal(status.signal().unwrap_or(SIGKILL)), ChildExit::Code)
     }
 }
 
 /// The children of one generation, by index.
 #[derive(Debug, Default)]
 pub struct Children {
-    children: Vec<(Child, Option<Ending>)>,
-    /// They hand over what the children write, and end with them.
-    lines: Vec<JoinHandle<()>>,
+    children: Vec<(Child, Option<ChildExit>)>,
+    /// Threads that hand over what the children write, and end with them.
+    forwarders: Vec<JoinHandle<()>>,
 }
 
 impl Children {
@@ -90,48 +90,48 @@ impl Children {
             started.children.push((child, None));
             let Some(on_line) = on_line else { continue };
             if let Some(stderr) = streams.0 {
-                started.lines.push(lines::forward(stderr, on_line.clone())?);
+                started.forwarders.push(lines::forward(stderr, on_line.clone())?);
             }
             if let Some(stdout) = streams.1 {
-                started.lines.push(lines::forward(stdout, on_line.clone())?);
+                started.forwarders.push(lines::forward(stdout, on_line.clone())?);
             }
         }
         Ok(started)
     }
 
-    /// Looks after the children without waiting: those that have ended since the last look, in order of index.
-    pub fn ended(&mut self) -> std::io::Result<Vec<(usize, Ending)>> {
+    /// The children that have ended since the last call, in order of index; does not wait.
+    pub fn reap(&mut self) -> std::io::Result<Vec<(usize, ChildExit)>> {
         let mut ended = Vec::new();
-        for (index, (child, ending)) in self.children.iter_mut().enumerate() {
-            if ending.is_none()
+        for (index, (child, exit)) in self.children.iter_mut().enumerate() {
+            if exit.is_none()
                 && let Some(status) = child.try_wait()?
             {
-                *ending = Some(status.into());
+                *exit = Some(status.into());
                 ended.push((index, status.into()));
             }
         }
-        if self.endings().is_some() {
-            self.hear_out();
+        if self.exits().is_some() {
+            self.join_forwarders();
         }
         Ok(ended)
     }
 
     /// Waits until everything that the children wrote has been handed over.
-    fn hear_out(&mut self) {
-        for lines in self.lines.drain(..) {
-            let _ = lines.join();
+    fn join_forwarders(&mut self) {
+        for forwarder in self.forwarders.drain(..) {
+            let _ = forwarder.join();
         }
     }
 
     /// How every child ended, once all have.
-    pub fn endings(&self) -> Option<Vec<Ending>> {
-        self.children.iter().map(|(_, ending)| *ending).collect()
+    pub fn exits(&self) -> Option<Vec<ChildExit>> {
+        self.children.iter().map(|(_, exit)| *exit).collect()
     }
 
     /// Sends `signal` to every child that is still there.
     pub fn signal(&self, signal: Signal) {
-        for (child, ending) in &self.children {
-            if ending.is_none() {
+        for (child, exit) in &self.children {
+            if exit.is_none() {
                 // That it is gone already is no error.
                 let _ = kill_process(Pid::from_child(child), signal);
             }
@@ -140,17 +140,17 @@ impl Children {
 
     /// Kills every process group at once and reaps the children.
     pub fn kill(&mut self) {
-        for (child, ending) in &mut self.children {
+        for (child, exit) in &mut self.children {
             // Also of one that has ended: something it started may live on in its group. Its number is not given
             // anew while the group has members; when it has none this says nothing.
             let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-            if ending.is_none()
+            if exit.is_none()
                 && let Ok(status) = child.wait()
             {
-                *ending = Some(status.into());
+                *exit = Some(status.into());
             }
         }
-        self.hear_out();
+        self.join_forwarders();
     }
 }
 
@@ -165,12 +165,12 @@ fn start(
     executable: &Path,
     environment: &[(OsString, OsString)],
     arguments: &[OsString],
-    is_heard: bool,
+    is_captured: bool,
 ) -> std::io::Result<Child> {
     let parent = getpid();
     let mut command = Command::new(executable);
     command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).process_group(0);
-    if is_heard {
+    if is_captured {
         command.stderr(Stdio::piped());
         if std::io::stdout().is_terminal() {
             command.stdout(Stdio::piped());

@@ -52,7 +52,7 @@ impl From<&MeshError> for Exit {
     fn from(error: &MeshError) -> Exit {
         use std::io::ErrorKind::{AddrNotAvailable, InvalidInput, PermissionDenied};
         match error {
-            MeshError::Impossible { .. } | MeshError::Unlike { .. } => Exit::Config,
+            MeshError::Impossible { .. } | MeshError::Mismatch { .. } => Exit::Config,
             MeshError::Listen { reason, .. }
                 if matches!(reason.kind(), AddrNotAvailable | InvalidInput | PermissionDenied) =>
             {

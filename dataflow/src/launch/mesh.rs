@@ -13,8 +13,8 @@
 //! 2. the accepting side has seen `go`: a connector that gave up in between does not count;
 //! 3. of two connections of one index the later one counts: a connector repeats only what it has given up.
 //!
-//! A stranger, another run or other `-w` is refused, told of once, and does not end the wait of the accepting side; a
-//! connecting process that is told other numbers ends, for only a person can mend that. The wait is bounded.
+//! A stranger, another run or other `-w` is refused, logged once, and does not end the wait of the accepting side; a
+//! connecting process that meets other numbers ends, because waiting does not help. The wait is bounded.
 //! What happens to sockets later is timely's and the watchdog's business.
 
 mod accept;
@@ -41,8 +41,8 @@ use hello::Hello;
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 /// How long a port that is taken is tried.
 const TAKEN_MAX: Duration = Duration::from_secs(2);
-/// How often the accepting side looks at its sockets.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the accepting side polls its sockets.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// What a process knows about its run when it joins the others.
 #[derive(Debug, Clone)]
 pub struct Mesh {
@@ -89,7 +89,7 @@ pub enum MeshError {
     },
     /// A peer of the same run was started with other numbers.
     #[error("cannot join run {run_id}: {why}; give every process of a run the same -n, -w and -z")]
-    Unlike {
+    Mismatch {
         /// The run.
         run_id: i64,
         /// What differs.
@@ -148,19 +148,19 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
     listener.set_nonblocking(true).map_err(listen)?;
 
     // Set once this process can join no more, so that it waits for nobody else.
-    let hopeless = AtomicBool::new(false);
-    let found: Vec<Found> = std::thread::scope(|scope| {
-        let hopeless = &hopeless;
+    let give_up = AtomicBool::new(false);
+    let found: Vec<PeerSocket> = std::thread::scope(|scope| {
+        let give_up = &give_up;
         let connecting: Vec<_> = (0..settings.process)
             .map(|peer| {
                 scope.spawn(move || {
                     let found = connect(settings, peer, deadline);
-                    hopeless.fetch_or(matches!(found, Err(Missing::Unlike(_))), Ordering::Relaxed);
+                    give_up.fetch_or(matches!(found, Err(JoinError::Mismatch(_))), Ordering::Relaxed);
                     found
                 })
             })
             .collect();
-        let accepted = accept(settings, &listener, deadline, hopeless);
+        let accepted = accept(settings, &listener, deadline, give_up);
         let connected = connecting.into_iter().map(|thread| thread.join().expect("connecting never panics"));
         connected.chain(accepted).collect()
     });
@@ -173,8 +173,8 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
         let process = sockets.len();
         let run_id = settings.run_id;
         let socket = found.map_err(|missing| match missing {
-            Missing::Unlike(why) => MeshError::Unlike { run_id, why },
-            Missing::NotYet(why) => MeshError::PeerMissing {
+            JoinError::Mismatch(why) => MeshError::Mismatch { run_id, why },
+            JoinError::NotYet(why) => MeshError::PeerMissing {
                 process,
                 address: settings.addresses[process].clone(),
                 run_id,
@@ -196,7 +196,7 @@ fn listen_on(address: &str, deadline: Instant) -> std::io::Result<TcpListener> {
         // The standard library sets SO_REUSEADDR: connections that are left in TIME_WAIT are no hindrance.
         match TcpListener::bind(address) {
             Err(reason) if reason.kind() == ErrorKind::AddrInUse && instant() < until => {
-                std::thread::sleep(LOOK)
+                std::thread::sleep(POLL_INTERVAL)
             }
             listener => return listener,
         }
@@ -204,15 +204,15 @@ fn listen_on(address: &str, deadline: Instant) -> std::io::Result<TcpListener> {
 }
 
 /// The socket of one peer, or why there is none.
-type Found = Result<TcpStream, Missing>;
+type PeerSocket = Result<TcpStream, JoinError>;
 
 /// Why there is no socket to a peer.
 #[derive(Debug)]
-enum Missing {
+enum JoinError {
     /// It may come yet: what was seen of it last.
     NotYet(String),
     /// It is there, and was started otherwise.
-    Unlike(String),
+    Mismatch(String),
 }
 
 /// What this process says.
@@ -228,7 +228,7 @@ fn hello(settings: &Mesh) -> Hello {
 }
 
 /// Whether a socket merely has nothing to say yet.
-fn waits(reason: &std::io::Error) -> bool {
+fn would_block(reason: &std::io::Error) -> bool {
     matches!(reason.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 

@@ -22,20 +22,20 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::backoff::Backoff;
-use super::children::{Children, Ending, OnLine};
+use super::children::{ChildExit, Children, OnLine};
 use super::clock::instant;
 use super::exit::Exit;
 
-/// How often the supervisor looks at its children and signals.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the supervisor checks its children and signals.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long children may take to end on SIGTERM after one of them has failed.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long the cause of a lost peer may be seen after its echo.
-const ECHO: Duration = Duration::from_millis(100);
-/// A child that ended because it lost a peer.
-const LOST: Ending = Ending::Code(Exit::PeerLost as i32);
-/// A child that a drain reached before it listened for signals.
-const UNHEARD: Ending = Ending::Signal(SIGTERM);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
+/// A child that lost a peer may be seen to end before that peer: how long to wait for the peer.
+const CAUSE_DELAY: Duration = Duration::from_millis(100);
+/// The exit of a child that lost a peer.
+const PEER_LOST: ChildExit = ChildExit::Code(Exit::PeerLost as i32);
+/// The exit of a child that SIGTERM reached before it listened for signals.
+const KILLED_BEFORE_LISTENING: ChildExit = ChildExit::Signal(SIGTERM);
 /// How long a drain may take, unless set otherwise.
 pub const DRAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -62,7 +62,7 @@ pub struct Supervision<'a> {
 /// - 0: all children ended with 0, or a signal came while none was running. A child that the drain's SIGTERM
 ///   killed did not yet listen for it, hence had nothing to drain: that is as good as 0;
 /// - a child's own code when a restart cannot help (see [`Exit::restart_helps`]);
-/// - after a drain in which a child failed: the code that tells most (see [`worst`]);
+/// - after a drain in which a child failed: the most informative code (see [`worst_code`]);
 /// - 128 + signal after the second signal.
 pub fn supervise(plan: &Supervision<'_>) -> i32 {
     match Signals::new([SIGTERM, SIGINT]) {
@@ -74,9 +74,9 @@ pub fn supervise(plan: &Supervision<'_>) -> i32 {
     }
 }
 
-/// What ends the life of a generation.
+/// How a generation ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Life {
+enum Outcome {
     /// The supervisor ends with this code.
     Over(i32),
     /// A new generation may help; what ended this one.
@@ -89,9 +89,9 @@ fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
     let mut generation = 1;
     loop {
         let started = instant();
-        let what = match live(plan, generation, signal) {
-            Life::Over(code) => return code,
-            Life::Failed(what) => what,
+        let what = match run_generation(plan, generation, signal) {
+            Outcome::Over(code) => return code,
+            Outcome::Failed(what) => what,
         };
         let delay = backoff.after(instant().saturating_duration_since(started));
         let next = generation + 1;
@@ -113,12 +113,16 @@ fn wait(delay: Duration, signal: &mut dyn FnMut() -> Option<i32>) -> Option<i32>
         if came.is_some() || left.is_zero() {
             return came;
         }
-        std::thread::sleep(LOOK.min(left));
+        std::thread::sleep(POLL_INTERVAL.min(left));
     }
 }
 
-/// The life of one generation.
-fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Option<i32>) -> Life {
+/// Starts one generation and watches it until it ends.
+fn run_generation(
+    plan: &Supervision<'_>,
+    generation: u64,
+    signal: &mut dyn FnMut() -> Option<i32>,
+) -> Outcome {
     let started = (plan.arguments)(generation).and_then(|lists| {
         Children::start(&plan.executable, &plan.environment, &lists, plan.on_line.as_ref())
     });
@@ -129,64 +133,64 @@ fn live(plan: &Supervision<'_>, generation: u64, signal: &mut dyn FnMut() -> Opt
             let helps =
                 !matches!(reason.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied);
             if helps {
-                return Life::Failed(what);
+                return Outcome::Failed(what);
             }
             tracing::error!("{what}");
-            return Life::Over(Exit::Config.code());
+            return Outcome::Over(Exit::Config.code());
         }
     };
     loop {
         if let Some(signal_number) = signal() {
-            return Life::Over(drain(plan, &mut children, signal_number, signal));
+            return Outcome::Over(drain(plan, &mut children, signal_number, signal));
         }
-        if let Some((index, ending)) = failure(&mut children) {
-            let what = format!("process {index} ({ending})");
-            if Exit::restart_helps(ending.code()) {
+        if let Some((index, exit)) = failure(&mut children) {
+            let what = format!("process {index} ({exit})");
+            if Exit::restart_helps(exit.code()) {
                 children.kill();
-                return Life::Failed(what);
+                return Outcome::Failed(what);
             }
             tracing::error!("{what}: starting again does not help");
             children.signal(Signal::TERM);
-            return Life::Over(end_within(&mut children, GRACE, signal).unwrap_or(ending.status()));
+            return Outcome::Over(wait_or_kill(&mut children, GRACE_PERIOD, signal).unwrap_or(exit.status()));
         }
-        if children.endings().is_some() {
-            return Life::Over(Exit::Done.code());
+        if children.exits().is_some() {
+            return Outcome::Over(Exit::Done.code());
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// The child whose failure tells most, when one has failed. A peer that ends because it lost another may be seen
-/// first: the other one gets a moment to be seen too.
-fn failure(children: &mut Children) -> Option<(usize, Ending)> {
+/// The most informative failure, if a child has failed. A process that ends because it lost another may be seen first:
+/// the other one gets [`CAUSE_DELAY`] to be seen too.
+fn failure(children: &mut Children) -> Option<(usize, ChildExit)> {
     let failed = |children: &mut Children| {
-        let mut failed = look(children);
-        failed.retain(|(_, ending)| *ending != Ending::Code(0));
+        let mut failed = reap(children);
+        failed.retain(|(_, exit)| *exit != ChildExit::Code(0));
         failed
     };
     let mut failures = failed(children);
-    if failures.iter().all(|(_, ending)| *ending == LOST) && !failures.is_empty() {
-        std::thread::sleep(ECHO);
+    if failures.iter().all(|(_, exit)| *exit == PEER_LOST) && !failures.is_empty() {
+        std::thread::sleep(CAUSE_DELAY);
         failures.extend(failed(children));
     }
-    failures.into_iter().rev().max_by_key(|(_, ending)| rank(*ending))
+    failures.into_iter().rev().max_by_key(|(_, exit)| severity(*exit))
 }
 
-/// The children that have ended since the last look. That children cannot be waited for is a broken invariant.
-fn look(children: &mut Children) -> Vec<(usize, Ending)> {
-    children.ended().expect("a child that was started and not yet reaped can be waited for")
+/// The children that have ended since the last call. That children cannot be waited for is a broken invariant.
+fn reap(children: &mut Children) -> Vec<(usize, ChildExit)> {
+    children.reap().expect("a child that was started and not yet reaped can be waited for")
 }
 
 /// Waits until all have ended, killing what is left after `patience`; a signal kills at once and gives its code.
-fn end_within(
+fn wait_or_kill(
     children: &mut Children,
     patience: Duration,
     signal: &mut dyn FnMut() -> Option<i32>,
 ) -> Option<i32> {
     let until = instant() + patience;
     loop {
-        look(children);
-        if children.endings().is_some() {
+        reap(children);
+        if children.exits().is_some() {
             return None;
         }
         let came = signal();
@@ -194,7 +198,7 @@ fn end_within(
             children.kill();
             return came.map(|signal| 128 + signal);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -210,14 +214,14 @@ fn drain(
     children.signal(Signal::TERM);
     let mut until: Instant = instant() + plan.drain_max;
     loop {
-        for (index, ending) in look(children) {
-            if rank(ending) > 0 {
-                tracing::error!("process {index} failed while draining ({ending})");
-                until = until.min(instant() + GRACE);
+        for (index, exit) in reap(children) {
+            if severity(exit) > 0 {
+                tracing::error!("process {index} failed while draining ({exit})");
+                until = until.min(instant() + GRACE_PERIOD);
             }
         }
-        if let Some(endings) = children.endings() {
-            return worst(&endings);
+        if let Some(exits) = children.exits() {
+            return worst_code(&exits);
         }
         if let Some(second) = signal() {
             tracing::warn!("signal {second}: killing all processes");
@@ -227,28 +231,28 @@ fn drain(
         if instant() >= until {
             tracing::error!("the drain took too long: killing all processes");
             children.kill();
-            return worst(&children.endings().unwrap_or_default());
+            return worst_code(&children.exits().unwrap_or_default());
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// The code that tells most about why a generation failed.
-fn worst(endings: &[Ending]) -> i32 {
+/// The most informative code of a generation that failed.
+fn worst_code(exits: &[ChildExit]) -> i32 {
     // The first of equals, so that the answer does not depend on who was reaped last.
-    let worst = endings.iter().rev().max_by_key(|ending| rank(**ending));
-    worst.filter(|ending| rank(**ending) > 0).map_or(0, |ending| ending.status())
+    let worst = exits.iter().rev().max_by_key(|exit| severity(**exit));
+    worst.filter(|exit| severity(**exit) > 0).map_or(0, |exit| exit.status())
 }
 
-/// How much an ending tells: most a code that a restart cannot help, then a cause that a process named, then
-/// death by a signal, and least a lost peer, which is only the echo of another's end.
-fn rank(ending: Ending) -> u8 {
-    match ending {
-        Ending::Code(0) | UNHEARD => 0,
-        LOST => 1,
-        Ending::Signal(_) => 2,
-        Ending::Code(code) if Exit::restart_helps(Some(code)) => 3,
-        Ending::Code(_) => 4,
+/// How informative an exit is: most a code that a restart cannot help, then a cause that a process named, then
+/// death by a signal, and least a lost peer, which only follows from another exit.
+fn severity(exit: ChildExit) -> u8 {
+    match exit {
+        ChildExit::Code(0) | KILLED_BEFORE_LISTENING => 0,
+        PEER_LOST => 1,
+        ChildExit::Signal(_) => 2,
+        ChildExit::Code(code) if Exit::restart_helps(Some(code)) => 3,
+        ChildExit::Code(_) => 4,
     }
 }
 

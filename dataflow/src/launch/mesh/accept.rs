@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::hello::{GO, Hello, LENGTH};
-use super::{ATTEMPT_MAX, Found, LOOK, Mesh, Missing, hello, waits};
+use super::{ATTEMPT_MAX, JoinError, Mesh, POLL_INTERVAL, PeerSocket, hello, would_block};
 use crate::launch::clock::instant;
 
 /// Connections whose hello is awaited at the same time; beyond that the oldest is dropped.
 const PENDING_MAX: usize = 64;
 
-/// Refusals that are remembered so as not to be told again.
-const TOLD_MAX: usize = 64;
+/// Refusals that are remembered so as not to be reported again.
+const REPORTED_MAX: usize = 64;
 
 /// A connection whose hello or go has not come yet.
 struct Pending {
@@ -32,30 +32,30 @@ enum Step {
     Joined(usize),
 }
 
-/// Accepts the peers above this process until all have come, `deadline` has, or it is `hopeless`. No connection holds
+/// Accepts the peers above this process until all have come, `deadline` has, or `give_up` is set. No connection holds
 /// up another.
 pub(super) fn accept(
     settings: &Mesh,
     listener: &TcpListener,
     deadline: Instant,
-    hopeless: &AtomicBool,
-) -> Vec<Found> {
+    give_up: &AtomicBool,
+) -> Vec<PeerSocket> {
     let mine = hello(settings);
     let first = settings.process + 1;
-    let mut peers: Vec<Found> = (first..settings.addresses.len())
-        .map(|_| Err(Missing::NotYet("it never connected".to_owned())))
+    let mut peers: Vec<PeerSocket> = (first..settings.addresses.len())
+        .map(|_| Err(JoinError::NotYet("it never connected".to_owned())))
         .collect();
-    // Whoever is refused comes again and again: each reason is told once for each machine.
-    let mut told: Vec<(IpAddr, String)> = Vec::new();
-    let mut tell = |from: SocketAddr, why: &str| {
-        if told.iter().all(|known| (known.0, known.1.as_str()) != (from.ip(), why)) {
+    // Whoever is refused comes again and again: each reason is reported once for each machine.
+    let mut reported: Vec<(IpAddr, String)> = Vec::new();
+    let mut report = |from: SocketAddr, why: &str| {
+        if reported.iter().all(|known| (known.0, known.1.as_str()) != (from.ip(), why)) {
             tracing::warn!("refused {from}: {why}");
-            told.truncate(TOLD_MAX - 1);
-            told.push((from.ip(), why.to_owned()));
+            reported.truncate(REPORTED_MAX - 1);
+            reported.push((from.ip(), why.to_owned()));
         }
     };
     let mut pending: Vec<Pending> = Vec::new();
-    while peers.iter().any(Result::is_err) && instant() < deadline && !hopeless.load(Ordering::Relaxed) {
+    while peers.iter().any(Result::is_err) && instant() < deadline && !give_up.load(Ordering::Relaxed) {
         while let Ok((socket, from)) = listener.accept() {
             if pending.len() == PENDING_MAX {
                 pending.remove(0);
@@ -68,23 +68,23 @@ pub(super) fn accept(
         for mut connection in pending {
             match connection.step(&mine, first) {
                 Step::Wait if instant() < connection.since + ATTEMPT_MAX => waiting.push(connection),
-                Step::Wait => tell(connection.from, "it said nothing for too long"),
+                Step::Wait => report(connection.from, "it said nothing for too long"),
                 Step::Refuse(why) => {
-                    tell(connection.from, &why);
+                    report(connection.from, &why);
                     if let Some(Err(last)) = connection.peer.and_then(|peer| peers.get_mut(peer - first)) {
-                        *last = Missing::NotYet(why);
+                        *last = JoinError::NotYet(why);
                     }
                 }
                 Step::Joined(peer) => peers[peer - first] = Ok(connection.socket),
             }
         }
         pending = waiting;
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     // Blocking again; timely expects it so.
     for peer in &mut peers {
         if let Err(reason) = peer.as_ref().map_or(Ok(()), |socket| socket.set_nonblocking(false)) {
-            *peer = Err(Missing::NotYet(reason.to_string()));
+            *peer = Err(JoinError::NotYet(reason.to_string()));
         }
     }
     peers
@@ -99,7 +99,7 @@ impl Pending {
             let read = match self.socket.read(&mut byte[..wanted]) {
                 Ok(0) => return Step::Refuse("it closed the connection".to_owned()),
                 Ok(read) => read,
-                Err(reason) if waits(&reason) => return Step::Wait,
+                Err(reason) if would_block(&reason) => return Step::Wait,
                 Err(reason) => return Step::Refuse(reason.to_string()),
             };
             if let Some(peer) = self.peer {

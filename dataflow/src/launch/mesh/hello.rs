@@ -57,8 +57,8 @@ impl Hello {
         Ok(Hello { run_id, process, processes, workers, zerocopy: word(32) != 0 })
     }
 
-    /// Whether `other` is of the same run, but was started otherwise: waiting does not mend that.
-    pub fn differs_for_good(&self, other: &Hello) -> bool {
+    /// Whether `other` is of the same run, but was started otherwise: waiting does not help.
+    pub fn is_permanent_mismatch(&self, other: &Hello) -> bool {
         self.run_id == other.run_id && self.refuse(other).is_some()
     }
 
@@ -104,12 +104,12 @@ mod tests {
     #[test]
     fn only_the_same_run_and_the_same_shape_belong_together() {
         assert_eq!(HELLO.refuse(&Hello { process: 2, ..HELLO }), None);
-        assert!(!HELLO.differs_for_good(&Hello { process: 2, ..HELLO }));
+        assert!(!HELLO.is_permanent_mismatch(&Hello { process: 2, ..HELLO }));
         assert!(
-            !HELLO.differs_for_good(&Hello { run_id: 6, workers: 1, ..HELLO }),
+            !HELLO.is_permanent_mismatch(&Hello { run_id: 6, workers: 1, ..HELLO }),
             "it may come back in this run"
         );
-        assert!(HELLO.differs_for_good(&Hello { workers: 1, ..HELLO }));
+        assert!(HELLO.is_permanent_mismatch(&Hello { workers: 1, ..HELLO }));
         for other in [
             Hello { run_id: 6, ..HELLO },
             Hello { processes: 2, ..HELLO },

@@ -59,7 +59,7 @@ fn visit(address: &str) -> TcpStream {
     loop {
         match TcpStream::connect(address) {
             Ok(socket) => return socket,
-            Err(_) => std::thread::sleep(LOOK),
+            Err(_) => std::thread::sleep(POLL_INTERVAL),
         }
     }
 }
@@ -150,7 +150,7 @@ fn an_address_that_stays_taken_is_named_and_one_that_becomes_free_is_used() {
     let said = join(&mesh(0, &nobody, 5, Duration::from_millis(50))).err().expect("taken").to_string();
     assert!(said.starts_with(&format!("cannot listen on {address}")), "{said}");
     let waiting = std::thread::spawn(move || listen_on(&address, instant() + LONG));
-    std::thread::sleep(LOOK);
+    std::thread::sleep(POLL_INTERVAL);
     drop(taken);
     waiting.join().expect("no panic").expect("free by now");
 }

@@ -236,7 +236,7 @@ fn children_die_with_the_thread_that_supervises_them() {
                 let children =
                     Children::start(Path::new("/bin/sh"), &[], &[vec!["-c".into(), script.into()]], None);
                 while pids.lines().is_empty() {
-                    std::thread::sleep(LOOK);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
                 children.expect("started")
             })
@@ -245,24 +245,24 @@ fn children_die_with_the_thread_that_supervises_them() {
     });
     // The thread is gone, as it is when a supervisor is killed; the child follows without anybody's doing.
     let mut children = children;
-    let mut endings = None;
+    let mut exits = None;
     for _ in 0..1_000 {
-        look(&mut children);
-        endings = children.endings();
-        if endings.is_some() {
+        reap(&mut children);
+        exits = children.exits();
+        if exits.is_some() {
             break;
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
-    assert_eq!(endings, Some(vec![Ending::Signal(SIGKILL)]));
+    assert_eq!(exits, Some(vec![ChildExit::Signal(SIGKILL)]));
 }
 
 #[test]
 fn the_worst_code_is_a_cause_and_not_its_echo() {
-    let lost = Ending::Code(Exit::PeerLost.code());
-    assert_eq!(worst(&[Ending::Code(0), Ending::Code(0)]), 0);
-    assert_eq!(worst(&[lost, Ending::Signal(SIGKILL)]), 137);
-    assert_eq!(worst(&[lost, Ending::Code(69), Ending::Signal(6)]), 69);
-    assert_eq!(worst(&[Ending::Code(69), lost, Ending::Code(78)]), 78);
-    assert_eq!(worst(&[Ending::Code(0), lost]), 74);
+    let lost = ChildExit::Code(Exit::PeerLost.code());
+    assert_eq!(worst_code(&[ChildExit::Code(0), ChildExit::Code(0)]), 0);
+    assert_eq!(worst_code(&[lost, ChildExit::Signal(SIGKILL)]), 137);
+    assert_eq!(worst_code(&[lost, ChildExit::Code(69), ChildExit::Signal(6)]), 69);
+    assert_eq!(worst_code(&[ChildExit::Code(69), lost, ChildExit::Code(78)]), 78);
+    assert_eq!(worst_code(&[ChildExit::Code(0), lost]), 74);
 }
