@@ -27,14 +27,11 @@
 //! [`window`], [`detect`], [`decode`], [`commit`]. The pure core (decode, detect, window, and the planning
 //! and encoding halves of commit) knows no timely, rdkafka, tokio or clock.
 
-pub mod batch;
 pub mod cli;
 pub mod commit;
-pub mod decode;
 pub mod detect;
-pub mod launch;
 pub mod operators;
 pub mod pipeline;
-pub mod source;
+pub mod runtime;
+pub mod sources;
 pub mod telemetry;
-pub mod window;

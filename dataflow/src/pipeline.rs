@@ -6,8 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use citytide_core::batch::{Assembler, Batch, PartitionStart};
+use citytide_core::detect::{Blob, HOLDS_AFTER_MS, Memory, Rules};
+use citytide_core::window::{Lateness, Mark, Placer, Watermarks, Windows};
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
+use citytide_store::ledger::Ledger;
+use citytide_store::panes;
+use citytide_store::postgres::Database;
+use citytide_store::session::{OnFailure, Session, Wake};
+use citytide_store::takeover::Run;
 use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::generic::operator::empty;
@@ -16,25 +24,18 @@ use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback, Inspect};
 use timely::worker::Worker;
 
-use crate::batch::{Assembler, Batch, PartitionStart};
 use crate::commit::committer::Committed;
-use crate::commit::detector::{self, TrainingSettings};
 use crate::commit::faults::FailAt;
-use crate::commit::ledger::Ledger;
-use crate::commit::panes;
 use crate::commit::plan::{DetectorNote, Plan};
-use crate::commit::postgres::Database;
-use crate::commit::session::{OnFailure, Session, Wake};
-use crate::commit::takeover::Run;
+use crate::commit::training::{self, TrainingSettings};
 use crate::commit::writer::{self, WriterSettings};
-use crate::detect::{Blob, HOLDS_AFTER_MS, Memory, Pace, Rules, Training};
+use crate::detect::{Pace, Training};
 use crate::operators::{
     self, BaselinesParts, CommitParts, Epoch, ReadParts, ScoreParts, WindowParts, commit, copy, place,
     recent, route, score, views, window,
 };
-use crate::source::{Assigned, Intake, Share};
+use crate::sources::{Assigned, Intake, Share};
 use crate::telemetry::{self, Stage};
-use crate::window::{Lateness, Mark, Placer, Watermarks, Windows};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -278,7 +279,7 @@ fn by_detector<'scope>(
     let on_failure = plumbing.on_failure.clone();
     let open_training = move |wake: Wake| {
         let (answers, answered) = crossbeam_channel::unbounded();
-        let trainer = detector::spawn(settings, answers, wake, on_failure);
+        let trainer = training::spawn(settings, answers, wake, on_failure);
         let start = Box::new(move |job| trainer.send(job));
         Training::new(sample, every_us, fitted_until_us, start, answered)
     };

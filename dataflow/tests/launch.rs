@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use citytide::launch::backoff::Backoff;
-use citytide::launch::supervisor::{DRAIN_MAX, Supervision, supervise};
-use citytide::launch::{panic, signals, watchdog};
+use citytide::runtime::backoff::Backoff;
+use citytide::runtime::supervisor::{DRAIN_MAX, Supervision, supervise};
+use citytide::runtime::{panic, signals, watchdog};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGABRT, SIGINT, SIGKILL, SIGTERM};
 
@@ -99,8 +99,8 @@ fn a_lost_peer_ends_the_process_with_its_own_code() {
 fn process_that_loses_a_peer() {
     panic::end_process_on_panic();
     // Real sockets and timely's real words, so that a change of them shows.
-    let addresses = citytide::launch::hosts::free_loopback(2).expect("ports");
-    let mesh = |process| citytide::launch::mesh::Mesh {
+    let addresses = citytide::runtime::hosts::free_loopback(2).expect("ports");
+    let mesh = |process| citytide::runtime::mesh::Mesh {
         process,
         addresses: addresses.clone(),
         run_id: 1,
@@ -110,8 +110,8 @@ fn process_that_loses_a_peer() {
     };
     let (first, second) = (mesh(0), mesh(1));
     // The peer goes without a word: its sockets are closed before timely has said goodbye on them.
-    let peer = std::thread::spawn(move || citytide::launch::mesh::connect_all(&second).expect("joined"));
-    let joined = citytide::launch::mesh::join(&first).expect("joined");
+    let peer = std::thread::spawn(move || citytide::runtime::mesh::connect_all(&second).expect("joined"));
+    let joined = citytide::runtime::mesh::join(&first).expect("joined");
     drop(peer.join().expect("no panic"));
     let _guards = timely::communication::initialize::initialize_from(joined.0, joined.1, |_| hang());
     hang();

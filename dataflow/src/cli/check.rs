@@ -14,10 +14,10 @@ mod postgres;
 mod report;
 
 use citytide_domain::Domain;
+use citytide_store::session;
 
 use super::ending::Ending;
 use super::setup::{Setup, SetupArgs};
-use crate::commit::session;
 pub use report::{Report, State};
 
 /// What was typed.

@@ -8,7 +8,7 @@ use clap::Command;
 use serde_json::json;
 
 use super::settings::{Configuration, Relations, Setting, TEXT, Used};
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// The column at which the origin begins, where the line is short enough.
 const ORIGIN_COLUMN: usize = 48;

@@ -4,7 +4,12 @@ mod print;
 
 use std::sync::Arc;
 
+use citytide_core::decode::Reason;
+use citytide_core::window::{RECENT_US, Windows};
 use citytide_domain::Domain;
+use citytide_store::postgres::DatabaseError;
+use citytide_store::takeover::{self, Patience, Takeover};
+use citytide_store::{ledger, session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
@@ -13,13 +18,8 @@ use super::run::start::host_name;
 use super::status::thousands;
 use super::tables::TablesArgs;
 use super::verify;
-use crate::commit::postgres::DatabaseError;
 use crate::commit::replay::{self, Outcome, Selection};
-use crate::commit::takeover::{self, Patience, Takeover};
-use crate::commit::{ledger, session, upkeep};
-use crate::decode::Reason;
-use crate::launch::exit::Exit;
-use crate::window::{RECENT_US, Windows};
+use crate::runtime::exit::Exit;
 use print::{described, heading, line};
 
 /// What was typed.

@@ -1,16 +1,16 @@
 //! How a command ends when it cannot go on: the exit code, and what the user reads.
 
 use citytide_connection::ConnectionError;
+use citytide_store::detector::models::PromoteError;
+use citytide_store::migrate::MigrateError;
+use citytide_store::origin::OriginError;
+use citytide_store::postgres::DatabaseError;
+use citytide_store::takeover::TakeoverError;
 
-use crate::commit::detector::models::PromoteError;
-use crate::commit::migrate::MigrateError;
-use crate::commit::origin::OriginError;
-use crate::commit::postgres::DatabaseError;
-use crate::commit::takeover::TakeoverError;
-use crate::launch::exit::Exit;
-use crate::source::SourceError;
-use crate::source::files::FilesError;
-use crate::source::kafka::KafkaSourceError;
+use crate::runtime::exit::Exit;
+use crate::sources::SourceError;
+use crate::sources::files::FilesError;
+use crate::sources::kafka::KafkaSourceError;
 
 /// SQLSTATE of a missing right.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";

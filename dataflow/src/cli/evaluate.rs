@@ -31,7 +31,7 @@ use citytide_domain::Domain;
 
 use super::ending::{Ending, ending};
 use super::tables::read_domain;
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 use error::EvaluateError;
 use figures::Report;
 use readings::Readings;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat};
 use citytide_domain::nearest;
+use citytide_store::clock;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -19,7 +20,6 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{screen, settings};
-use crate::launch::clock;
 
 /// The levels, from none to all.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

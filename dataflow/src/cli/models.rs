@@ -6,16 +6,16 @@ pub mod print;
 
 use citytide_detector::Layout;
 use citytide_domain::Domain;
+use citytide_store::detector::models::{self, PromoteError};
+use citytide_store::postgres::Database;
+use citytide_store::session;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
 use super::ending::{Ending, ending};
 use super::tables::TablesArgs;
 use super::verify;
-use crate::commit::detector::models::{self, PromoteError};
-use crate::commit::postgres::Database;
-use crate::commit::session;
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 use print::Described;
 
 /// What was typed.

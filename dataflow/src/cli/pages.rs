@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 
 use super::ending::{Ending, ending};
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// What `citytide completions` is told.
 #[derive(Debug, clap::Args)]

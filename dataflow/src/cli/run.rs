@@ -24,10 +24,10 @@ use super::screen;
 use super::settings::{Configuration, Relations};
 use super::setup::SetupArgs;
 use crate::commit::faults::FailAt;
-use crate::launch::backoff::Backoff;
-use crate::launch::exit::Exit;
-use crate::launch::hosts;
-use crate::launch::supervisor::{DRAIN_MAX, Supervision, supervise};
+use crate::runtime::backoff::Backoff;
+use crate::runtime::exit::Exit;
+use crate::runtime::hosts;
+use crate::runtime::supervisor::{DRAIN_MAX, Supervision, supervise};
 use tell::{HAND_OVER, TellArgs};
 
 /// Workers that work together at most, in all processes.

@@ -1,14 +1,14 @@
 //! `citytide schema`: the DDL of a domain, the database brought up to it, and how the two differ.
 
+use citytide_store::migrate::{self, Difference};
+use citytide_store::takeover::{self, Patience, Takeover};
+use citytide_store::{schema, session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::ending::{Ending, ending};
 use super::run::start::host_name;
 use super::tables::TablesArgs;
-use crate::commit::migrate::{self, Difference};
-use crate::commit::takeover::{self, Patience, Takeover};
-use crate::commit::{schema, session, upkeep};
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// What was typed.
 #[derive(Debug, ClapArgs)]

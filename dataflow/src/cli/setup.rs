@@ -2,11 +2,11 @@
 
 use citytide_connection::{Connection, KafkaArgs};
 use citytide_domain::Domain;
+use citytide_store::postgres::Database;
 
 use super::ending::Ending;
 use super::source::{SourceArgs, SourceKind};
 use super::tables::TablesArgs;
-use crate::commit::postgres::Database;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct SetupArgs {

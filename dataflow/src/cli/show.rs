@@ -9,10 +9,10 @@
 
 use std::time::{Duration, Instant};
 
+use citytide_core::batch::Batch;
 use citytide_domain::{Domain, Metric};
 use serde::Deserialize;
 
-use crate::batch::Batch;
 use crate::commit::committer::Committed;
 
 /// At most one reading in this time, normal and anomalous ones counted apart.
@@ -84,7 +84,7 @@ struct Reason {
 pub fn windows(domain: &Domain, committed: &Committed) -> Vec<String> {
     let mut rows: Vec<_> = committed.plan.windows.values().filter(|row| row.is_final).collect();
     rows.sort_by(|a, b| (a.end_us, a.window, &a.zone).cmp(&(b.end_us, b.window, &b.zone)));
-    let line = |row: &&crate::window::WindowRow| {
+    let line = |row: &&citytide_core::window::WindowRow| {
         let mut line = format!(
             "{} · {} · {} readings",
             length(domain.windows[row.window].size_us),

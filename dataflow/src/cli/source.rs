@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use citytide_domain::Domain;
+use citytide_store::clock::wall_ms;
 use clap::{Args, ValueEnum};
 
 use super::ending::Ending;
-use crate::launch::clock::wall_ms;
-use crate::launch::exit::Exit;
-use crate::source::files::Files;
-use crate::source::simulation::{Simulation, SimulationSettings};
-use crate::source::{Source, kafka};
+use crate::runtime::exit::Exit;
+use crate::sources::files::Files;
+use crate::sources::simulation::{Simulation, SimulationSettings};
+use crate::sources::{Source, kafka};
 
 /// The kinds of sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

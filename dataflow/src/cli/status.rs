@@ -18,7 +18,8 @@ mod partitions;
 
 use std::collections::VecDeque;
 
-use crate::batch::Activity;
+use citytide_core::batch::Activity;
+
 use crate::telemetry::{Phase, Snapshot, Stage, StageTimes};
 
 /// What rates and shares are taken over, milliseconds.

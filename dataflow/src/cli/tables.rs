@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use citytide_domain::Domain;
+use citytide_store::postgres::{Database, DatabaseOptions};
 
 use super::ending::Ending;
 use super::settings;
-use crate::commit::postgres::{Database, DatabaseOptions};
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct TablesArgs {

@@ -5,16 +5,16 @@ pub mod facts;
 use std::path::PathBuf;
 
 use citytide_connection::KafkaArgs;
+use citytide_store::session;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::ending::{Ending, ending};
 use super::tables::read_domain;
-use crate::commit::session;
-use crate::launch::exit::Exit;
-use crate::source::kafka::{KafkaSourceError, Topic};
-use crate::source::{Source, SourceError};
+use crate::runtime::exit::Exit;
+use crate::sources::kafka::{KafkaSourceError, Topic};
+use crate::sources::{Source, SourceError};
 use facts::{ANSWER_TIMEOUT, Facts, admin, refused};
 
 /// What was typed.

@@ -14,21 +14,21 @@ mod print;
 
 use std::sync::Arc;
 
+use citytide_core::batch::Batch;
+use citytide_core::detect::{Comparison, Judge};
 use citytide_detector::{Layout, Model, ModelError};
 use citytide_domain::Domain;
+use citytide_store::detector::models::PromoteError;
+use citytide_store::detector::{Loaded, load, recent, store};
+use citytide_store::postgres::DatabaseError;
+use citytide_store::session;
+use citytide_store::time::micros;
 use tokio_postgres::Client;
 
 use super::ending::{Ending, ending};
 use super::models;
 use super::tables::TablesArgs;
-use crate::batch::Batch;
-use crate::commit::detector::models::PromoteError;
-use crate::commit::detector::{Loaded, load, recent, store};
-use crate::commit::panes::micros;
-use crate::commit::postgres::DatabaseError;
-use crate::commit::session;
-use crate::detect::{Comparison, Judge};
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 use print::Report;
 
 /// Event time before W that the models are compared on.
@@ -66,7 +66,7 @@ async fn execute(args: &Args) -> Result<(), Ending> {
     let known = known(&client, &domain, &layout).await?;
     let model = train(&client, &layout, &known).await?;
     let version = model.version();
-    let stored = crate::commit::detector::models::list(&client).await?;
+    let stored = citytide_store::detector::models::list(&client).await?;
     let stored = stored.into_iter().find(|stored| stored.version == version);
     let stored = stored.ok_or(PromoteError::Missing { version })?;
     let is_cut = known.is_cut;
@@ -83,7 +83,7 @@ async fn execute(args: &Args) -> Result<(), Ending> {
     }
     let mut object = report.json();
     if args.promote {
-        let promoted = crate::commit::detector::models::promote(&client, &layout, version).await?;
+        let promoted = citytide_store::detector::models::promote(&client, &layout, version).await?;
         object["promoted"] = models::print::promoted(version, promoted).into();
     }
     println!("{object}");

@@ -20,13 +20,13 @@ mod verdicts;
 mod windows;
 
 use citytide_domain::Domain;
+use citytide_store::migrate::{Declared, MigrateError};
+use citytide_store::postgres::{Database, DatabaseError};
+use citytide_store::session;
 
 use super::ending::{Ending, ending};
 use super::tables::TablesArgs;
-use crate::commit::migrate::{Declared, MigrateError};
-use crate::commit::postgres::{Database, DatabaseError};
-use crate::commit::session;
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 use compare::Snapshot;
 pub use report::{Check, Report};
 

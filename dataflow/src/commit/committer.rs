@@ -15,6 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citytide_domain::Domain;
+use citytide_store::clock;
+use citytide_store::postgres::DatabaseError;
+use citytide_store::session::{OnFailure, Session, Wake};
+use citytide_store::time::Timestamp;
 use crossbeam_channel::Sender;
 use futures_util::future::try_join_all;
 use tokio_postgres::types::ToSql;
@@ -22,10 +26,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::faults::{FailAt, Point, pass};
 use super::plan::Plan;
-use super::postgres::DatabaseError;
-use super::session::{OnFailure, Session, Wake};
-use super::statements::{self, Arrays, Timestamp};
-use crate::launch::clock;
+use super::statements::{self, Arrays};
 
 /// What the committer needs to know.
 #[derive(Clone)]

@@ -1,13 +1,11 @@
 //! Batches → rows in PostgreSQL's binary COPY format. Pure: bytes in, bytes out.
 //!
 //! The format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format". The order of the columns is
-//! [`super::schema::reading_columns`] and [`super::schema::dead_letter_columns`].
+//! [`citytide_store::schema::reading_columns`] and [`citytide_store::schema::dead_letter_columns`].
 
-use crate::batch::{Batch, DeadLetter, RULES_ONLY};
-use crate::detect::Blob;
-
-/// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
-pub const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+use citytide_core::batch::{Batch, DeadLetter, RULES_ONLY};
+use citytide_core::detect::Blob;
+use citytide_store::time::POSTGRES_EPOCH_US;
 
 /// What opens a stream: signature, no flags, no header extension.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

@@ -6,22 +6,13 @@
 //!  windows, marks, views ─▶ plan ───────────▼──▶ committer, one session per run: one transaction per plan
 //! ```
 //!
-//! Pure: [`copy`], [`plan`], [`schema`], [`statements`]. Everything else goes through [`postgres`].
+//! Pure: [`copy`], [`plan`], [`statements`]. What the database is, and how it is reached, is the crate `citytide-store`.
 
 pub mod committer;
 pub mod copy;
-pub mod detector;
 pub mod faults;
-pub mod ledger;
-pub mod migrate;
-pub mod origin;
-pub mod panes;
 pub mod plan;
-pub mod postgres;
 pub mod replay;
-pub mod schema;
-pub mod session;
 pub mod statements;
-pub mod takeover;
-pub mod upkeep;
+pub mod training;
 pub mod writer;

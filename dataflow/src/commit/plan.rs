@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::detect::Agreement;
-use crate::window::{Applied, Mark, PaneState, WindowRow};
+use citytide_core::detect::Agreement;
+use citytide_core::window::{Applied, Mark, PaneState, WindowRow};
 
 /// Sensors of a zone in `hot_sensors`.
 pub const HOT_SENSORS_MAX: usize = 10;
@@ -85,7 +85,7 @@ pub enum DetectorNote {
 pub struct Plan {
     /// The greatest epoch.
     pub epoch: u64,
-    /// W at its end; [`crate::window::NEVER`] before there is one.
+    /// W at its end; [`citytide_core::NEVER`] before there is one.
     pub low_us: i64,
     /// Readings, accepted and late, that it makes visible.
     pub readings: i64,

@@ -21,23 +21,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use citytide_core::batch::{Activity, Assembler, Batch, Chunk, PartitionStart};
+use citytide_core::detect::Rules;
+use citytide_core::floor_to;
+use citytide_core::window::{EpochPartials, RECENT_US, Windows};
 use citytide_domain::Domain;
+use citytide_store::clock::wall_ms;
+use citytide_store::ledger::{self, Ledger};
+use citytide_store::panes::load_ranges;
+use citytide_store::postgres::DatabaseError;
+use citytide_store::takeover::Run;
+use citytide_store::{schema, upkeep};
 use futures_util::SinkExt;
 use tokio_postgres::Client;
 
 use super::committer::{Committer, CommitterSettings};
 use super::copy::encode_readings;
-use super::ledger::{self, Ledger};
-use super::panes::load_ranges;
 use super::plan::Plan;
-use super::postgres::DatabaseError;
-use super::takeover::Run;
+use super::statements;
 use super::writer::{close, copy_into};
-use super::{schema, statements, upkeep};
-use crate::batch::{Activity, Assembler, Batch, Chunk, PartitionStart};
-use crate::detect::Rules;
-use crate::launch::clock::wall_ms;
-use crate::window::{EpochPartials, RECENT_US, Windows, floor_to};
 pub use letters::{Letter, Selection, page};
 use live::Live;
 

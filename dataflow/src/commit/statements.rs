@@ -5,47 +5,18 @@
 
 mod detector;
 
-use bytes::BytesMut;
 use citytide_domain::Domain;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::ToSql;
 
 pub use detector::{
     ADD_DISAGREEMENTS, DELETE_REQUESTS, INSERT_MINUTES, INSERT_MODEL_CHANGES, UPDATE_MODELS,
     disagreement_arrays, minute_arrays, model_change_arrays, model_in_force, request_arrays,
 };
 
-use super::copy::POSTGRES_EPOCH_US;
 use super::plan::Plan;
-use super::schema::quoted;
-use crate::window::NEVER;
-
-/// A `timestamptz` in microseconds of the Unix epoch.
-#[derive(Debug, Clone, Copy)]
-pub struct Timestamp(pub i64);
-
-impl Timestamp {
-    /// `None` before the first watermark.
-    pub fn watermark(at_us: i64) -> Option<Timestamp> {
-        (at_us != NEVER).then_some(Timestamp(at_us))
-    }
-}
-
-impl ToSql for Timestamp {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(&(self.0 - POSTGRES_EPOCH_US).to_be_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::TIMESTAMPTZ
-    }
-
-    to_sql_checked!();
-}
+use citytide_store::panes::pane_columns;
+use citytide_store::schema::quoted;
+use citytide_store::time::Timestamp;
 
 /// A statement's arguments, one array per column.
 pub type Arrays = Vec<Box<dyn ToSql + Sync + Send>>;
@@ -134,26 +105,6 @@ pub fn window_arrays(plan: &Plan, window: usize, metrics: usize) -> Option<Array
 pub fn upsert_panes(domain: &Domain) -> String {
     let columns = pane_columns(domain);
     insert("panes", &[], &columns) + &or_update("zone, pane_start", &columns, &[])
-}
-
-/// Columns of `panes` with their types, in the order that [`pane_arrays`] and the reader of panes use.
-pub fn pane_columns(domain: &Domain) -> Vec<(String, &'static str)> {
-    let mut columns = vec![
-        column("zone", "text"),
-        column("pane_start", "timestamptz"),
-        column("reading_count", "bigint"),
-        column("anomaly_count", "bigint"),
-        column("first_epoch", "bigint"),
-        column("last_epoch", "bigint"),
-    ];
-    for metric in &domain.metrics {
-        for (part, ty) in
-            [("count", "bigint"), ("sum", "bytea"), ("min", "double precision"), ("max", "double precision")]
-        {
-            columns.push((quoted(&format!("{part}_{}", metric.name)), ty));
-        }
-    }
-    columns
 }
 
 /// Arguments of [`upsert_panes`].

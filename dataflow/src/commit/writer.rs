@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use citytide_domain::Domain;
+use citytide_store::postgres::{Database, DatabaseError};
+use citytide_store::schema;
+use citytide_store::session::{OnFailure, Session, Wake};
 use crossbeam_channel::Sender;
 use futures_util::SinkExt;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -18,9 +21,6 @@ use tokio_postgres::{Client, CopyInSink, Statement};
 
 use super::copy::{HEADER, TRAILER};
 use super::faults::{FailAt, Point, pass};
-use super::postgres::{Database, DatabaseError};
-use super::schema;
-use super::session::{OnFailure, Session, Wake};
 
 /// What a worker hands over. Jobs of one epoch follow each other: rows, dead letters, then `Finish`.
 pub enum Rows {

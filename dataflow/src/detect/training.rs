@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use citytide_core::NEVER;
+use citytide_core::detect::{Blob, Sampled, sample_blob};
+use citytide_core::window::Mark;
 use citytide_detector::Sample;
 use crossbeam_channel::Receiver;
-
-use super::baselines::Sampled;
-use super::memory::{Blob, sample_blob};
-use crate::window::{Mark, NEVER};
 
 /// Readings after which what is known is written down: what a restart replays at most, and what it takes.
 const READINGS_MAX: i64 = 250_000;

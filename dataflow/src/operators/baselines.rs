@@ -13,7 +13,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use citytide_core::NEVER;
+use citytide_core::detect::{Baselines, Blob, Closing, HOLDS_AFTER_MS, Sampled, Taught};
+use citytide_core::window::{Mark, Watermarks};
 use citytide_detector::Layout;
+use citytide_store::session::Wake;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -24,9 +28,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::score::Directive;
 use super::{Epoch, passed, route};
 use crate::commit::plan::DetectorNote;
-use crate::commit::session::Wake;
-use crate::detect::{Baselines, Blob, Closing, HOLDS_AFTER_MS, Pace, Sampled, Taught, Training};
-use crate::window::{Mark, NEVER, Watermarks};
+use crate::detect::{Pace, Training};
 
 /// What the operator of one worker needs.
 pub struct BaselinesParts<F> {

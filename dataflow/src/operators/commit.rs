@@ -16,6 +16,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use citytide_core::window::{Applied, Mark, Watermarks};
+use citytide_store::session::{Session, Wake};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
@@ -24,8 +26,6 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::{Changes, Epoch, passed};
 use crate::commit::committer::Committed;
 use crate::commit::plan::{DetectorNote, Plan, ViewRow};
-use crate::commit::session::{Session, Wake};
-use crate::window::{Applied, Mark, Watermarks};
 
 /// What the operator needs on worker 0.
 pub struct CommitParts {

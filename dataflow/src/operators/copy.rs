@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use citytide_core::batch::Batch;
+use citytide_core::detect::Blob;
+use citytide_store::session::{Session, Wake};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
-use crate::batch::Batch;
 use crate::commit::copy::{encode_blobs, encode_dead_letters, encode_readings};
-use crate::commit::session::{Session, Wake};
 use crate::commit::writer::Rows;
-use crate::detect::Blob;
 use crate::telemetry::{self, Stage};
 
 /// Encoded bytes that are handed over at once.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use citytide_core::batch::Batch;
+use citytide_core::window::{EpochPartials, Mark, Partial, Placer, RecentAnomaly};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -11,9 +13,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
-use crate::batch::Batch;
 use crate::telemetry::{self, Stage};
-use crate::window::{EpochPartials, Mark, Partial, Placer, RecentAnomaly};
 
 /// The streams behind `place`.
 pub struct Placed<'scope> {

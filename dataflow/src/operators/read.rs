@@ -23,18 +23,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use citytide_core::batch::{Activity, Chunk};
+use citytide_core::window::Watermarks;
+use citytide_store::clock;
+use citytide_store::session::Wake;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::source;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::{Scope, StreamVec};
 
 use super::Epoch;
-use crate::batch::{Activity, Chunk};
-use crate::commit::session::Wake;
-use crate::launch::clock;
-use crate::source::{Assigned, Intake};
+use crate::sources::{Assigned, Intake};
 use crate::telemetry::{self, Stage};
-use crate::window::Watermarks;
 
 /// Distance of two grid points.
 pub const COMMIT_INTERVAL_MIN_MS: u64 = 50;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use citytide_core::window::{Mark, Recent, RecentAnomaly, Watermarks};
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -11,7 +12,6 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
-use crate::window::{Mark, Recent, RecentAnomaly, Watermarks};
 
 type Update = (RecentAnomaly, Epoch, isize);
 

@@ -15,6 +15,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use citytide_core::batch::Batch;
+use citytide_core::detect::{Blob, Change, Judge, Taught};
 use citytide_detector::{Layout, Lessons, Model};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -25,9 +27,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
-use crate::batch::Batch;
 use crate::commit::plan::DetectorNote;
-use crate::detect::{Blob, Change, Judge, Taught};
 use crate::telemetry::{self, Stage};
 
 /// What every worker does from an epoch on.

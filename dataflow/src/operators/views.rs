@@ -9,11 +9,11 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use citytide_core::window::{RecentAnomaly, ZoneFact};
 use differential_dataflow::VecCollection;
 
 use super::Epoch;
 use crate::commit::plan::{HOT_SENSORS_MAX, HotSensor, ViewRow, ZoneStatus};
-use crate::window::{RecentAnomaly, ZoneFact};
 
 /// The rows of the live views.
 pub fn views<'scope>(

@@ -13,6 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use citytide_core::window::{Mark, PaneRange, PaneState, Partial, Watermarks, WindowRow, Windows, ZoneFact};
+use citytide_store::session::{Session, Wake};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -22,9 +24,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
 use super::{Epoch, passed, route};
-use crate::commit::session::{Session, Wake};
 use crate::telemetry::{self, Stage};
-use crate::window::{Mark, PaneRange, PaneState, Partial, Watermarks, WindowRow, Windows, ZoneFact};
 
 /// What a zone's worker tells the commit.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]

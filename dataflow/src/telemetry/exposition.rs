@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use citytide_core::batch::{Activity, Tally};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
@@ -17,7 +18,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::latency::BOUNDS_S;
 use super::{Counts, PartitionFigures, Run, Snapshot, Stage};
-use crate::batch::{Activity, Tally};
 
 /// What the body of an answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

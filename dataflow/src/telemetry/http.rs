@@ -18,6 +18,8 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::Listener;
+use citytide_store::clock;
+use citytide_store::session;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -28,8 +30,6 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::exposition::{CONTENT_TYPE, Exposition};
 use super::{Run, health};
-use crate::commit::session;
-use crate::launch::clock;
 
 /// Connections that are served at once; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 32;

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::batch::Labelled;
+use citytide_core::batch::Labelled;
 
 /// How far back it looks, milliseconds.
 const SPAN_MS: u64 = 3_600_000;

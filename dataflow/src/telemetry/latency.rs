@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use crate::batch::Chunk;
+use citytide_core::batch::Chunk;
 
 /// Upper bounds of the histogram's buckets, seconds; one more is without bound.
 pub const BOUNDS_S: [f64; 14] =

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use citytide_core::NEVER;
+use citytide_core::batch::Tally;
+use citytide_core::detect::Standing;
+use citytide_core::window::Mark;
+use citytide_store::clock;
 
 use super::last_hour::LastHour;
 use super::{Counts, DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
-use crate::batch::Tally;
-use crate::commit::committer::Committed;
-use crate::detect::Standing;
-use crate::launch::clock;
-use crate::source::Assigned;
-use crate::window::{Mark, NEVER};
+use crate::sources::Assigned;
 
 /// What a run tells of itself.
 #[derive(Debug)]
@@ -127,15 +128,21 @@ impl Run {
         partition.figures.activity = mark.activity;
     }
 
-    /// Takes note of a commit.
-    pub fn committed(&self, committed: &Committed) {
-        self.stages.add(super::Stage::Commit, committed.took);
-        self.latency.committed(committed.epoch, clock::wall_ms());
+    /// Takes note of a commit: its epoch, how long its transaction took, W and the marks of what it moved.
+    pub fn committed<'a>(
+        &self,
+        epoch: u64,
+        took: Duration,
+        low_us: i64,
+        marks: impl IntoIterator<Item = &'a Mark>,
+    ) {
+        self.stages.add(super::Stage::Commit, took);
+        self.latency.committed(epoch, clock::wall_ms());
         let mut state = self.figures.lock().expect("no holder panics");
-        state.low_us = committed.plan.low_us;
+        state.low_us = low_us;
         state.commits += 1;
-        state.last_commit = Some((committed.epoch, clock::instant()));
-        for mark in committed.plan.marks.values() {
+        state.last_commit = Some((epoch, clock::instant()));
+        for mark in marks {
             let Some(partition) = state.partitions.get_mut(&mark.partition) else { continue };
             let end_offset = partition.figures.end_offset.max(mark.end_offset);
             partition.figures = PartitionFigures { end_offset, ..figures(mark) };

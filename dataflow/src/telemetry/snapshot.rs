@@ -1,10 +1,10 @@
 //! What a run says of itself at one moment. It goes to the status, to the metrics, and, as JSON, from the process that
 //! does the work to the one that owns the terminal.
 
+use citytide_core::batch::{Activity, Labelled, Tally};
 use serde::{Deserialize, Serialize};
 
 use super::StageTimes;
-use crate::batch::{Activity, Labelled, Tally};
 
 /// What a process of a run is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

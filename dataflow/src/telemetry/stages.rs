@@ -6,9 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use citytide_store::clock;
 use serde::{Deserialize, Serialize};
-
-use crate::launch::clock;
 
 /// A stage of the dataflow, in the order of a reading's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! Rows that were copied but never committed go, wherever on the disk they are.
 
-use citytide::commit::upkeep::{delete_uncommitted, ensure_days, summarize};
+use citytide_store::upkeep::{delete_uncommitted, ensure_days, summarize};
 use tokio_postgres::Client;
 
 use super::scratch::{DAY_MS, NOON_MS, Scratch, execute, number, texts, with_database};

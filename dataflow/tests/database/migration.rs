@@ -1,8 +1,8 @@
 //! Creating the schema, adding metrics, and what is refused.
 
-use citytide::commit::migrate::{self, Difference, MigrateError};
-use citytide::commit::upkeep::ensure_days;
 use citytide_domain::Domain;
+use citytide_store::migrate::{self, Difference, MigrateError};
+use citytide_store::upkeep::ensure_days;
 use futures_util::future::{Either, join_all, select};
 
 use super::scratch::{NOON_MS, execute, number, texts, with_database};

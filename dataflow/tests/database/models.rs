@@ -1,9 +1,9 @@
 //! The detector's models: told, refused, put in force and taken back, with and without a run that lives.
 
-use citytide::commit::detector::models::{self, PromoteError, Promoted};
-use citytide::commit::detector::store;
 use citytide_detector::{Layout, Model, Sample, SampleRow};
 use citytide_domain::Domain;
+use citytide_store::detector::models::{self, PromoteError, Promoted};
+use citytide_store::detector::store;
 use tokio_postgres::Client;
 
 use super::program::{Living, citytide, hours_ago, learn_in_parts, wait_for};

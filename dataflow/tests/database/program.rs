@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use citytide::launch::clock::{instant, wall_ms};
+use citytide_store::clock::{instant, wall_ms};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::Client;
 

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use citytide::commit::migrate;
-use citytide::commit::postgres::{Database, DatabaseOptions};
 use citytide_domain::Domain;
+use citytide_store::migrate;
+use citytide_store::postgres::{Database, DatabaseOptions};
 use tokio_postgres::Client;
 
 /// Noon of 2026-11-21, as an epoch.

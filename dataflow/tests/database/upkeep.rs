@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use citytide::commit::postgres::DatabaseError;
-use citytide::commit::upkeep::{
+use citytide_domain::Domain;
+use citytide_store::postgres::DatabaseError;
+use citytide_store::upkeep::{
     drop_days, ensure_days, index_past_days, prune_commits, prune_windows, raise_horizon, spawn, summarize,
 };
-use citytide_domain::Domain;
 
 use super::scratch::{DAY_MS, NOON_MS, execute, number, texts, with_database};
 

@@ -1,9 +1,9 @@
 //! `verify` agrees with a database that is right, whatever its windows, and finds whatever is wrong with one.
 
 use citytide::cli::verify::{Report, VerifyError, verify};
-use citytide::commit::migrate;
-use citytide::commit::upkeep::ensure_days;
 use citytide_domain::{Domain, Window};
+use citytide_store::migrate;
+use citytide_store::upkeep::ensure_days;
 use tokio_postgres::Client;
 
 use super::scratch::{NOON_MS, Scratch, execute, with_database};

@@ -9,9 +9,9 @@ use super::Report;
 use crate::cli::ending::Ending;
 use crate::cli::setup::Setup;
 use crate::cli::topics::facts::{ANSWER_TIMEOUT, Facts, Quiet, refused};
-use crate::launch::exit::Exit;
-use crate::source::kafka::{KafkaSourceError, Topic};
-use crate::source::{Source, SourceError};
+use crate::runtime::exit::Exit;
+use crate::sources::kafka::{KafkaSourceError, Topic};
+use crate::sources::{Source, SourceError};
 
 /// What is known of a topic that can be read.
 pub struct Seen {

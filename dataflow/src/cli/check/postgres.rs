@@ -1,5 +1,12 @@
 //! What PostgreSQL says: the tables, the rights to them, who else is there, clocks, room, settings.
 
+use citytide_core::window::{RECENT_US, Windows};
+use citytide_store::clock::wall_ms;
+use citytide_store::ledger;
+use citytide_store::migrate::{self, Difference, MigrateError, in_words};
+use citytide_store::postgres::DatabaseError;
+use citytide_store::schema;
+use citytide_store::takeover::{Patience, TakeoverError, living_run};
 use tokio_postgres::Client;
 
 use super::Report;
@@ -7,15 +14,8 @@ use super::kafka::Seen;
 use crate::cli::ending::Ending;
 use crate::cli::setup::Setup;
 use crate::cli::status::thousands;
-use crate::commit::ledger;
-use crate::commit::migrate::{self, Difference, MigrateError, in_words};
-use crate::commit::postgres::DatabaseError;
-use crate::commit::schema;
-use crate::commit::takeover::{Patience, TakeoverError, living_run};
-use crate::launch::clock::wall_ms;
-use crate::launch::exit::Exit;
-use crate::source::Source;
-use crate::window::{RECENT_US, Windows};
+use crate::runtime::exit::Exit;
+use crate::sources::Source;
 
 /// Clocks that differ by less are the same.
 const SKEW_MAX_MS: i64 = 2_000;
@@ -179,7 +179,7 @@ async fn progress(
             let lag: i64 =
                 assigned.iter().map(|one| one.end_offset - one.next_offset.max(one.low_offset)).sum();
             let place =
-                |one: &crate::source::Assigned| format!("{} from offset {}", one.partition, one.next_offset);
+                |one: &crate::sources::Assigned| format!("{} from offset {}", one.partition, one.next_offset);
             let places: Vec<String> = assigned.iter().map(place).collect();
             let says = format!("partition {}; {} records wait", places.join(", "), thousands(lag));
             if lost > 0 && ledger.marks.iter().any(|mark| mark.next_offset > 0) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::cli::ending::Ending;
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;

@@ -5,7 +5,7 @@ use std::path::Path;
 use citytide_detector::evaluate::table::TableError;
 
 use crate::cli::ending::Ending;
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// Why nothing could be evaluated.
 #[derive(Debug, thiserror::Error)]

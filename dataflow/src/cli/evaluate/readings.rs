@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::io::{self, BufRead};
 use std::path::Path;
 
+use citytide_core::decode::Decoder;
 use citytide_detector::evaluate::table::{Gathered, Row, Table};
 use citytide_domain::Domain;
 
 use super::error::EvaluateError;
-use crate::decode::Decoder;
 
 /// The kind of a truth that tells of a reading which never came.
 const SILENCE: &str = "silence";

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use chrono::DateTime;
+use citytide_core::detect::Agreement;
+use citytide_store::detector::models::{IN_FORCE_WITHIN, Promoted, StoredModel, Term};
 use serde_json::{Value, json};
 
 use crate::cli::status::thousands;
-use crate::commit::detector::models::{IN_FORCE_WITHIN, Promoted, StoredModel, Term};
-use crate::detect::Agreement;
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;

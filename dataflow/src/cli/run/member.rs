@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use citytide_store::postgres::DatabaseError;
+use citytide_store::session::{self, OnFailure};
+use citytide_store::{takeover, upkeep};
+
 use super::Args;
 use super::start::{Started, start};
 use super::tell::Telling;
@@ -11,14 +15,11 @@ use super::workers::execute;
 use crate::cli::ending::{Ending, ending};
 use crate::cli::setup::Setup;
 use crate::cli::status::Status;
-use crate::commit::postgres::DatabaseError;
-use crate::commit::session::{self, OnFailure};
-use crate::commit::{takeover, upkeep};
-use crate::launch::exit::Exit;
-use crate::launch::mesh::{self, Mesh};
-use crate::launch::{hosts, panic, signals, watchdog};
 use crate::pipeline::Plumbing;
-use crate::source::kafka::Topic;
+use crate::runtime::exit::Exit;
+use crate::runtime::mesh::{self, Mesh};
+use crate::runtime::{hosts, panic, signals, watchdog};
+use crate::sources::kafka::Topic;
 use crate::telemetry;
 
 /// How long the processes of a run wait for each other.

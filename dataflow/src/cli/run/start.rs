@@ -2,22 +2,22 @@
 
 use std::sync::{Arc, Mutex};
 
+use citytide_core::window::{RECENT_US, Windows};
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
+use citytide_store::clock;
+use citytide_store::detector::models::PromoteError;
+use citytide_store::detector::{self, Loaded};
+use citytide_store::postgres::Database;
+use citytide_store::takeover::{self, Member, Patience, Run, Takeover};
+use citytide_store::{ledger, migrate, origin, upkeep};
 use tokio_postgres::Client;
 
 use super::{Args, DetectorKind};
 use crate::cli::ending::Ending;
-use crate::commit::detector::models::PromoteError;
-use crate::commit::detector::{self, Loaded};
-use crate::commit::postgres::Database;
-use crate::commit::takeover::{self, Member, Patience, Run, Takeover};
-use crate::commit::{ledger, migrate, origin, upkeep};
-use crate::launch::clock;
 use crate::pipeline::DetectorStart;
-use crate::source::kafka::Topic;
-use crate::source::{Assigned, Source};
-use crate::window::{RECENT_US, Windows};
+use crate::sources::kafka::Topic;
+use crate::sources::{Assigned, Source};
 
 /// What the workers start from.
 pub struct Started {

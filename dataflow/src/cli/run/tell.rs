@@ -19,8 +19,8 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use crate::cli::ending::Ending;
 use crate::cli::screen;
 use crate::cli::status::Status;
-use crate::launch::children::OnLine;
-use crate::launch::exit::Exit;
+use crate::runtime::children::OnLine;
+use crate::runtime::exit::Exit;
 use crate::telemetry::{self, ListenAddress, Phase, Snapshot};
 
 /// Distance of two lines in a log.

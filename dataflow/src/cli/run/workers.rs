@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use citytide_store::clock;
 use timely::WorkerConfig;
 use tokio_postgres::Client;
 
@@ -12,11 +13,10 @@ use crate::cli::ending::Ending;
 use crate::cli::screen;
 use crate::cli::show::{self, Sample};
 use crate::commit::committer::{self, Committed, CommitterSettings};
-use crate::launch::clock;
-use crate::launch::exit::Exit;
-use crate::launch::mesh;
 use crate::pipeline::{self, Committing, Plumbing};
-use crate::source::Source;
+use crate::runtime::exit::Exit;
+use crate::runtime::mesh;
+use crate::sources::Source;
 
 /// Effort that differential puts into idle merges, in records.
 const IDLE_MERGE_EFFORT: isize = 1000;
@@ -62,11 +62,10 @@ pub fn execute(
                     committer::spawn(client, runtime, settings, committed, wake, on_failure)
                 }),
                 on_committed: Box::new(move |committed: &Committed| {
-                    commits.committed(committed);
+                    let Committed { epoch, took, plan } = committed;
+                    commits.committed(*epoch, *took, plan.low_us, plan.marks.values());
                     if let Some(group) = &group {
-                        group.committed(
-                            committed.plan.marks.values().map(|mark| (mark.partition, mark.next_offset)),
-                        );
+                        group.committed(plan.marks.values().map(|mark| (mark.partition, mark.next_offset)));
                     }
                     if show {
                         show::windows(&domain, committed).iter().for_each(|line| screen::print(line));

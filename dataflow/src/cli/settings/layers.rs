@@ -20,7 +20,7 @@ use clap::{Arg, ArgMatches, Command};
 use super::file::{self, Contents};
 use super::setting::Setting;
 use super::{Configuration, FILE, MEMBER_END, Origin, Stop, Used};
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// Separates the values of a list in the environment.
 const LIST_SEPARATOR: char = ';';

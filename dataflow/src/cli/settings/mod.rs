@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 pub use setting::{Setting, TEXT};
 
 /// The file that is read when none is named.

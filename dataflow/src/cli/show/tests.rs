@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use citytide_core::batch::example::{Row, batch};
+use citytide_core::batch::{Anomaly, FlaggedBy, Severity};
+use citytide_core::detect::Rules;
+use citytide_core::window::WindowRow;
+use citytide_store::clock;
+
 use super::*;
-use crate::batch::example::{Row, batch};
-use crate::batch::{Anomaly, FlaggedBy, Severity};
 use crate::commit::plan::Plan;
-use crate::detect::Rules;
-use crate::launch::clock;
-use crate::window::WindowRow;
 
 const MINUTE: i64 = 60_000_000;
 

@@ -8,8 +8,9 @@
 //! truth     precision 0.93 · recall 0.85 · last hour
 //! ```
 
+use citytide_core::batch::Labelled;
+
 use super::{Line, thousands};
-use crate::batch::Labelled;
 use crate::telemetry::{DetectorFigures, Snapshot};
 
 /// The lines of the block.

@@ -1,7 +1,8 @@
 //! How far behind W and the partitions are, in the room there is.
 
+use citytide_core::batch::Activity;
+
 use super::is_idle;
-use crate::batch::Activity;
 use crate::telemetry::{PartitionFigures, Snapshot};
 
 /// Partitions that are named when there are too many for all.

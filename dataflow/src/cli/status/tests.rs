@@ -1,7 +1,8 @@
 //! The block and the line, to the letter.
 
+use citytide_core::batch::{Activity, Labelled, Tally};
+
 use super::*;
-use crate::batch::{Activity, Labelled, Tally};
 use crate::telemetry::{Counts, DetectorFigures, LastCommit, PartitionFigures};
 
 /// 2026-11-21T05:26:00Z.

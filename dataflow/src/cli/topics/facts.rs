@@ -12,7 +12,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::cli::ending::Ending;
-use crate::launch::exit::Exit;
+use crate::runtime::exit::Exit;
 
 /// How long the broker may take to answer a question.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -46,7 +46,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Asks for a topic that is there (see [`Source::look`](crate::source::Source::look)).
+    /// Asks for a topic that is there (see [`Source::look`](crate::sources::Source::look)).
     ///
     /// # Errors
     ///

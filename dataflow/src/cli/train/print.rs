@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use citytide_core::detect::Comparison;
+use citytide_store::detector::models::StoredModel;
 use serde_json::{Value, json};
 
 use crate::cli::models::print::{by_zone, counts, rfc3339, when};
 use crate::cli::status::thousands;
-use crate::commit::detector::models::StoredModel;
-use crate::detect::Comparison;
 
 /// What is told of a training.
 pub struct Report<'a> {

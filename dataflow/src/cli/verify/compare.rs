@@ -1,11 +1,11 @@
 //! A comparison as SQL: what is expected beside what is there, and the differences as text.
 
 use citytide_domain::Domain;
+use citytide_store::postgres::DatabaseError;
 use tokio_postgres::Transaction;
 
 use super::report::{Check, SHOWN_MAX};
 use super::{ledger, live, windows};
-use crate::commit::postgres::DatabaseError;
 
 /// A grid of times is counted from here, a hundred years before the Unix epoch or less: `date_bin` rounds times
 /// before its origin the wrong way on some servers.

@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
+use citytide_core::batch::Batch;
+use citytide_core::detect::Memory;
 use citytide_detector::{Layout, Sample};
 use citytide_domain::Domain;
+use citytide_store::detector::{JudgedRows, past};
+use citytide_store::postgres::DatabaseError;
 use tokio_postgres::{GenericClient, Row};
 
 use super::report::{Check, SHOWN_MAX};
-use crate::batch::Batch;
-use crate::commit::detector::{JudgedRows, past};
-use crate::commit::postgres::DatabaseError;
-use crate::detect::Memory;
 
 /// Readings that are read at once.
 const READINGS_AT_ONCE: i64 = 250_000;

@@ -1,11 +1,11 @@
 //! The bytes, read back by a reader of PostgreSQL's binary COPY format that knows nothing of the encoder.
 
+use citytide_core::batch::example::{Row as Reading, batch};
+use citytide_core::batch::{Anomaly, FlaggedBy, Opinion, Severity};
+use citytide_core::decode::Reason;
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::example::{Row as Reading, batch};
-use crate::batch::{Anomaly, FlaggedBy, Opinion, Severity};
-use crate::decode::Reason;
 
 /// The rows of a stream of tuples: per field its bytes, `None` for null.
 fn tuples(mut bytes: &[u8]) -> Vec<Vec<Option<Vec<u8>>>> {

@@ -1,9 +1,9 @@
 //! Several epochs in one plan against the same epochs committed one by one.
 
+use citytide_core::window::PaneSums;
 use proptest::prelude::*;
 
 use super::*;
-use crate::window::PaneSums;
 
 /// What one epoch changes.
 #[derive(Debug, Clone)]

@@ -1,9 +1,8 @@
 //! Which letters are meant, and reading them a page at a time, in the order in which they were committed.
 
+use citytide_store::postgres::DatabaseError;
+use citytide_store::time::micros;
 use tokio_postgres::{Client, Row};
-
-use crate::commit::panes::micros;
-use crate::commit::postgres::DatabaseError;
 
 /// Which letters are meant; what is empty or `None` restricts nothing.
 #[derive(Debug, Default, Clone)]

@@ -5,9 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::commit::ledger::Ledger;
+use citytide_core::NEVER;
+use citytide_core::window::{RecentAnomaly, ZoneFact};
+use citytide_store::ledger::Ledger;
+
 use crate::commit::plan::{HOT_SENSORS_MAX, HotSensor, Plan, ZoneStatus};
-use crate::window::{NEVER, RecentAnomaly, ZoneFact};
 
 /// Sensors with their number of recent anomalies and the last one's event time in microseconds.
 type Sensors = BTreeMap<Arc<str>, (u64, i64)>;
@@ -28,7 +30,7 @@ impl Live {
             low_us: ledger.low_us,
             recent: BTreeMap::new(),
             facts: BTreeMap::new(),
-            recent_from_us: ledger.low_us.saturating_sub(crate::window::RECENT_US),
+            recent_from_us: ledger.low_us.saturating_sub(citytide_core::window::RECENT_US),
         };
         for anomaly in &ledger.anomalies {
             live.count(anomaly);

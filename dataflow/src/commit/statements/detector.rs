@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use citytide_core::detect::Agreement;
+
 use super::{Arrays, Timestamp, array};
 use crate::commit::plan::{DetectorNote, Plan};
-use crate::detect::Agreement;
 
 /// SQL that remembers when minutes were closed.
 pub const INSERT_MINUTES: &str = "insert into detector_minutes (epoch, closed_before, in_force_from_epoch) \

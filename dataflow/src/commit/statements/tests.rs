@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
+use citytide_core::NEVER;
+use citytide_core::batch::{Activity, Tally};
+use citytide_core::detect::Agreement;
+use citytide_core::window::{Applied, Mark, PaneState, PaneSums, WindowRow};
+use tokio_postgres::types::{IsNull, Type};
+
 use super::*;
-use crate::batch::{Activity, Tally};
 use crate::commit::plan::{DetectorNote, HotSensor, ViewRow, ZoneStatus};
-use crate::detect::Agreement;
-use crate::window::{Applied, Mark, PaneState, PaneSums, WindowRow};
 
 /// The elements of an array in PostgreSQL's binary format, `None` for null.
 fn elements(array: &(dyn ToSql + Sync + Send), element: Type) -> Vec<Option<Vec<u8>>> {

@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 
+use citytide_core::batch::example::{Row, batch};
+use citytide_core::detect::{Blob, BlobKind};
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Input;
 
 use super::*;
-use crate::batch::example::{Row, batch};
-use crate::detect::{Blob, BlobKind};
 
 #[test]
 fn a_blob_of_an_earlier_epoch_goes_with_the_one_that_is_streamed() {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use citytide_core::NEVER;
+use citytide_core::window::Mark;
 use crossbeam_channel::Sender;
 
 use super::*;
-use crate::source::Control;
-use crate::window::{Mark, NEVER};
+use crate::sources::Control;
 
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 const HOUR_US: i64 = 3_600_000_000;

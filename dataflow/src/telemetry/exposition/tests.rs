@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use citytide_core::NEVER;
+use citytide_core::batch::{Labelled, Tally};
+use citytide_core::detect::Standing;
+use citytide_core::window::Mark;
+
 use super::*;
-use crate::batch::{Labelled, Tally};
-use crate::commit::committer::Committed;
-use crate::commit::plan::Plan;
-use crate::detect::Standing;
-use crate::source::Assigned;
-use crate::window::{Mark, NEVER};
+use crate::sources::Assigned;
 
 const INVENTORY: &str = include_str!("../../../../docs/metrics.md");
 
@@ -46,10 +46,8 @@ fn run() -> Arc<Run> {
         watermark_us: 1_500_000,
         ..Mark::at_start(1, 10)
     };
-    let mut plan = Plan { epoch: 1_000, low_us: 1_250_000, ..Plan::default() };
-    plan.mark(mark);
     run.stages.add(Stage::Decode, Duration::from_millis(250));
-    run.committed(&Committed { epoch: 1_000, plan, took: Duration::from_millis(500) });
+    run.committed(1_000, Duration::from_millis(500), 1_250_000, [&mark]);
     let standing = Standing { version: 4, zones: [1, 2, 5], sensors: 40, partitions_full: 1 };
     run.detector_stands(0, standing.clone());
     run.detector_stands(1, standing);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use citytide_core::batch::{Activity, Labelled};
+
 use super::*;
-use crate::batch::{Activity, Labelled};
-use crate::commit::plan::Plan;
 use crate::telemetry::Stage;
 
 /// Of that many readings half were flagged, rightly, and the others missed.
@@ -26,10 +26,8 @@ fn mark(partition: i32, next_offset: i64, end_offset: i64) -> Mark {
     }
 }
 
-fn committed(epoch: u64, marks: &[Mark]) -> Committed {
-    let mut plan = Plan { epoch, low_us: 77, ..Plan::default() };
-    marks.iter().for_each(|mark| plan.mark(mark.clone()));
-    Committed { epoch, plan, took: Duration::from_millis(3) }
+fn commit(run: &Run, marks: &[Mark]) {
+    run.committed(50, Duration::from_millis(3), 77, marks);
 }
 
 fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
@@ -55,7 +53,7 @@ fn a_run_goes_on_from_the_ledger_and_counts_what_it_adds() {
     let snapshot = run.snapshot();
     assert_eq!(snapshot.phase, Phase::Running);
     assert_eq!((snapshot.lag(), snapshot.counts, snapshot.low_us), (440, Counts::default(), None));
-    run.committed(&committed(50, &[mark(0, 300, 520), mark(1, 40, 40)]));
+    commit(&run, &[mark(0, 300, 520), mark(1, 40, 40)]);
     let snapshot = run.snapshot();
     let added = Counts { accepted: 237, late: 1, dead: 2, lost: 0, gaps: 0 };
     assert_eq!((snapshot.counts, snapshot.lag(), snapshot.low_us), (added, 220, Some(77)));
@@ -85,7 +83,7 @@ fn a_mark_that_is_not_committed_tells_of_the_end_and_of_idleness_only() {
 fn a_partition_that_was_added_to_the_topic_is_counted_from_its_first_offset() {
     let run = running();
     run.mark(&mark(7, 0, 12));
-    run.committed(&committed(50, &[mark(7, 12, 12)]));
+    commit(&run, &[mark(7, 12, 12)]);
     assert_eq!(run.snapshot().counts.readings(), 10);
     assert_eq!(run.snapshot().partitions.len(), 3);
 }
@@ -93,7 +91,7 @@ fn a_partition_that_was_added_to_the_topic_is_counted_from_its_first_offset() {
 #[test]
 fn an_end_that_lags_behind_what_was_committed_is_no_negative_lag() {
     let run = running();
-    run.committed(&committed(50, &[mark(0, 900, 800), mark(1, 40, 40)]));
+    commit(&run, &[mark(0, 900, 800), mark(1, 40, 40)]);
     assert_eq!(run.snapshot().lag(), 0);
 }
 

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
+use citytide_core::detect::{Agreement, Difference};
+
 use super::*;
-use crate::detect::{Agreement, Difference};
 
 fn stored() -> StoredModel {
     StoredModel {

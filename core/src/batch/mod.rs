@@ -1,0 +1,279 @@
+//! What flows through timely: batches, not rows.
+//!
+//! A [`Chunk`] is a run of records of one partition as a source read them; a [`Batch`] is what they say, as a
+//! struct of arrays. One partition's chunks and batches keep their log order on every edge of the dataflow.
+//!
+//! Invariants of a `Batch`:
+//! 1. rows are in offset order, and every column has `rows()` entries;
+//! 2. `metrics[m][row]` is NaN exactly where the reading has no value of metric `m`;
+//! 3. `zones[row]` indexes `zone_names`, which only ever grows on one worker;
+//! 4. `anomalies` is sorted by row; a row that it does not name is normal.
+
+mod assemble;
+pub mod example;
+mod tally;
+
+use std::sync::Arc;
+
+pub use assemble::{Assembler, PartitionStart};
+pub use citytide_detector::{FlaggedBy, Severity};
+pub use tally::{Labelled, Tally};
+
+use crate::decode::{CsvHeader, Reason};
+
+/// Records in one chunk.
+const CHUNK_RECORDS_MAX: usize = 4096;
+/// Bytes in one chunk before it is full; one record may exceed it.
+const CHUNK_BYTES_MAX: usize = 768 * 1024;
+
+/// Whether a partition counts for the watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Activity {
+    /// It has never held a record: does not count.
+    Empty,
+    /// It holds the watermark back.
+    Active,
+    /// It has been read to its end, which is for good. While others are active it does not count; when all have ended,
+    /// what the furthest one brought is final.
+    Ended,
+    /// It has been read to its end for `idle_after`: does not count until it brings something.
+    Idle,
+}
+
+impl Activity {
+    /// Whether it has been read to its end and is not waited for.
+    pub fn is_at_rest(self) -> bool {
+        matches!(self, Activity::Ended | Activity::Idle)
+    }
+}
+
+/// Consecutive records of one partition, as bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Chunk {
+    /// The partition.
+    pub partition: i32,
+    /// All payloads, one after the other.
+    pub payloads: Vec<u8>,
+    /// End of each record's payload in `payloads`.
+    pub ends: Vec<u32>,
+    /// Offset of each record, ascending, not necessarily dense.
+    pub offsets: Vec<i64>,
+    /// Kafka timestamp of each record, milliseconds of the Unix epoch.
+    pub received_at_ms: Vec<i64>,
+    /// Where the partition's log begins, in the first chunk of a partition that was not there at the start.
+    pub begins_at: Option<i64>,
+    /// Everything below this offset that was not delivered was deleted by retention before it was read.
+    pub lost_below: Option<i64>,
+    /// The log has been read up to here, also where its last offsets hold no record for us.
+    pub read_up_to: Option<i64>,
+    /// What the source wants back with the next offset after a restart: see [`ReadProgress::cursor`].
+    pub cursor: Option<Arc<str>>,
+    /// The header of the CSV file whose rows the payloads are; without one they are JSON.
+    pub header: Option<Arc<CsvHeader>>,
+    /// Records of which the payload is only the beginning: offset and length in bytes.
+    pub too_long: Vec<(i64, u64)>,
+    /// Records whose truth the stream tells, ascending: offset and whether it is anomalous. Empty where nobody tells.
+    pub truth: Vec<(i64, bool)>,
+    /// Whether the partition's end was reached behind the last record.
+    pub at_end: bool,
+    /// Whether that end is for good: nothing will be added.
+    pub ended: bool,
+    /// The partition's end offset as far as the source knows, for the lag.
+    pub end_offset: i64,
+    /// Whether this is the last chunk because the reading process was asked to end.
+    pub leaving: bool,
+}
+
+impl Chunk {
+    /// Number of records.
+    pub fn records(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether it should be passed on before it takes more.
+    pub fn is_full(&self) -> bool {
+        self.records() >= CHUNK_RECORDS_MAX || self.payloads.len() >= CHUNK_BYTES_MAX
+    }
+
+    /// Appends one record.
+    pub fn push(&mut self, offset: i64, received_at_ms: i64, payload: &[u8]) {
+        self.payloads.extend_from_slice(payload);
+        self.ends.push(u32::try_from(self.payloads.len()).expect("a chunk holds less than 4 GiB"));
+        self.offsets.push(offset);
+        self.received_at_ms.push(received_at_ms);
+    }
+
+    /// Forgets the records at or above `offset`, as if they had not been read yet.
+    pub fn cut_at(&mut self, offset: i64) {
+        let records = self.records();
+        let keep = self.offsets.partition_point(|&at| at < offset);
+        self.offsets.truncate(keep);
+        self.received_at_ms.truncate(keep);
+        self.ends.truncate(keep);
+        self.payloads.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.truth.truncate(self.truth.partition_point(|&(at, _)| at < offset));
+        self.read_up_to = self.read_up_to.map(|up_to| up_to.min(offset));
+        self.cursor = self.cursor.take().filter(|_| keep == records);
+    }
+
+    fn payload(&self, record: usize) -> &[u8] {
+        let start = if record == 0 { 0 } else { self.ends[record - 1] as usize };
+        &self.payloads[start..self.ends[record] as usize]
+    }
+}
+
+/// A record that is no reading, with the reason.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its offset.
+    pub offset: i64,
+    /// Kafka timestamp, milliseconds of the Unix epoch.
+    pub received_at_ms: i64,
+    /// Why it is no reading.
+    pub reason: Reason,
+    /// The JSON field that is wrong, when it is one.
+    pub field: Option<String>,
+    /// The reason as a sentence.
+    pub message: String,
+    /// The first 64 KiB of the record.
+    pub payload: Vec<u8>,
+    /// Length of the whole record in bytes.
+    pub payload_bytes: i32,
+}
+
+/// The verdict on an anomalous row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anomaly {
+    /// The row.
+    pub row: u32,
+    /// 0 … 1.
+    pub score: f32,
+    /// How bad.
+    pub severity: Severity,
+    /// What found it.
+    pub flagged_by: FlaggedBy,
+    /// JSON array, as `sensor_data.reasons` holds it.
+    pub reasons: String,
+}
+
+/// What a learned detector says of all rows of a batch, flagged or not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Opinion {
+    /// Score of each row, 0 … 1.
+    pub scores: Vec<f32>,
+    /// How sure it is of each row's verdict, 0 … 1.
+    pub confidences: Vec<f32>,
+    /// Whether only rules had a say: too little was known of the row's zone.
+    pub by_rules: Vec<bool>,
+    /// Version of the model that judged the others.
+    pub version: i32,
+}
+
+impl Opinion {
+    /// Version of the model that judged a row.
+    pub fn version_of(&self, row: usize) -> i32 {
+        if self.by_rules[row] { RULES_ONLY } else { self.version }
+    }
+}
+
+/// Version stamped on rows that no learned model has judged.
+pub const RULES_ONLY: i32 = 0;
+
+/// How far a partition has been read, behind the last row of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadProgress {
+    /// Where the partition's log begins, in the first batch of a partition that was not there at the start.
+    pub begins_at: Option<i64>,
+    /// The next offset to read.
+    pub next_offset: i64,
+    /// Offsets of this batch that held no record for us: control records, compaction, aborted transactions.
+    pub gaps: i64,
+    /// Offsets of this batch that retention deleted before they were read.
+    pub lost: i64,
+    /// Where the source itself stands at `next_offset`, in its own words, if it has said so: committed with the
+    /// offset, and given back after a restart, so that it finds its place and knows when it is another one.
+    pub cursor: Option<Arc<str>>,
+    /// Whether the partition counts for the watermark.
+    pub activity: Activity,
+    /// Whether this is the partition's end.
+    pub at_end: bool,
+    /// The partition's end offset as far as the source knows.
+    pub end_offset: i64,
+    /// Whether the reading process was asked to end.
+    pub leaving: bool,
+}
+
+/// Readings of one partition in log order, a struct of arrays.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The partition.
+    pub partition: i32,
+    /// Offsets.
+    pub offsets: Vec<i64>,
+    /// Event times, microseconds of the Unix epoch.
+    pub event_times_us: Vec<i64>,
+    /// Zones, as indices into `zone_names`.
+    pub zones: Vec<u32>,
+    /// The names of all zones this worker knew when the batch was made.
+    pub zone_names: Arc<Vec<Arc<str>>>,
+    /// All sensor ids, one after the other, UTF-8.
+    pub sensors: Vec<u8>,
+    /// End of each row's sensor id in `sensors`.
+    pub sensor_ends: Vec<u32>,
+    /// Values by metric, then row; NaN where there is none.
+    pub metrics: Vec<Vec<f64>>,
+    /// Records of the same run of the log that are no readings.
+    pub dead: Vec<DeadLetter>,
+    /// Zones that this partition brings for the first time and that the domain file does not name.
+    pub new_zones: Vec<Arc<str>>,
+    /// How far the partition has been read.
+    pub progress: ReadProgress,
+    /// As in [`Chunk::truth`]: of some rows, and of records that are no rows.
+    pub truth: Vec<(i64, bool)>,
+    /// Anomalous rows; filled by `score`.
+    pub anomalies: Vec<Anomaly>,
+    /// What the learned detector says; `None` where rules alone judge. Filled by `score`.
+    pub opinion: Option<Opinion>,
+    /// Whether a row is late; filled by [`Lateness`](crate::window::Lateness).
+    pub late: Vec<bool>,
+    /// The partition's watermark behind the batch; filled with `late`.
+    pub watermark_us: i64,
+}
+
+impl Batch {
+    /// Number of readings.
+    pub fn rows(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Keeps the readings whose event time (microseconds) is wanted. Before it is scored and placed.
+    pub fn retain(&mut self, wanted: impl Fn(i64) -> bool) {
+        let kept: Vec<usize> = (0..self.rows()).filter(|row| wanted(self.event_times_us[*row])).collect();
+        let mut sensors = Vec::new();
+        self.sensor_ends = kept
+            .iter()
+            .map(|row| {
+                sensors.extend_from_slice(self.sensor(*row));
+                sensors.len() as u32
+            })
+            .collect();
+        self.sensors = sensors;
+        self.offsets = kept.iter().map(|row| self.offsets[*row]).collect();
+        self.zones = kept.iter().map(|row| self.zones[*row]).collect();
+        for column in &mut self.metrics {
+            *column = kept.iter().map(|row| column[*row]).collect();
+        }
+        self.event_times_us = kept.iter().map(|row| self.event_times_us[*row]).collect();
+    }
+
+    /// A row's sensor id, UTF-8.
+    pub fn sensor(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] as usize };
+        &self.sensors[start..self.sensor_ends[row] as usize]
+    }
+
+    /// A row's zone.
+    pub fn zone(&self, row: usize) -> &Arc<str> {
+        &self.zone_names[self.zones[row] as usize]
+    }
+}

@@ -1,0 +1,197 @@
+//! Places readings: late or accepted, and if accepted, into the partial sums of their (zone, pane).
+//!
+//! Invariants:
+//! 1. a reading is late iff `pane_end + allowed_lateness <= wm(p)`, where wm(p) is the highest event time of the
+//!    partition's *earlier accepted* readings less `out_of_orderness`: a function of the partition's log alone;
+//! 2. late readings and dead letters do not move a watermark;
+//! 3. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use citytide_domain::Domain;
+use serde::{Deserialize, Serialize};
+
+use super::{Mark, PaneSums};
+use crate::batch::{Batch, Tally};
+use crate::{NEVER, floor_to};
+
+/// What one worker adds to one pane of one zone in one epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Partial {
+    /// The zone.
+    pub zone: Arc<str>,
+    /// Start of the pane, microseconds.
+    pub pane_us: i64,
+    /// What it adds.
+    pub sums: PaneSums,
+}
+
+/// An accepted anomalous reading, as the live views see it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RecentAnomaly {
+    /// The zone.
+    pub zone: Arc<str>,
+    /// The sensor.
+    pub sensor: Arc<str>,
+    /// Event time, microseconds.
+    pub recorded_us: i64,
+}
+
+/// Partial sums of one epoch on one worker.
+#[derive(Debug, Default)]
+pub struct EpochPartials {
+    slots: Vec<Partial>,
+    by_pane: HashMap<(u32, i64), usize>,
+    /// By zone id, the pane it was last added to and its slot: nearly every reading finds its slot here.
+    latest: Vec<(i64, usize)>,
+}
+
+impl EpochPartials {
+    fn slot(&mut self, zone: u32, pane_us: i64, batch: &Batch) -> &mut PaneSums {
+        if self.latest.len() <= zone as usize {
+            self.latest.resize(zone as usize + 1, (NEVER, 0));
+        }
+        if self.latest[zone as usize].0 != pane_us {
+            let slots = &mut self.slots;
+            let slot = *self.by_pane.entry((zone, pane_us)).or_insert_with(|| {
+                slots.push(Partial {
+                    zone: batch.zone_names[zone as usize].clone(),
+                    pane_us,
+                    sums: PaneSums::empty(batch.metrics.len()),
+                });
+                slots.len() - 1
+            });
+            self.latest[zone as usize] = (pane_us, slot);
+        }
+        &mut self.slots[self.latest[zone as usize].1].sums
+    }
+
+    /// Adds an accepted reading to its pane; returns it when it is anomalous.
+    fn add(&mut self, batch: &Batch, row: usize, pane_us: i64, is_anomaly: bool) -> Option<RecentAnomaly> {
+        let recorded_us = batch.event_times_us[row];
+        let sums = self.slot(batch.zones[row], pane_us, batch);
+        sums.readings += 1;
+        sums.last_event_us = sums.last_event_us.max(recorded_us);
+        for (metric, column) in sums.metrics.iter_mut().zip(&batch.metrics) {
+            metric.add(column[row]);
+        }
+        sums.anomalies += u64::from(is_anomaly);
+        is_anomaly.then(|| RecentAnomaly {
+            zone: batch.zone(row).clone(),
+            sensor: String::from_utf8_lossy(batch.sensor(row)).into(),
+            recorded_us,
+        })
+    }
+
+    /// Adds all readings of a batch, none of them late: replayed dead letters, which say nothing about any
+    /// watermark. Returns the anomalous ones.
+    pub fn add_all(&mut self, batch: &mut Batch, pane_us: i64) -> Vec<RecentAnomaly> {
+        batch.late = vec![false; batch.rows()];
+        let mut anomalies = batch.anomalies.iter().map(|anomaly| anomaly.row as usize).peekable();
+        let rows = 0..batch.rows();
+        rows.filter_map(|row| {
+            let is_anomaly = anomalies.next_if_eq(&row).is_some();
+            self.add(batch, row, floor_to(batch.event_times_us[row], pane_us), is_anomaly)
+        })
+        .collect()
+    }
+
+    /// The partial sums, one per (zone, pane).
+    pub fn finish(self) -> Vec<Partial> {
+        self.slots
+    }
+}
+
+/// Decides which readings are late, for the partitions that one worker reads. Before they are scored: what is late
+/// teaches the detector nothing.
+pub struct Lateness {
+    pane_us: i64,
+    allowed_lateness_us: i64,
+    out_of_orderness_us: i64,
+    watermarks_us: HashMap<i32, i64>,
+}
+
+impl Lateness {
+    /// Goes on from the given marks, those of the last commit.
+    pub fn new<'a>(domain: &Domain, marks: impl IntoIterator<Item = &'a Mark>) -> Lateness {
+        Lateness {
+            pane_us: domain.pane_us(),
+            allowed_lateness_us: domain.time.allowed_lateness_us,
+            out_of_orderness_us: domain.time.out_of_orderness_us,
+            watermarks_us: marks.into_iter().map(|mark| (mark.partition, mark.watermark_us)).collect(),
+        }
+    }
+
+    /// Fills in `batch.late` and `batch.watermark_us`.
+    pub fn judge(&mut self, batch: &mut Batch) {
+        let watermark_us = self.watermarks_us.entry(batch.partition).or_insert(NEVER);
+        batch.late.clear();
+        for &event_time_us in &batch.event_times_us {
+            let pane_end_us = floor_to(event_time_us, self.pane_us) + self.pane_us;
+            let is_late = pane_end_us + self.allowed_lateness_us <= *watermark_us;
+            batch.late.push(is_late);
+            if !is_late {
+                *watermark_us = (*watermark_us).max(event_time_us - self.out_of_orderness_us);
+            }
+        }
+        batch.watermark_us = *watermark_us;
+    }
+}
+
+/// Adds up panes and keeps the marks of the partitions that one worker reads.
+pub struct Placer {
+    pane_us: i64,
+    partitions: HashMap<i32, Mark>,
+}
+
+impl Placer {
+    /// A placer that goes on from the given marks, those of the last commit.
+    pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Placer {
+        Placer {
+            pane_us: domain.pane_us(),
+            partitions: marks.into_iter().map(|mark| (mark.partition, mark)).collect(),
+        }
+    }
+
+    /// Adds what is accepted of a scored batch to `partials`. Returns the partition's mark, whose new zones are those
+    /// of this batch alone, and the accepted anomalies.
+    pub fn place(&mut self, batch: &Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
+        if let Some(offset) = batch.progress.begins_at {
+            let mark = || Mark::at_start(batch.partition, offset);
+            self.partitions.entry(batch.partition).or_insert_with(mark);
+        }
+        let mark = self.partitions.get_mut(&batch.partition).expect("a batch of an assigned partition");
+        let mut late_rows = 0;
+        let mut anomalies = batch.anomalies.iter().peekable();
+        let mut recent = Vec::new();
+        for row in 0..batch.rows() {
+            let is_anomaly = anomalies.next_if(|anomaly| anomaly.row as usize == row).is_some();
+            if batch.late[row] {
+                late_rows += 1;
+                continue;
+            }
+            let pane_us = floor_to(batch.event_times_us[row], self.pane_us);
+            recent.extend(partials.add(batch, row, pane_us, is_anomaly));
+        }
+        mark.watermark_us = batch.watermark_us;
+        mark.accepted += batch.rows() as i64 - late_rows;
+        mark.late += late_rows;
+        mark.tally += Tally::of(batch);
+        mark.dead += batch.dead.len() as i64;
+        mark.lost += batch.progress.lost;
+        mark.gaps += batch.progress.gaps;
+        mark.next_offset = batch.progress.next_offset;
+        mark.cursor = batch.progress.cursor.clone().or(mark.cursor.take());
+        mark.activity = batch.progress.activity;
+        mark.at_end = batch.progress.at_end;
+        mark.end_offset = batch.progress.end_offset;
+        mark.leaving = batch.progress.leaving;
+        let mut told = mark.clone();
+        told.new_zones = batch.new_zones.iter().map(|zone| zone.to_string()).collect();
+        (told, recent)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! Panes → tumbling and sliding windows, for the zones of one worker.
+//!
+//! A window is the merge of its panes. Its row is written early, in the epoch that brings its readings; made final
+//! when W passes its end; and corrected when accepted readings still arrive after that.
+//!
+//! Invariants:
+//! 1. after `apply(epoch, ..)`, the rows returned so far, the last one per (window, zone, start), equal a
+//!    recompute from all accepted readings up to that epoch; a row exists iff its window has one;
+//! 2. a row is final iff its window's end is not above W, and W never falls;
+//! 3. a pane leaves memory only when every window over it is final, no active partition can reach it in time, and
+//!    the epoch that last changed it is committed; none does while panes are being read back. Until then memory
+//!    holds its truth; afterwards the panes table does, and `missing` names what must be read back before `apply`.
+//!    So memory is bounded by open windows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use citytide_domain::Domain;
+use serde::{Deserialize, Serialize};
+
+use super::{PaneSums, Partial};
+use crate::{NEVER, floor_to};
+
+/// A window's row as of an epoch. The commit adds what only the database knows: the revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowRow {
+    /// Index of the window in the domain.
+    pub window: usize,
+    /// The zone.
+    pub zone: Arc<str>,
+    /// Start, microseconds.
+    pub start_us: i64,
+    /// End, microseconds.
+    pub end_us: i64,
+    /// Accepted readings.
+    pub readings: u64,
+    /// Anomalous ones among them.
+    pub anomalies: u64,
+    /// By metric: average, least and greatest value.
+    pub figures: Vec<Option<(f64, f64, f64)>>,
+    /// Whether W has passed the end.
+    pub is_final: bool,
+}
+
+/// A pane as the panes table holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PaneState {
+    /// The zone.
+    pub zone: Arc<str>,
+    /// Start, microseconds.
+    pub start_us: i64,
+    /// What its accepted readings add up to.
+    pub sums: PaneSums,
+    /// The first epoch that added to it.
+    pub first_epoch: u64,
+    /// The last one.
+    pub last_epoch: u64,
+}
+
+/// A change of what the live views know of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ZoneFact {
+    /// Its last final row of the domain's first window. Averages are the bits of doubles, which have no order.
+    Final {
+        /// Start, microseconds.
+        start_us: i64,
+        /// Accepted readings.
+        readings: u64,
+        /// Anomalous ones among them.
+        anomalies: u64,
+        /// By metric.
+        averages: Vec<Option<u64>>,
+    },
+    /// The latest event time of its accepted readings, microseconds.
+    LastRecorded(i64),
+    /// How many of its anomalies are recent.
+    RecentAnomalies(u64),
+}
+
+/// Panes of a zone that must be read back, `from_us <= start < until_us`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaneRange {
+    /// The zone.
+    pub zone: Arc<str>,
+    /// First start, microseconds.
+    pub from_us: i64,
+    /// Bound of the starts, microseconds.
+    pub until_us: i64,
+}
+
+/// What an epoch changed.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Rows to write.
+    pub windows: Vec<WindowRow>,
+    /// Panes to write.
+    pub panes: Vec<PaneState>,
+    /// What the live views should know: facts that hold now (+1) or no longer (−1).
+    pub facts: Vec<(Arc<str>, ZoneFact, isize)>,
+}
+
+struct Pane {
+    sums: PaneSums,
+    first_epoch: u64,
+    last_epoch: u64,
+}
+
+#[derive(Default)]
+struct Zone {
+    panes: BTreeMap<i64, Pane>,
+    last_final: Option<ZoneFact>,
+    last_recorded_us: Option<i64>,
+}
+
+/// The panes and windows of some zones.
+pub struct Windows {
+    pane_us: i64,
+    /// (size, slide) of each window, microseconds.
+    shapes: Vec<(i64, i64)>,
+    longest_us: i64,
+    /// A pane is kept until W is this far past its start.
+    keep_us: i64,
+    metrics: usize,
+    zones: HashMap<Arc<str>, Zone>,
+    low_us: i64,
+    /// A pane that starts below this may be in the panes table only.
+    evicted_below_us: i64,
+    /// Whether panes are being read back: the answer may be older than a commit made meanwhile.
+    awaits_panes: bool,
+}
+
+impl Windows {
+    /// Windows as of the committed watermark, before any pane is loaded.
+    pub fn new(domain: &Domain, low_us: i64) -> Windows {
+        let pane_us = domain.pane_us();
+        let longest_us = domain.longest_window_us();
+        let mut windows = Windows {
+            pane_us,
+            shapes: domain.windows.iter().map(|window| (window.size_us, window.slide_us)).collect(),
+            longest_us,
+            keep_us: longest_us + domain.time.allowed_lateness_us + pane_us,
+            metrics: domain.metrics.len(),
+            zones: HashMap::new(),
+            low_us,
+            evicted_below_us: NEVER,
+            awaits_panes: false,
+        };
+        windows.evicted_below_us = windows.open_from_us();
+        windows
+    }
+
+    /// Panes that start at or above this belong in memory: after a restart they are loaded.
+    pub fn open_from_us(&self) -> i64 {
+        match self.low_us {
+            NEVER => NEVER,
+            low_us => floor_to(low_us - self.keep_us, self.pane_us),
+        }
+    }
+
+    /// Takes in a pane that was read from the panes table, unless memory already holds it and knows better.
+    pub fn load(&mut self, pane: PaneState) {
+        let zone = self.zones.entry(pane.zone).or_default();
+        zone.panes.entry(pane.start_us).or_insert(Pane {
+            sums: pane.sums,
+            first_epoch: pane.first_epoch,
+            last_epoch: pane.last_epoch,
+        });
+    }
+
+    /// Takes in what the live views last knew of a zone, and returns it as facts that hold.
+    pub fn load_facts(
+        &mut self,
+        zone: Arc<str>,
+        facts: impl IntoIterator<Item = ZoneFact>,
+    ) -> Vec<(Arc<str>, ZoneFact, isize)> {
+        let state = self.zones.entry(zone.clone()).or_default();
+        let mut hold = Vec::new();
+        for fact in facts {
+            match &fact {
+                ZoneFact::Final { .. } => state.last_final = Some(fact.clone()),
+                ZoneFact::LastRecorded(at_us) => state.last_recorded_us = Some(*at_us),
+                ZoneFact::RecentAnomalies(_) => {}
+            }
+            hold.push((zone.clone(), fact, 1));
+        }
+        hold
+    }
+
+    /// What must be loaded before `apply` of these partials. A partial for a pane that may have left memory touches
+    /// windows over its neighbours, so they come along. What memory holds when it is asked stays until that `apply`:
+    /// the answer is a snapshot that may not show yet what is committed meanwhile.
+    pub fn missing(&mut self, partials: &[Partial]) -> Vec<PaneRange> {
+        let reach_us = self.longest_us - self.pane_us;
+        let mut ranges: BTreeMap<&Arc<str>, (i64, i64)> = BTreeMap::new();
+        for partial in partials {
+            let from_us = partial.pane_us - reach_us;
+            if from_us < self.evicted_below_us {
+                let until_us = (partial.pane_us + self.longest_us).min(self.evicted_below_us);
+                let range = ranges.entry(&partial.zone).or_insert((from_us, until_us));
+                *range = (range.0.min(from_us), range.1.max(until_us));
+            }
+        }
+        self.awaits_panes = !ranges.is_empty();
+        ranges
+            .into_iter()
+            .map(|(zone, (from_us, until_us))| PaneRange { zone: zone.clone(), from_us, until_us })
+            .collect()
+    }
+
+    /// Applies an epoch: all workers' partials for these zones, and W at its end.
+    pub fn apply(&mut self, epoch: u64, partials: Vec<Partial>, low_us: i64) -> Applied {
+        self.awaits_panes = false;
+        let mut applied = Applied::default();
+        let mut panes: HashSet<(Arc<str>, i64)> = HashSet::new();
+        let mut dirty: BTreeSet<(usize, Arc<str>, i64)> = BTreeSet::new();
+        for partial in partials {
+            let zone = self.zones.entry(partial.zone.clone()).or_default();
+            let recorded_us = partial.sums.last_event_us;
+            let pane = zone.panes.entry(partial.pane_us).or_insert_with(|| Pane {
+                sums: PaneSums::empty(self.metrics),
+                first_epoch: epoch,
+                last_epoch: epoch,
+            });
+            pane.sums.merge(&partial.sums);
+            pane.last_epoch = epoch;
+            if zone.last_recorded_us.is_none_or(|last_us| recorded_us > last_us) {
+                if let Some(last_us) = zone.last_recorded_us.replace(recorded_us) {
+                    applied.facts.push((partial.zone.clone(), ZoneFact::LastRecorded(last_us), -1));
+                }
+                applied.facts.push((partial.zone.clone(), ZoneFact::LastRecorded(recorded_us), 1));
+            }
+            if panes.insert((partial.zone.clone(), partial.pane_us)) {
+                for_each_window(&self.shapes, partial.pane_us, |window, start_us| {
+                    dirty.insert((window, partial.zone.clone(), start_us));
+                });
+            }
+        }
+        self.finalize(low_us, &mut dirty);
+        for (window, zone, start_us) in dirty {
+            let row = self.row(window, zone, start_us);
+            if window == 0 && row.is_final {
+                self.became_final(&row, &mut applied.facts);
+            }
+            applied.windows.push(row);
+        }
+        for (zone, start_us) in panes {
+            let pane = &self.zones[&zone].panes[&start_us];
+            applied.panes.push(PaneState {
+                start_us,
+                sums: pane.sums.clone(),
+                first_epoch: pane.first_epoch,
+                last_epoch: pane.last_epoch,
+                zone,
+            });
+        }
+        applied
+    }
+
+    /// Raises W and marks the windows whose end it passes. Ends are multiples of a pane, so most steps pass none.
+    fn finalize(&mut self, low_us: i64, dirty: &mut BTreeSet<(usize, Arc<str>, i64)>) {
+        let before_us = self.low_us;
+        let low_us = low_us.max(before_us);
+        self.low_us = low_us;
+        if low_us == NEVER || floor_to(before_us, self.pane_us) == floor_to(low_us, self.pane_us) {
+            return;
+        }
+        for (name, zone) in &self.zones {
+            // The window that ends right above the old W reaches back this far; none starts at or above the new W.
+            let oldest_us = before_us.saturating_sub(self.longest_us);
+            for &pane_us in zone.panes.range(oldest_us..low_us).map(|(start_us, _)| start_us) {
+                for_each_window(&self.shapes, pane_us, |window, start_us| {
+                    let end_us = start_us + self.shapes[window].0;
+                    if end_us > before_us && end_us <= low_us {
+                        dirty.insert((window, name.clone(), start_us));
+                    }
+                });
+            }
+        }
+    }
+
+    fn row(&self, window: usize, zone: Arc<str>, start_us: i64) -> WindowRow {
+        let end_us = start_us + self.shapes[window].0;
+        let mut sums = PaneSums::empty(self.metrics);
+        for pane in self.zones[&zone].panes.range(start_us..end_us).map(|(_, pane)| pane) {
+            sums.merge(&pane.sums);
+        }
+        WindowRow {
+            window,
+            start_us,
+            end_us,
+            readings: sums.readings,
+            anomalies: sums.anomalies,
+            figures: sums.metrics.iter().map(|metric| metric.figures()).collect(),
+            is_final: end_us <= self.low_us,
+            zone,
+        }
+    }
+
+    fn became_final(&mut self, row: &WindowRow, facts: &mut Vec<(Arc<str>, ZoneFact, isize)>) {
+        let zone = self.zones.get_mut(&row.zone).expect("a row's zone has panes");
+        if let Some(ZoneFact::Final { start_us, .. }) = zone.last_final
+            && start_us > row.start_us
+        {
+            return;
+        }
+        let averages = row.figures.iter().map(|figures| figures.map(|(average, _, _)| average.to_bits()));
+        let fact = ZoneFact::Final {
+            start_us: row.start_us,
+            readings: row.readings,
+            anomalies: row.anomalies,
+            averages: averages.collect(),
+        };
+        if let Some(before) = zone.last_final.replace(fact.clone()) {
+            facts.push((row.zone.clone(), before, -1));
+        }
+        facts.push((row.zone.clone(), fact, 1));
+    }
+
+    /// Lets go of panes that no open window needs and whose last change lies below `committed_below`, the first
+    /// epoch that is not committed yet.
+    pub fn evict(&mut self, committed_below: u64) {
+        let open_from_us = self.open_from_us();
+        if self.awaits_panes || open_from_us == NEVER || open_from_us < self.evicted_below_us {
+            return;
+        }
+        for zone in self.zones.values_mut() {
+            while let Some(oldest) = zone.panes.first_entry() {
+                if *oldest.key() >= open_from_us || oldest.get().last_epoch >= committed_below {
+                    break;
+                }
+                oldest.remove();
+            }
+        }
+        self.evicted_below_us = open_from_us;
+    }
+
+    /// Panes in memory.
+    pub fn panes(&self) -> usize {
+        self.zones.values().map(|zone| zone.panes.len()).sum()
+    }
+}
+
+/// Every window over a pane, as (index, start).
+fn for_each_window(shapes: &[(i64, i64)], pane_us: i64, mut each: impl FnMut(usize, i64)) {
+    for (window, &(size_us, slide_us)) in shapes.iter().enumerate() {
+        let mut start_us = floor_to(pane_us, slide_us);
+        while start_us + size_us > pane_us {
+            each(window, start_us);
+            start_us -= slide_us;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Rows that the detector has judged, as batches again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use citytide_core::NEVER;
+use citytide_core::batch::{Activity, Batch, ReadProgress};
+use citytide_domain::Domain;
+use futures_util::{StreamExt, pin_mut};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{GenericClient, Row};
+
+use crate::postgres::DatabaseError;
+use crate::schema::quoted;
+use crate::time::micros;
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 4096;
+/// The first metric's column.
+const FIRST_METRIC: usize = 7;
+
+/// Rows in the order in which the server sends them, columns apart, with something more of each.
+pub struct JudgedRows<X> {
+    /// Epoch, partition, offset, and where the row is.
+    order: Vec<(i64, i32, i64, u32)>,
+    zone_names: Arc<Vec<Arc<str>>>,
+    zone_numbers: HashMap<Arc<str>, u32>,
+    zones: Vec<u32>,
+    sensors: Vec<u8>,
+    sensor_ends: Vec<u32>,
+    event_times_us: Vec<i64>,
+    late: Vec<bool>,
+    metrics: Vec<Vec<f64>>,
+    more: Vec<X>,
+}
+
+impl<X> JudgedRows<X> {
+    /// Reads the committed rows of epochs `from` to `until` that the detector has judged. `columns` are read beside what
+    /// it judges by, beginning with a comma; `more` takes them from a row, from a column on.
+    ///
+    /// # Errors
+    ///
+    /// When the server fails.
+    pub async fn read(
+        client: &impl GenericClient,
+        domain: &Domain,
+        from: i64,
+        until: i64,
+        columns: &str,
+        more: impl Fn(&Row, usize) -> X,
+    ) -> Result<JudgedRows<X>, DatabaseError> {
+        // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden.
+        client.batch_execute("set enable_seqscan = off").await.map_err(failed)?;
+        // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a detector.
+        let which = "where epoch between $1 and $2 and confidence is not null";
+        let read = JudgedRows::select(client, domain, columns, which, [&from, &until], more).await?;
+        client.batch_execute("reset enable_seqscan").await.map_err(failed)?;
+        Ok(read)
+    }
+
+    /// The same of those that `which` says, from `where` on.
+    ///
+    /// # Errors
+    ///
+    /// When the server fails.
+    pub async fn select(
+        client: &impl GenericClient,
+        domain: &Domain,
+        columns: &str,
+        which: &str,
+        arguments: [&(dyn ToSql + Sync); 2],
+        more: impl Fn(&Row, usize) -> X,
+    ) -> Result<JudgedRows<X>, DatabaseError> {
+        let metrics: Vec<String> =
+            domain.metrics.iter().map(|metric| format!(", {}", quoted(&metric.name))).collect();
+        let sql = format!(
+            "select epoch, kafka_partition, kafka_offset, zone, sensor_id, recorded_at, is_late{}{columns} \
+             from sensor_data {which}",
+            metrics.concat()
+        );
+        let rows = client.query_raw(&sql, arguments).await.map_err(failed)?;
+        pin_mut!(rows);
+        let mut read = JudgedRows::new(domain.metrics.len());
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(failed)?;
+            read.push(&row);
+            read.more.push(more(&row, FIRST_METRIC + domain.metrics.len()));
+        }
+        read.order.sort_unstable();
+        Ok(read)
+    }
+
+    /// Forgets all but the rows that the server sent first.
+    pub fn keep_first(&mut self, rows: usize) {
+        self.order.retain(|row| (row.3 as usize) < rows);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Hands out batches in the order of epoch, partition and offset, with what more was read of their rows.
+    pub fn each(&self, mut each: impl FnMut(u64, &mut Batch, &[&X])) {
+        for of_partition in self.order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            for rows in of_partition.chunks(BATCH_ROWS) {
+                let more: Vec<&X> = rows.iter().map(|row| &self.more[row.3 as usize]).collect();
+                each(rows[0].0 as u64, &mut self.batch(rows), &more);
+            }
+        }
+    }
+
+    fn new(metrics: usize) -> JudgedRows<X> {
+        JudgedRows {
+            order: Vec::new(),
+            zone_names: Arc::default(),
+            zone_numbers: HashMap::new(),
+            zones: Vec::new(),
+            sensors: Vec::new(),
+            sensor_ends: Vec::new(),
+            event_times_us: Vec::new(),
+            late: Vec::new(),
+            metrics: vec![Vec::new(); metrics],
+            more: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, row: &Row) {
+        self.order.push((row.get(0), row.get(1), row.get(2), self.order.len() as u32));
+        let zone: &str = row.get(3);
+        let number = match self.zone_numbers.get(zone) {
+            Some(number) => *number,
+            None => {
+                let (name, number): (Arc<str>, u32) = (Arc::from(zone), self.zone_names.len() as u32);
+                Arc::make_mut(&mut self.zone_names).push(name.clone());
+                self.zone_numbers.insert(name, number);
+                number
+            }
+        };
+        self.zones.push(number);
+        self.sensors.extend_from_slice(row.get::<_, &str>(4).as_bytes());
+        self.sensor_ends.push(u32::try_from(self.sensors.len()).expect("a few million ids"));
+        self.event_times_us.push(micros(row, 5).expect("a reading has a time"));
+        self.late.push(row.get(6));
+        for (metric, column) in self.metrics.iter_mut().enumerate() {
+            column.push(row.get::<_, Option<f64>>(FIRST_METRIC + metric).unwrap_or(f64::NAN));
+        }
+    }
+
+    fn batch(&self, rows: &[(i64, i32, i64, u32)]) -> Batch {
+        let at = || rows.iter().map(|row| row.3 as usize);
+        let mut sensors = Vec::new();
+        let sensor_ends = at().map(|row| {
+            let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] };
+            sensors.extend_from_slice(&self.sensors[start as usize..self.sensor_ends[row] as usize]);
+            sensors.len() as u32
+        });
+        Batch {
+            sensor_ends: sensor_ends.collect(),
+            sensors,
+            partition: rows[0].1,
+            offsets: rows.iter().map(|row| row.2).collect(),
+            event_times_us: at().map(|row| self.event_times_us[row]).collect(),
+            zones: at().map(|row| self.zones[row]).collect(),
+            zone_names: self.zone_names.clone(),
+            metrics: self.metrics.iter().map(|column| at().map(|row| column[row]).collect()).collect(),
+            dead: Vec::new(),
+            new_zones: Vec::new(),
+            progress: ReadProgress {
+                begins_at: None,
+                next_offset: rows[rows.len() - 1].2 + 1,
+                gaps: 0,
+                lost: 0,
+                cursor: None,
+                activity: Activity::Active,
+                at_end: false,
+                end_offset: 0,
+                leaving: false,
+            },
+            truth: Vec::new(),
+            anomalies: Vec::new(),
+            opinion: None,
+            late: at().map(|row| self.late[row]).collect(),
+            watermark_us: NEVER,
+        }
+    }
+}
+
+fn failed(error: tokio_postgres::Error) -> DatabaseError {
+    DatabaseError::statement("reading what the detector has judged", &error)
+}

@@ -1,0 +1,70 @@
+//! Storing a trained model under the next free number.
+
+use citytide_detector::{Layout, Model, Sample};
+use tokio_postgres::Client;
+
+use crate::postgres::DatabaseError;
+use crate::schema::{LOCK_MODELS, LOCK_SPACE};
+use crate::time::Timestamp;
+
+/// Trains a model and stores it as `shadow`, in the transaction that is open; the reason when it cannot be trained.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn store(
+    client: &Client,
+    layout: &Layout,
+    sample: &Sample,
+    until_us: i64,
+) -> Result<Result<Model, String>, DatabaseError> {
+    // Two that train at once must not take the same number. Not a lock of the table: no commit may wait for a training.
+    let alone = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_MODELS})");
+    client.batch_execute(&alone).await.map_err(failed("numbering a model"))?;
+    let number = "select coalesce(max(version), 0) + 1 from models";
+    let version: i32 = client.query_one(number, &[]).await.map_err(failed("numbering a model"))?.get(0);
+    let model = match Model::train(version, layout, sample, until_us) {
+        Ok(model) => model,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let about = model.about();
+    let parameters = serde_json::json!({
+        "trees": about.trees,
+        "rows_per_tree": about.rows_per_tree,
+        "extension": about.extension,
+        "metrics": layout.fingerprint(),
+    });
+    let scores = sample.rows(until_us).into_iter().map(|row| model.forest().score_one(&row.features));
+    let mut scores: Vec<f32> = scores.collect();
+    scores.sort_by(f32::total_cmp);
+    let quantile = |share: f64| scores.get((share * (scores.len() - 1) as f64) as usize).copied();
+    let figures = serde_json::json!({
+        "sampled": sample.len(),
+        "left_out": sample.len() - about.rows.min(sample.len()),
+        "score_median": quantile(0.5),
+        "score_p95": quantile(0.95),
+        "score_p99": quantile(0.99),
+    });
+    let sql = "insert into models (version, status, fitted_from, fitted_until, rows, parameters, figures, model) \
+               values ($1, 'shadow', $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7)";
+    client
+        .execute(
+            sql,
+            &[
+                &version,
+                &Timestamp(about.fitted_from_us),
+                &Timestamp(about.fitted_until_us),
+                &(about.rows as i64),
+                &parameters.to_string(),
+                &figures.to_string(),
+                &model.to_bytes(layout),
+            ],
+        )
+        .await
+        .map_err(failed("storing a model"))?;
+    Ok(Ok(model))
+}
+
+fn failed(attempted: &'static str) -> impl Fn(tokio_postgres::Error) -> DatabaseError {
+    move |error| DatabaseError::statement(attempted, &error)
+}

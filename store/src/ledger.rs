@@ -1,0 +1,165 @@
+//! The ledger: where the last commit left off, read once when a run begins. PostgreSQL is the recovery point; there
+//! is no other state.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use citytide_core::NEVER;
+use citytide_core::batch::{Activity, Tally};
+use citytide_core::window::{Mark, PaneState, RecentAnomaly, ZoneFact};
+use citytide_domain::Domain;
+use tokio_postgres::Client;
+
+use super::panes::load_open;
+use super::postgres::DatabaseError;
+use super::schema::quoted;
+use super::time::{Timestamp, micros};
+
+/// What a run starts from.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    /// W of the last commit; [`NEVER`] before there is one.
+    pub low_us: i64,
+    /// Where each partition stands, with the zones that it has brought.
+    pub marks: Vec<Mark>,
+    /// What each partition is, as `ingest_progress.source` says it.
+    pub sources: BTreeMap<i32, String>,
+    /// Panes that may still change.
+    pub panes: Vec<PaneState>,
+    /// Anomalies that are or may become recent.
+    pub anomalies: Vec<RecentAnomaly>,
+    /// What `zone_status` holds.
+    pub facts: Vec<(String, Vec<ZoneFact>)>,
+}
+
+impl Ledger {
+    /// One worker's share of the anomalies. Every process has read them in an order of its own, so they are shared out
+    /// by what they are: each is in exactly one share.
+    pub fn anomalies_of(&self, worker: usize, workers: usize) -> Vec<RecentAnomaly> {
+        let mine = |anomaly: &&RecentAnomaly| {
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&anomaly.sensor);
+            hash % workers as u64 == worker as u64
+        };
+        self.anomalies.iter().filter(mine).cloned().collect()
+    }
+}
+
+/// Reads the ledger. `open_from_us` tells from W where the open panes begin, and `recent_us` how long an anomaly is
+/// recent.
+pub async fn read(
+    client: &Client,
+    domain: &Domain,
+    open_from_us: impl FnOnce(i64) -> i64,
+    recent_us: i64,
+) -> Result<Ledger, DatabaseError> {
+    let low = client.query_opt("select watermark from commits order by epoch desc limit 1", &[]).await;
+    let low = low.map_err(|error| DatabaseError::statement("reading the last commit", &error))?;
+    let low_us = low.and_then(|row| micros(&row, 0)).unwrap_or(NEVER);
+    Ok(Ledger {
+        low_us,
+        marks: marks(client).await?,
+        sources: sources(client).await?,
+        panes: load_open(client, domain, open_from_us(low_us)).await?,
+        anomalies: anomalies(client, low_us.saturating_sub(recent_us)).await?,
+        facts: facts(client, domain).await?,
+    })
+}
+
+async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
+    let sql = "select kafka_partition, first_offset, next_offset, accepted, late, dead, lost, gaps, watermark, \
+               array(select zone from partition_zones brought where brought.kafka_partition = p.kafka_partition), cursor \
+               from ingest_progress p order by kafka_partition";
+    let rows = client.query(sql, &[]).await;
+    let rows = rows.map_err(|error| DatabaseError::statement("reading ingest_progress", &error))?;
+    let mark = |row: &tokio_postgres::Row| Mark {
+        partition: row.get(0),
+        first_offset: row.get(1),
+        next_offset: row.get(2),
+        accepted: row.get(3),
+        late: row.get(4),
+        dead: row.get(5),
+        lost: row.get(6),
+        gaps: row.get(7),
+        watermark_us: micros(row, 8).unwrap_or(NEVER),
+        cursor: row.get::<_, Option<&str>>(10).map(Arc::from),
+        // After a restart all are active until they reach their end.
+        activity: Activity::Active,
+        at_end: false,
+        end_offset: row.get(2),
+        leaving: false,
+        tally: Tally::default(),
+        new_zones: row.get(9),
+    };
+    Ok(rows.iter().map(mark).collect())
+}
+
+async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError> {
+    let rows = client.query("select kafka_partition, source from ingest_progress", &[]).await;
+    let rows =
+        rows.map_err(|error| DatabaseError::statement("reading the sources of the partitions", &error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+async fn anomalies(client: &Client, from_us: i64) -> Result<Vec<RecentAnomaly>, DatabaseError> {
+    let sql = "select zone, sensor_id, recorded_at from sensor_data \
+               where is_anomaly and not is_late and ($1::timestamptz is null or recorded_at >= $1)";
+    let rows = client.query(sql, &[&Timestamp::watermark(from_us)]).await;
+    let rows = rows.map_err(|error| DatabaseError::statement("reading the recent anomalies", &error))?;
+    let anomaly = |row: &tokio_postgres::Row| RecentAnomaly {
+        zone: row.get::<_, &str>(0).into(),
+        sensor: row.get::<_, &str>(1).into(),
+        recorded_us: micros(row, 2).expect("a reading has a time"),
+    };
+    Ok(rows.iter().map(anomaly).collect())
+}
+
+async fn facts(client: &Client, domain: &Domain) -> Result<Vec<(String, Vec<ZoneFact>)>, DatabaseError> {
+    let averages: Vec<String> = domain
+        .metrics
+        .iter()
+        .map(|metric| format!(", {}", quoted(&format!("avg_{}", metric.name))))
+        .collect();
+    let sql = format!(
+        "select zone, window_start, reading_count, anomaly_count, last_recorded_at{} from zone_status",
+        averages.concat()
+    );
+    let rows = client.query(&sql, &[]).await;
+    let rows = rows.map_err(|error| DatabaseError::statement("reading zone_status", &error))?;
+    let facts = |row: &tokio_postgres::Row| {
+        let mut facts = vec![ZoneFact::LastRecorded(micros(row, 4).expect("a zone has a last reading"))];
+        if let Some(start_us) = micros(row, 1) {
+            facts.push(ZoneFact::Final {
+                start_us,
+                readings: row.get::<_, i64>(2) as u64,
+                anomalies: row.get::<_, i64>(3) as u64,
+                averages: (0..domain.metrics.len())
+                    .map(|metric| row.get::<_, Option<f64>>(5 + metric).map(f64::to_bits))
+                    .collect(),
+            });
+        }
+        (row.get(0), facts)
+    };
+    Ok(rows.iter().map(facts).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_lists_in_different_orders_hold_each_anomaly_once() {
+        let anomaly = |number: i64| RecentAnomaly {
+            zone: "Downtown".into(),
+            sensor: (number % 7).to_string().into(),
+            recorded_us: number,
+        };
+        let forwards = Ledger { anomalies: (0..100).map(anomaly).collect(), ..Ledger::default() };
+        let backwards = Ledger { anomalies: (0..100).rev().map(anomaly).collect(), ..Ledger::default() };
+        let mut shared = forwards.anomalies_of(0, 3);
+        shared.extend(backwards.anomalies_of(1, 3));
+        shared.extend(forwards.anomalies_of(2, 3));
+        shared.sort_by_key(|anomaly| anomaly.recorded_us);
+        assert_eq!(shared, forwards.anomalies);
+    }
+}

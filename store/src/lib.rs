@@ -1,0 +1,19 @@
+//! The one door to citytide's database. Whoever reads or writes it links this crate; the manifest keeps timely and
+//! rdkafka out.
+//!
+//! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run begins
+//! with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread with a
+//! connection, for programs that are not asynchronous. [`clock`] is the one file that asks the clock.
+
+pub mod clock;
+pub mod detector;
+pub mod ledger;
+pub mod migrate;
+pub mod origin;
+pub mod panes;
+pub mod postgres;
+pub mod schema;
+pub mod session;
+pub mod takeover;
+pub mod time;
+pub mod upkeep;

@@ -1,0 +1,355 @@
+//! Makes the schema in an empty database, brings an older one up to the domain file, and refuses what does not fit.
+//!
+//! Invariants:
+//! 1. everything happens in one transaction under an advisory lock: of several first starts one creates, the others
+//!    find it done, and a crash leaves nothing half made;
+//! 2. nothing is ever dropped but the views, which come back in the same transaction with the rights they had;
+//! 3. no statement waits for another session's locks longer than [`LOCK_TIMEOUT_MS`]: readers and COPYs queue behind
+//!    a waiting ALTER TABLE. The whole transaction is tried again, [`TRIES`] times.
+
+mod declared;
+mod differences;
+mod error;
+
+use std::time::Duration;
+
+use citytide_domain::Domain;
+use tokio_postgres::{Client, Transaction};
+
+use super::postgres::DatabaseError;
+use super::schema::{self, LOCK_SCHEMA, LOCK_SPACE};
+use crate::clock::instant;
+pub use declared::Declared;
+use differences::{Catalog, other_views};
+pub use differences::{Difference, in_words};
+pub use error::MigrateError;
+
+/// How long one statement waits for a lock.
+const LOCK_TIMEOUT_MS: u32 = 100;
+/// How long to wait for another process that is creating or changing the schema.
+const TURN_TIMEOUT_MS: u32 = 5_000;
+/// How often the transaction is tried when locks are in the way.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+/// The pause between two looks at a schema that another process is changing.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Makes the schema in an empty database; refuses a database that does not fit, and changes nothing in one that does.
+///
+/// # Errors
+///
+/// See [`MigrateError`]; after an error the database is as it was.
+pub async fn prepare(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
+    tried_again(client, domain, topic, Extent::Create).await.map(drop)
+}
+
+/// Makes the schema of `domain` reading `topic`, or brings an existing one up to it, and says what it mended. A run
+/// that lives would fail on it: this is for those who have taken the database over.
+///
+/// # Errors
+///
+/// See [`MigrateError`]; after an error the database is as it was.
+pub async fn apply(
+    client: &mut Client,
+    domain: &Domain,
+    topic: &str,
+) -> Result<Vec<Difference>, MigrateError> {
+    tried_again(client, domain, topic, Extent::Mend).await
+}
+
+/// How the database differs from the domain file; `None` when there is nothing of citytide in it.
+///
+/// # Errors
+///
+/// When it is another domain's, or the server fails. That tables were changed by hand is no error here.
+pub async fn examine(
+    client: &mut Client,
+    domain: &Domain,
+    topic: Option<&str>,
+) -> Result<Option<Vec<Difference>>, MigrateError> {
+    let mut transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
+    let found = match Present::read(&transaction, domain).await? {
+        Present::Nothing => None,
+        Present::Schema(there) => {
+            there.check(domain, topic)?;
+            Some(all_differences(&mut transaction, domain, &there).await?)
+        }
+    };
+    transaction.rollback().await.map_err(failed("ending the look at the schema"))?;
+    Ok(found)
+}
+
+/// What the readings in the database come from.
+///
+/// # Errors
+///
+/// When the server fails, or nothing of citytide is there.
+pub async fn declared_topic(client: &Client) -> Result<String, MigrateError> {
+    let row = client.query_one("select topic from citytide_database", &[]).await;
+    Ok(row.map_err(failed("reading what this database is for"))?.get(0))
+}
+
+/// Waits until process 0 of the run has brought the database up to the domain file.
+///
+/// # Errors
+///
+/// When the database does not fit, the server fails, or `patience` ends.
+pub async fn wait_until_applied(
+    client: &Client,
+    domain: &Domain,
+    topic: &str,
+    patience: Duration,
+) -> Result<(), MigrateError> {
+    let until = instant() + patience;
+    loop {
+        let there = Declared::read(client).await?;
+        if let Some(there) = there {
+            there.check(domain, Some(topic))?;
+            let found = Catalog::read(client, domain).await?.differences(domain, &there);
+            if !found.iter().any(Difference::is_mended) {
+                return Ok(());
+            }
+            if instant() >= until {
+                return Err(MigrateError::NotApplied { what: in_words(&found) });
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How far a start goes.
+#[derive(Clone, Copy)]
+enum Extent {
+    /// Create what is not there at all.
+    Create,
+    /// Mend what is there, too.
+    Mend,
+}
+
+async fn tried_again(
+    client: &mut Client,
+    domain: &Domain,
+    topic: &str,
+    extent: Extent,
+) -> Result<Vec<Difference>, MigrateError> {
+    let mut tries = 1;
+    loop {
+        let error = match in_one_transaction(client, domain, topic, extent).await {
+            Ok(mended) => return Ok(mended),
+            Err(error) => error,
+        };
+        let MigrateError::Database(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }) =
+            error
+        else {
+            return Err(error);
+        };
+        match state.as_str() {
+            "55P03" | "40P01" if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            "55P03" | "40P01" => {
+                let reason = format!("{reason}; end long queries on the tables, or what else holds them");
+                return Err(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }.into());
+            }
+            "42501" => {
+                let [role, schema] = whereabouts(client).await?;
+                return Err(MigrateError::Denied { role, schema, reason });
+            }
+            _ => return Err(DatabaseError::Statement { attempted, reason, sqlstate: Some(state) }.into()),
+        }
+    }
+}
+
+async fn in_one_transaction(
+    client: &mut Client,
+    domain: &Domain,
+    topic: &str,
+    extent: Extent,
+) -> Result<Vec<Difference>, MigrateError> {
+    let mut transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
+    let turn = format!(
+        "set local lock_timeout = {TURN_TIMEOUT_MS}; select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_SCHEMA}); \
+         set local lock_timeout = {LOCK_TIMEOUT_MS}"
+    );
+    run(&transaction, "waiting for another process that changes the schema", &turn).await?;
+    let mut mended = Vec::new();
+    match Present::read(&transaction, domain).await? {
+        Present::Nothing => {
+            run(&transaction, "creating the schema", &schema::create(domain, topic)).await?;
+        }
+        Present::Schema(there) => {
+            there.check(domain, Some(topic))?;
+            let found = all_differences(&mut transaction, domain, &there).await?;
+            let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
+            if !breaking.is_empty() {
+                return Err(MigrateError::ChangedByHand { what: in_words(&breaking) });
+            }
+            if let Extent::Mend = extent {
+                mended = others.into_iter().filter(Difference::is_mended).collect();
+                add_to_ledger(&transaction).await?;
+                add_tables(&transaction, &mended).await?;
+                add_metrics(&transaction, domain, &there.metrics, &mended).await?;
+            }
+        }
+    }
+    transaction.commit().await.map_err(failed("committing the schema"))?;
+    Ok(mended)
+}
+
+/// What differs, the views' definitions included.
+async fn all_differences(
+    transaction: &mut Transaction<'_>,
+    domain: &Domain,
+    there: &Declared,
+) -> Result<Vec<Difference>, MigrateError> {
+    let mut found = Catalog::read(transaction, domain).await?.differences(domain, there);
+    for view in other_views(transaction, domain).await? {
+        if !found.contains(&view) {
+            found.push(view);
+        }
+    }
+    Ok(found)
+}
+
+enum Present {
+    Nothing,
+    Schema(Declared),
+}
+
+impl Present {
+    async fn read(transaction: &Transaction<'_>, domain: &Domain) -> Result<Present, MigrateError> {
+        let wanted = schema::relations(domain);
+        let rows = transaction
+            .query("select relname::text from pg_class where relnamespace = current_schema()::regnamespace and relname = any($1)", &[&wanted])
+            .await
+            .map_err(failed("looking for the schema's tables"))?;
+        let present: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        if present.is_empty() {
+            return Ok(Present::Nothing);
+        }
+        let has = |name: &str| present.iter().any(|there| there == name);
+        if has("citytide_database")
+            && let Some(declared) = Declared::read(transaction).await?
+        {
+            // The domain's own tables are looked at only once it is known to be the same domain.
+            declared.check(domain, None)?;
+            let later = schema::later_tables();
+            let is_later = |name: &str| later.iter().any(|table| table.name == name);
+            if wanted.iter().all(|name| has(name) || is_later(name)) {
+                return Ok(Present::Schema(declared));
+            }
+        }
+        let [_, schema] = whereabouts(transaction).await?;
+        let absent = wanted.iter().filter(|name| !has(name)).map(String::as_str).collect::<Vec<_>>();
+        let absent =
+            if absent.is_empty() { "a row in citytide_database".to_owned() } else { absent.join(", ") };
+        Err(MigrateError::HalfMade { schema, present: present.join(", "), absent })
+    }
+}
+
+/// Adds columns of the ledger that came later, where the database was made before.
+async fn add_to_ledger(transaction: &Transaction<'_>) -> Result<(), MigrateError> {
+    for (table, column) in schema::ledger_additions() {
+        let there = transaction
+            .query_opt(
+                "select from pg_attribute where attrelid = to_regclass($1) and attname = $2",
+                &[&table, &column.name],
+            )
+            .await
+            .map_err(failed("reading the ledger's columns"))?;
+        if there.is_none() {
+            let script = format!("alter table {table} add column {} {};\n", column.name, column.definition);
+            let script = script + &schema::comments(&table, &[column]);
+            run(transaction, "adding a column to the ledger", &script).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds tables that came later.
+async fn add_tables(transaction: &Transaction<'_>, mended: &[Difference]) -> Result<(), MigrateError> {
+    for table in schema::later_tables() {
+        if mended.contains(&Difference::MissingTable { table: table.name.clone() }) {
+            run(transaction, "adding a table", &table.render()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the columns of further metrics, and makes the views anew that no longer show what the domain says.
+async fn add_metrics(
+    transaction: &Transaction<'_>,
+    domain: &Domain,
+    there: &[String],
+    mended: &[Difference],
+) -> Result<(), MigrateError> {
+    let mut script = String::new();
+    for metric in domain.metrics.iter().filter(|metric| !there.contains(&metric.name)) {
+        for (table, columns) in schema::metric_additions(domain, metric) {
+            for column in &columns {
+                script += &format!("alter table {table} add column {} {};\n", column.name, column.definition);
+            }
+            script += &schema::comments(&table, &columns);
+        }
+    }
+    if !script.is_empty() {
+        run(transaction, "adding the columns of further metrics", &script).await?;
+    }
+    for view in schema::views(domain) {
+        if mended.contains(&Difference::OtherView { view: view.name.clone() }) {
+            make_anew(transaction, &view).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops and creates a view: its columns cannot be reordered otherwise. The rights on it come back.
+async fn make_anew(transaction: &Transaction<'_>, view: &schema::View) -> Result<(), MigrateError> {
+    let rights = transaction
+        .query(
+            "select format('grant %s on %I to %s%s', privilege_type, relname, \
+                    case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end, \
+                    case when is_grantable then ' with grant option' else '' end) \
+             from pg_class, aclexplode(relacl) where oid = to_regclass($1) and grantee <> relowner",
+            &[&view.name],
+        )
+        .await
+        .map_err(failed("reading the rights on a view"))?;
+    let drop = run(transaction, "dropping a view to make it anew", &format!("drop view {}", view.name)).await;
+    drop.map_err(|error| match error {
+        DatabaseError::Statement { reason, sqlstate: Some(state), .. } if state == "2BP01" => {
+            MigrateError::Dependents { reason }
+        }
+        error => error.into(),
+    })?;
+    run(transaction, "making a view anew", &view.render()).await?;
+    for right in rights {
+        run(transaction, "granting again what was granted on a view", right.get(0)).await?;
+    }
+    Ok(())
+}
+
+async fn run(
+    transaction: &Transaction<'_>,
+    attempted: &'static str,
+    script: &str,
+) -> Result<(), DatabaseError> {
+    transaction.batch_execute(script).await.map_err(|error| DatabaseError::statement(attempted, &error))
+}
+
+/// Role and schema of this session.
+async fn whereabouts(client: &impl tokio_postgres::GenericClient) -> Result<[String; 2], MigrateError> {
+    let row = client
+        .query_one(
+            "select current_user::text, coalesce(current_schema()::text, '(none of the search path)')",
+            &[],
+        )
+        .await
+        .map_err(failed("asking for this session's role and schema"))?;
+    Ok([row.get(0), row.get(1)])
+}
+
+fn failed(attempted: &'static str) -> impl Fn(tokio_postgres::Error) -> MigrateError {
+    move |error| DatabaseError::statement(attempted, &error).into()
+}

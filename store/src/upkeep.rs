@@ -1,0 +1,215 @@
+//! What process 0 does beside the stream: heartbeat, partitions ahead, BRIN summaries, retention, indexes of past days.
+//!
+//! ```text
+//!  one thread ─┬─ heartbeat  every second                    citytide:<run>:heartbeat
+//!              ├─ jobs       days, summaries, retention      citytide:<run>:upkeep
+//!              └─ indexes    CREATE INDEX CONCURRENTLY       citytide:<run>:indexes
+//! ```
+//!
+//! Invariants:
+//! 1. every transaction that writes begins with the fence, so that a run that was taken over changes nothing more;
+//!    building indexes and summaries changes no row and is harmless after a takeover;
+//! 2. no statement of a job waits for a lock longer than [`LOCK_TIMEOUT_MS`]; what did not get its lock is tried again
+//!    in the next round. Only an index waits longer, with a lock that holds up neither readers nor COPYs, on a session
+//!    of its own: neither it nor a job can delay the heartbeat;
+//! 3. a lost connection ends the run: nothing here connects again.
+
+mod days;
+mod past_days;
+mod retention;
+mod uncommitted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use citytide_domain::Domain;
+use futures_util::future;
+use tokio_postgres::{Client, Transaction};
+
+use super::postgres::{Database, DatabaseError};
+use super::session;
+use crate::clock::wall_ms;
+
+pub use days::{ensure_days, summarize};
+pub use past_days::index_past_days;
+pub use retention::{drop_days, prune_commits, prune_detector, prune_windows, raise_horizon};
+pub use uncommitted::delete_uncommitted;
+
+/// How long a statement of a job waits for a lock: what it blocks meanwhile is held up no longer either.
+const LOCK_TIMEOUT_MS: u32 = 100;
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+const SUMMARIZE_EVERY: Duration = Duration::from_secs(2);
+/// Retention is looked at once in so many rounds of summaries.
+const RETENTION_ROUNDS: u64 = 30;
+const INDEX_EVERY: Duration = Duration::from_secs(60);
+/// How soon a request to stop is noticed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Starts the upkeep of a run on a thread of its own, until `stop` is set. `on_failure` is told when a connection is
+/// lost, a statement fails, or another run has taken over; then the run must end.
+pub fn spawn(
+    database: Database,
+    domain: Domain,
+    run_id: i64,
+    stop: Arc<AtomicBool>,
+    on_failure: impl FnOnce(DatabaseError) + Send + 'static,
+) -> JoinHandle<()> {
+    let work = move || {
+        if let Err(error) = session::runtime().block_on(all(&database, &domain, run_id, &stop)) {
+            on_failure(error);
+        }
+    };
+    std::thread::Builder::new().name("upkeep".to_owned()).spawn(work).expect("a thread can be started")
+}
+
+async fn all(
+    database: &Database,
+    domain: &Domain,
+    run_id: i64,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), DatabaseError> {
+    let session = async |part: &str| database.connect(&format!("citytide:{run_id}:{part}")).await;
+    let heartbeats = session("heartbeat").await?;
+    let jobs = session("upkeep").await?;
+    let indexes = session("indexes").await?;
+    future::try_join3(
+        beat(&heartbeats, run_id, stop),
+        work(jobs, domain, run_id, stop),
+        index(&indexes, stop),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn beat(client: &Client, run_id: i64, stop: &AtomicBool) -> Result<(), DatabaseError> {
+    // A heartbeat need not survive the server: it does not wait for the disk.
+    let script = format!(
+        "begin; set local synchronous_commit = off; select citytide_fence({run_id}); \
+         update runs set heartbeat_at = clock_timestamp() where run_id = {run_id}; commit"
+    );
+    while !stop.load(Ordering::Relaxed) {
+        client.batch_execute(&script).await.map_err(failed("the heartbeat of this run"))?;
+        pause(HEARTBEAT_EVERY, client, stop).await;
+    }
+    Ok(())
+}
+
+async fn work(
+    mut client: Client,
+    domain: &Domain,
+    run_id: i64,
+    stop: &AtomicBool,
+) -> Result<(), DatabaseError> {
+    client
+        .batch_execute(&format!("set lock_timeout = {LOCK_TIMEOUT_MS}"))
+        .await
+        .map_err(failed("setting up the session of the upkeep"))?;
+    let offset_ms: i64 = client
+        .query_opt("select epoch_offset_ms from runs where run_id = $1", &[&run_id])
+        .await
+        .map_err(failed("reading this run's own row"))?
+        .map_or(0, |row| row.get(0));
+    let mut round = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        let now_ms = wall_ms().saturating_add_signed(offset_ms);
+        later(ensure_days(&mut client, run_id, now_ms).await)?;
+        later(summarize(&client, now_ms).await)?;
+        later(prune_detector(&mut client, run_id).await)?;
+        if round.is_multiple_of(RETENTION_ROUNDS) {
+            later(retain(&mut client, domain, run_id, now_ms).await)?;
+        }
+        round += 1;
+        pause(SUMMARIZE_EVERY, &client, stop).await;
+    }
+    Ok(())
+}
+
+async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) -> Result<(), DatabaseError> {
+    if let Some(raw_us) = domain.retention.raw_us {
+        raise_horizon(client, run_id, raw_us, now_ms).await?;
+    }
+    prune_commits(client, run_id).await?;
+    prune_windows(client, run_id, domain).await?;
+    // Last: it is the one that a long query can keep from its lock for hours.
+    drop_days(client, run_id).await
+}
+
+async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> {
+    while !stop.load(Ordering::Relaxed) {
+        let stopped = async {
+            while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let indexing = std::pin::pin!(index_past_days(client));
+        match future::select(indexing, std::pin::pin!(stopped)).await {
+            // An index is a convenience: as long as the connection lives, the run goes on without it.
+            future::Either::Left((Err(error), _)) if client.is_closed() => return Err(error),
+            future::Either::Left((Err(error), _)) => tracing::warn!("{error}; the index is tried again"),
+            future::Either::Left((Ok(()), _)) => {}
+            future::Either::Right(_) => {
+                // What is left of the index is invalid, and dropped before the next attempt.
+                let _ = client.cancel_token().cancel_query(tokio_postgres::NoTls).await;
+                return Ok(());
+            }
+        }
+        pause(INDEX_EVERY, client, stop).await;
+        // Nothing may be due for long: a session that was lost meanwhile is asked something.
+        client.batch_execute("").await.map_err(failed("keeping the session for indexes"))?;
+    }
+    Ok(())
+}
+
+/// Sleeps, but no longer than the run, and no longer than the connection: what comes next tells that it was lost.
+async fn pause(duration: Duration, client: &Client, stop: &AtomicBool) {
+    let mut left = duration;
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) && !client.is_closed() {
+        let nap = left.min(LOOK);
+        tokio::time::sleep(nap).await;
+        left -= nap;
+    }
+}
+
+/// What only lacked a lock is tried again in the next round.
+fn later<T>(done: Result<T, DatabaseError>) -> Result<(), DatabaseError> {
+    match done {
+        Err(error) if lacked_lock(&error) => {
+            tracing::debug!("{error}; tried again");
+            Ok(())
+        }
+        done => done.map(drop),
+    }
+}
+
+/// Whether a statement ended because of its lock timeout or of a deadlock.
+fn lacked_lock(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::Statement { sqlstate: Some(state), .. } if state == "55P03" || state == "40P01")
+}
+
+/// Begins a transaction that may write, as long as this run has not been taken over.
+async fn fenced<'a>(client: &'a mut Client, run_id: i64) -> Result<Transaction<'a>, DatabaseError> {
+    let transaction = client.transaction().await.map_err(failed("beginning a transaction of the upkeep"))?;
+    let begin = format!("set local lock_timeout = {LOCK_TIMEOUT_MS}; select citytide_fence({run_id})");
+    transaction.batch_execute(&begin).await.map_err(failed("passing the fence"))?;
+    Ok(transaction)
+}
+
+/// The partitions of `parent` with the bounds of their days, oldest first. Others than days are left alone.
+async fn day_partitions(client: &Client, parent: &str) -> Result<Vec<(String, (u64, u64))>, DatabaseError> {
+    let rows = client
+        .query(
+            "select relname::text from pg_inherits join pg_class on pg_class.oid = inhrelid \
+             where inhparent = to_regclass($1) order by relname",
+            &[&parent],
+        )
+        .await
+        .map_err(failed("listing the days of a raw table"))?;
+    let day = |table: String| super::schema::day_of_table(parent, &table).map(|bounds| (table, bounds));
+    Ok(rows.iter().filter_map(|row| day(row.get(0))).collect())
+}
+
+fn failed(attempted: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> DatabaseError {
+    move |error| DatabaseError::statement(attempted, &error)
+}

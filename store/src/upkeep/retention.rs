@@ -1,0 +1,137 @@
+//! Retention: first the horizon is raised, which views and `verify` obey at once; what lies behind it goes later.
+//!
+//! A partition is dropped an hour after the horizon passed it, so that no query that began before meets a lock or a
+//! hole. Rows of the ledger, windows and panes go in small transactions.
+
+use citytide_domain::Domain;
+use tokio_postgres::Client;
+
+use super::{day_partitions, failed, fenced};
+use crate::postgres::DatabaseError;
+use crate::schema::{DAILY, day_bounds};
+
+/// Rows that one transaction deletes.
+const BATCH_ROWS: u64 = 5_000;
+/// Transactions per table and round.
+const BATCHES: u32 = 20;
+
+/// Raises the horizon to the last epoch of the last day that is wholly older than the retention, but not beyond the
+/// committed epoch.
+///
+/// # Errors
+///
+/// When the server fails or this run has been taken over; so for everything here.
+pub async fn raise_horizon(
+    client: &mut Client,
+    run_id: i64,
+    raw_us: i64,
+    now_ms: u64,
+) -> Result<(), DatabaseError> {
+    let attempted = "raising the retention horizon";
+    let (until_ms, _) = day_bounds(now_ms.saturating_sub((raw_us / 1000) as u64));
+    let horizon = until_ms.saturating_sub(1) as i64;
+    // Null, not $1, before the first commit: then there is nothing to hide.
+    let above = "(select least($1, epoch) from commits order by epoch desc limit 1)";
+    let row = client
+        .query_one(&format!("select horizon_epoch < {above} from citytide_database"), &[&horizon])
+        .await
+        .map_err(failed(attempted))?;
+    if row.get::<_, Option<bool>>(0) != Some(true) {
+        return Ok(());
+    }
+    let transaction = fenced(client, run_id).await?;
+    let update = format!(
+        "update citytide_database set horizon_epoch = {above}, horizon_raised_at = clock_timestamp() \
+         where horizon_epoch < {above}"
+    );
+    transaction.execute(&update, &[&horizon]).await.map_err(failed(attempted))?;
+    transaction.commit().await.map_err(failed(attempted))
+}
+
+/// Drops the days that a horizon passed which was raised at least an hour ago.
+pub async fn drop_days(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
+    let horizon = client
+        .query_opt(
+            "select horizon_epoch from citytide_database \
+             where horizon_raised_at <= clock_timestamp() - interval '1 hour'",
+            &[],
+        )
+        .await
+        .map_err(failed("reading the retention horizon"))?;
+    let Some(horizon) = horizon.map(|row| row.get::<_, i64>(0)) else { return Ok(()) };
+    for parent in DAILY {
+        for (day, (_, until_ms)) in day_partitions(client, parent).await? {
+            if until_ms as i64 - 1 > horizon {
+                continue;
+            }
+            let attempted = format!("dropping the partition {day}, which is behind the horizon");
+            let transaction = fenced(client, run_id).await?;
+            transaction
+                .batch_execute(&format!("drop table {day}"))
+                .await
+                .map_err(failed(attempted.as_str()))?;
+            transaction.commit().await.map_err(failed(attempted))?;
+            tracing::info!("dropped {day}, which is behind the retention horizon");
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the ledger's rows behind the horizon. The newest one always stays: it is the recovery point.
+pub async fn prune_commits(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
+    let which = "select epoch from commits where epoch <= (select horizon_epoch from citytide_database) \
+                 and epoch < (select max(epoch) from commits) order by epoch";
+    prune(client, run_id, "commits", "epoch", which).await
+}
+
+/// Deletes what the detector wrote down before its newest committed state. When minutes were closed is kept as long as
+/// the readings are: from both, any verdict can be found again.
+pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
+    let transaction = fenced(client, run_id).await?;
+    let newest = "(select max(epoch) from detector_state where kind = 'lessons' \
+                  and epoch <= (select max(epoch) from commits))";
+    let script = format!(
+        "delete from detector_state where kind <> 'zone' and epoch < {newest}; \
+         delete from detector_state as old using detector_state as new where old.kind = 'zone' and new.kind = 'zone' \
+           and old.key = new.key and old.epoch < new.epoch and new.epoch <= {newest}; \
+         delete from detector_minutes where epoch <= (select horizon_epoch from citytide_database)"
+    );
+    let attempted = "deleting what the detector knew before";
+    transaction.batch_execute(&script).await.map_err(failed(attempted))?;
+    transaction.commit().await.map_err(failed(attempted))
+}
+
+/// Deletes panes and windows that begin earlier than W less their retention, when there is one.
+pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
+    let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
+    let tables = domain.windows.iter().map(|window| (window.table(), "window_start"));
+    for (table, start) in tables.chain([("panes".to_owned(), "pane_start")]) {
+        let which = format!(
+            "select zone, {start} from {table} where {start} < (select watermark from commits \
+             order by epoch desc limit 1) - interval '{windows_us} microseconds' order by {start}"
+        );
+        prune(client, run_id, &table, &format!("zone, {start}"), &which).await?;
+    }
+    Ok(())
+}
+
+/// Deletes from `table` the rows whose `key` the query finds, a batch at a time.
+async fn prune(
+    client: &mut Client,
+    run_id: i64,
+    table: &str,
+    key: &str,
+    which: &str,
+) -> Result<(), DatabaseError> {
+    let attempted = format!("deleting what {table} no longer keeps");
+    let delete = format!("delete from {table} where ({key}) in ({which} limit {BATCH_ROWS})");
+    for _ in 0..BATCHES {
+        let transaction = fenced(client, run_id).await?;
+        let deleted = transaction.execute(&delete, &[]).await.map_err(failed(attempted.as_str()))?;
+        transaction.commit().await.map_err(failed(attempted.as_str()))?;
+        if deleted < BATCH_ROWS {
+            break;
+        }
+    }
+    Ok(())
+}

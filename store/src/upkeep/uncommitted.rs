@@ -1,0 +1,41 @@
+//! Cleaning up after a crash: what was copied but never committed.
+//!
+//! By BRIN, not by the block count that the last commit saw: see `docs/decisions/0003-clean-up-by-brin.md`.
+
+use tokio_postgres::Client;
+
+use super::{day_partitions, failed};
+use crate::postgres::DatabaseError;
+use crate::schema::{DAILY, DETECTOR_STATE};
+
+/// Deletes all raw rows above the committed epoch, in one transaction, and returns how many there were.
+///
+/// The caller's session holds the lock that makes it the only run, and it has raised the fence: no other session can
+/// add such rows any more, and none of them can belong to a run that still commits.
+///
+/// # Errors
+///
+/// When the server fails; then nothing is deleted.
+pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result<u64, DatabaseError> {
+    let attempted = "deleting rows that were never committed";
+    // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden.
+    client.batch_execute("begin; set local enable_seqscan = off").await.map_err(failed(attempted))?;
+    let mut deleted = 0;
+    for parent in DAILY {
+        for (day, (_, until_ms)) in day_partitions(client, parent).await? {
+            if until_ms as i64 - 1 <= committed_epoch {
+                continue;
+            }
+            let delete = format!("delete from {day} where epoch > {committed_epoch}");
+            deleted += client
+                .execute(&delete, &[])
+                .await
+                .map_err(failed(format!("deleting rows of {day} that were never committed")))?;
+        }
+    }
+    // Not counted: it is no reading.
+    let delete = format!("delete from {DETECTOR_STATE} where epoch > {committed_epoch}");
+    client.batch_execute(&delete).await.map_err(failed("deleting state that was never committed"))?;
+    client.batch_execute("commit").await.map_err(failed(attempted))?;
+    Ok(deleted)
+}
