@@ -1,17 +1,16 @@
-//! What a metric's values are held to: its decimals, its rules and its usual range.
+//! The limits of a metric's values: its decimals, its rules and its usual range.
 
 use citytide_domain::Metric;
 
-/// Share of the band at either end in which a value is slowed down instead of cut off, at most.
+/// Greatest share of the band, at either end, in which values are compressed instead of clamped.
 const SOFT_SHARE_MAX: f64 = 0.1;
 
-/// Beyond this there is nothing to round.
+/// Beyond this an f64 has no decimals to round.
 const WHOLE_MAX: f64 = 9e15;
 
-/// The limits of one metric.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// What a normal value is held to: the usual range without what trips a rule.
+    /// Range of normal values: the part of the usual range that violates no rule.
     band: (f64, f64),
     below: Option<f64>,
     above: Option<f64>,
@@ -29,7 +28,7 @@ impl Bounds {
         );
         let between_rules = (metric.below.unwrap_or(f64::MIN), metric.above.unwrap_or(f64::MAX));
         Bounds {
-            // Rules that leave nothing of the usual range: only they count.
+            // If the rules leave nothing of the usual range, only they count.
             band: if band.0 < band.1 { band } else { between_rules },
             below: metric.below,
             above: metric.above,
@@ -38,17 +37,16 @@ impl Bounds {
         }
     }
 
-    /// The least deviation that can be told in this metric.
+    /// The smallest difference that the decimals can show.
     pub(crate) fn least_deviation(&self) -> f64 {
         1.0 / self.scale
     }
 
-    /// The usual range.
     pub(crate) fn usual(&self) -> (f64, f64) {
         self.usual
     }
 
-    /// A normal value near `value`, not yet rounded: one that would leave the band comes near its end instead.
+    /// A normal value near `value`, not yet rounded: a value that would leave the band is compressed towards its end.
     pub(crate) fn held(&self, value: f64, deviation: f64) -> f64 {
         let (low, high) = self.band;
         let soft = (2.0 * deviation).min(SOFT_SHARE_MAX * (high - low));
@@ -61,8 +59,8 @@ impl Bounds {
         value
     }
 
-    /// A value that trips a rule, or lies outside the usual range where there is none: `excess` in 0 … 1 says how
-    /// far, `side` in 0 … 1 chooses between below and above where there are both.
+    /// A value that violates a rule or, without rules, lies outside the usual range. `excess` in 0 … 1 is how far;
+    /// `side` in 0 … 1 chooses below or above where both are possible.
     pub(crate) fn broken(&self, excess: f64, side: f64) -> f64 {
         let (low, high) = match (self.below, self.above) {
             (None, None) => (Some(self.usual.0), Some(self.usual.1)),
@@ -78,7 +76,7 @@ impl Bounds {
         self.rounded(value)
     }
 
-    /// An anomalous value that still looks like one of the metric: rounded, within the usual range.
+    /// An anomalous value within the usual range, rounded.
     pub(crate) fn within_usual(&self, value: f64) -> f64 {
         self.rounded(value.clamp(self.usual.0, self.usual.1))
     }
@@ -88,11 +86,11 @@ impl Bounds {
         if scaled.abs() > WHOLE_MAX {
             return value;
         }
-        // Not `round`, which is a call on processors without SSE 4.1. Through an integer there is no -0 either.
+        // `round` is a library call on processors without SSE 4.1. The cast to an integer also avoids -0.
         (scaled + 0.5f64.copysign(scaled)) as i64 as f64 / self.scale
     }
 
-    /// Rounded towards the band, so that rounding trips no rule.
+    /// Rounded, but never out of the band: rounding must not violate a rule.
     pub(crate) fn rounded_within(&self, value: f64) -> f64 {
         let rounded = self.rounded(value);
         if rounded > self.band.1 {

@@ -1,24 +1,24 @@
-//! The city: which sensor reports at an offset, from which zone, when and what.
+//! The city: which sensor reports at an offset, from which zone, at what time and with which values.
 
 use chrono::{DateTime, Offset, TimeZone};
 use citytide_domain::Domain;
 
-use crate::chance::{Chance, Lane};
-use crate::nature::{Nature, Place};
+use crate::anomaly::{Anomalies, Anomaly, Turn};
+use crate::random::{Random, Stream};
 use crate::reading::{Malformation, Reading, Silence};
 use crate::schedule::{Delays, Schedule};
 use crate::settings::{CitySettings, Disorder, SettingsError};
-use crate::trouble::{Trouble, Troubles, Turn};
+use crate::signals::{Place, Signals};
 
-/// Zones of a domain whose file names none.
+/// The zones if the domain file names none.
 const UNNAMED_ZONES: [&str; 4] = ["Zone 1", "Zone 2", "Zone 3", "Zone 4"];
-/// How many records back a duplicate's original is, at most.
+/// Greatest distance, in records, from a duplicate back to its original.
 const DUPLICATE_BACK_MAX: u64 = 4;
-/// How many sensors are asked to report instead of a silent one.
+/// How many sensors are tried in place of a silent one.
 const STAND_INS_MAX: i64 = 4;
-/// Event time from which readings are drawn to learn what share the events have.
+/// Span of event time that is sampled to measure which share of readings the events cover,
 const SAMPLED_S: f64 = 366.0 * 86_400.0;
-/// As many of each sensor's readings at least.
+/// and the least number of readings of each sensor in it.
 const SAMPLED_TURNS: f64 = 10_000.0;
 
 /// A city: a pure function from (partition, offset) to a reading.
@@ -26,19 +26,20 @@ const SAMPLED_TURNS: f64 = 10_000.0;
 pub struct City {
     zones: Vec<String>,
     layout: Layout,
-    nature: Nature,
-    troubles: Troubles,
+    signals: Signals,
+    anomalies: Anomalies,
 }
 
-/// Who has which turn when.
+/// Which sensor has which turn, and when.
 #[derive(Debug, Clone)]
 struct Layout {
     seed: u64,
     zones: usize,
     /// Sensors of each partition.
     sensors: Vec<Vec<u32>>,
-    /// Partitions that have sensors, and the rank of each partition among them.
+    /// Partitions that have sensors.
     producing: Vec<u32>,
+    /// By partition: its index in `producing`.
     ranks: Vec<usize>,
     schedule: Schedule,
     delays: Delays,
@@ -46,11 +47,11 @@ struct Layout {
 }
 
 impl City {
-    /// The city of a domain. Its local time is the domain's `time_zone` as of the schedule's start.
+    /// The city of a domain. Its UTC offset is that of the domain's `time_zone` at the schedule's start.
     ///
     /// # Errors
     ///
-    /// Settings out of their range.
+    /// A setting is out of its range.
     pub fn new(domain: &Domain, settings: &CitySettings, schedule: Schedule) -> Result<City, SettingsError> {
         settings.check()?;
         let zones: Vec<String> = match domain.zones.is_empty() {
@@ -59,17 +60,17 @@ impl City {
         };
         let start = DateTime::from_timestamp_micros(schedule.start_us).unwrap_or_default().naive_utc();
         let ahead = domain.fields.time_zone.offset_from_utc_datetime(&start).fix();
-        let nature =
-            Nature::new(domain, settings.seed, zones.len(), i64::from(ahead.local_minus_utc()) * 1_000);
+        let signals =
+            Signals::new(domain, settings.seed, zones.len(), i64::from(ahead.local_minus_utc()) * 1_000);
         let layout = Layout::new(domain, settings, zones.len(), schedule);
         let turn_us = layout.turn_us();
         let intervals_us: Vec<f64> =
             layout.sensors.iter().map(|sensors| turn_us * sensors.len().max(1) as f64).collect();
         let readings = (SAMPLED_S * layout.schedule.rate / layout.schedule.speed)
             .max(SAMPLED_TURNS * f64::from(settings.sensors)) as u64;
-        let troubles = Troubles::new(
+        let anomalies = Anomalies::new(
             domain,
-            &nature,
+            &signals,
             settings.seed,
             settings.anomalies,
             &intervals_us,
@@ -79,46 +80,44 @@ impl City {
             },
             |turn, place| layout.time_of(turn, place),
         );
-        Ok(City { zones, layout, nature, troubles })
+        Ok(City { zones, layout, signals, anomalies })
     }
 
-    /// Names of the zones.
     pub fn zones(&self) -> &[String] {
         &self.zones
     }
 
-    /// Where event time begins and how it goes on.
     pub fn schedule(&self) -> &Schedule {
         &self.layout.schedule
     }
 
-    /// Lets event time go on from `start_us` at these offsets: what comes behind them was never asked for.
+    /// Restarts event time at `start_us`, at these offsets. No reading at or after them may have been generated yet.
     pub fn restart_at(&mut self, start_us: i64, first_offsets: Vec<i64>) {
         self.layout.schedule.start_us = start_us;
         self.layout.schedule.first_offsets = first_offsets;
     }
 
-    /// Partition and offset of reading number `number` since the schedule's start: partitions take turns.
+    /// Partition and offset of reading `number`, counted from the schedule's start: partitions take turns.
     pub fn place_of(&self, number: i64) -> (u32, i64) {
         self.layout.place_of(number)
     }
 
-    /// The reading at an offset of a partition that has sensors.
+    /// The reading at an offset.
     ///
     /// # Panics
     ///
-    /// When the partition has none: [`City::place_of`] never names such a one.
+    /// If the partition has no sensors; [`City::place_of`] never returns such a partition.
     pub fn reading(&self, partition: u32, offset: i64) -> Reading {
         let mut reading = Reading::default();
         self.fill(partition, offset, &mut reading);
         reading
     }
 
-    /// [`City::reading`] into a reading that is used again.
+    /// [`City::reading`] into an existing reading, without allocating.
     ///
     /// # Panics
     ///
-    /// As [`City::reading`].
+    /// Like [`City::reading`].
     pub fn fill(&self, partition: u32, offset: i64, reading: &mut Reading) {
         let original = self.layout.original(partition, offset);
         self.fill_original(partition, original, reading);
@@ -126,59 +125,59 @@ impl City {
     }
 
     fn fill_original(&self, partition: u32, offset: i64, reading: &mut Reading) {
-        let chance = self.layout.chance(partition, offset);
+        let random = self.layout.random(partition, offset);
         let mut turn = self.layout.turn(partition, offset, 0);
-        let mut trouble = self.trouble(turn, chance);
+        let mut anomaly = self.anomaly(turn, random);
         reading.silence = None;
-        if let Some(Trouble::Silent(event)) = trouble {
+        if let Some(Anomaly::Silent(event)) = anomaly {
             let silence = Silence { sensor: turn.sensor, event };
-            trouble = None;
+            anomaly = None;
             for step in 1..=self.layout.others(partition).min(STAND_INS_MAX) {
                 let other = self.layout.turn(partition, offset, step);
-                let found = self.trouble(other, chance);
-                if !matches!(found, Some(Trouble::Silent(_))) {
-                    (turn, trouble, reading.silence) = (other, found, Some(silence));
+                let found = self.anomaly(other, random);
+                if !matches!(found, Some(Anomaly::Silent(_))) {
+                    (turn, anomaly, reading.silence) = (other, found, Some(silence));
                     break;
                 }
             }
         }
-        let place = Place { sensor: turn.sensor, zone: turn.zone, at_us: turn.at_us, chance };
+        let place = Place { sensor: turn.sensor, zone: turn.zone, at_us: turn.at_us, random };
         (reading.sensor, reading.zone) = (turn.sensor, turn.zone);
         reading.at_ms = turn.at_us.div_euclid(1_000);
         let values = &mut reading.values;
-        reading.truth = match trouble {
-            None | Some(Trouble::Silent(_)) => {
-                self.nature.measure(place, None, values);
+        reading.truth = match anomaly {
+            None | Some(Anomaly::Silent(_)) => {
+                self.signals.measure(place, None, values);
                 None
             }
-            Some(Trouble::Measures(truth, effect)) => {
-                self.nature.measure(place, Some(effect), values);
+            Some(Anomaly::Measures(truth, effect)) => {
+                self.signals.measure(place, Some(effect), values);
                 Some(truth)
             }
-            Some(Trouble::Repeats(truth, first)) => {
-                self.nature.measure(place, None, values);
+            Some(Anomaly::Repeats(truth, first)) => {
+                self.signals.measure(place, None, values);
                 let first = self.layout.offset_of(turn, first);
                 let at_us = self.layout.event_us(partition, first);
-                let first = Place { at_us, chance: self.layout.chance(partition, first), ..place };
+                let first = Place { at_us, random: self.layout.random(partition, first), ..place };
                 for metric in truth.metrics.iter() {
-                    values[metric] = self.nature.measure_one(first, metric);
+                    values[metric] = self.signals.measure_one(first, metric);
                 }
                 Some(truth)
             }
-            Some(Trouble::Raised(truth, share)) => {
-                self.nature.measure(place, None, values);
-                for (metric, rise) in self.troubles.rises() {
+            Some(Anomaly::Raised(truth, share)) => {
+                self.signals.measure(place, None, values);
+                for (metric, rise) in self.anomalies.rises() {
                     values[*metric] =
-                        self.nature.bounds(*metric).within_usual(values[*metric] + rise * share);
+                        self.signals.bounds(*metric).within_usual(values[*metric] + rise * share);
                 }
                 Some(truth)
             }
         };
-        reading.malformed = self.layout.malformation(chance);
+        reading.malformed = self.layout.malformation(random);
     }
 
-    fn trouble(&self, turn: Turn, chance: Chance) -> Option<Trouble> {
-        self.troubles.of(turn, chance, &self.nature, |place| self.layout.time_of(turn, place))
+    fn anomaly(&self, turn: Turn, random: Random) -> Option<Anomaly> {
+        self.anomalies.of(turn, random, &self.signals, |place| self.layout.time_of(turn, place))
     }
 }
 
@@ -207,7 +206,7 @@ impl Layout {
         }
     }
 
-    /// Time between two readings of a partition, in microseconds of event time.
+    /// Microseconds of event time between two readings of a partition.
     fn turn_us(&self) -> f64 {
         self.producing.len() as f64 / self.schedule.rate * self.schedule.speed * 1e6
     }
@@ -222,37 +221,37 @@ impl Layout {
         self.schedule.first_offsets.get(partition as usize).copied().unwrap_or(0)
     }
 
-    fn chance(&self, partition: u32, offset: i64) -> Chance {
-        Chance::of(self.seed, u64::from(partition), offset as u64)
+    fn random(&self, partition: u32, offset: i64) -> Random {
+        Random::of(self.seed, u64::from(partition), offset as u64)
     }
 
-    /// The offset whose payload this one has: its own, or that of a record a little before.
+    /// The offset whose payload this one has: its own or, for a duplicate, an earlier one.
     fn original(&self, partition: u32, offset: i64) -> i64 {
         let (mut original, first) = (offset, self.first_offset(partition));
         while self.disorder.duplicate > 0.0 && original > first {
-            let chance = self.chance(partition, original);
-            if chance.unit(Lane::Duplicate, 0) >= self.disorder.duplicate {
+            let random = self.random(partition, original);
+            if random.unit(Stream::Duplicate, 0) >= self.disorder.duplicate {
                 break;
             }
-            let back = 1 + chance.bits(Lane::Duplicate, 1) % DUPLICATE_BACK_MAX;
+            let back = 1 + random.bits(Stream::Duplicate, 1) % DUPLICATE_BACK_MAX;
             original = (original - back as i64).max(first);
         }
         original
     }
 
-    fn malformation(&self, chance: Chance) -> Option<Malformation> {
+    fn malformation(&self, random: Random) -> Option<Malformation> {
         let is_malformed =
-            self.disorder.malformed > 0.0 && chance.unit(Lane::Malformed, 0) < self.disorder.malformed;
-        let which = || chance.bits(Lane::Malformed, 1) % Malformation::ALL.len() as u64;
+            self.disorder.malformed > 0.0 && random.unit(Stream::Malformed, 0) < self.disorder.malformed;
+        let which = || random.bits(Stream::Malformed, 1) % Malformation::ALL.len() as u64;
         is_malformed.then(|| Malformation::ALL[which() as usize])
     }
 
-    /// How many sensors a partition has beside the one whose turn it is.
+    /// How many other sensors a partition has.
     fn others(&self, partition: u32) -> i64 {
         self.sensors[partition as usize].len() as i64 - 1
     }
 
-    /// The turn at an offset, of the sensor whose turn it is (`step` 0) or of one that stands in for it.
+    /// The turn at an offset: of the sensor that is due (`step` 0), or of the `step`-th one after it.
     fn turn(&self, partition: u32, offset: i64, step: i64) -> Turn {
         let sensors = &self.sensors[partition as usize];
         let count = sensors.len() as i64;
@@ -260,7 +259,7 @@ impl Layout {
         let index = match step {
             0 => own,
             _ => {
-                let first = self.chance(partition, offset).bits(Lane::StandIn, 0) % (count - 1) as u64;
+                let first = self.random(partition, offset).bits(Stream::StandIn, 0) % (count - 1) as u64;
                 (own + 1 + (first as i64 + step - 1) % (count - 1)) % count
             }
         };
@@ -269,14 +268,14 @@ impl Layout {
         Turn { partition, sensor, zone: zone_of(sensor, self.zones), place, at_us }
     }
 
-    /// The offset at which the sensor of a turn has its reading number `place`.
+    /// The offset of reading `place` of the turn's sensor.
     fn offset_of(&self, turn: Turn, place: i64) -> i64 {
         let sensors = &self.sensors[turn.partition as usize];
         let index = sensors.binary_search(&turn.sensor).unwrap_or(0);
         place * sensors.len() as i64 + index as i64
     }
 
-    /// When the sensor of a turn has its reading number `place`.
+    /// The time of reading `place` of the turn's sensor.
     fn time_of(&self, turn: Turn, place: i64) -> i64 {
         self.turn_at_us(turn.partition, self.offset_of(turn, place))
     }
@@ -288,16 +287,16 @@ impl Layout {
     }
 
     fn event_us(&self, partition: u32, offset: i64) -> i64 {
-        self.turn_at_us(partition, offset) - self.delays.of(self.chance(partition, offset))
+        self.turn_at_us(partition, offset) - self.delays.of(self.random(partition, offset))
     }
 }
 
-/// Sensors are dealt to the zones in turn …
+/// Sensors are assigned to zones in turn.
 fn zone_of(sensor: u32, zones: usize) -> usize {
     (sensor as usize - 1) % zones
 }
 
-/// … and to the partitions so that every zone meets every partition and none has many more than another.
+/// Sensors are assigned to partitions evenly, and so that every partition has sensors of every zone.
 fn partition_of(sensor: u32, zones: usize, partitions: u32) -> usize {
     let index = sensor as usize - 1;
     (index % zones + index / zones) % partitions as usize
@@ -306,6 +305,6 @@ fn partition_of(sensor: u32, zones: usize, partitions: u32) -> usize {
 #[cfg(test)]
 mod anomalies;
 #[cfg(test)]
-mod belief;
+mod plausible;
 #[cfg(test)]
 mod tests;

@@ -1,35 +1,34 @@
-//! A line for a reading, as people read it, and how many of them there are.
+//! Readings on the console: the format of a line, and the sampling of what is shown.
 //!
 //! ```text
 //! ✓ sensor 42 · Downtown · 24.3 °C · AQI 87 · traffic 165
 //! ✗ sensor 7 · University District · 61.0 °C · AQI 91 · traf… · spike temperature
 //! ```
 //!
-//! 1. A line takes 80 columns at most: what is told of an anomaly stays, what is before it is cut.
-//! 2. At most so many lines per second as were asked for, drawn evenly from what is sent.
+//! 1. A line has at most 80 columns; the text before the anomaly is cut first.
+//! 2. At most the requested number of lines per second is shown, spread evenly over the readings sent.
 
 use citytide_domain::Domain;
 use citytide_generator::Reading;
 
-/// Columns of a line.
+/// Most columns of a line.
 const COLUMNS: usize = 80;
-/// Odd, and far from any pattern in which partitions and sensors take turns.
+/// Odd, and unrelated to any pattern in which partitions and sensors take turns.
 const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const GREEN: &str = "\u{1b}[32m";
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
 
-/// Writes readings for people.
+/// Formats readings.
 pub struct Console {
     zones: Vec<String>,
-    /// By metric: its template and decimals, where it is shown.
+    /// By metric: template and decimals; `None` if it is not shown.
     shows: Vec<Option<(String, usize)>>,
     has_colors: bool,
 }
 
 impl Console {
-    /// For a domain and the names of its city's zones.
     pub fn new(domain: &Domain, zones: &[String], has_colors: bool) -> Console {
         let show = |metric: &citytide_domain::Metric| {
             metric.show.clone().map(|show| (show, usize::from(metric.decimals)))
@@ -37,7 +36,7 @@ impl Console {
         Console { zones: zones.to_vec(), shows: domain.metrics.iter().map(show).collect(), has_colors }
     }
 
-    /// The line of a reading; `mark` says what is anomalous about it.
+    /// The line of a reading; `mark` describes its anomaly.
     pub fn line(&self, reading: &Reading, mark: Option<&str>) -> String {
         let mut words = format!("sensor {} · {}", reading.sensor, self.zones[reading.zone]);
         for (show, value) in self.shows.iter().zip(&reading.values) {
@@ -63,7 +62,7 @@ impl Console {
     }
 }
 
-/// The text within so many columns, ended by … where it was longer.
+/// The text, shortened to `columns` with … at its end if it is longer.
 fn cut(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();
@@ -72,20 +71,20 @@ fn cut(text: &str, columns: usize) -> String {
     kept + "…"
 }
 
-/// Chooses which readings are shown: a bucket that fills with so many lines per second, and holds as many.
-pub struct Thinning {
+/// Chooses which readings are shown: a token bucket that holds the lines of one second.
+pub struct Sampler {
     per_second: f64,
     allowed: f64,
     at_us: i64,
 }
 
-impl Thinning {
+impl Sampler {
     /// At most `per_second` lines, from `now_us` on.
-    pub fn new(per_second: u32, now_us: i64) -> Thinning {
-        Thinning { per_second: f64::from(per_second), allowed: f64::from(per_second), at_us: now_us }
+    pub fn new(per_second: u32, now_us: i64) -> Sampler {
+        Sampler { per_second: f64::from(per_second), allowed: f64::from(per_second), at_us: now_us }
     }
 
-    /// Which of the `burst` readings from `number` on may be shown now: every so-manyth from some first one on.
+    /// Which of the `burst` readings from `number` on are shown: every `step`-th.
     pub fn choose(&mut self, now_us: i64, number: i64, burst: i64) -> Chosen {
         let passed_s = (now_us - self.at_us).max(0) as f64 / 1e6;
         self.at_us = now_us;
@@ -96,13 +95,12 @@ impl Thinning {
         }
         self.allowed -= lines as f64;
         let step = burst / lines;
-        // One of each step, and not always the same one: partitions and sensors take turns, too.
+        // The first one varies: with a fixed one the same partitions and sensors would be shown each time.
         let first = ((number as u64).wrapping_mul(STRIDE) >> 32) as i64 % step;
         Chosen { next: number + first, step }
     }
 }
 
-/// The readings of a burst that are shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Chosen {
     next: i64,
@@ -110,7 +108,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Whether reading `number` is one of them; asked in order.
+    /// Whether reading `number` is shown. Call it in ascending order.
     pub fn has(&mut self, number: i64) -> bool {
         let is_next = number == self.next;
         if is_next {
@@ -122,35 +120,35 @@ impl Chosen {
 
 #[cfg(test)]
 mod tests {
-    use super::{Thinning, cut};
+    use super::{Sampler, cut};
 
-    fn shown(thinning: &mut Thinning, now_us: i64, number: i64, burst: i64) -> usize {
-        let mut chosen = thinning.choose(now_us, number, burst);
+    fn shown(sampler: &mut Sampler, now_us: i64, number: i64, burst: i64) -> usize {
+        let mut chosen = sampler.choose(now_us, number, burst);
         (number..number + burst).filter(|number| chosen.has(*number)).count()
     }
 
     #[test]
-    fn slow_readings_are_all_shown_and_fast_ones_thinned_out() {
-        let mut thinning = Thinning::new(10, 0);
-        let slow: usize = (0..50).map(|tick| shown(&mut thinning, tick * 100_000, tick, 1)).sum();
+    fn slow_readings_are_all_shown_and_fast_ones_sampled() {
+        let mut sampler = Sampler::new(10, 0);
+        let slow: usize = (0..50).map(|tick| shown(&mut sampler, tick * 100_000, tick, 1)).sum();
         assert_eq!(slow, 50);
-        let mut thinning = Thinning::new(10, 0);
-        let fast: usize = (0..1000).map(|tick| shown(&mut thinning, tick * 5_000, tick * 1000, 1000)).sum();
+        let mut sampler = Sampler::new(10, 0);
+        let fast: usize = (0..1000).map(|tick| shown(&mut sampler, tick * 5_000, tick * 1000, 1000)).sum();
         assert!((50..=61).contains(&fast), "{fast} lines in five seconds");
     }
 
     #[test]
     fn none_are_shown_when_none_were_asked_for() {
-        let mut thinning = Thinning::new(0, 0);
-        assert_eq!(shown(&mut thinning, 9_000_000, 0, 1000), 0);
+        let mut sampler = Sampler::new(0, 0);
+        assert_eq!(shown(&mut sampler, 9_000_000, 0, 1000), 0);
     }
 
     #[test]
     fn what_is_shown_does_not_favour_a_partition() {
-        let mut thinning = Thinning::new(1, 0);
+        let mut sampler = Sampler::new(1, 0);
         let mut partitions = [0; 4];
         for tick in 0..400 {
-            let mut chosen = thinning.choose(tick * 1_000_000, tick * 200, 200);
+            let mut chosen = sampler.choose(tick * 1_000_000, tick * 200, 200);
             for number in (tick * 200..).take(200).filter(|number| chosen.has(*number)) {
                 partitions[number as usize % 4] += 1;
             }

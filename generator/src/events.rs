@@ -1,25 +1,25 @@
-//! When something goes wrong: events decided by hashing (seed, sensor, slot), so that whether a reading lies in one is
-//! found without looking at any other reading.
+//! When anomalies happen: events are derived by hashing (seed, sensor, slot), so that whether a reading lies in one is
+//! known without looking at any other reading.
 //!
-//! 1. Time is cut into slots, a sensor's in readings of its own, a zone's in microseconds of event time; a slot holds
-//!    at most one event of a kind, wholly inside. Slots are as long as the share asked for makes them, and each
-//!    sensor's and zone's begin elsewhere, so that a city has its share on any day.
-//! 2. A sensor has one event at a time: of two that meet, the kind that is first in [`SensorKind::ALL`] happens, and
-//!    an event that met one of an earlier kind, or its zone's, does not happen at all.
-//! 3. Lengths are those of the kind, in readings or time, at whatever pace a sensor reports.
+//! 1. Time is divided into slots: a sensor's are counted in its readings, a zone's in microseconds of event time. A slot
+//!    holds at most one event of a kind, wholly inside it. The requested share sets the length of the slots. The slots
+//!    of different sensors and zones are shifted against each other, so that a city has its share on any day.
+//! 2. A sensor has one event at a time: an event that overlaps one of a kind earlier in [`SensorKind::ALL`], or one of
+//!    its zone, is dropped.
+//! 3. The kind sets the length of an event, in readings or in time, however often a sensor reports.
 
 use citytide_domain::Kind;
 
-use crate::chance::{Chance, Lane, unit};
+use crate::random::{Random, Stream, unit};
 
 const MINUTE_US: i64 = 60_000_000;
 /// A slot is at least this much longer than its longest event.
 const SLACK: f64 = 1.25;
-/// Where in its slot an event begins, as a share of the room it has: so little chance that the even spread of the
-/// slots remains, and any day of a city has its share.
-const BEGINS: (f64, f64) = (0.48, 0.04);
-/// Consecutive sensors begin their slots this share of a slot apart, in 2⁻⁶⁴: square roots of primes without their
-/// whole part, which spread any number evenly, another one for each kind, lest two kinds go in step.
+/// Where in its slot an event starts, as a share of the free room: the least, and the random part, which is small so that
+/// events stay evenly spread.
+const START: (f64, f64) = (0.48, 0.04);
+/// How far the slots of consecutive sensors are shifted, as a share of a slot in units of 2⁻⁶⁴: the fractional parts of
+/// square roots of primes, which spread any number of sensors evenly; one for each kind, so that no two are in step.
 const SPREADS: [u64; SensorKind::ALL.len() + 1] = [
     0x6a09_e667_f3bc_c908,
     0xbb67_ae85_84ca_a73b,
@@ -30,7 +30,7 @@ const SPREADS: [u64; SensorKind::ALL.len() + 1] = [
     0x1f83_d9ab_fb41_bd6b,
 ];
 
-/// Events that befall one sensor, those that others give way to first.
+/// Kinds of events of one sensor; a kind takes precedence over the later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SensorKind {
     Drift,
@@ -38,7 +38,7 @@ pub(crate) enum SensorKind {
     Contextual,
     Stuck,
     Dropout,
-    /// The sensor says nothing.
+    /// The sensor does not report.
     Silence,
 }
 
@@ -52,7 +52,7 @@ impl SensorKind {
         SensorKind::Silence,
     ];
 
-    /// Whose share it has: silence is as frequent as dropout, and counts no reading.
+    /// The kind whose share it has: silence is as frequent as dropout, but marks no reading.
     pub(crate) const fn kind(self) -> Kind {
         match self {
             SensorKind::Drift => Kind::Drift,
@@ -74,7 +74,7 @@ impl SensorKind {
             SensorKind::Drift => of_time((120, 360), 30),
             SensorKind::Correlation => of_time((20, 70), 10),
             SensorKind::Contextual => of_time((6, 30), 1),
-            // The reading that is repeated, and 20 to 100 that repeat it.
+            // The reading that is repeated, and 20 to 100 repetitions.
             SensorKind::Stuck => (21, 101),
             SensorKind::Dropout => (1, 20),
             SensorKind::Silence => (5, 60),
@@ -82,42 +82,41 @@ impl SensorKind {
     }
 }
 
-/// An event: where it lies in its sensor's readings or its zone's time, and its own chance.
+/// An event: its range, in readings of its sensor or microseconds of event time, and its random numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Event {
-    /// Its first reading or microsecond.
     pub(crate) start: i64,
-    /// Behind its last.
+    /// Exclusive.
     pub(crate) end: i64,
-    pub(crate) chance: Chance,
-    /// What readings of this event share.
+    pub(crate) random: Random,
+    /// Common to all readings of the event.
     pub(crate) id: u64,
 }
 
-/// How often and how long.
+/// How often events of a kind happen, and how long they are.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     slot: i64,
     /// That a slot holds an event.
-    chance: f64,
+    probability: f64,
     shortest: i64,
     longest: i64,
 }
 
 impl Plan {
-    /// Events of these lengths, covering `share` of all time as far as slots can.
+    /// Events of these lengths that cover `share` of all time, if slots can hold that many.
     fn new(share: f64, (shortest, longest): (u64, u64)) -> Option<Plan> {
         if share <= 0.0 {
             return None;
         }
         let mean = (shortest + longest) as f64 / 2.0;
         let slot = (mean / share).max(longest as f64 * SLACK).ceil();
-        let chance = (share * slot / mean).min(1.0);
-        Some(Plan { slot: slot as i64, chance, shortest: shortest as i64, longest: longest as i64 })
+        let probability = (share * slot / mean).min(1.0);
+        Some(Plan { slot: slot as i64, probability, shortest: shortest as i64, longest: longest as i64 })
     }
 
     fn rate(&self) -> f64 {
-        self.chance / self.slot as f64
+        self.probability / self.slot as f64
     }
 
     fn mean(&self) -> f64 {
@@ -129,45 +128,44 @@ impl Plan {
     }
 
     /// The event of a slot, if it holds one.
-    fn event(&self, slot: i64, spread: u64, whose: Chance, kind: usize) -> Option<Event> {
-        let chance = whose.within(Lane::Event, (slot as u64) << 4 | kind as u64);
-        if self.chance < 1.0 && chance.unit(Lane::Event, 0) >= self.chance {
+    fn event(&self, slot: i64, spread: u64, owner: Random, kind: usize) -> Option<Event> {
+        let random = owner.within(Stream::Event, (slot as u64) << 4 | kind as u64);
+        if self.probability < 1.0 && random.unit(Stream::Event, 0) >= self.probability {
             return None;
         }
-        let length =
-            self.shortest + (chance.unit(Lane::Event, 1) * (self.longest - self.shortest + 1) as f64) as i64;
-        let room = (self.slot - length) as f64 * (BEGINS.0 + BEGINS.1 * chance.unit(Lane::Event, 2));
+        let length = self.shortest
+            + (random.unit(Stream::Event, 1) * (self.longest - self.shortest + 1) as f64) as i64;
+        let room = (self.slot - length) as f64 * (START.0 + START.1 * random.unit(Stream::Event, 2));
         let start = slot * self.slot - self.phase(spread) + room as i64;
-        Some(Event { start, end: start + length, chance, id: chance.bits(Lane::Event, 3) })
+        Some(Event { start, end: start + length, random, id: random.bits(Stream::Event, 3) })
     }
 
-    /// The event around a place.
-    fn around(&self, place: i64, spread: u64, whose: Chance, kind: usize) -> Option<Event> {
+    /// The event that contains a place.
+    fn around(&self, place: i64, spread: u64, owner: Random, kind: usize) -> Option<Event> {
         let slot = (place + self.phase(spread)).div_euclid(self.slot);
-        self.event(slot, spread, whose, kind).filter(|event| (event.start..event.end).contains(&place))
+        self.event(slot, spread, owner, kind).filter(|event| (event.start..event.end).contains(&place))
     }
 
-    /// Whether an event meets `from..until`.
-    fn meets(&self, from: i64, until: i64, spread: u64, whose: Chance, kind: usize) -> bool {
+    /// Whether an event overlaps `from..until`.
+    fn meets(&self, from: i64, until: i64, spread: u64, owner: Random, kind: usize) -> bool {
         let phase = self.phase(spread);
         let slots = (from + phase).div_euclid(self.slot)..=(until - 1 + phase).div_euclid(self.slot);
         slots
-            .filter_map(|slot| self.event(slot, spread, whose, kind))
+            .filter_map(|slot| self.event(slot, spread, owner, kind))
             .any(|event| event.start < until && from < event.end)
     }
 }
 
-/// Whose events are asked for.
+/// The sensor or zone that has the events.
 #[derive(Clone, Copy)]
-pub(crate) struct Whose {
+pub(crate) struct Owner {
     number: u64,
-    chance: Chance,
+    random: Random,
 }
 
-impl Whose {
-    /// A sensor or zone, by its number.
-    pub(crate) fn new(number: u64, chance: Chance) -> Whose {
-        Whose { number, chance }
+impl Owner {
+    pub(crate) fn new(number: u64, random: Random) -> Owner {
+        Owner { number, random }
     }
 
     fn spread(self, kind: usize) -> u64 {
@@ -175,43 +173,42 @@ impl Whose {
     }
 }
 
-/// The plans for the sensors of one partition: all of them report equally often.
+/// The plans for the sensors of one partition, all of which report equally often.
 #[derive(Debug, Clone)]
 pub(crate) struct SensorEvents {
     plans: [Option<Plan>; SensorKind::ALL.len()],
 }
 
-/// The plan for zones.
 #[derive(Debug, Clone)]
 pub(crate) struct ZoneEvents {
     plan: Option<Plan>,
 }
 
-/// A zone's events in its sensors' plans.
+/// The index of zone events, after the kinds of sensor events.
 const OF_ZONE: usize = SensorKind::ALL.len();
 
 impl ZoneEvents {
-    /// Events of some minutes, or of a few readings where sensors report less often.
+    /// Events of 8 to 24 minutes; longer if sensors report so rarely that these would hold less than 3 readings.
     pub(crate) fn new(share: f64, interval_us: f64) -> ZoneEvents {
         let shortest = (8 * MINUTE_US as u64).max((3.0 * interval_us) as u64);
         ZoneEvents { plan: Plan::new(share, (shortest, 3 * shortest)) }
     }
 
-    pub(crate) fn at(&self, at_us: i64, zone: Whose) -> Option<Event> {
-        self.plan.as_ref()?.around(at_us, zone.spread(OF_ZONE), zone.chance, OF_ZONE)
+    pub(crate) fn at(&self, at_us: i64, zone: Owner) -> Option<Event> {
+        self.plan.as_ref()?.around(at_us, zone.spread(OF_ZONE), zone.random, OF_ZONE)
     }
 
-    /// Whether one of them meets a span of event time.
-    pub(crate) fn meet(&self, from_us: i64, until_us: i64, zone: Whose) -> bool {
+    /// Whether an event overlaps a span of event time.
+    pub(crate) fn meet(&self, from_us: i64, until_us: i64, zone: Owner) -> bool {
         self.plan
             .as_ref()
-            .is_some_and(|plan| plan.meets(from_us, until_us, zone.spread(OF_ZONE), zone.chance, OF_ZONE))
+            .is_some_and(|plan| plan.meets(from_us, until_us, zone.spread(OF_ZONE), zone.random, OF_ZONE))
     }
 }
 
 impl SensorEvents {
-    /// `share` of the readings for each kind, of sensors that report every `interval_us`. What events lose to those
-    /// they give way to is added to their share.
+    /// `share` of the readings for each kind, of sensors that report every `interval_us`. A kind's share is raised by what
+    /// is dropped because of overlaps.
     pub(crate) fn new(share: impl Fn(Kind) -> f64, interval_us: f64, zones: &ZoneEvents) -> SensorEvents {
         let mut plans: [Option<Plan>; SensorKind::ALL.len()] = [None; SensorKind::ALL.len()];
         for (index, kind) in SensorKind::ALL.into_iter().enumerate() {
@@ -229,25 +226,25 @@ impl SensorEvents {
         SensorEvents { plans }
     }
 
-    /// The event that the sensor's reading number `place` lies in. `in_zone_event` tells whether its zone has one
-    /// while the sensor has these readings.
+    /// The event that contains the sensor's reading `place`. `in_zone_event` says whether an event of the zone overlaps a
+    /// range of the sensor's readings.
     pub(crate) fn at(
         &self,
         place: i64,
-        sensor: Whose,
+        sensor: Owner,
         in_zone_event: impl Fn(i64, i64) -> bool,
     ) -> Option<(SensorKind, Event)> {
         for (index, kind) in SensorKind::ALL.into_iter().enumerate() {
             let Some(plan) = &self.plans[index] else { continue };
-            let Some(event) = plan.around(place, sensor.spread(index), sensor.chance, index) else {
+            let Some(event) = plan.around(place, sensor.spread(index), sensor.random, index) else {
                 continue;
             };
-            let gives_way = self.plans[..index].iter().enumerate().any(|(earlier, plan)| {
+            let is_dropped = self.plans[..index].iter().enumerate().any(|(earlier, plan)| {
                 plan.as_ref().is_some_and(|plan| {
-                    plan.meets(event.start, event.end, sensor.spread(earlier), sensor.chance, earlier)
+                    plan.meets(event.start, event.end, sensor.spread(earlier), sensor.random, earlier)
                 })
             });
-            if !gives_way && !in_zone_event(event.start, event.end) {
+            if !is_dropped && !in_zone_event(event.start, event.end) {
                 return Some((kind, event));
             }
         }
@@ -257,8 +254,8 @@ impl SensorEvents {
 
 #[cfg(test)]
 mod tests {
-    use super::{SensorEvents, SensorKind, Whose, ZoneEvents};
-    use crate::chance::Chance;
+    use super::{Owner, SensorEvents, SensorKind, ZoneEvents};
+    use crate::random::Random;
 
     const SECOND_US: f64 = 1_000_000.0;
 
@@ -266,7 +263,7 @@ mod tests {
     fn shares(events: &SensorEvents, count: i64, stride: i64) -> [f64; SensorKind::ALL.len()] {
         let mut found = [0.0; SensorKind::ALL.len()];
         for number in 0..50 {
-            let sensor = Whose::new(number, Chance::of(9, 1, number));
+            let sensor = Owner::new(number, Random::of(9, 1, number));
             for place in 0..count {
                 if let Some((kind, _)) = events.at(place * stride, sensor, |_, _| false) {
                     found[kind as usize] += 1.0 / (50 * count) as f64;
@@ -291,7 +288,7 @@ mod tests {
     fn an_event_is_the_same_from_each_of_its_readings_and_meets_no_other() {
         let zones = ZoneEvents::new(0.0, SECOND_US);
         let events = SensorEvents::new(|_| 0.05, 10.0 * SECOND_US, &zones);
-        let sensor = Whose::new(3, Chance::of(9, 1, 3));
+        let sensor = Owner::new(3, Random::of(9, 1, 3));
         let around = |place: i64| events.at(place, sensor, |_, _| false);
         let mut seen = std::collections::HashSet::new();
         let mut place = (0..).find(|place| around(*place).is_none()).expect("a quiet one");

@@ -1,4 +1,4 @@
-//! Why the generator ends early: what was attempted, on what, and what to do. Exit codes as the dataflow's.
+//! Errors of the generator and their exit codes, which are those of `citytide`.
 
 use std::path::PathBuf;
 
@@ -6,129 +6,79 @@ use citytide_connection::ConnectionError;
 use citytide_domain::Mistakes;
 use citytide_generator::SettingsError;
 
-/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The domain file cannot be read.
     #[error("error: cannot read the domain file {}: {reason}", file.display())]
-    DomainFile {
-        /// The file.
-        file: PathBuf,
-        /// The system's words.
-        reason: std::io::Error,
-    },
-    /// The domain file is wrong; the mistakes show themselves.
+    DomainFile { file: PathBuf, reason: std::io::Error },
     #[error("{0}")]
     Domain(Mistakes),
-    /// The settings make no city.
     #[error("error: {0}")]
     Settings(#[from] SettingsError),
-    /// Flags that do not fit together, or values out of their range.
+    /// Options that contradict each other or are out of range; one sentence each.
     #[error("error: {}", .0.join("\nerror: "))]
-    Relations(Vec<String>),
-    /// How Kafka is to be reached is described wrongly.
+    Options(Vec<String>),
     #[error("error: {0}")]
     Connection(#[from] ConnectionError),
-    /// librdkafka makes no producer.
     #[error("error: cannot set up a producer for {brokers}: {reason}")]
     Producer {
-        /// As typed.
         brokers: String,
-        /// librdkafka's words.
+        /// From librdkafka.
         reason: String,
     },
-    /// No broker answers.
     #[error(
         "error: no Kafka broker answers at {brokers}: {reason}; is it running, and are host and port right?"
     )]
-    Away {
-        /// As typed.
+    Unreachable {
         brokers: String,
-        /// librdkafka's words.
+        /// From librdkafka.
         reason: String,
     },
-    /// The topic is not there.
     #[error(
         "error: there is no topic {topic} at {brokers}; create it, for example with scripts/topic {topic} 4"
     )]
-    NoTopic {
-        /// The topic.
-        topic: String,
-        /// As typed.
-        brokers: String,
-    },
-    /// Fewer partitions than asked for.
+    NoTopic { topic: String, brokers: String },
     #[error(
         "error: the topic {topic} has {there} partitions, fewer than --partitions {asked}; give at most {there}"
     )]
-    Partitions {
-        /// The topic.
-        topic: String,
-        /// What it has.
-        there: u32,
-        /// What was asked for.
-        asked: u32,
-    },
-    /// Kafka does not take a reading.
+    Partitions { topic: String, there: u32, asked: u32 },
     #[error(
         "error: cannot send to {topic}: {reason}; {delivered} readings were delivered; the same command continues \
          after them"
     )]
     Refused {
-        /// The topic.
         topic: String,
-        /// librdkafka's words.
+        /// From librdkafka.
         reason: String,
-        /// How many came before it, over all partitions.
         delivered: u64,
     },
-    /// Readings that were sent and never acknowledged.
     #[error(
         "error: Kafka at {brokers} acknowledged nothing for {seconds} s ({reason}); {delivered} of {sent} \
          readings were delivered, in order and without a gap, and the rest was dropped; start the broker, and the \
          same command continues after them"
     )]
     Undelivered {
-        /// How many were acknowledged.
         delivered: u64,
-        /// How many were handed over.
         sent: u64,
-        /// As typed.
         brokers: String,
-        /// For how long nothing was acknowledged.
         seconds: i64,
-        /// librdkafka's last words.
+        /// The last error from librdkafka.
         reason: String,
     },
-    /// The truth cannot be written.
     #[error("error: cannot write the truth to {}: {reason}", file.display())]
-    TruthFile {
-        /// The file.
-        file: PathBuf,
-        /// The system's words.
-        reason: std::io::Error,
-    },
-    /// The picture cannot be written.
+    TruthFile { file: PathBuf, reason: std::io::Error },
     #[error("error: cannot write the picture to {}: {reason}", file.display())]
-    Picture {
-        /// The file.
-        file: PathBuf,
-        /// The system's words.
-        reason: std::io::Error,
-    },
-    /// Standard output cannot be written.
+    Picture { file: PathBuf, reason: std::io::Error },
     #[error("error: cannot write to standard output: {0}")]
     Stdout(std::io::Error),
-    /// The system does not let us handle signals.
     #[error("error: cannot listen for SIGINT and SIGTERM: {0}")]
     Signals(std::io::Error),
 }
 
 impl Failure {
-    /// The process exit status: 69 where starting again can help, 78 where it cannot.
+    /// The exit status: 69 if a restart can help, 78 if the configuration must change, 70 for other I/O errors.
     pub fn code(&self) -> u8 {
         match self {
-            Failure::Away { .. } | Failure::Refused { .. } | Failure::Undelivered { .. } => 69,
+            Failure::Unreachable { .. } | Failure::Refused { .. } | Failure::Undelivered { .. } => 69,
             Failure::Stdout(_)
             | Failure::TruthFile { .. }
             | Failure::Picture { .. }
@@ -136,7 +86,7 @@ impl Failure {
             Failure::DomainFile { .. }
             | Failure::Domain(_)
             | Failure::Settings(_)
-            | Failure::Relations(_)
+            | Failure::Options(_)
             | Failure::Connection(_)
             | Failure::Producer { .. }
             | Failure::NoTopic { .. }

@@ -1,18 +1,17 @@
-//! A reading as the bytes on the topic, written by hand into a buffer that is used again.
+//! A reading as JSON, written into a reused buffer.
 //!
-//! What is constant in a reading (names, quotes, the zones' names) is escaped once, when the encoder is made.
+//! The constant parts (field names, zone names) are escaped once, when the encoder is created.
 
 use citytide_domain::Domain;
 
 use crate::city::City;
 use crate::reading::{Malformation, Reading};
 
-/// Beyond this a scaled value is written by the standard library: whole numbers below are exact in an f64.
+/// Beyond this a scaled value is written by the standard library; whole numbers below it are exact in an f64.
 const EXACT_MAX: f64 = 9e15;
-/// What is left of a payload that is cut short.
+/// The share that is kept of a truncated payload.
 const CUT: (usize, usize) = (2, 3);
 
-/// Writes readings of one city.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     /// `{"sensor_id":"`
@@ -26,7 +25,6 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The encoder for a domain and its city.
     pub fn new(domain: &Domain, city: &City) -> Encoder {
         let fields = &domain.fields;
         let zone = |name: &String| format!("\",{}:{}", quoted(&fields.zone), quoted(name)).into_bytes();
@@ -42,8 +40,8 @@ impl Encoder {
         }
     }
 
-    /// Replaces what is in `json` by the reading, malformed if it is to be. A metric without a value is null in one
-    /// event and left out in another.
+    /// Replaces `json` by the reading, malformed if [`Reading::malformed`] says so. A metric without a value is null or
+    /// absent, depending on the event.
     pub fn encode(&self, reading: &Reading, json: &mut Vec<u8>) {
         let malformed = reading.malformed;
         json.clear();

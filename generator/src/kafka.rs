@@ -1,11 +1,11 @@
-//! The topic that is filled: an idempotent producer with bounded queues.
+//! The Kafka topic: an idempotent producer with bounded queues.
 //!
-//! 1. A reading is handed to an explicit partition, in order; librdkafka repeats what is not acknowledged, without
-//!    changing that order and without a duplicate, until it is acknowledged: the bound on waiting is the caller's
-//!    ([`crate::patience`]). What is given up is therefore the end of each partition's readings, never a gap.
-//! 2. A full queue is no error: the caller is told and comes again.
-//! 3. Each acknowledgement's offset is compared with the one its reading was made for, so that somebody else who
-//!    writes to the topic is noticed.
+//! 1. A reading is sent to an explicit partition, in order. librdkafka retries until it is acknowledged, without reordering
+//!    or duplicating; the caller bounds the wait ([`crate::patience`]). Readings that are dropped are therefore the last
+//!    ones of each partition, never a gap.
+//! 2. A full queue is not an error: the caller tries again later.
+//! 3. The offset of each acknowledgement is compared with the one its reading was generated for, which detects another
+//!    producer on the topic.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -20,33 +20,32 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 
 use crate::failure::Failure;
 
-/// The header that carries the truth.
 const TRUTH_HEADER: &str = "truth";
-/// How long a question to the broker may take, and after how much of it a broker that refuses counts as away.
+/// How long a request may take, and after which part of it a broker that refuses connections counts as unreachable.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-const REFUSAL: Duration = Duration::from_secs(1);
-/// Most readings in the queue, and most memory for them.
+const REFUSED_AFTER: Duration = Duration::from_secs(1);
+/// Bounds of the producer's queue.
 const QUEUE_READINGS_MAX: u32 = 200_000;
 const QUEUE_KBYTES_MAX: u32 = 98_304;
-/// Most requests under way per broker: as many as an idempotent producer may have.
+/// Most requests in flight per broker: the limit of an idempotent producer.
 const IN_FLIGHT_MAX: u32 = 5;
-/// Longest pause between two attempts to reach a broker that is away.
+/// Longest pause between two attempts to connect.
 const RECONNECT_MS_MAX: u32 = 1_000;
-/// Most reports of delivered batches that are taken in a row: more than the queue can hold.
+/// Most delivery reports taken in a row: more than the queue can hold.
 const REPORTS_MAX: u32 = QUEUE_READINGS_MAX;
-/// Most notes that wait to be said.
+/// Most notes that wait to be printed.
 const NOTES_MAX: usize = 16;
 
-/// What became of the readings, as told by librdkafka.
+/// What librdkafka reports about the readings.
 #[derive(Default)]
 struct Deliveries {
     delivered: AtomicU64,
     failed: AtomicU64,
     first_failure: OnceLock<String>,
     is_away: AtomicBool,
-    last_words: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
     notes: Mutex<Vec<String>>,
-    /// By partition: the offset that the next acknowledgement should carry.
+    /// By partition: the expected offset of the next acknowledgement.
     next_offsets: OnceLock<Vec<AtomicI64>>,
     is_shared: AtomicBool,
 }
@@ -59,7 +58,7 @@ impl Deliveries {
         }
     }
 
-    /// Compares an offset with the expected one. A broker that has seen a repeated batch before may not tell it.
+    /// Compares an offset with the expected one. It is negative if the broker had stored a retried batch before.
     fn compare(&self, partition: i32, offset: i64) {
         let Some(next) = self.next_offsets.get().and_then(|all| all.get(partition as usize)) else { return };
         if offset < 0 {
@@ -68,8 +67,9 @@ impl Deliveries {
             && !self.is_shared.swap(true, Ordering::Relaxed)
         {
             self.note(format!(
-                "somebody else writes to this topic: a reading of partition {partition} came to lie at offset {offset}, \
-                 not at the one it was made for; it cannot be made again from its offset, and --truth names others"
+                "another producer writes to this topic: a reading of partition {partition} was stored at offset {offset}, \
+                 not at the one it was generated for; it cannot be generated again from its offset, and the offsets in \
+                 --truth are wrong"
             ));
         }
     }
@@ -79,23 +79,21 @@ impl ClientContext for Deliveries {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         let code = error.rdkafka_error_code();
-        // That all are down says less than why one is.
-        if last_words.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *last_words = Some(reason.to_owned());
+        // "All brokers are down" must not replace the reason why one is.
+        if last_error.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *last_error = Some(reason.to_owned());
         }
         match code {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 if !self.is_away.swap(true, Ordering::Relaxed) {
-                    self.note(format!(
-                        "no broker answers ({reason}); what is sent waits for one to come back"
-                    ));
+                    self.note(format!("no broker answers ({reason}); readings wait until one does"));
                 }
             }
-            // One line at the end of it is enough for a connection that comes and goes.
+            // Not printed: a note follows once all brokers are down, and librdkafka reconnects.
             Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {}
-            _ => self.note(format!("the producer reports: {reason}")),
+            _ => self.note(format!("Kafka producer: {reason}")),
         }
     }
 }
@@ -120,17 +118,15 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// A topic at its brokers, ready to be filled.
 pub struct Topic {
     producer: BaseProducer<Deliveries>,
     brokers: String,
     name: String,
-    /// How many partitions it has.
     pub partitions: u32,
 }
 
 impl Topic {
-    /// Finds the topic. It is never created: who creates it chooses its partitions and its clock.
+    /// Finds the topic. It is never created: partitions and timestamp type are the user's choice.
     pub fn open(connection: &Connection, name: &str) -> Result<Topic, Failure> {
         let settings = [
             ("client.id", "citytide-generator"),
@@ -143,7 +139,7 @@ impl Topic {
             ("reconnect.backoff.max.ms", &RECONNECT_MS_MAX.to_string()),
             ("enable.idempotence", "true"),
             ("acks", "all"),
-            // Never by itself: a reading given up while later ones go on would be a gap.
+            // No timeout: a reading that is dropped while later ones are delivered would be a gap.
             ("message.timeout.ms", "0"),
         ];
         let brokers = connection.brokers();
@@ -151,9 +147,9 @@ impl Topic {
             .client(&settings)
             .create_with_context(Deliveries::default())
             .map_err(|error| Failure::Producer { brokers: brokers.to_owned(), reason: error.to_string() })?;
-        // All topics: asking for one by name could create it.
+        // Metadata of all topics: a request for one by name could create it.
         let metadata = ask(&producer, |wait| producer.client().fetch_metadata(None, wait))
-            .map_err(|error| away(&producer, brokers, &error))?;
+            .map_err(|error| unreachable(&producer, brokers, &error))?;
         let partitions =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
         match partitions {
@@ -167,13 +163,13 @@ impl Topic {
         }
     }
 
-    /// The offsets at which the first `partitions` partitions end, where the readings will go on.
+    /// The next offsets of the first `partitions` partitions.
     pub fn next_offsets(&self, partitions: u32) -> Result<Vec<i64>, Failure> {
         let end = |partition: u32| {
             let producer = &self.producer;
             ask(producer, |wait| producer.client().fetch_watermarks(&self.name, partition as i32, wait))
                 .map(|(_, end)| end)
-                .map_err(|error| away(&self.producer, &self.brokers, &error))
+                .map_err(|error| unreachable(&self.producer, &self.brokers, &error))
         };
         let offsets: Vec<i64> = (0..partitions).map(end).collect::<Result<_, _>>()?;
         let _ =
@@ -181,7 +177,7 @@ impl Topic {
         Ok(offsets)
     }
 
-    /// Queues a reading, and its truth beside it; `false` when the queue is full: wait and come again.
+    /// Queues a reading with its truth in a header; `false` if the queue is full.
     pub fn send(
         &self,
         partition: u32,
@@ -202,11 +198,15 @@ impl Topic {
         }
     }
 
-    /// Serves acknowledgements for as long as `wait`, then says whether all is well.
+    /// Handles acknowledgements and sleeps for `wait`.
+    ///
+    /// # Errors
+    ///
+    /// A reading was refused.
     pub fn serve(&self, wait: Duration) -> Result<(), Failure> {
         let deliveries = self.producer.context();
-        // A poll without a wait takes one report, of one batch. One for each round would let reports pile up, whose
-        // readings fill the queue; what room there is then makes small batches, and small batches more reports.
+        // A poll takes the report of one batch. With one poll a call, reports would pile up and their readings would fill the
+        // queue; the little free room would then give small batches, and these even more reports.
         for _ in 0..REPORTS_MAX {
             let before = self.delivered() + deliveries.failed.load(Ordering::Relaxed);
             self.producer.poll(Duration::ZERO);
@@ -214,38 +214,37 @@ impl Topic {
                 break;
             }
         }
-        // Polling for parts of a millisecond spins: librdkafka counts whole ones.
+        // Sleep here: librdkafka counts whole milliseconds, so a poll for less would spin.
         std::thread::sleep(wait);
         if deliveries.failed.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        self.drop_the_rest();
+        self.purge();
         Err(self.refused(deliveries.first_failure.get().cloned().unwrap_or_default()))
     }
 
-    /// How many readings were acknowledged.
     pub fn delivered(&self) -> u64 {
         self.producer.context().delivered.load(Ordering::Relaxed)
     }
 
-    /// What there is to say meanwhile, once.
+    /// Takes the notes for the user.
     pub fn notes(&self) -> Vec<String> {
         std::mem::take(&mut self.producer.context().notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives up what is not acknowledged of the `sent` readings, and says so.
+    /// Drops the unacknowledged ones of the `sent` readings.
     pub fn give_up(&self, sent: u64, patience_us: i64) -> Failure {
-        self.drop_the_rest();
+        self.purge();
         Failure::Undelivered {
             delivered: self.delivered(),
             sent,
             brokers: self.brokers.clone(),
             seconds: patience_us / 1_000_000,
-            reason: last_words(&self.producer).unwrap_or_else(|| "no answer".to_owned()),
+            reason: last_error(&self.producer).unwrap_or_else(|| "no answer".to_owned()),
         }
     }
 
-    fn drop_the_rest(&self) {
+    fn purge(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
         self.producer.poll(Duration::ZERO);
     }
@@ -255,35 +254,35 @@ impl Topic {
     }
 }
 
-/// Asks the broker once; when it has refused so far, not again.
+/// Sends a request; waits on after [`REFUSED_AFTER`] unless all brokers are down.
 fn ask<T>(
     producer: &BaseProducer<Deliveries>,
     question: impl Fn(Duration) -> Result<T, KafkaError>,
 ) -> Result<T, KafkaError> {
-    question(REFUSAL).or_else(|error| {
-        hear(producer);
+    question(REFUSED_AFTER).or_else(|error| {
+        poll_events(producer);
         if producer.context().is_away.load(Ordering::Relaxed) {
             Err(error)
         } else {
-            question(ANSWER_MAX - REFUSAL)
+            question(ANSWER_MAX - REFUSED_AFTER)
         }
     })
 }
 
-/// Lets librdkafka tell the context what it has to say.
-fn hear(producer: &BaseProducer<Deliveries>) {
+/// Serves librdkafka's events.
+fn poll_events(producer: &BaseProducer<Deliveries>) {
     for _ in 0..NOTES_MAX {
         producer.poll(Duration::from_millis(1));
     }
 }
 
-/// librdkafka's own error says only that it could not; why, it has told the context.
-fn away(producer: &BaseProducer<Deliveries>, brokers: &str, error: &KafkaError) -> Failure {
-    hear(producer);
-    let reason = last_words(producer).unwrap_or_else(|| error.to_string());
-    Failure::Away { brokers: brokers.to_owned(), reason }
+/// The returned error says only that a request failed; the reason was an event.
+fn unreachable(producer: &BaseProducer<Deliveries>, brokers: &str, error: &KafkaError) -> Failure {
+    poll_events(producer);
+    let reason = last_error(producer).unwrap_or_else(|| error.to_string());
+    Failure::Unreachable { brokers: brokers.to_owned(), reason }
 }
 
-fn last_words(producer: &BaseProducer<Deliveries>) -> Option<String> {
-    producer.context().last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn last_error(producer: &BaseProducer<Deliveries>) -> Option<String> {
+    producer.context().last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -1,30 +1,30 @@
-//! A synthetic city: readings that a person would believe, each a function of (seed, partition, offset).
+//! A synthetic city: plausible readings, each a function of (seed, partition, offset).
 //!
 //! ```text
 //!  (seed, partition, offset) ── City ──▶ sensor, zone ────────┐
 //!            schedule ── event time, disorder ────────────────┼─▶ Reading ── Encoder ──▶ JSON
-//!            nature ── courses, hidden causes, noise ─────────┤
-//!            trouble ── events by slot: what goes wrong ──────┘
+//!            signals ── profiles, shared factors, noise ──────┤
+//!            anomaly ── events by slot ───────────────────────┘
 //! ```
 //!
-//! 1. Nothing here keeps state from one reading to the next: any reading can be made again, in any order, on any
-//!    thread. All chance is drawn by [`chance`] from the reading's own coordinates.
-//! 2. A reading that is no injected anomaly trips no rule of the domain and stays in every usual range.
-//! 3. What a reading really is travels beside it ([`Truth`]), never in its payload.
-//! 4. No clock, no I/O: those are the binary's.
+//! 1. No state passes from one reading to the next: any reading can be generated again, in any order, on any thread.
+//!    All random numbers come from [`random`], keyed by the reading's coordinates.
+//! 2. A reading without an injected anomaly violates no rule of the domain and stays in every usual range.
+//! 3. The ground truth travels beside a reading ([`Truth`]), never in its payload.
+//! 4. No clock and no I/O: the binary has both.
 
+mod anomaly;
 mod bounds;
-mod chance;
 mod city;
-mod course;
 mod events;
 mod json;
-mod nature;
+mod profile;
+mod random;
 mod reading;
 mod schedule;
 mod settings;
+mod signals;
 mod smooth;
-mod trouble;
 
 pub use city::City;
 pub use citytide_domain::Kind;
@@ -33,6 +33,6 @@ pub use reading::{Malformation, MetricSet, Reading, Silence, Truth};
 pub use schedule::Schedule;
 pub use settings::{CitySettings, Disorder, SettingsError};
 
-/// The version of the city: raised whenever the same settings, partition and offset make another reading, since
-/// whoever has kept an offset must not go on from it with another city.
+/// The version of the city. Raise it whenever the same settings, partition and offset give another reading: a run that
+/// stored an offset must not continue from it with another city.
 pub const MODEL: u32 = 3;

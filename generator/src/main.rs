@@ -1,4 +1,4 @@
-//! `citytide-generator`: what was typed → a city and a place for its readings → run.
+//! `citytide-generator`: options → a city and a destination → run.
 
 mod console;
 mod failure;
@@ -23,7 +23,7 @@ use citytide_generator::{City, CitySettings, Disorder, Schedule};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use console::{Console, Thinning};
+use console::{Console, Sampler};
 use failure::Failure;
 use kafka::Topic;
 use options::{CityOptions, Command, Fill, Options};
@@ -34,7 +34,7 @@ use sink::Sink;
 use span::Span;
 use truth::TruthFile;
 
-/// Partitions of a topic that is only printed.
+/// Partitions with `--stdout`.
 const PRINTED_PARTITIONS: u32 = 4;
 
 fn main() -> ExitCode {
@@ -60,19 +60,19 @@ fn fill(options: &Fill) -> Result<(), Failure> {
         (wrong, Ok(span)) if wrong.is_empty() => span,
         (mut wrong, span) => {
             wrong.extend(span.err().unwrap_or_default());
-            return Err(Failure::Relations(wrong));
+            return Err(Failure::Options(wrong));
         }
     };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // One more changes nothing: a terminal and a script may both send one, and the end is bounded as it is.
+        // Further signals change nothing: the end is bounded anyway.
         signal_hook::flag::register(signal, stop.clone()).map_err(Failure::Signals)?;
     }
     let (sink, place, partitions, first_offsets) = open(options, &domain)?;
-    // The clock has gone on while the broker was asked.
+    // Read the clock again: the requests to the broker took time.
     let now_us = wall_us();
     let start_us = if span.is_live { now_us } else { span.start_us };
-    // A reading depends on how densely readings lie in event time, and not on how fast they are sent.
+    // Readings depend on their rate in event time, not on how fast they are sent.
     let schedule = Schedule { start_us, rate: span.density, speed: 1.0, first_offsets };
     let pace = match span.rate {
         Some(rate) => Some(Schedule { start_us: now_us, rate, ..schedule.clone() }),
@@ -95,10 +95,10 @@ fn fill(options: &Fill) -> Result<(), Failure> {
         () if std::io::stderr().is_terminal() => Progress::bar(now_us, span.count),
         () => Progress::lines(now_us),
     };
-    progress.say(&banner(options, &span, &city, &place, partitions));
+    progress.print(&banner(options, &span, &city, &place, partitions));
     let console = (!options.quiet && !options.stdout && options.show > 0).then(|| {
         let has_colors = std::io::stdout().is_terminal() && !options.no_color;
-        (Console::new(&domain, city.zones(), has_colors), Thinning::new(options.show, now_us))
+        (Console::new(&domain, city.zones(), has_colors), Sampler::new(options.show, now_us))
     });
     let mut run = Run {
         city,
@@ -114,7 +114,7 @@ fn fill(options: &Fill) -> Result<(), Failure> {
     };
     let sent = run.until_done(&domain, &stop, wall_us)?;
     let seconds = (wall_us() - now_us) as f64 / 1e6;
-    run.progress.say(&format!(
+    run.progress.print(&format!(
         "{} readings in {seconds:.1} s, {}/s",
         grouped(sent),
         grouped((sent as f64 / seconds.max(1e-6)) as u64)
@@ -150,12 +150,12 @@ fn banner(options: &Fill, span: &Span, city: &City, place: &str, partitions: u32
         banner += &format!(", event time from {}", start.format("%Y-%m-%d %H:%M:%S"));
     }
     if !options.stdout && options.show > 0 && (options.rate == 0 || options.rate > options.show) {
-        banner += &format!("\n{} of them a second are shown (--show)", grouped(options.show.into()));
+        banner += &format!("\n{} of them are shown each second (--show)", grouped(options.show.into()));
     }
     banner
 }
 
-/// Where the readings go: the place, its name for people, how many partitions are filled and where each begins.
+/// The destination: sink, description, number of partitions and their first offsets.
 fn open(options: &Fill, domain: &Domain) -> Result<(Sink, String, u32, Vec<i64>), Failure> {
     if options.stdout {
         let partitions = options.partitions.unwrap_or(PRINTED_PARTITIONS);
@@ -174,10 +174,10 @@ fn open(options: &Fill, domain: &Domain) -> Result<(Sink, String, u32, Vec<i64>)
     Ok((Sink::Topic(topic), format!("{name} at {connection}"), partitions, first_offsets))
 }
 
-/// Microseconds since the Unix epoch: the one place here that asks the clock.
+/// Microseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "readings are paced by the clock, and only this function asks it"
+    reason = "readings are paced by the clock, and only this function reads it"
 )]
 fn wall_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros() as i64

@@ -1,4 +1,4 @@
-//! What was typed on the command line.
+//! The command line.
 
 use std::path::PathBuf;
 
@@ -14,11 +14,11 @@ Examples:
   citytide-generator --brokers localhost:9092 --duration 7d --speed 10000 --truth truth.csv
       the week up to now in a minute, and the list of its anomalies
   citytide-generator --brokers localhost:9092 --rate 0 --count 10000000 --duration 1d
-      ten million readings spread over the day up to now, as fast as the broker takes them
+      ten million readings of the past 24 hours, as fast as the broker accepts them
   citytide-generator --stdout --rate 0 --count 10 --start 2026-11-21T05:00:00Z
       ten lines of partition, tab and JSON, the same each time
   citytide-generator plot --output city.svg
-      a week of this city as a picture
+      a picture of a week of this city
 
 The truth:
   An anomalous reading carries the Kafka header `truth`: its kind, a colon, and the metrics
@@ -29,11 +29,11 @@ The truth:
   Kinds: spike, range, stuck, drift, dropout, contextual, correlation, zone_event.
 
 Exit codes:
-  0   done, or stopped by SIGINT or SIGTERM with everything delivered
+  0   done, or stopped by SIGINT or SIGTERM with all readings delivered
   2   the command line is wrong
   69  Kafka is away, or acknowledged nothing for --patience
   70  standard output or the file of --truth cannot be written
-  78  topic, domain file or settings do not fit together";
+  78  the topic, the domain file or an option is wrong";
 
 /// Fill a Kafka topic with the readings of a synthetic city
 ///
@@ -47,22 +47,18 @@ Exit codes:
     args_conflicts_with_subcommands = true
 )]
 pub struct Options {
-    /// Without a subcommand.
     #[command(flatten)]
     pub fill: Fill,
-    /// What else it can do.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What the binary does beside filling a topic.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Draw some days of this city as SVG, a small chart for each zone and metric
     Plot(Plot),
 }
 
-/// Which city.
 #[derive(Debug, Args)]
 pub struct CityOptions {
     /// Use this domain file instead of the built-in smart-city
@@ -79,7 +75,6 @@ pub struct CityOptions {
     pub anomalies: f64,
 }
 
-/// Filling a topic.
 #[derive(Debug, Args)]
 pub struct Fill {
     #[command(flatten)]
@@ -90,7 +85,7 @@ pub struct Fill {
     /// Fill this many of the topic's partitions, from 0 on [default: all of them; 4 with --stdout]
     #[arg(long, value_name = "COUNT", help_heading = "Kafka")]
     pub partitions: Option<u32>,
-    /// Print lines of partition, tab and JSON instead of producing
+    /// Print lines of partition, tab and JSON instead of sending to Kafka
     #[arg(long, help_heading = "Kafka")]
     pub stdout: bool,
     /// Exit with 69 when Kafka acknowledges nothing for this long, such as 90s
@@ -152,7 +147,7 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// Shares that are none.
+    /// Shares that are out of range.
     pub fn wrong_shares(&self) -> Vec<String> {
         let most = Disorder::SHARE_MAX;
         [
@@ -169,7 +164,6 @@ impl Fill {
     }
 }
 
-/// Drawing days of the city.
 #[derive(Debug, Args)]
 pub struct Plot {
     #[command(flatten)]
@@ -191,7 +185,7 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
         .map_err(|error| format!("{error}; write it as 2026-11-21T05:26:00Z"))
 }
 
-/// A span in microseconds that is longer than nothing.
+/// Microseconds, above 0.
 fn duration(text: &str) -> Result<i64, String> {
     match citytide_domain::parse_duration(text)? {
         0 => Err("the time must be longer than 0; write it as 90s".to_owned()),
@@ -206,7 +200,7 @@ fn patience(text: &str) -> Result<i64, String> {
     })
 }
 
-/// `NO_COLOR` counts when it holds anything at all; `false` is what clap says for a flag that was not given.
+/// Any value of `NO_COLOR` counts; clap passes `false` if the flag is absent.
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
 fn is_set(text: &str) -> Result<bool, String> {
     Ok(!matches!(text, "" | "false"))

@@ -1,6 +1,6 @@
-//! How long nothing may be acknowledged while something is on its way.
+//! `--patience`: how long Kafka may acknowledge nothing while readings are in flight.
 
-/// Keeps the time since the last acknowledgement.
+/// Measures the time since the last acknowledgement.
 #[derive(Debug)]
 pub struct Patience {
     limit_us: i64,
@@ -9,24 +9,22 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Patience for `limit_us`, from `now_us` on.
     pub fn new(limit_us: i64, now_us: i64) -> Patience {
         Patience { limit_us, since_us: now_us, delivered: 0 }
     }
 
-    /// Its length in microseconds.
     pub fn limit_us(&self) -> i64 {
         self.limit_us
     }
 
-    /// Allows no more than `limit_us` from `now_us` on, which is less than before.
+    /// Lowers the limit and restarts the measurement; a higher limit changes nothing.
     pub fn shorten(&mut self, limit_us: i64, now_us: i64) {
         if limit_us < self.limit_us {
             *self = Patience { limit_us, since_us: now_us, ..*self };
         }
     }
 
-    /// Whether it is at its end. A clock that is set back begins it anew.
+    /// Whether the limit is exceeded. A clock that is set back restarts the measurement.
     pub fn is_over(&mut self, now_us: i64, sent: u64, delivered: u64) -> bool {
         if delivered != self.delivered || delivered == sent || now_us < self.since_us {
             self.delivered = delivered;

@@ -1,8 +1,7 @@
-//! `citytide-generator plot`: days of a city as a picture, a small chart for each zone and metric.
+//! `citytide-generator plot`: draws days of a city, a small chart for each zone and metric.
 //!
-//! What is drawn is one sensor of each zone, the one with the least number, whose readings come every
-//! [`STEP_MINUTES`]: the same readings that a topic would get, with what befell them marked. Lines come from the City,
-//! the picture from [`chart`]; this file stands between them.
+//! The charts show one sensor of each zone, the one with the lowest number, which reports every [`STEP_MINUTES`]: the
+//! same readings that a topic would get, with anomalies marked. [`chart`] renders the SVG.
 
 mod chart;
 mod scale;
@@ -17,13 +16,11 @@ use crate::failure::Failure;
 use crate::options::Plot;
 use chart::{Chart, Picture, Point};
 
-/// Event time between two readings of a sensor.
 pub const STEP_MINUTES: i64 = 15;
 const DAY_US: i64 = 86_400_000_000;
-/// Partitions of the topic that is imagined.
+/// Partitions of the imagined topic.
 const PARTITIONS: u32 = 4;
 
-/// Draws what was asked for, as of `now_us`.
 pub fn plot(options: &Plot, domain: &Domain, now_us: i64) -> Result<(), Failure> {
     let days = i64::from(options.days);
     let zone = domain.fields.time_zone;
@@ -32,7 +29,7 @@ pub fn plot(options: &Plot, domain: &Domain, now_us: i64) -> Result<(), Failure>
         .start
         .unwrap_or_else(|| today.date_naive() - Days::new(u64::from(options.days.saturating_sub(1))));
     let midnight = first.and_hms_opt(0, 0, 0).unwrap_or_default();
-    // A night in which clocks are set forward at midnight begins later; UTC's midnight stands for it.
+    // Where clocks are set forward at midnight there is no local midnight; use that of UTC.
     let start = zone.from_local_datetime(&midnight).earliest().map_or(midnight.and_utc(), |at| at.to_utc());
 
     let sensors = options.city.sensors;
@@ -67,7 +64,7 @@ pub fn plot(options: &Plot, domain: &Domain, now_us: i64) -> Result<(), Failure>
     }
 }
 
-/// By zone: the readings of its sensor with the least number, in the order of their event times.
+/// By zone: the readings of its sensor with the lowest number, by event time.
 fn first_sensors(city: &City, start_us: i64, days: i64) -> Vec<Vec<Reading>> {
     let mut of_zones: Vec<Vec<Reading>> = vec![Vec::new(); city.zones().len()];
     let mut reading = Reading::default();
@@ -77,7 +74,7 @@ fn first_sensors(city: &City, start_us: i64, days: i64) -> Vec<Vec<Reading>> {
         }
         let (partition, offset) = city.place_of(number);
         city.fill(partition, offset, &mut reading);
-        // Sensors are dealt to the zones in turn, from 1 on.
+        // Sensors are assigned to zones in turn, from 1 on.
         if reading.sensor as usize == reading.zone + 1
             && reading.silence.is_none()
             && reading.malformed.is_none()
@@ -113,7 +110,7 @@ fn title(domain: &Domain, first: NaiveDate, days: i64, seed: u64) -> String {
     )
 }
 
-/// The name with its unit, or the unit alone where it says the same.
+/// Name and unit, or the unit alone if it equals the name.
 fn column(metric: &Metric) -> String {
     match metric.unit.eq_ignore_ascii_case(&metric.name) || metric.unit.is_empty() {
         true if metric.unit.is_empty() => metric.name.replace('_', " "),
@@ -122,7 +119,7 @@ fn column(metric: &Metric) -> String {
     }
 }
 
-/// The day's name, and whether it is one of a weekend.
+/// The weekday, and whether it is at the weekend.
 fn heading(day: NaiveDate) -> (String, bool) {
     (day.format("%a").to_string(), day.weekday().number_from_monday() > 5)
 }

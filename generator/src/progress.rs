@@ -1,7 +1,6 @@
-//! How the run goes, on standard error: a bar at a terminal, a line every few seconds elsewhere, or nothing.
+//! Progress on standard error: a bar at a terminal, a line every few seconds elsewhere, or nothing.
 //!
-//! Readings that are shown go to standard output; at a terminal they pass through here, so that they scroll above the
-//! bar instead of through it.
+//! Readings are shown on standard output, through this module, so that they scroll above the bar.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,36 +9,33 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time between two status lines.
 const STATUS_US: i64 = 5_000_000;
-/// Time between two looks at the rate that the bar tells.
+/// Time between two updates of the rate in the bar.
 const RATE_US: i64 = 1_000_000;
 
-/// The three ways.
-enum Way {
+enum Output {
     Silent,
     Lines,
     Bar(ProgressBar),
 }
 
-/// What is told of a run.
 pub struct Progress {
-    way: Way,
+    output: Output,
     at_us: i64,
     sent: u64,
     rate: u64,
 }
 
 impl Progress {
-    /// Nothing is told but errors.
     pub fn silent() -> Progress {
-        Progress { way: Way::Silent, at_us: 0, sent: 0, rate: 0 }
+        Progress { output: Output::Silent, at_us: 0, sent: 0, rate: 0 }
     }
 
-    /// A line every five seconds, from `now_us` on.
+    /// A line every five seconds.
     pub fn lines(now_us: i64) -> Progress {
-        Progress { way: Way::Lines, at_us: now_us, sent: 0, rate: 0 }
+        Progress { output: Output::Lines, at_us: now_us, sent: 0, rate: 0 }
     }
 
-    /// A bar up to `count` readings; without a count, one that only counts.
+    /// A bar up to `count` readings; without a count, a counter.
     pub fn bar(now_us: i64, count: Option<u64>) -> Progress {
         let (bar, template) = match count {
             Some(count) => (
@@ -52,64 +48,63 @@ impl Progress {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏░").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓"));
         bar.set_message("0/s");
         bar.enable_steady_tick(Duration::from_millis(250));
-        Progress { way: Way::Bar(bar), at_us: now_us, sent: 0, rate: 0 }
+        Progress { output: Output::Bar(bar), at_us: now_us, sent: 0, rate: 0 }
     }
 
-    /// Takes note of how far the run is, and tells it when it is due.
-    pub fn tell(&mut self, now_us: i64, sent: u64, delivered: u64) {
+    /// Updates the numbers, and prints them when they are due.
+    pub fn report(&mut self, now_us: i64, sent: u64, delivered: u64) {
         let elapsed_us = now_us - self.at_us;
-        let interval_us = if matches!(self.way, Way::Lines) { STATUS_US } else { RATE_US };
+        let interval_us = if matches!(self.output, Output::Lines) { STATUS_US } else { RATE_US };
         let is_due = !(0..interval_us).contains(&elapsed_us);
         if is_due {
             self.rate = ((sent - self.sent) as f64 / (elapsed_us.max(1) as f64 / 1e6)).round() as u64;
             (self.at_us, self.sent) = (now_us, sent);
         }
-        let way = sent - delivered;
-        match &self.way {
-            Way::Lines if is_due => eprintln!(
-                "{} readings sent, {} on their way, {}/s",
+        let in_flight = sent - delivered;
+        match &self.output {
+            Output::Lines if is_due => eprintln!(
+                "{} readings sent, {} in flight, {}/s",
                 grouped(sent),
-                grouped(way),
+                grouped(in_flight),
                 grouped(self.rate)
             ),
-            Way::Bar(bar) if is_due => {
+            Output::Bar(bar) if is_due => {
                 bar.set_position(sent);
-                let waiting = if way > self.rate.max(1) {
-                    format!(" · {} on their way", grouped(way))
+                let waiting = if in_flight > self.rate.max(1) {
+                    format!(" · {} in flight", grouped(in_flight))
                 } else {
                     String::new()
                 };
                 bar.set_message(format!("{}/s{waiting}", grouped(self.rate)));
             }
-            Way::Bar(bar) => bar.set_position(sent),
-            Way::Silent | Way::Lines => {}
+            Output::Bar(bar) => bar.set_position(sent),
+            Output::Silent | Output::Lines => {}
         }
     }
 
-    /// Says something on standard error.
-    pub fn say(&self, words: &str) {
-        match &self.way {
-            Way::Bar(bar) => bar.suspend(|| eprintln!("{words}")),
-            Way::Lines => eprintln!("{words}"),
-            Way::Silent => {}
+    /// Prints to standard error.
+    pub fn print(&self, words: &str) {
+        match &self.output {
+            Output::Bar(bar) => bar.suspend(|| eprintln!("{words}")),
+            Output::Lines => eprintln!("{words}"),
+            Output::Silent => {}
         }
     }
 
-    /// Shows readings on standard output; nobody may listen there any more, which is their affair.
+    /// Prints readings to standard output. A closed pipe there is not an error.
     pub fn show(&self, lines: &[String]) {
         let print = || {
             let mut out = std::io::stdout().lock();
             let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
         };
-        match &self.way {
-            Way::Bar(bar) if !lines.is_empty() => bar.suspend(print),
+        match &self.output {
+            Output::Bar(bar) if !lines.is_empty() => bar.suspend(print),
             _ => print(),
         }
     }
 
-    /// Removes the bar.
     pub fn end(&self) {
-        if let Way::Bar(bar) = &self.way {
+        if let Output::Bar(bar) = &self.output {
             bar.finish_and_clear();
         }
     }

@@ -1,7 +1,7 @@
-//! The run: readings go out when they are due, until there are enough or someone says stop.
+//! The run: sends readings when they are due, until the requested number is reached or a signal arrives.
 //!
-//! Live, event time keeps up with the clock: when the broker stalls, or nothing paces the readings, the city restarts
-//! its event time at now, at the offsets reached. What lies behind stays as it was.
+//! In a live run event time follows the clock: after a stall of the broker, or without a pace, the city restarts event
+//! time at now, from the current offsets on.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,55 +10,48 @@ use std::time::Duration;
 use citytide_domain::Domain;
 use citytide_generator::{City, Encoder, Reading, Schedule};
 
-use crate::console::{Console, Thinning};
+use crate::console::{Console, Sampler};
 use crate::failure::Failure;
 use crate::patience::Patience;
 use crate::progress::Progress;
-use crate::sink::{Sink, Taken};
-use crate::truth::{TruthFile, Words};
+use crate::sink::{Offer, Sink};
+use crate::truth::{TruthFile, TruthText};
 
-/// Furthest that live event time falls behind the clock, and its bound as a share of `out_of_orderness`.
+/// How far live event time may fall behind the clock: absolute, and as a share of `out_of_orderness`.
 const BEHIND_US_MAX: i64 = 500_000;
 const BEHIND_SHARE_MAX: f64 = 0.1;
-/// Furthest ahead before the clock is taken to have been set back.
+/// If event time is further ahead than this, the clock was set back.
 const AHEAD_US_MAX: i64 = 2_000_000;
-/// Most readings between two looks at the clock.
+/// Most readings between two reads of the clock.
 const BURST_MAX: i64 = 1_000;
-/// Longest and shortest rest between readings.
+/// Shortest and longest sleep between readings.
 const REST_US: (i64, i64) = (1_000, 100_000);
-/// Rest when the queue is full, and between two looks at what is still on its way at the end.
+/// Sleep when the queue is full, and between checks of what is in flight at the end.
 const FULL_REST: Duration = Duration::from_millis(5);
-/// Longest wait at the end once somebody has said stop.
+/// Longest wait for acknowledgements after a signal.
 const STOP_US_MAX: i64 = 30_000_000;
-/// Time between two flushes of the truth.
+/// Time between two flushes of the truth file.
 const TRUTH_US: i64 = 1_000_000;
 
-/// Everything that a run needs.
 pub struct Run {
-    /// What makes the readings.
     pub city: City,
-    /// Where they go.
     pub sink: Sink,
-    /// When they go, by the clock; `None` as fast as possible.
+    /// When readings are due by the clock; `None`: as fast as possible.
     pub pace: Option<Schedule>,
-    /// Whether event time keeps up with the clock.
+    /// Whether event time follows the clock.
     pub is_live: bool,
-    /// How many there shall be.
+    /// How many readings to send.
     pub count: Option<u64>,
-    /// When it ends by the clock, in microseconds of the Unix epoch.
+    /// The end by the clock, in microseconds of the Unix epoch.
     pub until_us: Option<i64>,
-    /// How long nothing may arrive.
     pub patience: Patience,
-    /// What is told meanwhile.
     pub progress: Progress,
-    /// Lines for readings, and how many of them.
-    pub console: Option<(Console, Thinning)>,
-    /// Where the truth goes, beside the header.
+    pub console: Option<(Console, Sampler)>,
     pub truth: Option<TruthFile>,
 }
 
 impl Run {
-    /// Runs to the end; returns how many readings were sent. `now_us` tells the time.
+    /// Runs to the end and returns how many readings were sent. `now_us` is the clock.
     pub fn until_done(
         &mut self,
         domain: &Domain,
@@ -67,12 +60,12 @@ impl Run {
     ) -> Result<u64, Failure> {
         let mut sent = 0;
         let ended = self.send(domain, stop, &now_us, &mut sent).and_then(|taken| match taken {
-            Taken::Closed => Ok(()),
+            Offer::Closed => Ok(()),
             _ => self.finish(stop, &now_us, sent),
         });
-        // What was handed over is in the file even where the run has failed.
+        // Also after an error: the file names every reading that was sent.
         let flushed = self.truth.as_mut().map_or(Ok(()), TruthFile::flush);
-        self.say_notes();
+        self.print_notes();
         self.progress.end();
         ended.and(flushed).map(|()| sent)
     }
@@ -83,9 +76,9 @@ impl Run {
         stop: &AtomicBool,
         now_us: impl Fn() -> i64,
         sent: &mut u64,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Offer, Failure> {
         let encoder = Encoder::new(domain, &self.city);
-        let words = Words::new(domain);
+        let words = TruthText::new(domain);
         let behind_us_max =
             BEHIND_US_MAX.min((domain.time.out_of_orderness_us as f64 * BEHIND_SHARE_MAX) as i64).max(50_000);
         let mut next_offsets = self.city.schedule().first_offsets.clone();
@@ -111,7 +104,7 @@ impl Run {
             let left = self.count.map_or(i64::MAX, |count| (count - *sent) as i64);
             let burst = due.saturating_sub(number).min(BURST_MAX).min(left);
             let mut chosen =
-                self.console.as_mut().map(|(_, thinning)| thinning.choose(now, number, burst.max(0)));
+                self.console.as_mut().map(|(_, sampler)| sampler.choose(now, number, burst.max(0)));
             let mut is_full = false;
             for _ in 0..burst {
                 let (partition, offset) = self.city.place_of(number);
@@ -122,12 +115,12 @@ impl Run {
                 let _ = write!(key, "{}", reading.sensor);
                 let truth = words.header(&reading, &mut header).then_some(header.as_str());
                 match self.sink.offer(partition, key.as_bytes(), &json, truth)? {
-                    Taken::Yes => {}
-                    Taken::NotYet => {
+                    Offer::Accepted => {}
+                    Offer::QueueFull => {
                         is_full = true;
                         break;
                     }
-                    Taken::Closed => return Ok(Taken::Closed),
+                    Offer::Closed => return Ok(Offer::Closed),
                 }
                 if let Some(file) = &mut self.truth {
                     file.add(partition, offset, &reading, truth)?;
@@ -151,8 +144,8 @@ impl Run {
                 }
                 _ => Duration::ZERO,
             };
-            if self.sink.rest(rest)? == Taken::Closed {
-                return Ok(Taken::Closed);
+            if self.sink.rest(rest)? == Offer::Closed {
+                return Ok(Offer::Closed);
             }
             if !(0..TRUTH_US).contains(&(now - flushed_us))
                 && let Some(file) = &mut self.truth
@@ -160,12 +153,12 @@ impl Run {
                 flushed_us = now;
                 file.flush()?;
             }
-            self.look_around(now, *sent)?;
+            self.check_progress(now, *sent)?;
         }
-        Ok(Taken::Yes)
+        Ok(Offer::Accepted)
     }
 
-    /// Waits until everything that was sent has arrived.
+    /// Waits until all readings are acknowledged.
     fn finish(&mut self, stop: &AtomicBool, now_us: impl Fn() -> i64, sent: u64) -> Result<(), Failure> {
         self.sink.flush()?;
         while self.sink.delivered(sent) < sent {
@@ -174,25 +167,25 @@ impl Run {
                 self.patience.shorten(STOP_US_MAX, now);
             }
             self.sink.rest(FULL_REST)?;
-            self.look_around(now, sent)?;
+            self.check_progress(now, sent)?;
         }
         Ok(())
     }
 
-    /// Tells how it goes; ends the run when nothing has gone for too long.
-    fn look_around(&mut self, now: i64, sent: u64) -> Result<(), Failure> {
-        self.say_notes();
+    /// Reports progress; fails if nothing was acknowledged for too long.
+    fn check_progress(&mut self, now: i64, sent: u64) -> Result<(), Failure> {
+        self.print_notes();
         let delivered = self.sink.delivered(sent);
-        self.progress.tell(now, sent, delivered);
+        self.progress.report(now, sent, delivered);
         if self.patience.is_over(now, sent, delivered) {
             return self.sink.give_up(sent, self.patience.limit_us());
         }
         Ok(())
     }
 
-    fn say_notes(&self) {
+    fn print_notes(&self) {
         for note in self.sink.notes() {
-            self.progress.say(&note);
+            self.progress.print(&note);
         }
     }
 }

@@ -1,48 +1,47 @@
-//! When readings happen: an offset's share of time at a rate, a little jitter, and some disorder.
+//! When readings happen: offsets are spread over time at a rate, with jitter and some disorder.
 //!
-//! Readings are dealt to the producing partitions in turn, so that offset `first + k` of the partition with rank r
-//! is the reading number `k · partitions + r` since the start. No event time lies after its reading's turn, and, but
-//! for those that are late on purpose, none more than [`Schedule::lag_max_us`] before it, which is below the domain's
-//! `out_of_orderness`.
+//! The producing partitions take turns: offset `first + k` of the partition with rank r is reading
+//! `k · partitions + r`, counted from the start. No event time is after its reading's turn and, except for late readings,
+//! none is more than [`Schedule::lag_max_us`] before it, which is below the domain's `out_of_orderness`.
 
 use citytide_domain::Domain;
 
-use crate::chance::{Chance, Lane};
+use crate::random::{Random, Stream};
 use crate::settings::Disorder;
 
-/// Longest jitter of a reading in order, and its bound as a share of `out_of_orderness`.
+/// Longest jitter of a reading in order: absolute, and as a share of `out_of_orderness`.
 const JITTER_US_MAX: i64 = 250_000;
 const JITTER_SHARE_MAX: f64 = 0.05;
-/// Longest delay of a disordered reading, as a share of `out_of_orderness`, beyond its jitter.
+/// Longest delay of an out-of-order reading beyond its jitter, as a share of `out_of_orderness`.
 const DISORDER_DELAY_SHARE: f64 = 0.75;
-/// Turns of its partition that a late reading is later than lateness asks for: the watermark may lag by so much.
+/// How many turns of its partition a late reading is later than needed: the watermark may lag that much.
 const LATE_TURNS: f64 = 4.0;
 
-/// The course of event time over offsets.
+/// How event time advances with offsets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// Event time of the first reading, microseconds of the Unix epoch.
     pub start_us: i64,
-    /// Readings per second of real time, over all partitions; above 0.
+    /// Readings per second of real time over all partitions; above 0.
     pub rate: f64,
-    /// Seconds of event time in a second of real time; above 0.
+    /// Seconds of event time per second of real time; above 0.
     pub speed: f64,
-    /// The offset at which each partition begins.
+    /// First offset of each partition.
     pub first_offsets: Vec<i64>,
 }
 
 impl Schedule {
-    /// When reading number `number` has its turn, in microseconds of the Unix epoch.
+    /// The turn of reading `number`, in microseconds of the Unix epoch.
     pub fn turn_us(&self, number: i64) -> i64 {
         self.start_us + (number as f64 / self.rate * self.speed * 1e6) as i64
     }
 
-    /// The same readings in real time, the first one now: what a run paces itself by.
+    /// The same readings in real time, from `now_us` on: the pace of a run.
     pub fn paced_from(&self, now_us: i64) -> Schedule {
         Schedule { start_us: now_us, speed: 1.0, ..self.clone() }
     }
 
-    /// How many readings have had their turn at `now_us`, a time of this schedule.
+    /// How many readings are due at `now_us`, a time of this schedule.
     pub fn due(&self, now_us: i64) -> i64 {
         if now_us < self.start_us {
             return 0;
@@ -50,13 +49,13 @@ impl Schedule {
         ((now_us - self.start_us) as f64 / 1e6 * self.rate / self.speed) as i64 + 1
     }
 
-    /// The furthest an event time lies before its reading's turn, for a domain with this `out_of_orderness`.
+    /// The longest time from an event time to its reading's turn, for a domain with this `out_of_orderness`.
     pub fn lag_max_us(out_of_orderness_us: i64) -> i64 {
         jitter_max_us(out_of_orderness_us) + delay_max_us(out_of_orderness_us)
     }
 }
 
-/// How far event times lie before their turns.
+/// How long before its turn an event time lies.
 #[derive(Debug, Clone)]
 pub(crate) struct Delays {
     disorder: Disorder,
@@ -66,7 +65,7 @@ pub(crate) struct Delays {
 }
 
 impl Delays {
-    /// Those of a domain, in partitions that have a turn every `turn_us`.
+    /// For partitions that have a turn every `turn_us`.
     pub(crate) fn new(domain: &Domain, disorder: &Disorder, turn_us: f64) -> Delays {
         let time = &domain.time;
         let jitter_max_us = jitter_max_us(time.out_of_orderness_us);
@@ -79,10 +78,10 @@ impl Delays {
         }
     }
 
-    /// How long before its turn a reading's event time lies.
-    pub(crate) fn of(&self, chance: Chance) -> i64 {
-        let jitter_us = chance.unit(Lane::Jitter, 0) * self.jitter_max_us;
-        let (kind, extent) = (chance.unit(Lane::Disorder, 0), chance.unit(Lane::Disorder, 1));
+    /// The delay of one reading, in microseconds.
+    pub(crate) fn of(&self, random: Random) -> i64 {
+        let jitter_us = random.unit(Stream::Jitter, 0) * self.jitter_max_us;
+        let (kind, extent) = (random.unit(Stream::Disorder, 0), random.unit(Stream::Disorder, 1));
         let delay_us = if kind < self.disorder.late {
             self.late_us * (1.0 + extent * extent)
         } else if kind < self.disorder.late + self.disorder.out_of_order {

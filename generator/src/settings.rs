@@ -1,25 +1,22 @@
-//! What is asked for beside the domain: how many of everything, and how much of it goes wrong.
+//! The settings of a city beside its domain: sizes, and the shares of anomalies and disorder.
 
-/// Most sensors: more than a city of ours ever has, and few enough to be listed in memory.
+/// Most sensors: few enough to be listed in memory.
 const SENSORS_MAX: u32 = 10_000_000;
 
-/// What is asked for beside the domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CitySettings {
-    /// Another seed, another city.
+    /// Seed of the random numbers: the same seed gives the same city.
     pub seed: u64,
-    /// How many sensors there are; they are called 1, 2, 3, …
+    /// How many sensors there are, numbered from 1.
     pub sensors: u32,
-    /// How many partitions they are spread over.
+    /// How many partitions the sensors are spread over.
     pub partitions: u32,
     /// Share of readings that are anomalous, 0 … 1.
     pub anomalies: f64,
-    /// What goes wrong with order and bytes.
     pub disorder: Disorder,
 }
 
 impl CitySettings {
-    /// Whether they make a city.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         if self.sensors == 0 || self.sensors > SENSORS_MAX {
             return Err(SettingsError::Sensors(self.sensors));
@@ -45,21 +42,21 @@ impl CitySettings {
     }
 }
 
-/// Shares of records that do not come as they should, each 0 … [`Disorder::SHARE_MAX`].
+/// Shares of records that arrive out of order, late, twice or malformed, each 0 … [`Disorder::SHARE_MAX`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disorder {
-    /// Behind their place in the log, but by less than the domain's `out_of_orderness`.
+    /// Out of order, by less than the domain's `out_of_orderness`.
     pub out_of_order: f64,
-    /// Too late to be accepted, beyond `out_of_orderness` + `allowed_lateness` and a pane.
+    /// Too late to be accepted: by more than `out_of_orderness` + `allowed_lateness` and a pane.
     pub late: f64,
-    /// The payload of a record a little before, once more.
+    /// With the payload of a recent record.
     pub duplicate: f64,
-    /// Bytes that are no reading.
+    /// Not a reading.
     pub malformed: f64,
 }
 
 impl Disorder {
-    /// The greatest share of each: the rest must be able to tell what is out of order.
+    /// The greatest share of each: at least half of the readings are in order.
     pub const SHARE_MAX: f64 = 0.5;
 }
 
@@ -69,27 +66,18 @@ impl Default for Disorder {
     }
 }
 
-/// Settings that make no city.
+/// A setting is out of its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsError {
-    /// No sensors, or too many.
     #[error("{0} sensors cannot be simulated; ask for 1 to {SENSORS_MAX}")]
     Sensors(u32),
-    /// No partitions.
     #[error("readings need at least one partition")]
     NoPartition,
-    /// Not a share.
     #[error("a share of {0} anomalies cannot be injected; give a number from 0 to 1")]
     Anomalies(f64),
-    /// Not a share, or too great a one.
     #[error(
         "a share of {share} {what} records cannot be made; give a number from 0 to {}",
         Disorder::SHARE_MAX
     )]
-    Disorder {
-        /// Which share.
-        what: &'static str,
-        /// What was asked for.
-        share: f64,
-    },
+    Disorder { what: &'static str, share: f64 },
 }

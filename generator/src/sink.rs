@@ -1,4 +1,4 @@
-//! Where readings go: a topic, or lines on standard output.
+//! The destination of readings: a topic or standard output.
 
 use std::io::{BufWriter, ErrorKind, StdoutLock, Write};
 use std::time::Duration;
@@ -6,68 +6,67 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::kafka::Topic;
 
-/// What became of a reading that was offered.
+/// The result of offering a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It is on its way.
-    Yes,
-    /// Not now; offer it again after [`Sink::rest`].
-    NotYet,
-    /// Nobody listens any more.
+pub enum Offer {
+    Accepted,
+    /// Offer it again after [`Sink::rest`].
+    QueueFull,
+    /// The reader of standard output has closed it.
     Closed,
 }
 
-/// One of the two.
 pub enum Sink {
-    /// A Kafka topic.
     Topic(Topic),
     /// `partition<TAB>payload` lines.
     Lines(BufWriter<StdoutLock<'static>>),
 }
 
 impl Sink {
-    /// Offers a reading. Its truth goes beside it where there is a beside: lines carry the payload alone.
+    /// Offers a reading. In a topic the truth is a header; lines carry the payload alone.
     pub fn offer(
         &mut self,
         partition: u32,
         key: &[u8],
         payload: &[u8],
         truth: Option<&str>,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Offer, Failure> {
         match self {
-            Sink::Topic(topic) => {
-                Ok(if topic.send(partition, key, payload, truth)? { Taken::Yes } else { Taken::NotYet })
-            }
+            Sink::Topic(topic) => Ok(if topic.send(partition, key, payload, truth)? {
+                Offer::Accepted
+            } else {
+                Offer::QueueFull
+            }),
             Sink::Lines(lines) => {
                 let written = write!(lines, "{partition}\t")
                     .and_then(|()| lines.write_all(payload))
                     .and_then(|()| lines.write_all(b"\n"));
-                taken(written)
+                offered(written)
             }
         }
     }
 
-    /// Lets what was taken go on its way for as long as `wait`.
-    pub fn rest(&mut self, wait: Duration) -> Result<Taken, Failure> {
+    /// Sleeps for `wait`, and handles acknowledgements or flushes.
+    pub fn rest(&mut self, wait: Duration) -> Result<Offer, Failure> {
         match self {
-            Sink::Topic(topic) => topic.serve(wait).map(|()| Taken::Yes),
+            Sink::Topic(topic) => topic.serve(wait).map(|()| Offer::Accepted),
             Sink::Lines(lines) => {
                 let flushed = if wait.is_zero() { Ok(()) } else { lines.flush() };
                 std::thread::sleep(wait);
-                taken(flushed)
+                offered(flushed)
             }
         }
     }
 
-    /// Ends what is buffered here.
+    /// Flushes standard output.
     pub fn flush(&mut self) -> Result<(), Failure> {
         match self {
             Sink::Topic(_) => Ok(()),
-            Sink::Lines(lines) => taken(lines.flush()).map(|_| ()),
+            Sink::Lines(lines) => offered(lines.flush()).map(|_| ()),
         }
     }
 
-    /// How many of the `sent` readings have arrived for certain.
+    /// How many of the `sent` readings are acknowledged.
     pub fn delivered(&self, sent: u64) -> u64 {
         match self {
             Sink::Topic(topic) => topic.delivered(),
@@ -75,7 +74,7 @@ impl Sink {
         }
     }
 
-    /// What there is to say meanwhile, once.
+    /// Takes the notes for the user.
     pub fn notes(&self) -> Vec<String> {
         match self {
             Sink::Topic(topic) => topic.notes(),
@@ -83,7 +82,7 @@ impl Sink {
         }
     }
 
-    /// Gives up what has not arrived of the `sent` readings.
+    /// Drops the unacknowledged ones of the `sent` readings.
     pub fn give_up(&self, sent: u64, patience_us: i64) -> Result<(), Failure> {
         match self {
             Sink::Topic(topic) => Err(topic.give_up(sent, patience_us)),
@@ -92,11 +91,11 @@ impl Sink {
     }
 }
 
-/// A closed pipe is how `head` says that it has enough.
-fn taken(written: std::io::Result<()>) -> Result<Taken, Failure> {
+/// A broken pipe is not an error: `head` closes it when it has enough.
+fn offered(written: std::io::Result<()>) -> Result<Offer, Failure> {
     match written {
-        Ok(()) => Ok(Taken::Yes),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Taken::Closed),
+        Ok(()) => Ok(Offer::Accepted),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Offer::Closed),
         Err(error) => Err(Failure::Stdout(error)),
     }
 }

@@ -1,4 +1,4 @@
-//! Which span of event time the readings cover, and how fast it passes: from what was typed.
+//! The span of event time that the readings cover, and its pace, derived from the options.
 //!
 //! ```text
 //!             rate > 0                        rate 0
@@ -9,43 +9,40 @@
 //!  start      given, else now less the span   the same
 //! ```
 //!
-//! 1. No reading's event time lies beyond the clock at the moment that it is due.
-//! 2. Event time that is neither live nor slower than the clock has an end: now at the latest.
+//! 1. When a reading is due, its event time is not after the clock.
+//! 2. Unless it is live or slower than the clock, event time ends at now at the latest.
 
 use chrono::{DateTime, SecondsFormat};
 
 use crate::options::Fill;
 
-/// Pace of live readings that were asked for as fast as possible: more than any broker takes from one thread.
+/// Readings per second of event time in a live run without a pace: more than one thread can send.
 const FASTEST_RATE: f64 = 2_000_000.0;
-/// Readings per second of event time when there is a start and no pace.
+/// Readings per second of event time with a start but without a pace.
 const UNPACED_RATE: f64 = 10_000.0;
 /// A year in a third of a second.
 const SPEED_MAX: f64 = 1e8;
 
-/// The course of event time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     /// Event time of the first reading, microseconds of the Unix epoch.
     pub start_us: i64,
     /// Readings per second of event time.
     pub density: f64,
-    /// Readings per second of the clock; `None` sends as fast as possible.
+    /// Readings per second of the clock; `None`: as fast as possible.
     pub rate: Option<f64>,
-    /// Whether event time keeps up with the clock.
+    /// Whether event time follows the clock.
     pub is_live: bool,
-    /// How many readings there are; `None` goes on until stopped.
+    /// How many readings to send; `None`: until a signal.
     pub count: Option<u64>,
-    /// How long by the clock, in microseconds, for a live city without a pace.
+    /// How long the run takes by the clock, in microseconds; only for a live run without a pace.
     pub clock_us: Option<i64>,
 }
 
 impl Span {
-    /// Works the span out, as of `now_us`.
-    ///
     /// # Errors
     ///
-    /// Everything in it that does not fit together.
+    /// All options that contradict each other or are out of range.
     pub fn of(asked: &Fill, now_us: i64) -> Result<Span, Vec<String>> {
         let start_us = asked.start.map(|start| start.timestamp_micros());
         let (is_paced, is_fast) = (asked.rate > 0, asked.speed > 1.0);
@@ -109,8 +106,8 @@ impl Span {
         };
         if let Some(start_us) = start_us.filter(|start_us| start_us + span_us > now_us + clock_us) {
             return Err(vec![format!(
-                "from --start {} the readings reach {}, beyond now; start at {} or earlier, or ask for fewer or a \
-                 shorter --duration",
+                "from --start {} the readings reach {}, beyond now; start at {} or earlier, or give \
+                 a smaller --count or --duration",
                 time(start_us),
                 time(start_us + span_us),
                 time(now_us + clock_us - span_us)

@@ -1,11 +1,11 @@
-//! The truth about anomalous readings, told beside them: in a Kafka header, in a file, on the console.
+//! The ground truth of anomalous readings: in a Kafka header, in a file, on the console.
 //!
-//! The file is CSV, a line per anomalous reading that was handed over: `partition,offset,kind,metrics,event,sensor`. No
+//! The file is CSV, a line for each anomalous reading that was sent: `partition,offset,kind,metrics,event,sensor`. No
 //! field needs quotes: metrics are separated by spaces, and their names hold neither space nor comma.
 //!
-//! 1. A record whose bytes are no reading has no truth: it never becomes a row.
-//! 2. A silent sensor leaves no reading: its line is of the kind `silence`, stands at the offset that another sensor got
-//!    instead, and no header tells of it.
+//! 1. A malformed record has no truth: it never becomes a row.
+//! 2. A silent sensor sends no reading: its line has the kind `silence` and the offset of the sensor that reported
+//!    instead; there is no header.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -18,15 +18,14 @@ use crate::failure::Failure;
 
 const HEADINGS: &str = "partition,offset,kind,metrics,event,sensor\n";
 
-/// Puts the truth into words.
-pub struct Words {
+/// Formats the truth with the names of a domain's metrics.
+pub struct TruthText {
     metrics: Vec<String>,
 }
 
-impl Words {
-    /// In the names of a domain's metrics.
-    pub fn new(domain: &Domain) -> Words {
-        Words { metrics: domain.metrics.iter().map(|metric| metric.name.clone()).collect() }
+impl TruthText {
+    pub fn new(domain: &Domain) -> TruthText {
+        TruthText { metrics: domain.metrics.iter().map(|metric| metric.name.clone()).collect() }
     }
 
     fn push_metrics(&self, metrics: MetricSet, text: &mut String) {
@@ -38,7 +37,7 @@ impl Words {
         }
     }
 
-    /// For the header, `spike:temperature`, into `text`; whether there is anything to tell.
+    /// Writes the header's value, `spike:temperature`, to `text`; `false` if the reading is normal or malformed.
     pub fn header(&self, reading: &Reading, text: &mut String) -> bool {
         text.clear();
         let Some(truth) = reading.truth.filter(|_| reading.malformed.is_none()) else { return false };
@@ -61,17 +60,15 @@ impl Words {
     }
 }
 
-/// The file of `--truth`.
 pub struct TruthFile {
     path: PathBuf,
     lines: BufWriter<File>,
 }
 
 impl TruthFile {
-    /// Opens it; one that goes on keeps what it holds.
-    pub fn open(path: &Path, goes_on: bool) -> Result<TruthFile, Failure> {
-        let opened =
-            OpenOptions::new().create(true).write(true).append(goes_on).truncate(!goes_on).open(path);
+    /// Opens it to append to it, or truncates it.
+    pub fn open(path: &Path, append: bool) -> Result<TruthFile, Failure> {
+        let opened = OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path);
         let wrong = |reason| Failure::TruthFile { file: path.to_owned(), reason };
         let file = opened.map_err(wrong)?;
         let is_new = file.metadata().map_err(wrong)?.len() == 0;
@@ -82,7 +79,7 @@ impl TruthFile {
         Ok(truth)
     }
 
-    /// Adds what there is to say of a reading, whose [`Words::header`] this is.
+    /// Adds the lines of a reading; `header` is its [`TruthText::header`].
     pub fn add(
         &mut self,
         partition: u32,
@@ -108,7 +105,6 @@ impl TruthFile {
         written.map_err(|reason| self.wrong(reason))
     }
 
-    /// Lets everything added so far reach the file.
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.lines.flush().map_err(|reason| self.wrong(reason))
     }

@@ -157,7 +157,7 @@ fn readings_are_shown_to_people_and_thinned_out() {
 
     let (_, shown, said) = ended(broker.start("city", "--rate 0 --count 20000 --show 5"));
     assert!((1..2000).contains(&shown.lines().count()), "{}", shown.lines().count());
-    assert!(said.contains("5 of them a second are shown"), "{said}");
+    assert!(said.contains("5 of them are shown each second"), "{said}");
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn a_topic_that_is_not_there_or_too_narrow_is_told_with_what_to_do() {
     assert!(words.contains("there is no topic citty") && words.contains("create it"), "{words}");
     let (code, words) = code_and_words(&["--brokers", &brokers, "--topic", "city", "--partitions", "3"]);
     assert_eq!(code, Some(78));
-    assert!(words.contains("has 2 partitions") && words.contains("ask for 2 at most"), "{words}");
+    assert!(words.contains("has 2 partitions") && words.contains("give at most 2"), "{words}");
 }

@@ -73,7 +73,7 @@ fn metric(event: &[(Reading, Reading)]) -> usize {
 
 /// A sensor's normal spread of a metric at a reading.
 fn sigma(city: &City, reading: &Reading, metric: usize) -> f64 {
-    city.nature.expected(reading.zone, metric, reading.at_ms * 1_000).1
+    city.signals.expected(reading.zone, metric, reading.at_ms * 1_000).1
 }
 
 #[test]

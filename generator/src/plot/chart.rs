@@ -1,7 +1,7 @@
 //! Small charts in a grid, as SVG: a row for each zone, a column for each metric with an axis of its own.
 //!
 //! Paths are written in tenths of a pixel with relative steps, which keeps a week of forty charts below 300 kB. A value
-//! beyond its axis, which normal values make, is drawn at the edge as a triangle that points to it.
+//! beyond the axis, whose range is that of the normal values, is drawn at the edge as a triangle that points to it.
 
 use std::fmt::Write;
 
@@ -11,17 +11,17 @@ const LEFT: usize = 150;
 const TOP: usize = 108;
 const BOTTOM: usize = 36;
 const RIGHT: usize = 16;
-/// A chart, and the room from one to the next, where the axis's numbers stand.
+/// Size of a chart, and the distance to the next; the numbers of the axis stand between.
 const WIDTH: usize = 218;
 const HEIGHT: usize = 74;
 const ACROSS: usize = WIDTH + 42;
 const DOWN: usize = HEIGHT + 14;
-/// Of a column's line, in turn: dark enough on white, and told apart by those who see no red and green.
+/// Colours of the columns, in turn: dark on white, and distinct for red-green colour-blind readers.
 const COLORS: [&str; 6] = ["#b45309", "#0369a1", "#4d7c0f", "#6d28d9", "#0f766e", "#475569"];
 const MARK: &str = "#dc2626";
-/// What the name of a day needs.
+/// Width of a weekday's name.
 const NAME_WIDTH: f64 = 22.0;
-/// Tenths of a pixel.
+/// Units of a path per pixel.
 const FINE: f64 = 10.0;
 
 /// A reading's value at a share of the chart's width.
@@ -29,25 +29,22 @@ const FINE: f64 = 10.0;
 pub struct Point {
     /// 0 at the left edge, 1 at the right one.
     pub at: f64,
-    /// `None` where there is no value.
     pub value: Option<f64>,
-    /// Whether an anomaly befell it.
+    /// Whether it is anomalous.
     pub is_marked: bool,
 }
 
-/// The points of a zone's sensor in one metric, in their order.
+/// One metric of a sensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// From left to right.
     pub points: Vec<Point>,
 }
 
-/// The whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
-    /// What it shows.
     pub title: String,
-    /// The days, and which of them are of a weekend.
+    /// Names of the days, and whether they are at the weekend.
     pub days: Vec<(String, bool)>,
     /// Zones.
     pub rows: Vec<String>,
@@ -58,7 +55,6 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Draws it.
     pub fn svg(&self) -> String {
         let mut svg = String::new();
         // Writing to a string cannot fail.

@@ -1,23 +1,20 @@
-//! The axis of a metric: from where to where, and which numbers stand beside it.
+//! The axis of a metric: its range and ticks.
 
-/// Share of the normal values' range that is left free above and below them.
+/// Margin above and below the values, as a share of their range.
 const MARGIN: f64 = 0.12;
-/// Most numbers beside an axis.
+/// Most ticks of an axis.
 const TICKS_MAX: f64 = 4.0;
 
-/// From least to greatest, with round numbers in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
-    /// At the bottom.
     pub least: f64,
-    /// At the top.
     pub greatest: f64,
     /// Round numbers, ascending.
     pub ticks: Vec<f64>,
 }
 
 impl Scale {
-    /// An axis for these values; from 0 to 1 when there are none.
+    /// An axis for these values; from 0 to 1 if there are none.
     pub fn of(values: impl Iterator<Item = f64>) -> Scale {
         let (least, greatest) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |range, value| {
             (range.0.min(value), range.1.max(value))
@@ -33,7 +30,7 @@ impl Scale {
         Scale { least, greatest, ticks }
     }
 
-    /// Where a value lies: 0 at the bottom, 1 at the top, beyond them what is beyond.
+    /// The position of a value: 0 at the bottom, 1 at the top; values beyond the axis lie outside 0 … 1.
     pub fn place(&self, value: f64) -> f64 {
         (value - self.least) / (self.greatest - self.least)
     }

@@ -1,67 +1,70 @@
-//! What sensors would measure: each metric's course in each zone, hidden causes, and what a sensor makes of both.
+//! What sensors measure: the profile of each metric in each zone, shared factors, and each sensor's own deviation.
 
 use citytide_domain::{Domain, Scope};
 
 use crate::bounds::Bounds;
-use crate::chance::Chance;
-use crate::course::{Course, Expected};
+use crate::profile::{Expected, Profile};
+use crate::random::Random;
 use crate::smooth::Smooth;
 
-/// Most hidden causes of a domain.
+/// Most factors of a domain.
 const FACTORS_MAX: usize = 64;
-/// The coordinate, in place of a partition, of chance that belongs to the city, a zone or a sensor.
+/// Coordinates, in place of a partition, for random numbers of the city, a zone or a sensor.
 const OF_CITY: u64 = u64::MAX;
 const OF_ZONES: u64 = u64::MAX - 1;
 const OF_SENSORS: u64 = u64::MAX - 2;
 
-/// Who measures, and when.
+/// Which sensor measures, and when.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) sensor: u32,
     pub(crate) zone: usize,
     pub(crate) at_us: i64,
-    /// The reading's own chance.
-    pub(crate) chance: Chance,
+    /// Draws for this reading.
+    pub(crate) random: Random,
 }
 
-/// What an anomaly does to what is measured.
+/// What an anomaly does to the measured values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Effect {
-    /// A metric is so many of its standard deviations off.
+    /// Shifts a metric by this many standard deviations.
     Add { metric: usize, sigmas: f64 },
-    /// A metric has this value.
+    /// Sets a metric.
     Set { metric: usize, value: f64 },
-    /// A metric has no value.
+    /// Leaves a metric without a value.
     Null { metric: usize },
-    /// A metric is as at another time.
+    /// Gives a metric the expected value of another time.
     At { metric: usize, shift_us: i64 },
-    /// What follows a factor runs against it, but for one metric.
+    /// Inverts a factor for all metrics that follow it but one.
     Invert { factor: usize, but: usize },
 }
 
-/// The nature of a city.
 #[derive(Debug, Clone)]
-pub(crate) struct Nature {
+pub(crate) struct Signals {
     seed: u64,
-    city: Chance,
+    city: Random,
     metrics: usize,
     bounds: Vec<Bounds>,
-    courses: Vec<Course>,
-    /// Index of the course and the zone's character, by zone and metric.
+    profiles: Vec<Profile>,
+    /// Index of the profile and the zone's character, by zone and metric.
     by_zone: Vec<(u32, f64)>,
     factors: Vec<(Scope, Smooth)>,
-    /// What the domain's local time is ahead of UTC.
+    /// Local time minus UTC.
     ahead_ms: i64,
 }
 
-impl Nature {
-    /// The nature of a domain with `zones` zones.
-    pub(crate) fn new(domain: &Domain, seed: u64, zones: usize, ahead_ms: i64) -> Nature {
+impl Signals {
+    pub(crate) fn new(domain: &Domain, seed: u64, zones: usize, ahead_ms: i64) -> Signals {
         let factors = &domain.generator.factors;
         let bounds: Vec<Bounds> = domain.metrics.iter().map(Bounds::new).collect();
-        let course = |metric: usize, pattern| Course::new(pattern, factors, bounds[metric].least_deviation());
-        let mut courses: Vec<Course> =
-            domain.metrics.iter().enumerate().map(|(index, metric)| course(index, &metric.pattern)).collect();
+        let profile =
+            |metric: usize, pattern| Profile::new(pattern, factors, bounds[metric].least_deviation());
+        let mut profiles: Vec<Profile> = domain
+            .metrics
+            .iter()
+            .enumerate()
+            .map(|(index, metric)| profile(index, &metric.pattern))
+            .collect();
         let mut by_zone = Vec::new();
         for zone in 0..zones {
             let known = domain.zones.get(zone);
@@ -70,19 +73,19 @@ impl Nature {
                 let index = match own {
                     None => metric,
                     Some((_, pattern)) => {
-                        courses.push(course(metric, pattern));
-                        courses.len() - 1
+                        profiles.push(profile(metric, pattern));
+                        profiles.len() - 1
                     }
                 };
                 by_zone.push((index as u32, known.map_or(1.0, |zone| zone.character[metric])));
             }
         }
-        Nature {
+        Signals {
             seed,
-            city: Chance::of(seed, OF_CITY, 0),
+            city: Random::of(seed, OF_CITY, 0),
             metrics: domain.metrics.len(),
             bounds,
-            courses,
+            profiles,
             by_zone,
             factors: factors
                 .iter()
@@ -101,26 +104,26 @@ impl Nature {
         &self.bounds[metric]
     }
 
-    pub(crate) fn zone_chance(&self, zone: usize) -> Chance {
-        Chance::of(self.seed, OF_ZONES, zone as u64)
+    pub(crate) fn zone_random(&self, zone: usize) -> Random {
+        Random::of(self.seed, OF_ZONES, zone as u64)
     }
 
-    pub(crate) fn sensor_chance(&self, sensor: u32) -> Chance {
-        Chance::of(self.seed, OF_SENSORS, u64::from(sensor))
+    pub(crate) fn sensor_random(&self, sensor: u32) -> Random {
+        Random::of(self.seed, OF_SENSORS, u64::from(sensor))
     }
 
-    /// What is expected of a metric in a zone, and the normal spread of a sensor there.
+    /// The expected value of a metric in a zone, and a sensor's standard deviation there.
     pub(crate) fn expected(&self, zone: usize, metric: usize, at_us: i64) -> (Expected, f64) {
-        let (course, character) = self.by_zone[zone * self.metrics + metric];
-        let course = &self.courses[course as usize];
-        let expected = course.expected(at_us, at_us.div_euclid(1_000) + self.ahead_ms, character);
-        (expected, course.deviation(expected))
+        let (profile, character) = self.by_zone[zone * self.metrics + metric];
+        let profile = &self.profiles[profile as usize];
+        let expected = profile.expected(at_us, at_us.div_euclid(1_000) + self.ahead_ms, character);
+        (expected, profile.deviation(expected))
     }
 
-    /// The factors that a sensor has for itself and that at least two metrics show, each with the one that shows it
-    /// most: what others can run against.
+    /// The factors of single sensors that at least two metrics follow, each with the metric that follows it most: the
+    /// other metrics can be inverted against it.
     pub(crate) fn own_factors(&self) -> Vec<(usize, usize)> {
-        let shows = |factor: usize, metric: &usize| self.courses[*metric].share_of(factor);
+        let shows = |factor: usize, metric: &usize| self.profiles[*metric].share_of(factor);
         (0..self.factors.len())
             .filter(|factor| self.factors[*factor].0 == Scope::Sensor)
             .filter_map(|factor| {
@@ -131,14 +134,15 @@ impl Nature {
             .collect()
     }
 
-    /// The metrics that run against a factor when it is inverted.
+    /// The metrics that change when a factor is inverted for all but one.
     pub(crate) fn followers(&self, factor: usize, but: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.metrics).filter(move |metric| *metric != but && self.courses[*metric].share_of(factor) > 0.0)
+        (0..self.metrics)
+            .filter(move |metric| *metric != but && self.profiles[*metric].share_of(factor) > 0.0)
     }
 
-    /// Replaces `values` by what a sensor measures.
+    /// Replaces `values` by the measured ones.
     pub(crate) fn measure(&self, place: Place, effect: Option<Effect>, values: &mut Vec<f64>) {
-        let own = self.sensor_chance(place.sensor);
+        let own = self.sensor_random(place.sensor);
         let mut factors = [0.0; FACTORS_MAX];
         for (index, value) in factors.iter_mut().enumerate().take(self.factors.len()) {
             *value = self.factor(index, place, own);
@@ -149,27 +153,27 @@ impl Nature {
         );
     }
 
-    /// What a sensor normally measures of one metric.
+    /// One metric, without an anomaly.
     pub(crate) fn measure_one(&self, place: Place, metric: usize) -> f64 {
-        let own = self.sensor_chance(place.sensor);
+        let own = self.sensor_random(place.sensor);
         self.value(place, own, metric, None, |index| self.factor(index, place, own))
     }
 
-    fn factor(&self, index: usize, place: Place, own: Chance) -> f64 {
-        let (scope, course) = &self.factors[index];
-        let whose = match scope {
+    fn factor(&self, index: usize, place: Place, own: Random) -> f64 {
+        let (scope, smooth) = &self.factors[index];
+        let owner = match scope {
             Scope::City => self.city,
-            Scope::Zone => self.zone_chance(place.zone),
+            Scope::Zone => self.zone_random(place.zone),
             Scope::Sensor => own,
         };
-        // Behind the metrics: a sensor's noise has the courses of their indices.
-        course.at(whose, self.metrics + index, place.at_us)
+        // Indices after those of the metrics, which belong to the sensors' noise.
+        smooth.at(owner, self.metrics + index, place.at_us)
     }
 
     fn value(
         &self,
         place: Place,
-        own: Chance,
+        own: Random,
         metric: usize,
         effect: Option<Effect>,
         factor: impl Fn(usize) -> f64,
@@ -178,20 +182,20 @@ impl Nature {
         let mut expected_at_us = place.at_us;
         let (mut inverted, mut sigmas) = (usize::MAX, 0.0);
         match effect {
-            Some(Effect::Set { metric: befallen, value }) if befallen == metric => return value,
-            Some(Effect::Null { metric: befallen }) if befallen == metric => return f64::NAN,
-            Some(Effect::At { metric: befallen, shift_us }) if befallen == metric => {
+            Some(Effect::Set { metric: affected, value }) if affected == metric => return value,
+            Some(Effect::Null { metric: affected }) if affected == metric => return f64::NAN,
+            Some(Effect::At { metric: affected, shift_us }) if affected == metric => {
                 expected_at_us += shift_us;
             }
-            Some(Effect::Add { metric: befallen, sigmas: off }) if befallen == metric => sigmas = off,
+            Some(Effect::Add { metric: affected, sigmas: off }) if affected == metric => sigmas = off,
             Some(Effect::Invert { factor, but }) if but != metric => inverted = factor,
             _ => {}
         }
-        let (course, character) = self.by_zone[place.zone * self.metrics + metric];
-        let course = &self.courses[course as usize];
+        let (profile, character) = self.by_zone[place.zone * self.metrics + metric];
+        let profile = &self.profiles[profile as usize];
         let local_ms = expected_at_us.div_euclid(1_000) + self.ahead_ms;
-        let expected = course.expected(expected_at_us, local_ms, character);
-        let moved: f64 = course
+        let expected = profile.expected(expected_at_us, local_ms, character);
+        let moved: f64 = profile
             .follows()
             .iter()
             .map(
@@ -200,8 +204,8 @@ impl Nature {
                 },
             )
             .sum();
-        let value = course.value(expected, moved, own, place.chance, metric, place.at_us);
-        let deviation = course.deviation(expected);
+        let value = profile.value(expected, moved, own, place.random, metric, place.at_us);
+        let deviation = profile.deviation(expected);
         let held = bounds.held(value, deviation);
         if sigmas == 0.0 {
             bounds.rounded_within(held)

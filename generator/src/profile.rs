@@ -1,11 +1,11 @@
-//! The course of a metric: what anyone would expect of a zone at a time, and how far a sensor strays from it.
+//! The profile of a metric: the expected value in a zone at a time, and how far a sensor deviates from it.
 
 use citytide_domain::{Day, Factor, Pattern, Scope, Season, Shape, Trend};
 
-use crate::chance::{Chance, Lane};
+use crate::random::{Random, Stream};
 use crate::smooth::Smooth;
 
-/// Steps of the tabulated week: one in a quarter of an hour.
+/// Steps of the tabulated week, a quarter of an hour each.
 const STEPS: usize = 7 * 24 * 4;
 const STEP_MS: i64 = 15 * 60 * 1_000;
 const WEEK_MS: i64 = STEPS as i64 * STEP_MS;
@@ -15,15 +15,15 @@ const YEAR_DAYS: f64 = 365.242_5;
 const YEAR_MS: i64 = 31_556_952_000;
 const DAY_MS: i64 = 86_400_000;
 const YEAR_STEPS: usize = 366;
-/// Hours around midnight in which one day's course becomes the next one's.
+/// Hours on either side of midnight in which one day's profile blends into the next.
 const MIDNIGHT_H: f64 = 2.5;
-/// Least noise of what is proportional, as a share of that at the mean.
+/// Least noise of a proportional metric, as a share of its noise at the mean.
 const QUIETEST: f64 = 0.1;
 
-/// One pattern, tabulated.
+/// A pattern as tables.
 #[derive(Debug, Clone)]
-pub(crate) struct Course {
-    /// Expectation from Monday 00:00 on, and once more the first.
+pub(crate) struct Profile {
+    /// Expected value by step, from Monday 00:00 on; the first is repeated at the end.
     week: Vec<f32>,
     /// What the season adds, by day of the year.
     year: Vec<f32>,
@@ -35,26 +35,25 @@ pub(crate) struct Course {
     gain: f64,
     proportional_to: Option<f64>,
     follows: Vec<(usize, f64)>,
-    /// A sensor's own normal spread where the scale is 1: its noise, and the factors that no other sensor has.
+    /// Standard deviation of one sensor at scale 1: its noise and the factors that no other sensor shares.
     own_deviation: f64,
 }
 
-/// What is expected of a metric in a zone at a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
     pub(crate) value: f64,
-    /// Factor on all that strays from it.
+    /// Factor on every deviation from the value.
     pub(crate) scale: f64,
 }
 
-impl Course {
-    pub(crate) fn new(pattern: &Pattern, factors: &[Factor], least_deviation: f64) -> Course {
+impl Profile {
+    pub(crate) fn new(pattern: &Pattern, factors: &[Factor], least_deviation: f64) -> Profile {
         let own = |(factor, weight): &(usize, f64)| match factors[*factor].shared_by {
             Scope::Sensor => weight * weight,
             Scope::City | Scope::Zone => 0.0,
         };
         let variance = pattern.noise.powi(2) + pattern.follows.iter().map(own).sum::<f64>();
-        Course {
+        Profile {
             week: (0..=STEPS).map(|step| expectation(pattern, step as f64 / 4.0) as f32).collect(),
             year: pattern.season.as_ref().map_or(Vec::new(), year),
             trend: pattern.trend.clone(),
@@ -69,7 +68,7 @@ impl Course {
         }
     }
 
-    /// The expectation at a time and its local equivalent.
+    /// The expected value at `at_us`, which is `local_ms` in local time.
     pub(crate) fn expected(&self, at_us: i64, local_ms: i64, character: f64) -> Expected {
         let into_week_ms = (local_ms + EPOCH_MS).rem_euclid(WEEK_MS);
         let step = (into_week_ms / STEP_MS) as usize;
@@ -89,43 +88,43 @@ impl Course {
         Expected { value, scale: self.proportional_to.map_or(1.0, |mean| (value / mean).max(QUIETEST)) }
     }
 
-    /// A sensor's normal spread at a time: σ in every anomaly's definition. What all of a zone share is not in it.
+    /// Standard deviation of one sensor: σ in the definition of every anomaly. Excludes what a whole zone shares.
     pub(crate) fn deviation(&self, expected: Expected) -> f64 {
         self.own_deviation * expected.scale
     }
 
-    /// Which factors move it, and how.
+    /// Index and weight of the factors.
     pub(crate) fn follows(&self) -> &[(usize, f64)] {
         &self.follows
     }
 
-    /// Share of its own variance that is the factor's.
+    /// Share of a sensor's own variance that comes from the factor.
     pub(crate) fn share_of(&self, factor: usize) -> f64 {
         let weights = self.follows.iter().filter(|(index, _)| *index == factor);
         weights.map(|(_, weight)| weight * weight).sum::<f64>() / self.own_deviation.powi(2)
     }
 
-    /// A value of a sensor, neither held nor rounded. `own` is the sensor's chance, `chance` the reading's, `moved` the
-    /// sum of what the factors do.
+    /// The value that a sensor measures, neither bounded nor rounded. `own` draws for the sensor, `random` for the
+    /// reading; `moved` is the sum of the weighted factors.
     pub(crate) fn value(
         &self,
         expected: Expected,
         moved: f64,
-        own: Chance,
-        chance: Chance,
+        own: Random,
+        random: Random,
         metric: usize,
         at_us: i64,
     ) -> f64 {
-        let mut strays = moved + self.offset * own.normal(Lane::SensorOffset, metric);
+        let mut deviation = moved + self.offset * own.normal(Stream::SensorOffset, metric);
         if self.persistent > 0.0 {
-            strays += self.persistent * self.slow.at(own, metric, at_us);
+            deviation += self.persistent * self.slow.at(own, metric, at_us);
         }
-        strays += self.fresh * chance.heavy(Lane::Noise, metric);
+        deviation += self.fresh * random.heavy(Stream::Noise, metric);
         let gain = match self.gain > 0.0 {
-            true => 1.0 + self.gain * own.normal(Lane::SensorGain, metric),
+            true => 1.0 + self.gain * own.normal(Stream::SensorGain, metric),
             false => 1.0,
         };
-        (expected.value + strays * expected.scale) * gain
+        (expected.value + deviation * expected.scale) * gain
     }
 }
 
@@ -134,12 +133,12 @@ fn year(season: &Season) -> Vec<f32> {
     (0..=YEAR_STEPS).map(|day| (season.amplitude * radians(day).cos()) as f32).collect()
 }
 
-/// The expectation at an hour of the week, with smooth passages at midnight.
+/// The expected value at an hour of the week, blended at midnight.
 fn expectation(pattern: &Pattern, hour_of_week: f64) -> f64 {
     let (today, hour) = ((hour_of_week / 24.0) as usize % 7, hour_of_week.rem_euclid(24.0));
     let on = |day: usize| {
-        let course = if day < 5 { &pattern.day } else { pattern.weekend.as_ref().unwrap_or(&pattern.day) };
-        pattern.days[day] * of_day(course, hour)
+        let profile = if day < 5 { &pattern.day } else { pattern.weekend.as_ref().unwrap_or(&pattern.day) };
+        pattern.days[day] * of_day(profile, hour)
     };
     let (other, share) = if hour < MIDNIGHT_H {
         ((today + 6) % 7, 0.5 - 0.5 * hour / MIDNIGHT_H)
@@ -162,17 +161,17 @@ fn of_day(day: &Day, hour: f64) -> f64 {
     day.mean + day.amplitude * shape
 }
 
-/// Between the values of two full hours.
+/// Interpolates smoothly between the values of two full hours.
 fn between(hours: &[f64; 24], hour: f64) -> f64 {
     let (before, part) = (hour.floor() as usize % 24, hour.fract());
     let after = part * part * (3.0 - 2.0 * part);
     hours[before] * (1.0 - after) + hours[(before + 1) % 24] * after
 }
 
-/// A bell around each peak, and what is left between the first and the last.
+/// A bell around each peak, on a plateau of height `valley` between the first and the last.
 fn peaks(hours: &[f64], width_h: f64, valley: f64, hour: f64) -> f64 {
     let bell = |distance: f64| (-(distance / width_h).powi(2)).exp();
-    let rush = hours.iter().map(|peak| bell(around_the_clock(hour, *peak))).fold(0.0, f64::max);
+    let rush = hours.iter().map(|peak| bell(hours_between(hour, *peak))).fold(0.0, f64::max);
     let (first, last) =
         hours.iter().fold((24.0, 0.0f64), |(low, high), peak| (peak.min(low), peak.max(high)));
     let inside = hour >= first && hour <= last;
@@ -180,7 +179,7 @@ fn peaks(hours: &[f64], width_h: f64, valley: f64, hour: f64) -> f64 {
     2.0 * (valley * day + (1.0 - valley) * rush) - 1.0
 }
 
-fn around_the_clock(a: f64, b: f64) -> f64 {
+fn hours_between(a: f64, b: f64) -> f64 {
     (a - b).rem_euclid(24.0).min((b - a).rem_euclid(24.0))
 }
 
@@ -188,7 +187,7 @@ fn around_the_clock(a: f64, b: f64) -> f64 {
 mod tests {
     use citytide_domain::Domain;
 
-    use super::Course;
+    use super::Profile;
 
     const HOUR_MS: i64 = 3_600_000;
     /// Monday 2026-11-16, 00:00 UTC.
@@ -202,8 +201,8 @@ mod tests {
         let own = zone.patterns.iter().find(|(known, _)| *known == index).map(|(_, pattern)| pattern);
         let pattern = own.unwrap_or(&city.metrics[index].pattern);
         let at_ms = MONDAY_MS + hours * HOUR_MS;
-        let course = Course::new(pattern, &city.generator.factors, 0.1);
-        course.expected(at_ms * 1_000, at_ms, zone.character[index]).value
+        let profile = Profile::new(pattern, &city.generator.factors, 0.1);
+        profile.expected(at_ms * 1_000, at_ms, zone.character[index]).value
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Whether a person would believe it: the city's rush hours, weekends, weather and couplings, and a plant's.
+//! Whether the readings are plausible: rush hours, weekends, weather and correlations of the city, and those of a plant.
 
 use citytide_domain::Domain;
 
@@ -21,8 +21,8 @@ fn city(domain: &Domain, sensors: u32, interval_s: f64, start_us: i64) -> City {
     City::new(domain, &settings, schedule).expect("right")
 }
 
-/// The values of one metric of one sensor, numbered from 0, one after the other.
-fn course(city: &City, sensors: i64, sensor: i64, metric: usize, count: i64) -> Vec<f64> {
+/// The values of one metric of one sensor, numbered from 0, in order.
+fn series(city: &City, sensors: i64, sensor: i64, metric: usize, count: i64) -> Vec<f64> {
     let mut reading = Reading::default();
     (0..count)
         .map(|place| {
@@ -55,7 +55,7 @@ fn week(zone: &str, metric: &str) -> Vec<f64> {
     let city = city(&domain, 32, 600.0, MONDAY_US);
     let mut hours = vec![Vec::new(); HOURS];
     for sensor in (0..4).map(|round| round * 8 + zone as i64) {
-        for (place, value) in course(&city, 32, sensor, metric, 4 * 7 * 144).into_iter().enumerate() {
+        for (place, value) in series(&city, 32, sensor, metric, 4 * 7 * 144).into_iter().enumerate() {
             hours[place / 6 % HOURS].push(value);
         }
     }
@@ -90,8 +90,8 @@ fn the_weather_moves_all_zones_together_and_today_like_yesterday_evening() {
     // What is left of temperature when the hour and the season are taken away: 60 days of two zones.
     let rest = |sensor: i64| {
         let expected =
-            |hour: i64| city.nature.expected(sensor as usize, 0, MONDAY_US + hour * 3_600_000_000).0.value;
-        let values = course(&city, 8, sensor, 0, 1_440);
+            |hour: i64| city.signals.expected(sensor as usize, 0, MONDAY_US + hour * 3_600_000_000).0.value;
+        let values = series(&city, 8, sensor, 0, 1_440);
         values.iter().zip(0..).map(|(value, hour)| value - expected(hour)).collect::<Vec<f64>>()
     };
     let (one, other) = (rest(0), rest(5));
@@ -109,8 +109,8 @@ fn the_weather_moves_all_zones_together_and_today_like_yesterday_evening() {
 
 /// What is left of a metric of one sensor in a day of working hours, a reading a minute.
 fn residual(city: &City, metric: usize) -> Vec<f64> {
-    let values = course(city, 8, 0, metric, 5 * 1_440);
-    let expected = |minute: i64| city.nature.expected(0, metric, MONDAY_US + minute * 60_000_000);
+    let values = series(city, 8, 0, metric, 5 * 1_440);
+    let expected = |minute: i64| city.signals.expected(0, metric, MONDAY_US + minute * 60_000_000);
     let rest = values.iter().zip(0..).map(|(value, minute)| {
         let (expected, deviation) = expected(minute);
         (value - expected.value) / deviation
@@ -129,8 +129,8 @@ fn traffic_is_heard_and_breathed_and_warm_air_is_dry() {
     let [aqi, noise, traffic] = [2, 3, 4].map(|metric| residual(&city, metric));
     assert!((0.4..0.9).contains(&correlation(&traffic, &noise)), "{}", correlation(&traffic, &noise));
     assert!((0.3..0.9).contains(&correlation(&noise, &aqi)), "{}", correlation(&noise, &aqi));
-    let hourly = super::belief::city(&domain, 8, 3_600.0, MONDAY_US);
-    let [warm, damp] = [0, 1].map(|metric| course(&hourly, 8, 2, metric, 1_440));
+    let hourly = super::plausible::city(&domain, 8, 3_600.0, MONDAY_US);
+    let [warm, damp] = [0, 1].map(|metric| series(&hourly, 8, 2, metric, 1_440));
     assert!(correlation(&warm, &damp) < -0.5, "{}", correlation(&warm, &damp));
 }
 
@@ -155,7 +155,7 @@ fn a_sensor_keeps_its_own_level() {
     let days = |first: i64| -> Vec<f64> {
         (0..10)
             .map(|round| {
-                let values = course(&city, 80, round * 8, 1, (first + 1) * 144);
+                let values = series(&city, 80, round * 8, 1, (first + 1) * 144);
                 mean(&values[(first * 144) as usize..])
             })
             .collect()
@@ -170,8 +170,8 @@ fn machines_follow_their_shifts_their_load_and_their_wear() {
     let domain = Domain::parse("machines.toml", PLANT_MACHINES).expect("right");
     // Forty days from Monday on; the bearing wears from 2026-11-26 to 2026-12-16.
     let city = city(&domain, 6, 600.0, MONDAY_US);
-    let load = course(&city, 6, 0, 0, 40 * 144);
-    let vibration = course(&city, 6, 0, 1, 40 * 144);
+    let load = series(&city, 6, 0, 0, 40 * 144);
+    let vibration = series(&city, 6, 0, 1, 40 * 144);
     let day = |values: &[f64], day: usize| mean(&values[day * 144..(day + 1) * 144]);
     assert!(day(&load, 5) < 0.3 * day(&load, 2), "weekends are quiet");
     let shift = mean(&load[144 + 8 * 6..144 + 12 * 6]);
@@ -185,6 +185,6 @@ fn machines_follow_their_shifts_their_load_and_their_wear() {
     };
     assert!(correlation(&working(&load), &working(&vibration)) > 0.4);
     // What nothing is said of stays inside its range and moves over the day.
-    let pressure = course(&city, 6, 0, 2, 10 * 144);
+    let pressure = series(&city, 6, 0, 2, 10 * 144);
     assert!(pressure.iter().all(|value| (0.0..=10.0).contains(value)) && deviation(&pressure) > 0.3);
 }
