@@ -10,13 +10,14 @@ use citytide_domain::{DetectorSettings, Domain};
 use crate::forest::{FEATURES_MAX, ForestOptions};
 use crate::transcendental::ln;
 
+/// The default length of a tick.
+pub use citytide_domain::MINUTE_US;
+
 /// Metrics of a block.
 pub const BLOCK: usize = 8;
 /// A value for each metric of a block.
 pub type Lanes = [f32; BLOCK];
 
-/// Length of a tick unless the caller says otherwise: one minute.
-pub const MINUTE_US: i64 = 60_000_000;
 /// Features beside the metrics' residuals that the forest sees: two slow statistics.
 pub const SLOW_FEATURES: usize = 2;
 /// Added to a metric before its logarithm is taken, so that small counts do not spread without bound.
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn hours_are_those_of_the_domains_clocks_in_summer_and_winter() {
-        const HOUR_US: i64 = 3_600_000_000;
+        use citytide_domain::HOUR_US;
         let berlin = Layout { time_zone: Tz::Europe__Berlin, ..Layout::of_metrics(Vec::new()) };
         // 2026-10-25, 00:00 and 02:00 UTC: clocks go back at 01:00.
         let (before, after) = (1_792_886_400_000_000, 1_792_893_600_000_000);

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
+use citytide_domain::DAY_US;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 
-const DAY_US: i64 = 86_400_000_000;
 /// Share of a day's sampled rows set aside, from which it counts towards readmission.
 pub const READMITTED_SHARE: f64 = 0.2;
 /// Days in a row after which rows set aside are readmitted.

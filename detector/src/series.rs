@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use citytide_domain::HOUR_US;
+
 /// Values that the median and the scale look back on.
 const WINDOW: usize = 2000;
 /// Values that the forecast looks back on, and its forgetting.
@@ -21,7 +23,6 @@ const CLIP: f64 = 10.0;
 /// Statistics.
 const STATISTICS: usize = 6;
 const HOURS: usize = 24;
-const HOUR_US: i64 = 3_600_000_000;
 /// Weight of a day in an hour's mean, clip of a value that enters it, and days until it is believed.
 const DAY_RATE: f64 = 0.15;
 const DAY_CLIP: f64 = 5.0;

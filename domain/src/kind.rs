@@ -1,28 +1,35 @@
-//! The kinds of anomalies that the generator makes and that truth, domain file and detector's evaluation name.
+//! The kinds of anomalies that the generator injects and the detector is evaluated on.
 
-/// What kind of anomaly befell a reading. The names are stable: domain files, truth files and headers carry them.
+/// A kind of anomaly. The names are stable: domain files, truth files and Kafka headers contain them.
+///
+/// ```
+/// use citytide_domain::Kind;
+///
+/// assert_eq!(Kind::ZoneEvent.name(), "zone_event");
+/// assert_eq!(Kind::ALL.map(|kind| kind as usize), [0, 1, 2, 3, 4, 5, 6, 7]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// One reading of one metric 5 to 12 of its own standard deviations off.
+    /// One reading of one metric, 5 to 12 of the sensor's standard deviations off.
     Spike,
-    /// One reading of one metric that breaks its rule, or leaves its usual range where there is no rule.
+    /// One reading of one metric that violates its rule or, without a rule, leaves its usual range.
     Range,
-    /// The first value of the run, again and again: one metric, or all of them.
+    /// The same value repeated: of one metric or of all.
     Stuck,
-    /// One metric that slides from 0 to 4 … 8 standard deviations over hours, from its start on.
+    /// One metric that drifts away over hours, up to 4 … 8 standard deviations.
     Drift,
-    /// One metric null or left out.
+    /// One metric is null or absent.
     Dropout,
-    /// One metric with the value of another hour, at least 4 standard deviations off.
+    /// One metric with the expected value of another hour, at least 4 standard deviations off.
     Contextual,
-    /// Metrics that run against what they follow.
+    /// Metrics that move against the factor that they follow.
     Correlation,
-    /// Something befalls all sensors of a zone: a fire.
+    /// All sensors of a zone are affected, such as by a fire.
     ZoneEvent,
 }
 
 impl Kind {
-    /// All kinds, in the order of their discriminants.
+    /// In the order of their discriminants.
     pub const ALL: [Kind; 8] = [
         Kind::Spike,
         Kind::Range,
@@ -34,7 +41,6 @@ impl Kind {
         Kind::ZoneEvent,
     ];
 
-    /// Its name, as in a domain file and beside a reading.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Spike => "spike",

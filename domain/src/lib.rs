@@ -15,8 +15,10 @@ mod kind;
 mod model;
 mod parse;
 mod pattern;
+mod units;
 
 pub use kind::Kind;
 pub use model::*;
 pub use parse::{Mistake, Mistakes, nearest, parse_duration};
 pub use pattern::*;
+pub use units::*;

@@ -11,45 +11,50 @@
 
 use chrono_tz::Tz;
 
-use crate::{GeneratorSettings, Pattern};
+use crate::{DAY_US, GeneratorSettings, HOUR_US, Pattern};
 
-/// Everything that distinguishes one use of citytide from another.
+/// What is read, and how: a domain file with all defaults filled in.
+///
+/// ```
+/// use citytide_domain::Domain;
+///
+/// let text = "name = 'plant'\ntopic = 'machines'\n[[metrics]]\nname = 'vibration'\n";
+/// let domain = Domain::parse("plant.toml", text)?;
+/// assert_eq!(domain.fields.sensor, "sensor_id");
+/// assert_eq!(domain.windows[0].table(), "metrics_1min");
+///
+/// let mistakes = Domain::parse("plant.toml", &text.replace("topic", "topik")).unwrap_err();
+/// assert!(mistakes.to_string().contains("unknown key `topik`; did you mean `topic`?"));
+/// # Ok::<(), citytide_domain::Mistakes>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Domain {
-    /// Its name, as in `citytide_database.domain`.
+    /// As in `citytide_database.domain`.
     pub name: String,
-    /// The Kafka topic that is read unless another one is asked for.
+    /// The default Kafka topic.
     pub topic: String,
-    /// JSON names in a reading.
     pub fields: Fields,
-    /// What late, idle and impossible mean.
     pub time: TimeSettings,
-    /// Bounds on what a stream may bring.
     pub limits: Limits,
-    /// How long rows are kept.
     pub retention: Retention,
-    /// How anomalies are told beyond the rules.
     pub detector: DetectorSettings,
-    /// The metrics, in the order of their columns.
+    /// In the order of their columns.
     pub metrics: Vec<Metric>,
-    /// The windows, in the order of the file. The first one gives `zone_status` its figures.
+    /// In the order of the file; `zone_status` shows the first one.
     pub windows: Vec<Window>,
-    /// The zones that are known beforehand.
+    /// The zones that the file names; further ones may appear in readings.
     pub zones: Vec<Zone>,
-    /// What the generator does with all of it.
     pub generator: GeneratorSettings,
 }
 
 /// JSON names of the fields of a reading that are not metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fields {
-    /// The sensor's identity: text or an integer.
+    /// The sensor's identity: a string or an integer.
     pub sensor: String,
-    /// The event time.
     pub time: String,
-    /// The zone.
     pub zone: String,
-    /// The zone of timestamps without offset.
+    /// Time zone of timestamps without an offset.
     pub time_zone: Tz,
 }
 
@@ -58,9 +63,9 @@ pub struct Fields {
 pub struct TimeSettings {
     /// How far the watermark trails the highest event time of a partition.
     pub out_of_orderness_us: i64,
-    /// How long after its pane's end, by the watermark, a reading is still accepted.
+    /// How far the watermark may pass the end of a reading's pane before the reading is late.
     pub allowed_lateness_us: i64,
-    /// How long a partition has been read to its end before it no longer holds the watermark back.
+    /// How long a partition without new readings holds the watermark back.
     pub idle_after_us: i64,
     /// How far an event time may be ahead of the record's Kafka timestamp.
     pub future_max_us: i64,
@@ -71,7 +76,7 @@ pub struct TimeSettings {
 /// Bounds on what a stream may bring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Zones that the file does not name, per partition in log order, before further ones are dead letters.
+    /// Most zones that the file does not name, per partition in log order; readings of further ones are dead letters.
     pub zones_max: usize,
     /// Sensors with full detector state.
     pub sensors_max: usize,
@@ -86,20 +91,20 @@ pub struct Retention {
     pub windows_us: Option<i64>,
 }
 
-/// How anomalies are told beyond the rules; durations in microseconds of event time.
+/// How the detector is trained; durations in microseconds of event time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectorSettings {
     /// Trees of the isolation forest.
     pub trees: usize,
     /// Rows that each tree is grown on.
     pub rows_per_tree: usize,
-    /// Extension level of the forest: 0, a split looks at one feature, or 1, at two.
+    /// Extension level of the forest: 0, a split uses one feature, or 1, two.
     pub extension: usize,
-    /// Share of readings expected to be anomalous: a target that keeps the threshold from flooding, no quota.
+    /// Expected share of anomalous readings: it bounds how many are flagged, and is not a quota.
     pub contamination: f64,
-    /// Share of the model's flags that may be false, as far as the tails tell.
+    /// Target for the share of the model's flags that are false.
     pub false_discoveries: f64,
-    /// Metrics judged on a logarithmic scale, by index: counts and the like, whose spread grows with their level.
+    /// Indices of metrics that are scored on a logarithmic scale, such as counts, whose spread grows with their level.
     pub logarithmic: Vec<usize>,
     /// Time between two trainings.
     pub train_every_us: i64,
@@ -111,7 +116,6 @@ pub struct DetectorSettings {
 
 impl Default for DetectorSettings {
     fn default() -> DetectorSettings {
-        const HOUR_US: i64 = 3_600_000_000;
         DetectorSettings {
             trees: 100,
             rows_per_tree: 256,
@@ -120,37 +124,53 @@ impl Default for DetectorSettings {
             false_discoveries: 0.05,
             logarithmic: Vec::new(),
             train_every_us: 6 * HOUR_US,
-            train_window_us: 7 * 24 * HOUR_US,
+            train_window_us: 7 * DAY_US,
             train_rows_max: 10_000,
         }
     }
 }
 
 /// One measured quantity: a JSON field of a reading and a column of the tables.
+///
+/// ```
+/// let city = citytide_domain::Domain::smart_city();
+/// let temperature = &city.metrics[0];
+/// assert_eq!((temperature.name.as_str(), temperature.unit.as_str()), ("temperature", "°C"));
+/// assert_eq!((temperature.below, temperature.above), (Some(-5.0), Some(40.0)));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
     /// JSON field and column name.
     pub name: String,
-    /// Unit, for people.
+    /// For display.
     pub unit: String,
-    /// Decimals that are shown.
+    /// Decimals to show.
     pub decimals: u8,
-    /// Usual range: least and greatest. Outside it is accepted and no anomaly by itself.
+    /// Usual range: least and greatest. A value outside it is accepted, and not an anomaly by itself.
     pub usual: (f64, f64),
     /// Anomalous when less than this.
     pub below: Option<f64>,
     /// Anomalous when greater than this.
     pub above: Option<f64>,
-    /// How a value is shown in one line of console output, `{}` standing for it, as `AQI {}`; `None` leaves it out.
+    /// Template of a value on the console, such as `AQI {}`; `None` does not show it.
     pub show: Option<String>,
-    /// What the generator makes of it.
     pub pattern: Pattern,
 }
 
-/// A window, tumbling when `slide == size`. Its table is `metrics_<name>`.
+/// A window, tumbling if `slide_us == size_us`. Windows are aligned to the Unix epoch.
+///
+/// ```
+/// use citytide_domain::{Domain, MINUTE_US, Window};
+///
+/// let mut domain = Domain::smart_city();
+/// let window = Window { name: "1hour".into(), size_us: 60 * MINUTE_US, slide_us: 30 * MINUTE_US };
+/// assert_eq!(window.table(), "metrics_1hour");
+/// domain.windows = vec![window];
+/// assert_eq!(domain.pane_us(), 30 * MINUTE_US);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// Name; the table is `metrics_<name>`.
+    /// The table is `metrics_<name>`.
     pub name: String,
     /// Length in microseconds.
     pub size_us: i64,
@@ -158,16 +178,24 @@ pub struct Window {
     pub slide_us: i64,
 }
 
-/// A zone that is known beforehand.
+/// A zone that the domain file names.
+///
+/// ```
+/// let city = citytide_domain::Domain::smart_city();
+/// let downtown = &city.zones[0];
+/// assert_eq!((downtown.name.as_str(), downtown.map), ("Downtown", Some((2, 3))));
+/// let traffic = city.metrics.iter().position(|metric| metric.name == "traffic_flow").unwrap();
+/// assert_eq!(downtown.character[traffic], 1.6, "busier than the city");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Zone {
-    /// Name, as readings carry it.
+    /// As in readings.
     pub name: String,
-    /// Column and row on the map of the page.
+    /// Column and row on the map.
     pub map: Option<(i64, i64)>,
     /// Factor on a metric's pattern in this zone, by the metric's index; 1.0 where the file says nothing.
     pub character: Vec<f64>,
-    /// Patterns of its own, by the metric's index.
+    /// The zone's own patterns, by the metric's index.
     pub patterns: Vec<(usize, Pattern)>,
 }
 

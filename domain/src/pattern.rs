@@ -1,66 +1,64 @@
-//! What the generator makes of a domain: the course of each metric, what moves several of them together, and what
-//! goes wrong how often. Nothing else reads it.
+//! The settings of the generator: the pattern of each metric, factors that move several metrics together, and how
+//! often each kind of anomaly happens. Nothing else reads them.
 //!
 //! ```text
-//!  value = (day and weekday + season) · character · gain   what anyone expects of this hour
-//!        + trend + Σ weight · factor + offset              what is the same for a while
-//!        + noise                                           what is not
+//!  value = (day and weekday + season) · character · gain   the expected value at this hour
+//!        + trend + Σ weight · factor + offset              slow deviations
+//!        + noise                                           fast ones
 //! ```
 
-/// A metric's course, in the metric's unit. What belongs to the noise grows and shrinks with the expectation where
-/// [`Pattern::proportional`] says so.
+/// How the generator makes a metric's values, in the metric's unit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pattern {
-    /// The course of a working day.
+    /// Monday to Friday.
     pub day: Day,
-    /// The course of Saturdays and Sundays; `None` as on working days.
+    /// Saturday and Sunday; `None`: as on other days.
     pub weekend: Option<Day>,
-    /// Factor on the expectation by weekday, Monday first.
+    /// Factor on the expected value by weekday, Monday first.
     pub days: [f64; 7],
-    /// The year's course.
     pub season: Option<Season>,
-    /// A change that stays: a machine that wears, a habit that changes.
+    /// A permanent change, such as a machine that wears.
     pub trend: Option<Trend>,
     /// Standard deviation of a sensor's own noise.
     pub noise: f64,
     /// Share of the noise's variance that persists for about [`Pattern::memory_us`]; the rest is new in each reading.
     pub persistence: f64,
-    /// How long the persistent part of the noise remembers.
+    /// Time scale of the persistent part of the noise.
     pub memory_us: i64,
-    /// Standard deviation of the sensors' persistent offsets.
+    /// Standard deviation of the sensors' constant offsets.
     pub offset: f64,
-    /// Standard deviation of the sensors' persistent factors around 1.
+    /// Standard deviation of the sensors' constant factors around 1.
     pub gain: f64,
-    /// Whether noise, offset and weights are meant at the mean, and proportional to the expectation elsewhere.
+    /// Whether noise, offset and weights are proportional to the expected value; their settings are those at the mean.
     pub proportional: bool,
-    /// Index of a factor in [`GeneratorSettings::factors`], and the metric's deviation for one of the factor's.
+    /// Index of a factor in [`GeneratorSettings::factors`], and its weight: how far the metric moves when the factor moves by
+    /// one standard deviation.
     pub follows: Vec<(usize, f64)>,
 }
 
-/// The course of a day: `mean + amplitude · shape(hour)`.
+/// The expected value over a day: `mean + amplitude · shape(hour)`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Day {
-    /// Middle between the day's highest and lowest expectation.
+    /// Midway between the day's lowest and highest expected value.
     pub mean: f64,
-    /// Half the difference between the day's highest and lowest expectation.
+    /// Half the difference between them.
     pub amplitude: f64,
-    /// Where it is high and low.
     pub shape: Shape,
 }
 
-/// From -1, the lowest expectation, to 1, the highest.
+/// A function of the hour, from -1 to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// High at some hours of the day (0 … 24).
+    /// High around some hours of the day.
     Peaks {
-        /// The hours.
+        /// 0 … 24.
         hours: Vec<f64>,
-        /// How wide a peak is; `None` for a cosine over the whole day, where there is one peak.
+        /// Width of a peak; `None`: a cosine over the whole day, with one peak.
         width_h: Option<f64>,
-        /// What is left between the first peak and the last: 0 as at night, 1 as at the peaks.
+        /// Level between the first and the last peak: 0 as at night, 1 as at the peaks.
         valley: f64,
     },
-    /// Its value at each full hour, with smooth passages.
+    /// The value at each full hour, interpolated smoothly.
     Hours([f64; 24]),
 }
 
@@ -73,31 +71,30 @@ impl Default for Shape {
 /// A cosine over the year.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Season {
-    /// What the peak's day is above the year's mean.
+    /// By how much the peak is above the year's mean.
     pub amplitude: f64,
     /// Day of the year, from 1.
     pub peak_day: f64,
 }
 
-/// A change of the expectation, even from its beginning to its end, that stays.
+/// A linear and permanent change of the expected value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trend {
-    /// By how much, in all.
+    /// The whole change.
     pub by: f64,
-    /// When it begins, microseconds of the Unix epoch.
+    /// Start, in microseconds of the Unix epoch.
     pub from_at_us: i64,
-    /// When it is complete.
+    /// End, in microseconds of the Unix epoch.
     pub until_at_us: i64,
 }
 
-/// What the generator does with the domain as a whole.
+/// Settings of the generator that belong to no single metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratorSettings {
-    /// Hidden causes that metrics follow.
     pub factors: Vec<Factor>,
-    /// Parts of the anomalies by kind, in the order of [`Kind::ALL`](crate::Kind::ALL); at least one is above 0.
+    /// Weight of each kind of anomaly, in the order of [`Kind::ALL`](crate::Kind::ALL); at least one is above 0.
     pub anomalies: [f64; 8],
-    /// What a zone's event adds at its height, by metric, in the metric's unit; empty where there are no such events.
+    /// Metric and what a zone event adds to it at its peak, in the metric's unit; empty: there are no zone events.
     pub zone_event: Vec<(usize, f64)>,
 }
 
@@ -108,18 +105,17 @@ impl Default for GeneratorSettings {
     }
 }
 
-/// A hidden cause: a smooth random course of mean 0 and standard deviation 1.
+/// A hidden cause that metrics follow: smooth noise of mean 0 and standard deviation 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factor {
-    /// Its name in `follows`.
+    /// As in `follows`.
     pub name: String,
-    /// Who has it in common.
     pub shared_by: Scope,
-    /// How long it remembers.
+    /// Time scale.
     pub memory_us: i64,
 }
 
-/// Who has a factor in common.
+/// Who shares a factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// All sensors: the weather.

@@ -2,7 +2,7 @@
 //!
 //! What events do not cover of the requested share is filled with single readings: spikes and values out of range.
 
-use citytide_domain::{Domain, Kind};
+use citytide_domain::{Domain, HOUR_US, Kind};
 
 use crate::events::{Event, Owner, SensorEvents, SensorKind, ZoneEvents};
 use crate::random::{Random, Stream, mix};
@@ -16,7 +16,6 @@ const DRIFT_SIGMAS: (f64, f64) = (4.0, 8.0);
 /// with the level.
 const CONTEXT_SIGMAS: f64 = 5.0;
 const DAY_HOURS: u64 = 24;
-const HOUR_US: i64 = 3_600_000_000;
 /// Share of stuck sensors that repeat all metrics instead of one.
 const STUCK_WHOLLY: f64 = 0.3;
 /// Least share of a zone event's effect on a sensor.

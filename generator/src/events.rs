@@ -8,11 +8,10 @@
 //!    its zone, is dropped.
 //! 3. The kind sets the length of an event, in readings or in time, however often a sensor reports.
 
-use citytide_domain::Kind;
+use citytide_domain::{Kind, MINUTE_US};
 
 use crate::random::{Random, Stream, unit};
 
-const MINUTE_US: i64 = 60_000_000;
 /// A slot is at least this much longer than its longest event.
 const SLACK: f64 = 1.25;
 /// Where in its slot an event starts, as a share of the free room: the least, and the random part, which is small so that
@@ -257,7 +256,7 @@ mod tests {
     use super::{Owner, SensorEvents, SensorKind, ZoneEvents};
     use crate::random::Random;
 
-    const SECOND_US: f64 = 1_000_000.0;
+    const SECOND_US: f64 = citytide_domain::SECOND_US as f64;
 
     /// Share of readings in events of each kind, of `count` that lie `stride` apart, over 50 sensors.
     fn shares(events: &SensorEvents, count: i64, stride: i64) -> [f64; SensorKind::ALL.len()] {

@@ -9,7 +9,7 @@ mod scale;
 use std::io::Write;
 
 use chrono::{Datelike, Days, NaiveDate, TimeZone};
-use citytide_domain::{Domain, Metric};
+use citytide_domain::{DAY_US, Domain, Metric};
 use citytide_generator::{City, Disorder, Reading, Schedule};
 
 use crate::failure::Failure;
@@ -17,7 +17,6 @@ use crate::options::Plot;
 use chart::{Chart, Picture, Point};
 
 pub const STEP_MINUTES: i64 = 15;
-const DAY_US: i64 = 86_400_000_000;
 /// Partitions of the imagined topic.
 const PARTITIONS: u32 = 4;
 

@@ -1,6 +1,6 @@
 //! The profile of a metric: the expected value in a zone at a time, and how far a sensor deviates from it.
 
-use citytide_domain::{Day, Factor, Pattern, Scope, Season, Shape, Trend};
+use citytide_domain::{DAY_US, Day, Factor, Pattern, Scope, Season, Shape, Trend};
 
 use crate::random::{Random, Stream};
 use crate::smooth::Smooth;
@@ -10,10 +10,10 @@ const STEPS: usize = 7 * 24 * 4;
 const STEP_MS: i64 = 15 * 60 * 1_000;
 const WEEK_MS: i64 = STEPS as i64 * STEP_MS;
 /// From Monday 1969-12-29 to the Unix epoch.
-const EPOCH_MS: i64 = 3 * 86_400_000;
+const EPOCH_MS: i64 = 3 * DAY_MS;
 const YEAR_DAYS: f64 = 365.242_5;
 const YEAR_MS: i64 = 31_556_952_000;
-const DAY_MS: i64 = 86_400_000;
+const DAY_MS: i64 = DAY_US / 1_000;
 const YEAR_STEPS: usize = 366;
 /// Hours on either side of midnight in which one day's profile blends into the next.
 const MIDNIGHT_H: f64 = 2.5;

@@ -5,12 +5,13 @@
 use std::io::Write;
 use std::time::Duration;
 
+use citytide_domain::SECOND_US;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time between two status lines.
-const STATUS_US: i64 = 5_000_000;
+const STATUS_US: i64 = 5 * SECOND_US;
 /// Time between two updates of the rate in the bar.
-const RATE_US: i64 = 1_000_000;
+const RATE_US: i64 = SECOND_US;
 
 enum Output {
     Silent,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use citytide_domain::Domain;
+use citytide_domain::{Domain, SECOND_US};
 use citytide_generator::{City, Encoder, Reading, Schedule};
 
 use crate::console::{Console, Sampler};
@@ -31,7 +31,7 @@ const FULL_REST: Duration = Duration::from_millis(5);
 /// Longest wait for acknowledgements after a signal.
 const STOP_US_MAX: i64 = 30_000_000;
 /// Time between two flushes of the truth file.
-const TRUTH_US: i64 = 1_000_000;
+const TRUTH_US: i64 = SECOND_US;
 
 pub struct Run {
     pub city: City,

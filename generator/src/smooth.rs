@@ -74,10 +74,10 @@ fn draw(key: u64, knot: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use citytide_domain::MINUTE_US;
+
     use super::Smooth;
     use crate::random::Random;
-
-    const MINUTE_US: i64 = 60_000_000;
 
     #[test]
     fn a_course_is_much_the_same_soon_after_and_another_one_long_after() {

@@ -134,6 +134,7 @@ fn time(at_us: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use citytide_domain::DAY_US;
     use clap::Parser;
 
     use super::Span;
@@ -141,7 +142,6 @@ mod tests {
 
     /// 2026-11-21T12:00:00Z.
     const NOW_US: i64 = 1_795_262_400_000_000;
-    const DAY_US: i64 = 86_400_000_000;
 
     fn span(flags: &str) -> Result<Span, Vec<String>> {
         let words = ["citytide-generator", "--stdout"].into_iter().chain(flags.split_whitespace());

@@ -1,11 +1,10 @@
 //! The detector's settings.
 
-use super::domain::SECOND_US;
 use super::section::Section;
-use crate::{DetectorSettings, Metric};
+use crate::{DetectorSettings, MINUTE_US, Metric};
 
 /// Shortest time between two trainings.
-const TRAIN_EVERY_MIN_US: i64 = 60 * SECOND_US;
+const TRAIN_EVERY_MIN_US: i64 = MINUTE_US;
 
 pub(super) fn read_detector(detector: &Section<'_>, metrics: &[Metric]) -> DetectorSettings {
     let default = DetectorSettings::default();

@@ -11,10 +11,8 @@ use super::names::{taken, wrong_free_name, wrong_metric_name, wrong_topic};
 use super::pattern::{default_pattern, read_pattern};
 use super::section::Section;
 use super::windows::read_windows;
-use crate::{Domain, Factor, Fields, Limits, Metric, Retention, TimeSettings, Zone};
+use crate::{DAY_US, Domain, Factor, Fields, Limits, Metric, Retention, SECOND_US, TimeSettings, Zone};
 
-pub(super) const SECOND_US: i64 = 1_000_000;
-const DAY_US: i64 = 86_400 * SECOND_US;
 /// Most rows a limit may ask for.
 const LIMIT_MAX: i64 = 10_000_000;
 /// Most metrics: four columns of each must fit PostgreSQL's 1,600 in a table.

@@ -1,9 +1,19 @@
 //! Durations as they are typed: a whole number and a unit.
 
+use crate::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
+
 /// The longest duration, in days: a hundred years, so that sums of durations stay far from overflow.
 const DAYS_MAX: i64 = 36_525;
 
-/// `250ms`, `90s`, `5m`, `24h`, `366d` or `0`, in microseconds.
+/// A duration in microseconds: a whole number and a unit (ms, s, m, h, d), or `0`.
+///
+/// ```
+/// use citytide_domain::{HOUR_US, parse_duration};
+///
+/// assert_eq!(parse_duration("250ms"), Ok(250_000));
+/// assert_eq!(parse_duration("24h"), Ok(24 * HOUR_US));
+/// assert!(parse_duration("90").is_err(), "the unit is missing");
+/// ```
 ///
 /// # Errors
 ///
@@ -16,10 +26,10 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     }
     let unit_us: i64 = match unit {
         "ms" => 1_000,
-        "s" => 1_000_000,
-        "m" => 60_000_000,
-        "h" => 3_600_000_000,
-        "d" => 86_400_000_000,
+        "s" => SECOND_US,
+        "m" => MINUTE_US,
+        "h" => HOUR_US,
+        "d" => DAY_US,
         "" if number.bytes().all(|digit| digit == b'0') => 1,
         "" => return Err("its unit is missing; units are ms, s, m, h, d".to_owned()),
         _ => return Err(format!("`{}` is no unit; units are ms, s, m, h, d", unit.escape_debug())),
@@ -28,7 +38,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         .parse::<i64>()
         .ok()
         .and_then(|number| number.checked_mul(unit_us))
-        .filter(|duration_us| *duration_us <= DAYS_MAX * 86_400_000_000)
+        .filter(|duration_us| *duration_us <= DAYS_MAX * DAY_US)
         .ok_or_else(|| format!("it is longer than {DAYS_MAX}d"))
 }
 

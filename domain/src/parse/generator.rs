@@ -4,12 +4,10 @@ use std::collections::HashSet;
 
 use super::names::{taken, wrong_free_name};
 use super::section::Section;
-use crate::{Factor, GeneratorSettings, Kind, Metric, Scope};
+use crate::{Factor, GeneratorSettings, HOUR_US, Kind, Metric, Scope};
 
 /// Most factors: each costs a reading time.
 const FACTORS_MAX: usize = 64;
-/// How long a factor remembers where the file says nothing.
-const MEMORY_US: i64 = 3_600 * 1_000_000;
 
 /// The factors, which patterns name.
 pub(super) fn read_factors(generator: &Section<'_>) -> Vec<Factor> {
@@ -45,7 +43,7 @@ fn read_factor(factor: &Section<'_>, names: &mut HashSet<String>) -> Factor {
     Factor {
         name: name.or_default(),
         shared_by: shared_by.option().and_then(|by| scope(&by)).unwrap_or(Scope::Sensor),
-        memory_us: memory.or(MEMORY_US),
+        memory_us: memory.or(HOUR_US),
     }
 }
 

@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use super::section::Section;
 use super::typed::Typed;
-use crate::{Day, Factor, Pattern, Season, Shape, Trend};
+use crate::{Day, Factor, MINUTE_US, Pattern, Season, Shape, Trend};
 
 /// Most hours at which a pattern peaks.
 const PEAKS_MAX: usize = 24;
@@ -19,7 +19,7 @@ const WEEKDAY_MAX: f64 = 10.0;
 /// The sensors' spread, in standard deviations of the noise, where the file says nothing.
 const OFFSET_SHARE: f64 = 0.6;
 /// How long the noise remembers where the file says nothing.
-const MEMORY_US: i64 = 20 * 60 * 1_000_000;
+const MEMORY_US: i64 = 20 * MINUTE_US;
 
 /// The course of a metric of which nothing is said: well inside `band`, half of it over a day, one peak after noon.
 pub(super) fn default_pattern(band: (f64, f64)) -> Pattern {

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::domain::{SECOND_US, shown_us};
+use super::domain::shown_us;
 use super::names::{taken, wrong_window_name};
 use super::section::Section;
-use crate::Window;
 use crate::model::gcd;
+use crate::{MINUTE_US, SECOND_US, Window};
 
-const MINUTE_US: i64 = 60 * SECOND_US;
 /// Most panes in one window: what merging a window may cost.
 const PANES_MAX: i64 = 1_000;
 /// Most windows: each is a table that every commit may write.
