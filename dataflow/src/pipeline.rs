@@ -35,7 +35,7 @@ use crate::operators::{
     recent, route, score, views, window,
 };
 use crate::sources::{Assigned, Intake, Share};
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{Stage, Telemetry};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -63,7 +63,7 @@ pub struct Plumbing {
     /// Set when another process was asked to end: this one drains too.
     pub peer_left: Arc<AtomicBool>,
     /// What the run tells of itself.
-    pub telemetry: Arc<telemetry::Run>,
+    pub telemetry: Arc<Telemetry>,
     /// Ends the run.
     pub on_failure: OnFailure,
     /// Where to die, in tests.

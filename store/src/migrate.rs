@@ -32,7 +32,7 @@ const TURN_TIMEOUT_MS: u32 = 5_000;
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 /// The pause between two looks at a schema that another process is changing.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Makes the schema in an empty database; refuses a database that does not fit, and changes nothing in one that does.
 ///
@@ -113,7 +113,7 @@ pub async fn wait_until_applied(
                 return Err(MigrateError::NotApplied { what: in_words(&found) });
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -38,7 +38,7 @@ pub use sessions::{Holder, living_run};
 use sessions::{end_sessions, holders, newest_run};
 
 /// The pause between two looks at a lock or at `runs`.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Epochs lie on a grid of so many milliseconds; the first one lies a step above the committed one.
 const GRID_MS: i64 = 50;
 
@@ -226,7 +226,7 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
                 _ => {}
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -45,7 +45,7 @@ const SUMMARIZE_EVERY: Duration = Duration::from_secs(2);
 const RETENTION_ROUNDS: u64 = 30;
 const INDEX_EVERY: Duration = Duration::from_secs(60);
 /// How soon a request to stop is noticed.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Starts the upkeep of a run on a thread of its own, until `stop` is set. `on_failure` is told when a connection is
 /// lost, a statement fails, or another run has taken over; then the run must end.
@@ -140,7 +140,7 @@ async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> 
     while !stop.load(Ordering::Relaxed) {
         let stopped = async {
             while !stop.load(Ordering::Relaxed) {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         let indexing = std::pin::pin!(index_past_days(client));
@@ -166,7 +166,7 @@ async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> 
 async fn pause(duration: Duration, client: &Client, stop: &AtomicBool) {
     let mut left = duration;
     while !left.is_zero() && !stop.load(Ordering::Relaxed) && !client.is_closed() {
-        let nap = left.min(LOOK);
+        let nap = left.min(POLL_INTERVAL);
         tokio::time::sleep(nap).await;
         left -= nap;
     }

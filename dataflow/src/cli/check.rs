@@ -16,7 +16,7 @@ mod report;
 use citytide_domain::Domain;
 use citytide_store::session;
 
-use super::ending::Ending;
+use super::exit_error::ExitError;
 use super::setup::{Setup, SetupArgs};
 pub use report::{Report, State};
 
@@ -43,13 +43,13 @@ pub fn run(args: &Args) -> i32 {
 }
 
 /// What `run --dry-run` does: the same for the run that was typed; returns the exit code.
-pub fn dry_run(setup: Result<Setup, Ending>) -> i32 {
+pub fn dry_run(setup: Result<Setup, ExitError>) -> i32 {
     let report = report(setup);
     print!("{report}");
     report.exit().code()
 }
 
-fn report(setup: Result<Setup, Ending>) -> Report {
+fn report(setup: Result<Setup, ExitError>) -> Report {
     let mut report = Report::default();
     match setup {
         Ok(setup) => {

@@ -13,7 +13,7 @@ use citytide_store::{ledger, session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::run::start::host_name;
 use super::status::thousands;
 use super::tables::TablesArgs;
@@ -92,14 +92,12 @@ fn place(text: &str) -> Result<(i32, i64), String> {
 }
 
 /// Does what was asked for; returns the exit code.
-pub fn run(args: &Args) -> i32 {
-    match session::runtime().block_on(execute(args)) {
-        Ok(()) => Exit::Done.code(),
-        Err(error) => ending(&error),
-    }
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    session::runtime().block_on(execute(args))?;
+    Ok(Exit::Done.code())
 }
 
-async fn execute(args: &Args) -> Result<(), Ending> {
+async fn execute(args: &Args) -> Result<(), ExitError> {
     let (domain, database) = args.tables.read()?;
     let domain = Arc::new(domain);
     let client = database.connect("citytide:dead-letters").await?;
@@ -124,7 +122,7 @@ impl Which {
     }
 }
 
-async fn list(client: &Client, selection: &Selection, limit: i64, json: bool) -> Result<(), Ending> {
+async fn list(client: &Client, selection: &Selection, limit: i64, json: bool) -> Result<(), ExitError> {
     let letters = replay::page(client, selection, None, limit).await?;
     if json {
         letters.iter().for_each(|letter| println!("{}", print::json(letter)));
@@ -151,7 +149,7 @@ async fn list(client: &Client, selection: &Selection, limit: i64, json: bool) ->
     Ok(())
 }
 
-async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<(), Ending> {
+async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<(), ExitError> {
     let selection = Selection { letters: vec![letter], ..Selection::default() };
     let letters = replay::page(client, &selection, None, 1).await?;
     let Some(found) = letters.first() else {
@@ -159,7 +157,7 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
         let why = format!(
             "there is no dead letter {partition}:{offset}; citytide dead-letters list shows those that there are"
         );
-        return Err(Ending::new(Exit::Config, why));
+        return Err(ExitError::new(Exit::Config, why));
     };
     let mut outcome = Outcome::default();
     reader(client, domain).await?.read(&letters, &mut outcome);
@@ -168,12 +166,12 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
 }
 
 /// A reader that knows what the ledger knows.
-async fn reader(client: &Client, domain: &Domain) -> Result<replay::Reader, Ending> {
+async fn reader(client: &Client, domain: &Domain) -> Result<replay::Reader, ExitError> {
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
     Ok(replay::Reader::new(domain, &ledger::read(client, domain, open_from_us, RECENT_US).await?))
 }
 
-async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Result<(), Ending> {
+async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Result<(), ExitError> {
     let mut reader = reader(client, domain).await?;
     let (mut outcome, mut after) = (Outcome::default(), None);
     loop {
@@ -182,7 +180,7 @@ async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Res
         after = Some(last.key());
         reader.read(&letters, &mut outcome);
     }
-    println!("{}", told(&outcome, "would be readings"));
+    println!("{}", summary(&outcome, "would be readings"));
     Ok(())
 }
 
@@ -191,7 +189,7 @@ async fn replay(
     domain: Arc<Domain>,
     selection: &Selection,
     take_over: bool,
-) -> Result<(), Ending> {
+) -> Result<(), ExitError> {
     let request = Takeover {
         host: host_name(),
         process_id: std::process::id() as i32,
@@ -207,12 +205,12 @@ async fn replay(
     };
     let (client, outcome) = replay::replay(client, domain, run, selection, said).await?;
     takeover::finish(&client, run.run_id, "dead letters replayed").await?;
-    println!("{}", told(&outcome, "are readings now"));
+    println!("{}", summary(&outcome, "are readings now"));
     Ok(())
 }
 
 /// What became of the letters, as a line.
-fn told(outcome: &Outcome, accepted: &str) -> String {
+fn summary(outcome: &Outcome, accepted: &str) -> String {
     let Outcome { accepted: readings, dead, cut, expired } = outcome;
     if *outcome == Outcome::default() {
         return "no dead letters".to_owned();
@@ -249,10 +247,10 @@ mod tests {
         let dead = BTreeMap::from([("not_json", 2), ("bad_number", 1200)]);
         let outcome = Outcome { accepted: 1, dead, cut: 3, expired: 4 };
         assert_eq!(
-            told(&outcome, "are readings now"),
+            summary(&outcome, "are readings now"),
             "1 are readings now · 1,200 still bad_number · 2 still not_json · 3 kept in part only · \
              4 older than retention.windows"
         );
-        assert_eq!(told(&Outcome::default(), "x"), "no dead letters");
+        assert_eq!(summary(&Outcome::default(), "x"), "no dead letters");
     }
 }

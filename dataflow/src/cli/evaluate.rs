@@ -29,7 +29,7 @@ use citytide_detector::evaluate::{Columns, Judged, judge, judge_any, read_csv, t
 use citytide_detector::{Layout, Member};
 use citytide_domain::Domain;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::tables::read_domain;
 use crate::runtime::exit::Exit;
 use error::EvaluateError;
@@ -107,11 +107,9 @@ pub struct Args {
 }
 
 /// Evaluates and prints; returns the exit code.
-pub fn run(args: &Args) -> i32 {
-    match evaluate(args) {
-        Ok(()) => Exit::Done.code(),
-        Err(error) => ending(&Ending::from(error)),
-    }
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    evaluate(args)?;
+    Ok(Exit::Done.code())
 }
 
 fn evaluate(args: &Args) -> Result<(), EvaluateError> {

@@ -7,8 +7,8 @@
 pub mod check;
 pub mod config;
 pub mod dead_letters;
-pub mod ending;
 pub mod evaluate;
+pub mod exit_error;
 pub mod log;
 pub mod models;
 pub mod pages;
@@ -90,7 +90,7 @@ impl Relations for Typed {
 
 /// Runs the command; returns the exit code.
 pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
-    let is_handed_over = matches!(&typed.command, Command::Run(args) if args.tell.is_handed_over());
+    let is_handed_over = matches!(&typed.command, Command::Run(args) if args.report.is_handed_over());
     let log = log::start(&typed.log, is_handed_over);
     if matches!(&typed.command, Command::Run(args) if !args.dry_run)
         && !is_handed_over
@@ -99,18 +99,19 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         screen::begin(log.colours);
     }
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    match typed.command {
+    let code = match typed.command {
         Command::Run(args) => run::run(*args, configuration),
         Command::Verify(args) => verify::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Models(args) => models::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => Ok(check::run(&args)),
         Command::Topics(args) => topics::run(&args),
         Command::Schema(args) => schema::run(&args),
-        Command::Config(commands) => config::run(&commands, configuration, &Typed::command()),
-        Command::Completions(told) => pages::completions(&told, Typed::command()),
-        Command::Man(told) => pages::man(&told, Typed::command()),
-    }
+        Command::Config(commands) => Ok(config::run(&commands, configuration, &Typed::command())),
+        Command::Completions(args) => pages::completions(&args, Typed::command()),
+        Command::Man(args) => pages::man(&args, Typed::command()),
+    };
+    code.unwrap_or_else(|error| error.report())
 }

@@ -12,7 +12,7 @@ use citytide_store::session;
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::tables::TablesArgs;
 use super::verify;
 use crate::runtime::exit::Exit;
@@ -62,14 +62,12 @@ enum Command {
 }
 
 /// Does what was asked for; returns the exit code.
-pub fn run(args: &Args) -> i32 {
-    match session::runtime().block_on(execute(args)) {
-        Ok(()) => Exit::Done.code(),
-        Err(error) => ending(&error),
-    }
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    session::runtime().block_on(execute(args))?;
+    Ok(Exit::Done.code())
 }
 
-async fn execute(args: &Args) -> Result<(), Ending> {
+async fn execute(args: &Args) -> Result<(), ExitError> {
     let (domain, database) = args.tables.read()?;
     let client = connect(&database, &domain, "citytide:models").await?;
     let layout = Layout::new(&domain);
@@ -86,18 +84,18 @@ async fn execute(args: &Args) -> Result<(), Ending> {
 }
 
 /// Opens a session on a database that fits the domain and has the tables of the detector.
-pub(super) async fn connect(database: &Database, domain: &Domain, name: &str) -> Result<Client, Ending> {
+pub(super) async fn connect(database: &Database, domain: &Domain, name: &str) -> Result<Client, ExitError> {
     let client = database.connect(name).await?;
     verify::check_fits(&client, database, domain).await?;
     if !models::are_kept(&client).await? {
         let why = "this database has no tables of the detector yet; citytide schema apply makes them, and so does \
                    the next start of citytide run";
-        return Err(Ending::new(Exit::Config, why.to_owned()));
+        return Err(ExitError::new(Exit::Config, why));
     }
     Ok(client)
 }
 
-async fn list(client: &Client, json: bool) -> Result<(), Ending> {
+async fn list(client: &Client, json: bool) -> Result<(), ExitError> {
     let stored = models::list(client).await?;
     if json {
         stored.iter().for_each(|model| println!("{}", print::json(model)));
@@ -107,7 +105,7 @@ async fn list(client: &Client, json: bool) -> Result<(), Ending> {
     Ok(())
 }
 
-async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool) -> Result<(), Ending> {
+async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool) -> Result<(), ExitError> {
     let stored = models::list(client).await?;
     let found = match version {
         Some(version) => {
@@ -116,7 +114,7 @@ async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool
         }
         None => stored.into_iter().find(models::StoredModel::is_in_force).ok_or_else(|| {
             let why = "no model is in force; citytide models list shows those that there are".to_owned();
-            Ending::new(Exit::Config, why)
+            ExitError::new(Exit::Config, why)
         })?,
     };
     let version = found.version;
@@ -136,8 +134,8 @@ async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool
     Ok(())
 }
 
-/// Puts a model in force, and tells what became of it.
-pub(super) async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<(), Ending> {
+/// Puts a model in force, and prints what became of it.
+pub(super) async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<(), ExitError> {
     let promoted = models::promote(client, layout, version).await?;
     println!("{}", print::promoted(version, promoted));
     Ok(())

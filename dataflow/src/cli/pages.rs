@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Command;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use crate::runtime::exit::Exit;
 
-/// What `citytide completions` is told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  source <(citytide completions bash)\n  \
                         citytide completions fish >~/.config/fish/completions/citytide.fish")]
@@ -17,7 +16,6 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// What `citytide man` is told.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  citytide man | man -l -\n  citytide man --output /usr/local/share/man/man1"
@@ -29,25 +27,23 @@ pub struct Man {
 }
 
 /// Prints a script that completes citytide's command line; returns the exit code.
-pub fn completions(told: &Completions, mut citytide: Command) -> i32 {
+pub fn completions(args: &Completions, mut citytide: Command) -> Result<i32, ExitError> {
     let mut script = Vec::new();
-    clap_complete::generate(told.shell, &mut citytide, "citytide", &mut script);
+    clap_complete::generate(args.shell, &mut citytide, "citytide", &mut script);
     printed(&script)
 }
 
 /// Prints the manual's page, or writes all of its pages; returns the exit code.
-pub fn man(told: &Man, citytide: Command) -> i32 {
-    let Some(directory) = &told.output else {
+pub fn man(args: &Man, citytide: Command) -> Result<i32, ExitError> {
+    let Some(directory) = &args.output else {
         let whole = pages(citytide).into_iter().flat_map(|(_, page)| page).collect::<Vec<u8>>();
         return printed(&whole);
     };
-    match write_all(directory, citytide) {
-        Ok(()) => Exit::Done.code(),
-        Err(reason) => {
-            let why = format!("cannot write the manual into {}: {reason}", directory.display());
-            ending(&Ending::new(Exit::Config, why))
-        }
-    }
+    write_all(directory, citytide).map_err(|reason| {
+        let why = format!("cannot write the manual into {}: {reason}", directory.display());
+        ExitError::new(Exit::Config, why)
+    })?;
+    Ok(Exit::Done.code())
 }
 
 fn write_all(directory: &Path, citytide: Command) -> std::io::Result<()> {
@@ -79,12 +75,12 @@ fn pages(citytide: Command) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Prints; a reader that has read enough is no mistake.
-fn printed(bytes: &[u8]) -> i32 {
+fn printed(bytes: &[u8]) -> Result<i32, ExitError> {
     match std::io::stdout().write_all(bytes) {
         Err(reason) if reason.kind() != std::io::ErrorKind::BrokenPipe => {
-            ending(&Ending::new(Exit::Away, format!("cannot print: {reason}")))
+            Err(ExitError::new(Exit::Away, format!("cannot print: {reason}")))
         }
-        _ => Exit::Done.code(),
+        _ => Ok(Exit::Done.code()),
     }
 }
 

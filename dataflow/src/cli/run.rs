@@ -1,4 +1,4 @@
-//! `citytide run`: reads the topic, scores, aggregates, and commits, until it is told to end.
+//! `citytide run`: reads the topic, scores, aggregates, and commits, until it is asked to end.
 //!
 //! ```text
 //!  run ─ supervisor ─┬─ member 0: schema · takeover · ledger · mesh · workers · upkeep
@@ -6,11 +6,11 @@
 //! ```
 //!
 //! Without `--no-supervise` this process only supervises members, which are the same program with `--no-supervise`
-//! and `-p`; everything else they are told by the environment.
+//! and `-p`; everything else is in their environment.
 
 mod member;
+mod report;
 pub(super) mod start;
-mod tell;
 mod workers;
 
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use super::check;
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::screen;
 use super::settings::{Configuration, Relations};
 use super::setup::SetupArgs;
@@ -28,7 +28,7 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::exit::Exit;
 use crate::runtime::hosts;
 use crate::runtime::supervisor::{DRAIN_MAX, Supervision, supervise};
-use tell::{HAND_OVER, TellArgs};
+use report::{HAND_OVER, ReportArgs};
 
 /// Workers that work together at most, in all processes.
 const WORKERS_MAX: u32 = 256;
@@ -84,7 +84,7 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "POINT:N")]
     fail_at: Option<FailAt>,
     #[command(flatten)]
-    pub(super) tell: TellArgs,
+    pub(super) report: ReportArgs,
 }
 
 /// Who judges.
@@ -126,37 +126,28 @@ impl Relations for Args {
 }
 
 /// Runs until there is nothing left to do; returns the exit code.
-pub fn run(args: Args, configuration: &Configuration) -> i32 {
+pub fn run(args: Args, configuration: &Configuration) -> Result<i32, ExitError> {
     if args.dry_run {
-        return check::dry_run(args.setup.setup());
+        return Ok(check::dry_run(args.setup.setup()));
     }
-    // All are read here too, so that a mistake is told once and not by every generation.
-    if let Err(error) = args.setup.setup() {
-        return ending(&error);
-    }
+    // All are read here too, so that a mistake is reported once and not by every generation.
+    args.setup.setup()?;
     if args.no_supervise {
         return member::work(args);
     }
     // A run that is to be taken over may still have the address.
-    if args.process.unwrap_or(0) == 0
-        && !args.take_over
-        && let Err(error) = args.tell.try_listening()
-    {
-        return ending(&error);
+    if args.process.unwrap_or(0) == 0 && !args.take_over {
+        args.report.check_listen()?;
     }
-    watch_over(&args, configuration)
+    supervise_members(&args, configuration)
 }
 
 /// Supervises the members that run here: all of them, or the one that `-p` names.
-fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
-    let executable = match std::env::current_exe() {
-        Ok(executable) => executable,
-        Err(error) => {
-            return ending(&Ending::new(Exit::Bug, format!("cannot find this program's file: {error}")));
-        }
-    };
+fn supervise_members(args: &Args, configuration: &Configuration) -> Result<i32, ExitError> {
+    let executable = std::env::current_exe()
+        .map_err(|error| ExitError::new(Exit::Bug, format!("cannot find this program's file: {error}")))?;
     let local = args.process.map_or(0..args.setup.processes, |process| process..process + 1);
-    let on_line = screen::is_live().then(tell::on_line);
+    let on_line = screen::is_live().then(report::on_line);
     let arguments = |generation: u64| {
         let mut common: Vec<OsString> = vec!["run".into(), "--no-supervise".into()];
         // Taking over is for the first generation: a later one must not push out whoever came since.
@@ -178,7 +169,7 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
         };
         Ok(local.clone().map(member).collect())
     };
-    // What is used is told by the environment: a process list shows arguments, and the file may change meanwhile.
+    // Members get their settings by the environment: a process list shows arguments, and the file may change meanwhile.
     let environment = configuration.member_environment(&["take-over"]);
     let code = supervise(&Supervision {
         executable,
@@ -189,5 +180,5 @@ fn watch_over(args: &Args, configuration: &Configuration) -> i32 {
         drain_max: DRAIN_MAX,
     });
     screen::end();
-    code
+    Ok(code)
 }

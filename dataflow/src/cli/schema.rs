@@ -5,7 +5,7 @@ use citytide_store::takeover::{self, Patience, Takeover};
 use citytide_store::{schema, session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::run::start::host_name;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
@@ -38,14 +38,11 @@ enum Command {
 }
 
 /// Does what was asked for; returns the exit code.
-pub fn run(args: &Args) -> i32 {
-    match session::runtime().block_on(execute(args)) {
-        Ok(exit) => exit.code(),
-        Err(error) => ending(&error),
-    }
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    session::runtime().block_on(execute(args)).map(Exit::code)
 }
 
-async fn execute(args: &Args) -> Result<Exit, Ending> {
+async fn execute(args: &Args) -> Result<Exit, ExitError> {
     let domain = args.tables.domain()?;
     let topic = args.topic.as_deref().unwrap_or(&domain.topic);
     if let Command::Print = args.command {

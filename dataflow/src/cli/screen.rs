@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Invariants:
-//! 1. one process writes to the terminal: the supervisor, to which its members hand everything (see `run::tell`), or the
+//! 1. one process writes to the terminal: the supervisor, to which its members hand everything (see `run::report`), or the
 //!    only process there is. All its threads write through here, each time in one write: nothing tears;
 //! 2. the cursor rests in the first column below the block, is never hidden, and colours are closed on each line: a
 //!    process that is killed leaves a terminal that works;
@@ -106,7 +106,7 @@ fn lock() -> MutexGuard<'static, Option<Screen>> {
 }
 
 fn write_all(bytes: &[u8]) {
-    // Nobody is left to be told that standard error cannot be written.
+    // When standard error cannot be written there is nowhere to report it.
     let _ = std::io::stderr().lock().write_all(bytes);
 }
 

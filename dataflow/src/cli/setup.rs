@@ -1,10 +1,10 @@
-//! What a run is made of, as `run`, `check` and `config show` are told.
+//! What a run is made of: the flags that `run`, `check` and `config show` share.
 
 use citytide_connection::{Connection, KafkaArgs};
 use citytide_domain::Domain;
 use citytide_store::postgres::Database;
 
-use super::ending::Ending;
+use super::exit_error::ExitError;
 use super::source::{SourceArgs, SourceKind};
 use super::tables::TablesArgs;
 
@@ -42,7 +42,7 @@ pub struct Setup {
 }
 
 impl SetupArgs {
-    pub fn setup(&self) -> Result<Setup, Ending> {
+    pub fn setup(&self) -> Result<Setup, ExitError> {
         let (domain, database) = self.tables.read()?;
         Ok(Setup {
             connection: self.kafka.connection()?,

@@ -65,12 +65,12 @@ fn reading(domain: &Domain, batch: &Batch, row: usize) -> String {
 /// What `sensor_data.reasons` says to people: a broken rule as it is, what the model found as a sentence.
 fn reasons(json: &str) -> Vec<String> {
     let reasons: Vec<Reason> = serde_json::from_str(json).expect("reasons are written by this program");
-    let told = |reason: Reason| match (reason.text, reason.rule) {
+    let text = |reason: Reason| match (reason.text, reason.rule) {
         (Some(text), _) => text,
         (None, Some(rule)) => format!("{} {rule}", reason.metric),
         (None, None) => reason.metric,
     };
-    reasons.into_iter().map(told).collect()
+    reasons.into_iter().map(text).collect()
 }
 
 #[derive(Deserialize)]

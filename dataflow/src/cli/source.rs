@@ -8,7 +8,7 @@ use citytide_domain::Domain;
 use citytide_store::clock::wall_ms;
 use clap::{Args, ValueEnum};
 
-use super::ending::Ending;
+use super::exit_error::ExitError;
 use crate::runtime::exit::Exit;
 use crate::sources::files::Files;
 use crate::sources::simulation::{Simulation, SimulationSettings};
@@ -102,7 +102,7 @@ impl SourceArgs {
         topic: &kafka::Topic,
         declared: Option<&str>,
         until_caught_up: bool,
-    ) -> Result<Source, Ending> {
+    ) -> Result<Source, ExitError> {
         match self.source {
             SourceKind::Kafka => Ok(Source::Kafka(topic.clone())),
             SourceKind::Files => {
@@ -122,7 +122,7 @@ impl SourceArgs {
                 };
                 let now_us = i64::try_from(wall_ms()).unwrap_or(i64::MAX / 1_000) * 1_000;
                 let simulation = Simulation::new(domain, &settings, declared, now_us);
-                let simulation = simulation.map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
+                let simulation = simulation.map_err(|error| ExitError::new(Exit::Config, error))?;
                 Ok(Source::Simulation(simulation.into()))
             }
         }

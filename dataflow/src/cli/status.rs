@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Rates and shares are those of the last few seconds. Of many partitions the slowest few are named and the others
-//! summed up. What the detector says is told once it has judged, the truth where the stream tells it. Stages of the workers share the workers' time; `commit` is the share of time in which one is under way.
+//! summed up. The line `detector` appears once it has judged, `truth` where the stream carries it. Stages of the workers
+//! share the workers' time; `commit` is the share of time in which one is under way.
 
 mod detector;
 mod partitions;
@@ -75,7 +76,7 @@ struct Sample {
     stages: StageTimes,
 }
 
-/// What is told of a run.
+/// What is shown of a run.
 #[derive(Default)]
 pub struct Status {
     samples: VecDeque<Sample>,
@@ -192,7 +193,7 @@ impl Status {
         format!("{}/s · lag {}{comma}{state}", thousands(self.rate()), thousands(lag))
     }
 
-    /// How long the lag will last at the pace of the last seconds, when that is worth telling.
+    /// How long the lag will last at the pace of the last seconds, when that is worth showing.
     fn to_go(&self) -> Option<String> {
         let (first, last, seconds) = self.span()?;
         let per_second = (first.lag - last.lag) as f64 / seconds;

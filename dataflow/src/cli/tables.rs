@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use citytide_domain::Domain;
 use citytide_store::postgres::{Database, DatabaseOptions};
 
-use super::ending::Ending;
+use super::exit_error::ExitError;
 use super::settings;
 use crate::runtime::exit::Exit;
 
@@ -24,11 +24,11 @@ pub struct TablesArgs {
 }
 
 impl TablesArgs {
-    pub fn read(&self) -> Result<(Domain, Database), Ending> {
+    pub fn read(&self) -> Result<(Domain, Database), ExitError> {
         Ok((self.domain()?, self.database()?))
     }
 
-    pub fn domain(&self) -> Result<Domain, Ending> {
+    pub fn domain(&self) -> Result<Domain, ExitError> {
         read_domain(self.domain.as_deref())
     }
 
@@ -38,12 +38,12 @@ impl TablesArgs {
     /// # Errors
     ///
     /// When none is named, or the address, a setting or a file cannot be used.
-    pub fn database(&self) -> Result<Database, Ending> {
+    pub fn database(&self) -> Result<Database, ExitError> {
         let Some(database_url) = &self.database_url else {
             let why = "no database is named; give --database-url, set DATABASE_URL, or write url under [database] in \
                        citytide.toml, for example\n  \
                        export DATABASE_URL=postgresql://citytide@localhost:5432/citytide";
-            return Err(Ending::new(Exit::Usage, why.to_owned()));
+            return Err(ExitError::new(Exit::Usage, why));
         };
         let options = DatabaseOptions {
             password_file: self.database_password_file.clone(),
@@ -54,12 +54,13 @@ impl TablesArgs {
 }
 
 /// Reads a domain file, or takes the built-in smart-city.
-pub fn read_domain(file: Option<&Path>) -> Result<Domain, Ending> {
+pub fn read_domain(file: Option<&Path>) -> Result<Domain, ExitError> {
     let Some(path) = file else { return Ok(Domain::smart_city()) };
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Ending::new(Exit::Config, format!("cannot read the domain file {shown}: {error}"))
+        ExitError::new(Exit::Config, format!("cannot read the domain file {shown}: {error}"))
     })?;
-    Domain::parse(&shown, &text)
-        .map_err(|mistakes| Ending::new(Exit::Config, format!("the domain file cannot be used\n{mistakes}")))
+    Domain::parse(&shown, &text).map_err(|mistakes| {
+        ExitError::new(Exit::Config, format!("the domain file cannot be used\n{mistakes}"))
+    })
 }

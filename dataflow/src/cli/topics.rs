@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::tables::read_domain;
 use crate::runtime::exit::Exit;
 use crate::sources::kafka::{KafkaSourceError, Topic};
@@ -99,15 +99,12 @@ impl Create {
 }
 
 /// Does what was asked for; returns the exit code.
-pub fn run(args: &Args) -> i32 {
+pub fn run(args: &Args) -> Result<i32, ExitError> {
     let Command::Create(create) = &args.command;
-    match session::runtime().block_on(execute(create)) {
-        Ok(exit) => exit.code(),
-        Err(error) => ending(&error),
-    }
+    session::runtime().block_on(execute(create)).map(Exit::code)
 }
 
-async fn execute(create: &Create) -> Result<Exit, Ending> {
+async fn execute(create: &Create) -> Result<Exit, ExitError> {
     let domain = read_domain(create.domain.as_deref())?;
     let name = create.topic.as_deref().unwrap_or(&domain.topic);
     let connection = create.kafka.connection()?;
@@ -115,7 +112,7 @@ async fn execute(create: &Create) -> Result<Exit, Ending> {
     let is_there = match Source::Kafka(topic).look() {
         Ok(()) => true,
         Err(SourceError::Kafka(KafkaSourceError::MissingTopic { .. })) => false,
-        Err(error) => return Err(Ending::of_source(error, false)),
+        Err(error) => return Err(ExitError::of_source(error, false)),
     };
     if is_there {
         let there = Facts::ask(&connection, name).await?;
@@ -140,7 +137,7 @@ async fn execute(create: &Create) -> Result<Exit, Ending> {
                     "topic {name} is at {at} already: {there}{differs}; choose another --topic, or accept this one with \
                      --if-not-exists"
                 );
-                Err(Ending::new(Exit::Config, why))
+                Err(ExitError::new(Exit::Config, why))
             }
         };
     }
@@ -162,7 +159,10 @@ async fn execute(create: &Create) -> Result<Exit, Ending> {
         Some(Ok(_)) => {}
         Some(Err((_, code))) => return Err(not_created(&attempted, connection.brokers(), code)),
         None => {
-            return Err(Ending::new(Exit::Bug, format!("{attempted}: Kafka did not say what became of it")));
+            return Err(ExitError::new(
+                Exit::Bug,
+                format!("{attempted}: Kafka did not say what became of it"),
+            ));
         }
     }
     println!(
@@ -174,7 +174,7 @@ async fn execute(create: &Create) -> Result<Exit, Ending> {
     Ok(Exit::Done)
 }
 
-fn not_created(attempted: &str, brokers: &str, code: RDKafkaErrorCode) -> Ending {
+fn not_created(attempted: &str, brokers: &str, code: RDKafkaErrorCode) -> ExitError {
     let (exit, advice) = match code {
         RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
             (Exit::Denied, "grant this client CREATE on the topic or the cluster")
@@ -190,5 +190,5 @@ fn not_created(attempted: &str, brokers: &str, code: RDKafkaErrorCode) -> Ending
         }
         _ => (Exit::Config, "see the broker's log"),
     };
-    Ending::new(exit, format!("{attempted} at {brokers} failed: {code}; {advice}"))
+    ExitError::new(exit, format!("{attempted} at {brokers} failed: {code}; {advice}"))
 }

@@ -25,7 +25,7 @@ use citytide_store::session;
 use citytide_store::time::micros;
 use tokio_postgres::Client;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::models;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
@@ -51,15 +51,13 @@ pub struct Args {
     tables: TablesArgs,
 }
 
-/// Trains and tells; returns the exit code.
-pub fn run(args: &Args) -> i32 {
-    match session::runtime().block_on(execute(args)) {
-        Ok(()) => Exit::Done.code(),
-        Err(error) => ending(&error),
-    }
+/// Trains a model and prints the comparison; returns the exit code.
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    session::runtime().block_on(execute(args))?;
+    Ok(Exit::Done.code())
 }
 
-async fn execute(args: &Args) -> Result<(), Ending> {
+async fn execute(args: &Args) -> Result<(), ExitError> {
     let (domain, database) = args.tables.read()?;
     let client = models::connect(&database, &domain, "citytide:train").await?;
     let layout = Arc::new(Layout::new(&domain));
@@ -102,7 +100,7 @@ struct Known {
     refused: Option<ModelError>,
 }
 
-async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result<Known, Ending> {
+async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result<Known, ExitError> {
     let failed = |error| DatabaseError::statement("reading what the detector knows", &error);
     client.batch_execute("begin isolation level repeatable read, read only").await.map_err(failed)?;
     let newest = "select epoch, watermark from commits order by epoch desc limit 1";
@@ -110,7 +108,7 @@ async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result
     let newest = newest.and_then(|row| Some((row.get::<_, i64>(0), micros(&row, 1)?)));
     let Some((committed_epoch, watermark_us)) = newest else {
         let why = "training a model: nothing is committed that it could learn from; let citytide run read for a while";
-        return Err(Ending::new(Exit::Config, why.to_owned()));
+        return Err(ExitError::new(Exit::Config, why));
     };
     let loaded = load(client, domain, layout, committed_epoch).await?;
     let (batches, is_cut) = recent(client, domain, watermark_us - COMPARED_US, COMPARED_MAX).await?;
@@ -122,11 +120,11 @@ async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result
 }
 
 /// Trains a model on the sample, and stores it.
-async fn train(client: &Client, layout: &Layout, known: &Known) -> Result<Model, Ending> {
+async fn train(client: &Client, layout: &Layout, known: &Known) -> Result<Model, ExitError> {
     let failed = |error| DatabaseError::statement("storing a model", &error);
     client.batch_execute("begin").await.map_err(failed)?;
     let trained = store(client, layout, known.loaded.memory.sample(), known.watermark_us).await?;
-    let model = trained.map_err(|why| Ending::new(Exit::Config, why))?;
+    let model = trained.map_err(|why| ExitError::new(Exit::Config, why))?;
     client.batch_execute("commit").await.map_err(failed)?;
     Ok(model)
 }

@@ -24,13 +24,12 @@ use citytide_store::migrate::{Declared, MigrateError};
 use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::session;
 
-use super::ending::{Ending, ending};
+use super::exit_error::ExitError;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
 use compare::Snapshot;
 pub use report::{Check, Report};
 
-/// What `citytide verify` is told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
     citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, others as those of run.")]
@@ -88,28 +87,23 @@ impl From<DatabaseError> for VerifyError {
     }
 }
 
-impl From<VerifyError> for Ending {
-    fn from(error: VerifyError) -> Ending {
+impl From<VerifyError> for ExitError {
+    fn from(error: VerifyError) -> ExitError {
         match error {
             VerifyError::Database(error) => error.into(),
             VerifyError::Other(error) => error.into(),
-            VerifyError::MayNotRead { .. } => Ending::new(Exit::Denied, error.to_string()),
-            _ => Ending::new(Exit::Config, error.to_string()),
+            VerifyError::MayNotRead { .. } => ExitError::new(Exit::Denied, error),
+            _ => ExitError::new(Exit::Config, error),
         }
     }
 }
 
 /// Verifies and prints what was found, or why nothing was; returns the exit code.
-pub fn run(args: &Args) -> i32 {
-    let verified =
-        args.tables.read().and_then(|(domain, database)| Ok(verify(&database, &domain, args.verdicts)?));
-    match verified {
-        Ok(report) => {
-            print!("{report}");
-            if report.agrees() { Exit::Done.code() } else { Exit::Differs.code() }
-        }
-        Err(error) => ending(&error),
-    }
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    let (domain, database) = args.tables.read()?;
+    let report = verify(&database, &domain, args.verdicts)?;
+    print!("{report}");
+    Ok(if report.agrees() { Exit::Done.code() } else { Exit::Differs.code() })
 }
 
 /// Verifies a database in one snapshot; with `verdicts` those of the detector too.

@@ -15,7 +15,7 @@ use crate::detect::{Ready, TrainAnswer, TrainJob};
 use crate::telemetry;
 
 /// How often requests are looked for.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the thread needs to know.
 pub struct TrainingSettings {
@@ -26,7 +26,7 @@ pub struct TrainingSettings {
     /// The metrics, and how a forest is grown.
     pub layout: Arc<Layout>,
     /// Where trainings are told.
-    pub telemetry: Arc<telemetry::Run>,
+    pub telemetry: Arc<telemetry::Telemetry>,
 }
 
 /// Starts the thread.
@@ -54,7 +54,7 @@ struct Trainer {
 impl Trainer {
     async fn run(mut self, mut jobs: UnboundedReceiver<TrainJob>) -> Result<(), DatabaseError> {
         loop {
-            match tokio::time::timeout(LOOK, jobs.recv()).await {
+            match tokio::time::timeout(POLL_INTERVAL, jobs.recv()).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(job)) => self.train(&job).await?,
                 Err(_) => self.requests().await?,

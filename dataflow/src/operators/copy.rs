@@ -17,7 +17,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::{Epoch, passed};
 use crate::commit::copy::{encode_blobs, encode_dead_letters, encode_readings};
 use crate::commit::writer::Rows;
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{Stage, Telemetry};
 
 /// Encoded bytes that are handed over at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -53,7 +53,7 @@ impl OpenEpoch {
 pub fn copy<'scope>(
     batches: StreamVec<'scope, Epoch, Batch>,
     blobs: StreamVec<'scope, Epoch, Blob>,
-    telemetry: Arc<telemetry::Run>,
+    telemetry: Arc<Telemetry>,
     open: impl FnOnce(crossbeam_channel::Sender<Epoch>, Wake) -> Session<Rows>,
 ) -> StreamVec<'scope, Epoch, ()> {
     let scope = batches.scope();

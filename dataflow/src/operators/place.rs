@@ -13,7 +13,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{Stage, Telemetry};
 
 /// The streams behind `place`.
 pub struct Placed<'scope> {
@@ -41,7 +41,7 @@ struct OpenEpoch {
 pub fn place<'scope>(
     batches: StreamVec<'scope, Epoch, Batch>,
     mut placer: Placer,
-    telemetry: Arc<telemetry::Run>,
+    telemetry: Arc<Telemetry>,
 ) -> Placed<'scope> {
     let mut builder = OperatorBuilder::new("place".to_owned(), batches.scope());
     let mut input = builder.new_input(batches, Pipeline);

@@ -34,7 +34,7 @@ use timely::dataflow::{Scope, StreamVec};
 
 use super::Epoch;
 use crate::sources::{Assigned, Intake};
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{Stage, Telemetry};
 
 /// Distance of two grid points.
 pub const COMMIT_INTERVAL_MIN_MS: u64 = 50;
@@ -72,7 +72,7 @@ pub struct ReadParts<F> {
     /// The commit's frontier.
     pub committed: Handle<Epoch>,
     /// Where the time it takes is told.
-    pub telemetry: Arc<telemetry::Run>,
+    pub telemetry: Arc<Telemetry>,
 }
 
 struct Partition {

@@ -28,7 +28,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Epoch, passed};
 use crate::commit::plan::DetectorNote;
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{Stage, Telemetry};
 
 /// What every worker does from an epoch on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct ScoreParts<F> {
     /// Whether a zone is routed here.
     pub is_mine: F,
     /// Where the time it takes is told, and how far the detector is.
-    pub telemetry: Arc<telemetry::Run>,
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// The streams behind `score`.

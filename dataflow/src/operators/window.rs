@@ -24,7 +24,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
 use super::{Epoch, passed, route};
-use crate::telemetry::{self, Stage};
+use crate::telemetry::{Stage, Telemetry};
 
 /// What a zone's worker tells the commit.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -51,7 +51,7 @@ pub struct WindowParts<F> {
     /// Set when a partition's process was asked to end.
     pub peer_left: Arc<AtomicBool>,
     /// Where the time it takes is told.
-    pub telemetry: Arc<telemetry::Run>,
+    pub telemetry: Arc<Telemetry>,
     /// Starts the session that reads panes back.
     pub open_panes: F,
 }

@@ -83,7 +83,7 @@ enum Outcome {
     Failed(String),
 }
 
-/// `supervise`, told of signals by `signal`.
+/// `supervise`, with the signals that `signal` returns.
 fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
     let mut backoff = plan.backoff.clone();
     let mut generation = 1;

@@ -3,7 +3,7 @@
 //! timely has no keepalive: when a peer's machine disappears without closing its sockets, or a thread waits for
 //! something that never comes, nothing fails and nothing moves. Epochs advance on every grid point, with data or
 //! without, and so does the frontier below which everything is committed (also when there was nothing to say and
-//! hence no transaction). So the frontier alone tells, whether there is lag or not.
+//! hence no transaction). So the frontier alone is enough, whether there is lag or not.
 //!
 //! Time in which this process itself did not run (stopped, or a machine that slept) does not count.
 

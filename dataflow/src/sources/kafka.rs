@@ -35,7 +35,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long all brokers may be down at once before a question is given up: a host may have several addresses.
 const ALL_DOWN_MAX: Duration = Duration::from_millis(1_500);
 /// How often an answer is looked for.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes that librdkafka holds for one worker.
 const QUEUED_KBYTES_MAX: &str = "4096";
 /// How often the topic is looked at for further partitions.
@@ -163,7 +163,7 @@ impl Topic {
         inquiry.ask(&self.c_name(), ANSWER_TIMEOUT);
         let mut down_since: Option<Instant> = None;
         loop {
-            if let Some(answer) = inquiry.answer(LOOK) {
+            if let Some(answer) = inquiry.answer(POLL_INTERVAL) {
                 let description = answer.map_err(|code| self.refused(code, witness))?;
                 witness.forget();
                 self.seen.get_or_init(|| Origin {

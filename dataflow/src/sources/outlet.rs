@@ -10,7 +10,7 @@ use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use super::{CHUNKS_QUEUED_MAX, Control, Intake};
 
 /// How soon a reader that waits for room notices that it should stop.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The reader's end of an [`Intake`].
 pub struct Outlet {
@@ -34,7 +34,7 @@ impl Outlet {
             if self.control.stopped() {
                 return false;
             }
-            match self.chunks.send_timeout(chunk, LOOK) {
+            match self.chunks.send_timeout(chunk, POLL_INTERVAL) {
                 Ok(()) => {
                     (self.wake)();
                     return true;

@@ -17,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::latency::BOUNDS_S;
-use super::{Counts, PartitionFigures, Run, Snapshot, Stage};
+use super::{Counts, PartitionFigures, Snapshot, Stage, Telemetry};
 
 /// What the body of an answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,7 +30,7 @@ pub struct Exposition {
 
 impl Exposition {
     /// The metrics of `run`.
-    pub fn new(run: Arc<Run>) -> Exposition {
+    pub fn new(run: Arc<Telemetry>) -> Exposition {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Figures { run }));
         Exposition { registry }
@@ -46,7 +46,7 @@ impl Exposition {
 
 #[derive(Debug)]
 struct Figures {
-    run: Arc<Run>,
+    run: Arc<Telemetry>,
 }
 
 impl Collector for Figures {
@@ -72,7 +72,7 @@ fn seconds(value: i64, per_second: f64) -> f64 {
 
 impl Page<'_> {
     /// What users of such pipelines look for first.
-    fn known_names(&mut self, now: &Snapshot, run: &Run) -> fmt::Result {
+    fn known_names(&mut self, now: &Snapshot, run: &Telemetry) -> fmt::Result {
         let counts: Counts = now.partitions.iter().map(|one| one.counts).sum();
         self.counter(
             "events_processed",

@@ -1,7 +1,7 @@
 //! HTTP: `/metrics`, `/healthz` and `/readyz`, on a thread of their own that touches no worker.
 //!
 //! ```text
-//!  listener ─ at most CONNECTIONS_MAX at once ─▶ connection ─ IDLE_MAX to ask, and to take the answer ─▶ routes ─▶ Run
+//!  listener ─ at most CONNECTIONS_MAX at once ─▶ connection ─ IDLE_MAX to ask, and to take the answer ─▶ routes ─▶ Telemetry
 //! ```
 //!
 //! Further pages join by [`Router::merge`]: [`serve`] takes any routes.
@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
 use super::exposition::{CONTENT_TYPE, Exposition};
-use super::{Run, health};
+use super::{Telemetry, health};
 
 /// Connections that are served at once; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 32;
@@ -109,15 +109,21 @@ pub fn listen(address: &ListenAddress, patience: Duration) -> Result<std::net::T
 }
 
 /// What a run answers.
-pub fn routes(run: Arc<Run>) -> Router {
+pub fn routes(run: Arc<Telemetry>) -> Router {
     let metrics = Arc::new(Exposition::new(run.clone()));
     Router::new()
         .route(
             "/metrics",
             get(async move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text()).into_response()),
         )
-        .route("/healthz", get(async |State(run): State<Arc<Run>>| answer(health::lives(&run.snapshot()))))
-        .route("/readyz", get(async |State(run): State<Arc<Run>>| answer(health::ready(&run.snapshot()))))
+        .route(
+            "/healthz",
+            get(async |State(run): State<Arc<Telemetry>>| answer(health::lives(&run.snapshot()))),
+        )
+        .route(
+            "/readyz",
+            get(async |State(run): State<Arc<Telemetry>>| answer(health::ready(&run.snapshot()))),
+        )
         .with_state(run)
 }
 

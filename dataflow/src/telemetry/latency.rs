@@ -39,8 +39,8 @@ impl Observed {
 /// Receive times of what is not committed yet, and the latencies of what is.
 #[derive(Debug)]
 pub struct Latency {
-    /// Whether this process is told of commits; if not, nothing is noted.
-    is_told: bool,
+    /// Whether this process sees commits; if not, nothing is noted.
+    sees_commits: bool,
     state: Mutex<State>,
 }
 
@@ -52,14 +52,13 @@ struct State {
 }
 
 impl Latency {
-    /// Nothing yet. `is_told` says whether this process will be told of commits.
-    pub fn new(is_told: bool) -> Latency {
-        Latency { is_told, state: Mutex::default() }
+    pub fn new(sees_commits: bool) -> Latency {
+        Latency { sees_commits, state: Mutex::default() }
     }
 
     /// Takes note of chunks that a worker has read in an epoch.
     pub fn received<'a>(&self, epoch: u64, chunks: impl Iterator<Item = &'a Chunk>) {
-        if !self.is_told {
+        if !self.sees_commits {
             return;
         }
         let mut runs: Vec<(i64, u64)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Telemetry: what a run tells of itself while it runs: to a person at a terminal, to a log, to Prometheus.
+//! Telemetry: the figures of a run while it runs: for a person at a terminal, for a log, for Prometheus.
 //!
 //! ```text
 //!  operators ── batches timed ──▶ stages (atomics) ────────┐
@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! 1. whoever asks cannot hold a worker up: a lock is held for as long as it takes to copy figures;
-//! 2. process 0 tells of the whole run, for it sees every mark and every commit. Stage times and latency are those
+//! 2. process 0 has the figures of the whole run, because it sees every mark and every commit. Stage times and latency are those
 //!    of its own workers;
 //! 3. nothing here decides anything: without it the same rows are written.
 
@@ -18,7 +18,7 @@ mod health;
 mod http;
 mod last_hour;
 mod latency;
-mod run;
+mod shared;
 mod snapshot;
 mod stages;
 
@@ -26,6 +26,6 @@ pub use exposition::Exposition;
 pub use health::{lives, ready};
 pub use http::{ListenAddress, ListenError, listen, routes, serve};
 pub use latency::{Latency, Observed};
-pub use run::Run;
+pub use shared::Telemetry;
 pub use snapshot::{Counts, DetectorFigures, LastCommit, PartitionFigures, Phase, Snapshot};
 pub use stages::{Stage, StageTimes, Stages};

@@ -21,7 +21,7 @@ use crate::time::micros;
 /// next reading brings.
 pub const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between two looks at what has become of a request.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A row of `models`, without the model itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -262,7 +262,7 @@ pub async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<P
         if instant() >= until {
             return Ok(Promoted::NotYet { run_id: run.run_id });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::{LOOK, Patience, Run, TakeoverError, failed};
+use super::{POLL_INTERVAL, Patience, Run, TakeoverError, failed};
 use crate::clock::instant;
 
 /// Which process wants to join a run that process 0 has started.
@@ -51,7 +51,7 @@ pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverE
         if instant() >= until {
             return Err(why_not(client, member).await?);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::Report;
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::cli::setup::Setup;
 use crate::cli::topics::facts::{ANSWER_TIMEOUT, Facts, Quiet, refused};
 use crate::runtime::exit::Exit;
@@ -32,12 +32,12 @@ pub async fn examine(setup: &Setup, report: &mut Report) -> Option<Seen> {
         Ok(()) => report.ok("kafka", reached),
         Err(error @ SourceError::Kafka(KafkaSourceError::MissingTopic { .. })) => {
             report.ok("kafka", reached);
-            report.failed("topic", &Ending::of_source(error, false));
+            report.failed("topic", &ExitError::of_source(error, false));
             report.skipped("reading", "topic");
             return None;
         }
         Err(error) => {
-            report.failed("kafka", &Ending::of_source(error, false));
+            report.failed("kafka", &ExitError::of_source(error, false));
             report.skipped("topic", "kafka");
             report.skipped("reading", "kafka");
             return None;
@@ -93,7 +93,7 @@ fn about(facts: &Facts, name: &str, report: &mut Report) {
 }
 
 /// The timestamp of the last record of the first partition that has one, read as a run would read it.
-fn newest(setup: &Setup, partitions: usize) -> Result<Option<i64>, Ending> {
+fn newest(setup: &Setup, partitions: usize) -> Result<Option<i64>, ExitError> {
     let Setup { connection, topic, .. } = setup;
     let config = connection.client(&[
         ("client.id", "citytide"),
@@ -122,7 +122,7 @@ fn newest(setup: &Setup, partitions: usize) -> Result<Option<i64>, Ending> {
                     connection.brokers(),
                     ANSWER_TIMEOUT.as_secs()
                 );
-                return Err(Ending::new(Exit::Away, why));
+                return Err(ExitError::new(Exit::Away, why));
             }
         }
     }

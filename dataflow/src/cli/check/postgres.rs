@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 use super::Report;
 use super::kafka::Seen;
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::cli::setup::Setup;
 use crate::cli::status::thousands;
 use crate::runtime::exit::Exit;
@@ -138,7 +138,7 @@ async fn rights(
             "the role {role} does not own {others}; connect as the role that made the tables, or let it run \
              \"grant OWNER to {role}\" with its own name"
         );
-        report.failed("rights", &Ending::new(Exit::Denied, why));
+        report.failed("rights", &ExitError::new(Exit::Denied, why));
     } else if !creates {
         let reason = "it lacks CREATE".to_owned();
         report.failed("rights", &MigrateError::Denied { role, schema, reason }.into());
@@ -173,7 +173,7 @@ async fn progress(
     let open_from_us = |low_us| Windows::new(&setup.domain, low_us).open_from_us();
     let ledger = ledger::read(client, &setup.domain, open_from_us, RECENT_US).await?;
     match Source::Kafka(seen.topic.clone()).assign(&ledger) {
-        Err(error) => report.failed("progress", &Ending::of_source(error, true)),
+        Err(error) => report.failed("progress", &ExitError::of_source(error, true)),
         Ok(assigned) => {
             let lost: i64 = assigned.iter().map(|one| (one.low_offset - one.next_offset).max(0)).sum();
             let lag: i64 =

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::runtime::exit::Exit;
 
 /// Columns of a terminal.
@@ -52,8 +52,8 @@ impl Report {
     }
 
     /// A run cannot begin, and would end as `ending` says.
-    pub fn failed(&mut self, name: &'static str, ending: &Ending) {
-        self.add(name, State::Failed(ending.exit()), ending.why().to_owned());
+    pub fn failed(&mut self, name: &'static str, error: &ExitError) {
+        self.add(name, State::Failed(error.exit()), error.to_string());
     }
 
     /// Not asked, for `needs` failed.
@@ -136,8 +136,8 @@ mod tests {
         report.ok("kafka", "there");
         report.warning("topic", "CreateTime");
         assert_eq!(report.exit(), Exit::Done);
-        report.failed("database", &Ending::new(Exit::Away, "away".to_owned()));
-        report.failed("configuration", &Ending::new(Exit::Config, "wrong".to_owned()));
+        report.failed("database", &ExitError::new(Exit::Away, "away".to_owned()));
+        report.failed("configuration", &ExitError::new(Exit::Config, "wrong".to_owned()));
         report.skipped("tables", "database");
         assert_eq!(report.exit(), Exit::Away);
         let json = report.json();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use citytide_detector::evaluate::table::TableError;
 
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::runtime::exit::Exit;
 
 /// Why nothing could be evaluated.
@@ -92,8 +92,8 @@ pub enum EvaluateError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The domain file.
-    #[error("{}", .0.why())]
-    Domain(Ending),
+    #[error("{0}")]
+    Domain(ExitError),
 }
 
 impl EvaluateError {
@@ -108,14 +108,14 @@ impl EvaluateError {
     }
 }
 
-impl From<Ending> for EvaluateError {
-    fn from(ending: Ending) -> EvaluateError {
+impl From<ExitError> for EvaluateError {
+    fn from(ending: ExitError) -> EvaluateError {
         EvaluateError::Domain(ending)
     }
 }
 
-impl From<EvaluateError> for Ending {
-    fn from(error: EvaluateError) -> Ending {
+impl From<EvaluateError> for ExitError {
+    fn from(error: EvaluateError) -> ExitError {
         let exit = match error {
             EvaluateError::Domain(ending) => return ending,
             EvaluateError::NoColumns
@@ -125,6 +125,6 @@ impl From<EvaluateError> for Ending {
             | EvaluateError::From { .. } => Exit::Usage,
             _ => Exit::Config,
         };
-        Ending::new(exit, error.to_string())
+        ExitError::new(exit, error)
     }
 }

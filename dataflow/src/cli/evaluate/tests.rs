@@ -36,8 +36,8 @@ impl Drop for Folder {
 
 fn refused(arguments: &[&str]) -> (i32, String) {
     let typed = Typed::try_parse_from([&["evaluate"], arguments].concat()).expect("arguments");
-    let ending = Ending::from(evaluate(&typed.args).expect_err("a refusal"));
-    (ending.exit().code(), ending.why().to_owned())
+    let error = ExitError::from(evaluate(&typed.args).expect_err("a refusal"));
+    (error.exit().code(), error.to_string())
 }
 
 const LINES: &str = "\

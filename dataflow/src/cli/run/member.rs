@@ -9,10 +9,10 @@ use citytide_store::session::{self, OnFailure};
 use citytide_store::{takeover, upkeep};
 
 use super::Args;
+use super::report::Reporter;
 use super::start::{Started, start};
-use super::tell::Telling;
 use super::workers::execute;
-use crate::cli::ending::{Ending, ending};
+use crate::cli::exit_error::ExitError;
 use crate::cli::setup::Setup;
 use crate::cli::status::Status;
 use crate::pipeline::Plumbing;
@@ -20,44 +20,39 @@ use crate::runtime::exit::Exit;
 use crate::runtime::mesh::{self, Mesh};
 use crate::runtime::{hosts, panic, signals, watchdog};
 use crate::sources::kafka::Topic;
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 
 /// How long the processes of a run wait for each other.
 const PEERS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a run that was taken over may keep the address that this one listens on.
-const HANDED_OVER: Duration = Duration::from_secs(10);
+const LISTEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How soon a request to end is noticed before the run has begun.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Does the work of one process of the run.
-pub fn work(args: Args) -> i32 {
+pub fn work(args: Args) -> Result<i32, ExitError> {
     panic::end_process_on_panic();
-    match member(args) {
-        Ok(code) => code.code(),
-        Err(error) => ending(&error),
-    }
-}
-
-fn member(args: Args) -> Result<Exit, Ending> {
     let drain = Arc::new(AtomicBool::new(false));
     signals::drain_on_signal(drain.clone())
-        .map_err(|error| Ending::new(Exit::Bug, format!("cannot listen to signals: {error}")))?;
+        .map_err(|error| ExitError::new(Exit::Bug, format!("cannot listen to signals: {error}")))?;
     let Setup { domain, database, connection, topic, .. } = args.setup.setup()?;
     let domain = Arc::new(domain);
     let process = args.process.unwrap_or(0);
     let addresses =
         hosts::addresses(usize::from(args.setup.processes), args.hostfile.as_deref(), &args.address)
-            .map_err(|error| Ending::new(Exit::Config, error.to_string()))?;
+            .map_err(|error| ExitError::new(Exit::Config, error))?;
     let topic = Topic::new(connection, topic, !args.until_caught_up);
 
-    let telemetry = Arc::new(telemetry::Run::new(process, drain.clone()));
-    let telling = (process == 0)
-        .then(|| Telling::start(&args.tell, telemetry.clone()))
+    let telemetry = Arc::new(Telemetry::new(process, drain.clone()));
+    let reporter = (process == 0)
+        .then(|| Reporter::start(&args.report, telemetry.clone()))
         .transpose()
-        .map_err(|error| Ending::new(Exit::Bug, format!("cannot start telling of the run: {error}")))?;
+        .map_err(|error| {
+            ExitError::new(Exit::Bug, format!("cannot start the thread that reports on the run: {error}"))
+        })?;
 
     if process == 0 && !args.take_over {
-        args.tell.serve(&telemetry, Duration::ZERO)?;
+        args.report.serve(&telemetry, Duration::ZERO)?;
     }
     let begun = Arc::new(AtomicBool::new(false));
     end_early(drain.clone(), begun.clone());
@@ -65,12 +60,12 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let started = runtime.block_on(start(&args, process, &database, &domain, &topic))?;
     let Started { client, run, ledger, source, partitions, detector } = started;
     if process == 0 && args.take_over {
-        args.tell.serve(&telemetry, HANDED_OVER)?;
+        args.report.serve(&telemetry, LISTEN_PATIENCE)?;
     }
     let until_caught_up = args.until_caught_up || source.ends();
     let shown = database.to_string();
     let on_failure: OnFailure =
-        Arc::new(move |error: DatabaseError| abandon(Ending::at_database(error, &shown)));
+        Arc::new(move |error: DatabaseError| exit_now(ExitError::at_database(error, &shown)));
     // The heart beats from here on: the other processes join only a run that lives.
     let upkeep_stop = Arc::new(AtomicBool::new(false));
     let upkeep = (process == 0).then(|| {
@@ -86,7 +81,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         zerocopy: args.zerocopy,
         patience: PEERS_PATIENCE,
     })
-    .map_err(|error| Ending::new(Exit::from(&error), error.to_string()))?;
+    .map_err(|error| ExitError::new(Exit::from(&error), error))?;
     tracing::info!(
         "process {process} of {}: {} partitions of {}, {} worker(s)",
         args.setup.processes,
@@ -99,7 +94,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
     let committer = (process == 0).then_some((client, runtime));
     let frontier = Arc::new(AtomicU64::new(0));
     watchdog::watch("committed", &frontier, watchdog::PATIENCE)
-        .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
+        .map_err(|error| ExitError::new(Exit::Bug, format!("cannot start the watchdog: {error}")))?;
 
     let marks = &ledger.marks;
     telemetry.begin(usize::from(args.setup.workers), &partitions, marks, ledger.low_us);
@@ -112,7 +107,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         detector,
         partitions,
         open_intake: Box::new(move |share, assigned, wake| {
-            intake_source.read(share, assigned, wake, Arc::new(|error| abandon(error.into())))
+            intake_source.read(share, assigned, wake, Arc::new(|error| exit_now(error.into())))
         }),
         until_caught_up,
         drain: drain.clone(),
@@ -122,7 +117,7 @@ fn member(args: Args) -> Result<Exit, Ending> {
         fail_at: args.fail_at.clone(),
     };
     execute(builders, plumbing, committer, &args, source, frontier)?;
-    drop(telling);
+    drop(reporter);
 
     upkeep_stop.store(true, Ordering::Relaxed);
     if let Some(upkeep) = upkeep {
@@ -137,10 +132,10 @@ fn member(args: Args) -> Result<Exit, Ending> {
         Status::summary(&telemetry.snapshot()).iter().for_each(|line| tracing::info!("{line}"));
     }
     if until_caught_up || drain.load(Ordering::Relaxed) {
-        Ok(Exit::Done)
+        Ok(Exit::Done.code())
     } else {
         tracing::info!("another process of the run was asked to end; this one has drained too");
-        Ok(Exit::PeerLost)
+        Ok(Exit::PeerLost.code())
     }
 }
 
@@ -152,12 +147,12 @@ fn end_early(drain: Arc<AtomicBool>, begun: Arc<AtomicBool>) {
                 tracing::info!("asked to end before the run began");
                 signal_hook::low_level::exit(Exit::Done.code());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     });
 }
 
 /// Ends the process at once: what is committed is committed, and the next run starts from there.
-fn abandon(error: Ending) {
-    signal_hook::low_level::exit(ending(&error));
+fn exit_now(error: ExitError) {
+    signal_hook::low_level::exit(error.report());
 }

@@ -14,7 +14,7 @@ use citytide_store::{ledger, migrate, origin, upkeep};
 use tokio_postgres::Client;
 
 use super::{Args, DetectorKind};
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::pipeline::DetectorStart;
 use crate::sources::kafka::Topic;
 use crate::sources::{Assigned, Source};
@@ -42,7 +42,7 @@ pub async fn start(
     database: &Database,
     domain: &Domain,
     topic: &Topic,
-) -> Result<Started, Ending> {
+) -> Result<Started, ExitError> {
     let mut client = database.connect("citytide:starting").await?;
     let declared = declared(&client).await;
     let mut source = args.setup.source.source(domain, topic, declared.as_deref(), args.until_caught_up)?;
@@ -50,7 +50,7 @@ pub async fn start(
     if let Err(error) = source.look() {
         // A source that is not this database's is not waited for.
         let is_its_own = declared.as_deref() == Some(&*source.identity());
-        return Err(Ending::of_source(error, is_its_own && has_been_read(&client).await));
+        return Err(ExitError::of_source(error, is_its_own && has_been_read(&client).await));
     }
     if process == 0 {
         migrate::prepare(&mut client, domain, &source.identity()).await?;
@@ -112,7 +112,7 @@ pub async fn start(
 }
 
 /// The model that is asked beside the one in force. One that cannot be used keeps nobody from judging.
-async fn shadow(client: &Client, layout: &Layout, version: i32) -> Result<Option<Arc<Model>>, Ending> {
+async fn shadow(client: &Client, layout: &Layout, version: i32) -> Result<Option<Arc<Model>>, ExitError> {
     match detector::models::read(client, layout, version).await {
         Ok(model) => Ok(Some(Arc::new(model))),
         Err(PromoteError::Refused(reason)) => {

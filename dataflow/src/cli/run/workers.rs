@@ -1,4 +1,4 @@
-//! The workers of one process: built, stepped, and told of.
+//! The workers of one process: built, stepped, and shown.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use timely::WorkerConfig;
 use tokio_postgres::Client;
 
 use super::Args;
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::cli::screen;
 use crate::cli::show::{self, Sample};
 use crate::commit::committer::{self, Committed, CommitterSettings};
@@ -32,7 +32,7 @@ pub fn execute(
     args: &Args,
     source: Source,
     frontier: Arc<AtomicU64>,
-) -> Result<(), Ending> {
+) -> Result<(), ExitError> {
     let mut config = WorkerConfig::default();
     differential_dataflow::configure(
         &mut config,
@@ -93,9 +93,9 @@ pub fn execute(
             });
         }
     })
-    .map_err(|error| Ending::new(Exit::Bug, format!("cannot start the workers: {error}")))?;
+    .map_err(|error| ExitError::new(Exit::Bug, format!("cannot start the workers: {error}")))?;
     for result in guards.join() {
-        result.map_err(|error| Ending::new(Exit::Bug, format!("a worker ended early: {error}")))?;
+        result.map_err(|error| ExitError::new(Exit::Bug, format!("a worker ended early: {error}")))?;
     }
     Ok(())
 }

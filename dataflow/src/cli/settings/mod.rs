@@ -10,7 +10,7 @@
 //! 1. A setting has one declaration: its clap argument. What it is called in the environment and in the file follows
 //!    from that (see [`Setting`]); to add one, add the argument to the `Args` of its command, and nothing here.
 //! 2. Flag before environment before file before default. A list is taken whole from the first that has it.
-//! 3. Whatever it came from, a value goes through the argument's own value parser. All mistakes are told at once.
+//! 3. Whatever it came from, a value goes through the argument's own value parser. All mistakes are reported at once.
 //! 4. What settings have to do with each other is checked afterwards, on the finished structs ([`Relations`]): clap's
 //!    `requires` and `conflicts_with` see flags only.
 //! 5. Nothing secret is shown; this room is the only one that reads the environment. It knows no command.

@@ -1,4 +1,4 @@
-//! How far the detector is, what is wrong with it, and how right it is where the stream tells the truth.
+//! How far the detector is, what is wrong with it, and how right it is where the stream carries the truth.
 //!
 //! ```text
 //! detector  no model yet · 8 zones · 8 warming up, 3 by rules alone
@@ -21,8 +21,8 @@ pub fn lines(snapshot: &Snapshot, columns: usize) -> Vec<Line> {
             0 => "no zone yet".to_owned(),
             zones => counted(zones, "zone"),
         };
-        let told = [model(detector), zones].into_iter().chain(warming_up(detector, thousands));
-        lines.push(Line::new("detector", &told.collect::<Vec<_>>().join(" · "), columns));
+        let parts = [model(detector), zones].into_iter().chain(warming_up(detector, thousands));
+        lines.push(Line::new("detector", &parts.collect::<Vec<_>>().join(" · "), columns));
         let troubles = [("training", failure(detector)), ("sensors", too_many(detector))];
         for (label, what) in troubles {
             lines.extend(what.map(|what| Line { alarm: true, ..Line::new(label, &what, columns) }));

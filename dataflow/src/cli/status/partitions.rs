@@ -14,7 +14,7 @@ pub fn watermark(snapshot: &Snapshot, columns: usize) -> String {
     if snapshot.partitions.len() < 2 {
         return low;
     }
-    let all: Vec<String> = snapshot.partitions.iter().map(|one| told(one, snapshot.now_ms)).collect();
+    let all: Vec<String> = snapshot.partitions.iter().map(|one| partition(one, snapshot.now_ms)).collect();
     let all = format!("{low} · {}", all.join(" · "));
     if all.chars().count() <= columns {
         return all;
@@ -33,7 +33,7 @@ fn thinned(snapshot: &Snapshot, low: &str, named: usize) -> String {
     active.sort_by_key(|one| one.watermark_us);
     let (slowest, others) = active.split_at(named.min(active.len()));
     let mut parts = vec![low.to_owned()];
-    parts.extend(slowest.iter().map(|one| told(one, snapshot.now_ms)));
+    parts.extend(slowest.iter().map(|one| partition(one, snapshot.now_ms)));
     if let Some(first) = others.first() {
         let within =
             first.watermark_us.map(|us| format!(" within {}", coarse(behind_s(us, snapshot.now_ms))));
@@ -49,7 +49,7 @@ fn thinned(snapshot: &Snapshot, low: &str, named: usize) -> String {
 }
 
 /// A partition: `3: 5 s`, or that it is idle.
-fn told(one: &PartitionFigures, now_ms: u64) -> String {
+fn partition(one: &PartitionFigures, now_ms: u64) -> String {
     let state = match (one.activity, one.watermark_us) {
         (Activity::Empty, _) => "empty".to_owned(),
         (Activity::Ended, _) => "ended".to_owned(),
@@ -60,7 +60,7 @@ fn told(one: &PartitionFigures, now_ms: u64) -> String {
     format!("{}: {state}", one.partition)
 }
 
-/// How far W is behind this machine's clock. With all partitions idle it stands still, and no distance is told: it would
+/// How far W is behind this machine's clock. With all partitions idle it stands still, and no distance is shown: it would
 /// grow although nothing is behind.
 pub fn low(snapshot: &Snapshot) -> String {
     let at = |us: i64, form: &str| {

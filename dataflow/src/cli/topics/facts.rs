@@ -11,7 +11,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::runtime::exit::Exit;
 
 /// How long the broker may take to answer a question.
@@ -51,7 +51,7 @@ impl Facts {
     /// # Errors
     ///
     /// When Kafka does not answer. That its settings may not be read is no error.
-    pub async fn ask(connection: &Connection, topic: &str) -> Result<Facts, Ending> {
+    pub async fn ask(connection: &Connection, topic: &str) -> Result<Facts, ExitError> {
         let admin = admin(connection)?;
         let attempted = format!("asking for topic {topic}");
         let metadata = admin
@@ -88,15 +88,18 @@ impl fmt::Display for Facts {
 }
 
 /// A client that asks and creates.
-pub fn admin(connection: &Connection) -> Result<AdminClient<Quiet>, Ending> {
+pub fn admin(connection: &Connection) -> Result<AdminClient<Quiet>, ExitError> {
     let config = connection.client(&[("client.id", "citytide")]);
     AdminClient::from_config_and_context(&config, Quiet).map_err(|error| {
-        Ending::new(Exit::Config, format!("cannot make a Kafka client for {}: {error}", connection.brokers()))
+        ExitError::new(
+            Exit::Config,
+            format!("cannot make a Kafka client for {}: {error}", connection.brokers()),
+        )
     })
 }
 
 /// What Kafka does not do although it answered before.
-pub fn refused(connection: &Connection, attempted: &str, error: &KafkaError) -> Ending {
+pub fn refused(connection: &Connection, attempted: &str, error: &KafkaError) -> ExitError {
     let brokers = connection.brokers();
     let denied = [
         RDKafkaErrorCode::TopicAuthorizationFailed,
@@ -104,10 +107,10 @@ pub fn refused(connection: &Connection, attempted: &str, error: &KafkaError) -> 
         RDKafkaErrorCode::GroupAuthorizationFailed,
     ];
     match error.rdkafka_error_code().filter(|code| denied.contains(code)) {
-        Some(code) => Ending::new(
+        Some(code) => ExitError::new(
             Exit::Denied,
             format!("Kafka at {brokers} does not allow {attempted}: {code}; grant this client the right to"),
         ),
-        None => Ending::new(Exit::Away, format!("{attempted} at {brokers} failed: {error}; try again")),
+        None => ExitError::new(Exit::Away, format!("{attempted} at {brokers} failed: {error}; try again")),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::models::print::{by_zone, counts, rfc3339, when};
 use crate::cli::status::thousands;
 
-/// What is told of a training.
+/// What is printed about a training.
 pub struct Report<'a> {
     /// The model.
     pub stored: &'a StoredModel,

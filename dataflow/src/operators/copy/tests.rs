@@ -17,7 +17,7 @@ fn a_blob_of_an_earlier_epoch_goes_with_the_one_that_is_streamed() {
         let (mut batches, mut blobs, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (batches, batch_stream) = scope.new_input::<Batch>();
             let (blobs, blob_stream) = scope.new_input::<Blob>();
-            let telemetry = Arc::new(telemetry::Run::new(0, Arc::default()));
+            let telemetry = Arc::new(Telemetry::new(0, Arc::default()));
             let copied = copy(batch_stream, blob_stream, telemetry, |finished, wake| {
                 Session::spawn("writer".to_owned(), Arc::new(|_| {}), async move |mut from| {
                     while let Some(job) = from.recv().await {

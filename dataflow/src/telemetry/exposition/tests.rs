@@ -14,8 +14,8 @@ use crate::sources::Assigned;
 const INVENTORY: &str = include_str!("../../../../docs/metrics.md");
 
 /// A run with two partitions, one of which has readings.
-fn run() -> Arc<Run> {
-    let run = Run::new(0, Arc::default());
+fn run() -> Arc<Telemetry> {
+    let run = Telemetry::new(0, Arc::default());
     let assigned = |partition| Assigned {
         partition,
         next_offset: 10,
@@ -180,7 +180,7 @@ fn every_sample_belongs_to_a_metric_that_is_described_before_it() {
 
 #[test]
 fn a_run_that_is_starting_can_be_scraped() {
-    let page = Exposition::new(Arc::new(Run::new(0, Arc::default()))).text();
+    let page = Exposition::new(Arc::new(Telemetry::new(0, Arc::default()))).text();
     assert!(page.contains("events_processed_total 0\n") && page.contains("citytide_workers 0\n"), "{page}");
     assert!(
         !page.contains("\ncitytide_model_version ") && !page.contains("\nmodel_recall "),

@@ -15,9 +15,9 @@ use super::last_hour::LastHour;
 use super::{Counts, DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
 use crate::sources::Assigned;
 
-/// What a run tells of itself.
+/// The figures of a run: its threads write them, anybody reads a [`Snapshot`].
 #[derive(Debug)]
-pub struct Run {
+pub struct Telemetry {
     /// How long each stage has worked.
     pub stages: Stages,
     /// From receiving a record to its commit.
@@ -57,11 +57,11 @@ struct Partition {
     tally: Tally,
 }
 
-impl Run {
-    /// A process of a run that is starting; `drain` is set when it is asked to end. The first process, 0, is told of
+impl Telemetry {
+    /// A process of a run that is starting; `drain` is set when it is asked to end. Process 0 sees
     /// marks and commits.
-    pub fn new(process: u16, drain: Arc<AtomicBool>) -> Run {
-        Run {
+    pub fn new(process: u16, drain: Arc<AtomicBool>) -> Telemetry {
+        Telemetry {
             stages: Stages::default(),
             latency: Latency::new(process == 0),
             began: clock::instant(),

@@ -1,4 +1,4 @@
-//! Tells of the run while it goes on, on a thread of its own: a terminal that is stopped holds up nobody who works.
+//! Reports on the run while it goes on, on a thread of its own: a terminal that is stopped does not hold up the workers.
 //!
 //! ```text
 //!  at a terminal:   member 0 ── snapshots ──▶┐
@@ -16,64 +16,64 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use crate::cli::ending::Ending;
+use crate::cli::exit_error::ExitError;
 use crate::cli::screen;
 use crate::cli::status::Status;
 use crate::runtime::children::OnLine;
 use crate::runtime::exit::Exit;
-use crate::telemetry::{self, ListenAddress, Phase, Snapshot};
+use crate::telemetry::{self, ListenAddress, Phase, Snapshot, Telemetry};
 
-/// Distance of two lines in a log.
+/// Time between two lines in a log.
 const LOGGED_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Flags of a run that concern what it tells.
 #[derive(Debug, Clone, clap::Args)]
-pub struct TellArgs {
+pub struct ReportArgs {
     /// Serve /metrics, /healthz and /readyz at HOST:PORT, or at PORT of the loopback interface
     #[arg(long, value_name = "[HOST:]PORT", help_heading = "Run")]
     listen: Option<ListenAddress>,
-    /// Standard error is read by the supervisor, which has the terminal; given by it
+    /// The supervisor reads standard error, because it has the terminal; set by the supervisor
     #[arg(long, hide = true)]
     handed_over: bool,
 }
 
-impl TellArgs {
+impl ReportArgs {
     /// Whether a supervisor at a terminal reads what this process writes.
     pub fn is_handed_over(&self) -> bool {
         self.handed_over
     }
 
-    /// Whether the address can be had, so that a slip is told once and not by every generation.
-    pub fn try_listening(&self) -> Result<(), Ending> {
+    /// Checks that the address can be listened on, so that a mistake is reported once and not by every generation.
+    pub fn check_listen(&self) -> Result<(), ExitError> {
         let Some(address) = &self.listen else { return Ok(()) };
         let listener = telemetry::listen(address, Duration::ZERO);
-        listener.map(drop).map_err(|error| Ending::new(Exit::Config, error.to_string()))
+        listener.map(drop).map_err(|error| ExitError::new(Exit::Config, error))
     }
 
-    /// Serves what there is to tell of `run`, if that was asked for. An address that is taken is tried for `patience`.
-    pub fn serve(&self, run: &Arc<telemetry::Run>, patience: Duration) -> Result<(), Ending> {
+    /// Serves metrics and health, if that was asked for. An address that is taken is retried for `patience`.
+    pub fn serve(&self, telemetry: &Arc<Telemetry>, patience: Duration) -> Result<(), ExitError> {
         let Some(address) = &self.listen else { return Ok(()) };
         let listener = telemetry::listen(address, patience).map_err(|error| {
             let exit = if error.is_taken() { Exit::PeerLost } else { Exit::Config };
-            Ending::new(exit, error.to_string())
+            ExitError::new(exit, error)
         })?;
-        telemetry::serve(listener, telemetry::routes(run.clone()))
-            .map_err(|error| Ending::new(Exit::Bug, format!("cannot serve metrics at {address}: {error}")))?;
+        telemetry::serve(listener, telemetry::routes(telemetry.clone())).map_err(|error| {
+            ExitError::new(Exit::Bug, format!("cannot serve metrics at {address}: {error}"))
+        })?;
         tracing::info!("metrics and health at http://{address}/metrics, /healthz, /readyz");
         Ok(())
     }
 }
 
-/// Says that standard error is read by the supervisor, which has the terminal.
+/// The flag that says that the supervisor reads standard error, because it has the terminal.
 pub const HAND_OVER: &str = "--handed-over";
 /// Begins a line that is a snapshot as JSON instead of a line of the log.
 const FRAME: u8 = 0x1e;
-/// Distance of two looks at a terminal.
+/// Time between two drawings on a terminal.
 const DRAWN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How a run is told of.
+/// Where the reports go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Output {
     /// As a block on the terminal of this process.
     Drawn,
     /// To the supervisor, which draws.
@@ -82,35 +82,35 @@ enum Way {
     Logged,
 }
 
-/// A thread that tells of a run until this is dropped.
-pub struct Telling {
+/// A thread that reports until this is dropped.
+pub struct Reporter {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Telling {
-    /// Starts telling. Fails when the system refuses a thread.
-    pub fn start(args: &TellArgs, run: Arc<telemetry::Run>) -> std::io::Result<Telling> {
-        let way = match args.handed_over {
-            true => Way::HandedOver,
-            false if screen::is_live() => Way::Drawn,
-            false => Way::Logged,
+impl Reporter {
+    /// Fails when the system refuses a thread.
+    pub fn start(args: &ReportArgs, telemetry: Arc<Telemetry>) -> std::io::Result<Reporter> {
+        let output = match args.handed_over {
+            true => Output::HandedOver,
+            false if screen::is_live() => Output::Drawn,
+            false => Output::Logged,
         };
-        let interval = if way == Way::Logged { LOGGED_INTERVAL } else { DRAWN_INTERVAL };
+        let interval = if output == Output::Logged { LOGGED_INTERVAL } else { DRAWN_INTERVAL };
         let (stop, stopped) = bounded(0);
         let thread = std::thread::Builder::new().name("status".to_owned()).spawn(move || {
             let mut status = Status::default();
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                let snapshot = run.snapshot();
-                match way {
-                    Way::HandedOver => hand_over(&snapshot),
-                    Way::Drawn => draw(&mut status, snapshot),
-                    Way::Logged => log(&mut status, snapshot),
+                let snapshot = telemetry.snapshot();
+                match output {
+                    Output::HandedOver => hand_over(&snapshot),
+                    Output::Drawn => draw(&mut status, snapshot),
+                    Output::Logged => log(&mut status, snapshot),
                 }
             }
             screen::end();
         })?;
-        Ok(Telling { stop: Some(stop), thread: Some(thread) })
+        Ok(Reporter { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -127,8 +127,8 @@ fn log(status: &mut Status, snapshot: Snapshot) {
     }
 }
 
-/// Hands a snapshot to the supervisor, unless it has not taken the last one: it may be stopped, and what is logged must
-/// not wait behind snapshots.
+/// Hands a snapshot to the supervisor, unless it has not read the last one: it may be stopped, and the log must not
+/// wait behind snapshots.
 fn hand_over(snapshot: &Snapshot) {
     if rustix::io::ioctl_fionread(std::io::stderr()) != Ok(0) {
         return;
@@ -154,7 +154,7 @@ pub fn on_line() -> OnLine {
     })
 }
 
-impl Drop for Telling {
+impl Drop for Reporter {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {

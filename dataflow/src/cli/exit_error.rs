@@ -1,4 +1,5 @@
-//! How a command ends when it cannot go on: the exit code, and what the user reads.
+//! Why a command cannot go on: the message that the user reads, and the exit code. Each error of the rooms below has
+//! one here.
 
 use citytide_connection::ConnectionError;
 use citytide_store::detector::models::PromoteError;
@@ -15,32 +16,32 @@ use crate::sources::kafka::KafkaSourceError;
 /// SQLSTATE of a missing right.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// An exit code with its reason.
-#[derive(Debug)]
-pub struct Ending {
+/// Why a command cannot go on, and the exit code that says so.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ExitError {
     exit: Exit,
-    why: String,
+    message: String,
 }
 
-impl Ending {
-    /// Ends with `exit` because of `why`.
-    pub fn new(exit: Exit, why: String) -> Ending {
-        Ending { exit, why }
+impl ExitError {
+    pub fn new(exit: Exit, message: impl ToString) -> ExitError {
+        ExitError { exit, message: message.to_string() }
     }
 
-    /// The code to end with.
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// What the user reads.
-    pub fn why(&self) -> &str {
-        &self.why
+    /// Logs the message, and returns the code to exit with.
+    pub fn report(&self) -> i32 {
+        tracing::error!("{self}");
+        self.exit.code()
     }
 
     /// A source that failed. A topic that is missing although it has been read before is an outage: brokers that
     /// are starting do not know their topics yet.
-    pub fn of_source(error: SourceError, has_been_read: bool) -> Ending {
+    pub fn of_source(error: SourceError, has_been_read: bool) -> ExitError {
         let error = match error {
             SourceError::Kafka(error) => error,
             SourceError::Files(error) => {
@@ -49,7 +50,7 @@ impl Ending {
                     FilesError::Denied { .. } => Exit::Denied,
                     _ => Exit::Config,
                 };
-                return Ending::new(exit, error.to_string());
+                return ExitError::new(exit, error);
             }
         };
         let exit = match error {
@@ -59,7 +60,7 @@ impl Ending {
                     "topic {topic} is not at {brokers}, though this database has read it before; waiting for it to \
                      come back"
                 );
-                return Ending::new(Exit::Away, why);
+                return ExitError::new(Exit::Away, why);
             }
             KafkaSourceError::MissingTopic { .. }
             | KafkaSourceError::OtherTopic { .. }
@@ -68,34 +69,31 @@ impl Ending {
             | KafkaSourceError::Unusable { .. } => Exit::Config,
             KafkaSourceError::Denied { .. } | KafkaSourceError::Forbidden { .. } => Exit::Denied,
         };
-        Ending::new(exit, error.to_string())
+        ExitError::new(exit, error)
     }
-}
 
-impl Ending {
     /// A session that failed while the run was under way: says which database.
-    pub fn at_database(error: DatabaseError, database: &str) -> Ending {
-        let mut ending = Ending::from(error);
-        ending.why += &format!(" (PostgreSQL at {database})");
-        ending
+    pub fn at_database(error: DatabaseError, database: &str) -> ExitError {
+        let ExitError { exit, message } = ExitError::from(error);
+        ExitError { exit, message: format!("{message} (PostgreSQL at {database})") }
     }
 }
 
-impl From<ConnectionError> for Ending {
-    fn from(error: ConnectionError) -> Ending {
-        Ending::new(Exit::Config, error.to_string())
+impl From<ConnectionError> for ExitError {
+    fn from(error: ConnectionError) -> ExitError {
+        ExitError::new(Exit::Config, error)
     }
 }
 
-impl From<SourceError> for Ending {
+impl From<SourceError> for ExitError {
     /// A source that failed while it was being read.
-    fn from(error: SourceError) -> Ending {
-        Ending::of_source(error, true)
+    fn from(error: SourceError) -> ExitError {
+        ExitError::of_source(error, true)
     }
 }
 
-impl From<DatabaseError> for Ending {
-    fn from(error: DatabaseError) -> Ending {
+impl From<DatabaseError> for ExitError {
+    fn from(error: DatabaseError) -> ExitError {
         let exit = match &error {
             DatabaseError::TooOld { .. }
             | DatabaseError::Address { .. }
@@ -109,58 +107,50 @@ impl From<DatabaseError> for Ending {
                 _ => Exit::Away,
             },
         };
-        Ending::new(exit, error.to_string())
+        ExitError::new(exit, error)
     }
 }
 
-impl From<MigrateError> for Ending {
-    fn from(error: MigrateError) -> Ending {
+impl From<MigrateError> for ExitError {
+    fn from(error: MigrateError) -> ExitError {
         match error {
             MigrateError::Database(error) => error.into(),
-            error @ MigrateError::NotApplied { .. } => Ending::new(Exit::PeerLost, error.to_string()),
-            error if error.is_denied() => Ending::new(Exit::Denied, error.to_string()),
-            error => Ending::new(Exit::Config, error.to_string()),
+            error @ MigrateError::NotApplied { .. } => ExitError::new(Exit::PeerLost, error),
+            error if error.is_denied() => ExitError::new(Exit::Denied, error),
+            error => ExitError::new(Exit::Config, error),
         }
     }
 }
 
-impl From<OriginError> for Ending {
-    fn from(error: OriginError) -> Ending {
+impl From<OriginError> for ExitError {
+    fn from(error: OriginError) -> ExitError {
         match error {
             OriginError::Database(error) => error.into(),
-            error @ OriginError::Other { .. } => Ending::new(Exit::Config, error.to_string()),
+            error @ OriginError::Other { .. } => ExitError::new(Exit::Config, error),
         }
     }
 }
 
-impl From<TakeoverError> for Ending {
-    fn from(error: TakeoverError) -> Ending {
+impl From<TakeoverError> for ExitError {
+    fn from(error: TakeoverError) -> ExitError {
         match error {
             TakeoverError::Database(error) => error.into(),
-            TakeoverError::Held(_) | TakeoverError::Stuck { .. } => {
-                Ending::new(Exit::Held, error.to_string())
-            }
-            TakeoverError::MayNotTerminate { .. } => Ending::new(Exit::Denied, error.to_string()),
-            TakeoverError::NoRun { .. } => Ending::new(Exit::PeerLost, error.to_string()),
-            TakeoverError::OtherNumber { .. } => Ending::new(Exit::Config, error.to_string()),
+            TakeoverError::Held(_) | TakeoverError::Stuck { .. } => ExitError::new(Exit::Held, error),
+            TakeoverError::MayNotTerminate { .. } => ExitError::new(Exit::Denied, error),
+            TakeoverError::NoRun { .. } => ExitError::new(Exit::PeerLost, error),
+            TakeoverError::OtherNumber { .. } => ExitError::new(Exit::Config, error),
         }
     }
 }
 
-impl From<PromoteError> for Ending {
-    fn from(error: PromoteError) -> Ending {
+impl From<PromoteError> for ExitError {
+    fn from(error: PromoteError) -> ExitError {
         match error {
             PromoteError::Database(error) => error.into(),
             PromoteError::Run(error) => error.into(),
-            error => Ending::new(Exit::Config, error.to_string()),
+            error => ExitError::new(Exit::Config, error),
         }
     }
-}
-
-/// Tells why, and returns the code to end with.
-pub fn ending(ending: &Ending) -> i32 {
-    tracing::error!("{}", ending.why);
-    ending.exit.code()
 }
 
 #[cfg(test)]
@@ -170,10 +160,10 @@ mod tests {
     #[test]
     fn a_full_disk_is_waited_for_and_certificates_are_not() {
         let (attempted, reason) = ("committing".to_owned(), "No space left on device".to_owned());
-        let full = Ending::from(DatabaseError::DiskFull { attempted, reason });
-        assert!(Exit::restart_helps(Some(full.exit().code())) && full.why().contains("make room"));
+        let full = ExitError::from(DatabaseError::DiskFull { attempted, reason });
+        assert!(Exit::restart_helps(Some(full.exit().code())) && full.to_string().contains("make room"));
         let (address, reason) = ("db:5432/x".to_owned(), "its certificate has expired".to_owned());
-        let expired = Ending::from(DatabaseError::Tls { address, reason });
+        let expired = ExitError::from(DatabaseError::Tls { address, reason });
         assert!(!Exit::restart_helps(Some(expired.exit().code())));
     }
 }

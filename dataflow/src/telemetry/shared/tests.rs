@@ -26,7 +26,7 @@ fn mark(partition: i32, next_offset: i64, end_offset: i64) -> Mark {
     }
 }
 
-fn commit(run: &Run, marks: &[Mark]) {
+fn commit(run: &Telemetry, marks: &[Mark]) {
     run.committed(50, Duration::from_millis(3), 77, marks);
 }
 
@@ -34,15 +34,15 @@ fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
     Assigned { partition, next_offset, low_offset: 0, end_offset, is_end_known: true }
 }
 
-fn running() -> Run {
-    let run = Run::new(0, Arc::default());
+fn running() -> Telemetry {
+    let run = Telemetry::new(0, Arc::default());
     run.begin(2, &[assigned(0, 100, 500), assigned(1, 0, 40)], &[mark(0, 100, 100)], NEVER);
     run
 }
 
 #[test]
 fn before_it_begins_a_run_is_starting_and_knows_nothing() {
-    let snapshot = Run::new(0, Arc::default()).snapshot();
+    let snapshot = Telemetry::new(0, Arc::default()).snapshot();
     assert_eq!((snapshot.phase, snapshot.low_us, snapshot.workers), (Phase::Starting, None, 0));
     assert!(snapshot.partitions.is_empty());
 }
@@ -98,7 +98,7 @@ fn an_end_that_lags_behind_what_was_committed_is_no_negative_lag() {
 #[test]
 fn a_run_that_was_asked_to_end_is_draining() {
     let drain = Arc::new(AtomicBool::new(false));
-    let run = Run::new(0, drain.clone());
+    let run = Telemetry::new(0, drain.clone());
     run.begin(1, &[], &[], NEVER);
     drain.store(true, Ordering::Relaxed);
     assert_eq!(run.snapshot().phase, Phase::Draining);
