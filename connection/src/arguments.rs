@@ -1,4 +1,4 @@
-//! The command line's part, to be flattened into a program's own arguments.
+//! The command-line options, to be flattened into those of a program.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{Connection, ConnectionError, Property, Secrets};
 
-/// How Kafka is reached, as it was typed.
+/// The options of the Kafka connection.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
     /// Kafka's bootstrap servers, host:port, separated by commas
@@ -25,8 +25,6 @@ pub struct KafkaArgs {
 }
 
 impl KafkaArgs {
-    /// The connection that was typed.
-    ///
     /// # Errors
     ///
     /// See [`ConnectionError`].

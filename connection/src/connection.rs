@@ -1,4 +1,4 @@
-//! A connection: brokers, properties and secrets that have been checked together.
+//! A connection: brokers, properties and secrets, checked together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, ProducerContext};
 use crate::property::{canonical, permitted};
 use crate::{ConnectionError, Property, Secret, Secrets};
 
-/// How Kafka is reached. `Debug` and `Display` show no secret.
+/// Brokers, properties and secrets. `Debug` and `Display` show no secret.
 #[derive(Debug, Clone)]
 pub struct Connection {
     brokers: String,
@@ -20,8 +20,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection to `brokers` with librdkafka properties. Where a property comes twice the last one holds.
-    /// librdkafka has read all of it when this returns, certificates included; nothing was connected.
+    /// A connection to `brokers` with librdkafka properties; of a repeated property the last value counts. librdkafka
+    /// checks everything, including certificates, without connecting.
     ///
     /// # Errors
     ///
@@ -46,13 +46,12 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The bootstrap servers, host:port, separated by commas.
+    /// host:port, separated by commas.
     pub fn brokers(&self) -> &str {
         &self.brokers
     }
 
-    /// What a client is made with. `settings` are the program's own; those that a user may set are replaced by what
-    /// the user has set.
+    /// The configuration of a client. The user's properties override `settings`, which are the program's own.
     pub fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
         let mut config = self.without_brokers(settings);
         config.set("metadata.broker.list", &self.brokers);
@@ -61,7 +60,7 @@ impl Connection {
 
     fn without_brokers(&self, settings: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // Why a connection failed is told at this level only; see `Witness`.
+        // librdkafka logs why a connection failed at this level; see `ErrorObserver`.
         config.set_log_level(RDKafkaLogLevel::Info);
         for (key, value) in settings {
             config.set(canonical(key), *value);
@@ -89,7 +88,7 @@ impl Connection {
         self.protocol().split('_').any(|part| part == layer)
     }
 
-    /// What librdkafka would take silently: credentials that are never sent, and mechanisms that are not built in.
+    /// Checks what librdkafka accepts silently: credentials that are never sent, and mechanisms that are not built in.
     fn check_security(&self) -> Result<(), ConnectionError> {
         for (layer, protocols) in [("sasl", "sasl_ssl or sasl_plaintext"), ("ssl", "ssl or sasl_ssl")] {
             let unused = self.properties.keys().find(|key| key.starts_with(&format!("{layer}.")));
@@ -130,7 +129,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes a client that connects nowhere: librdkafka reads certificates and compares properties only then.
+    /// Creates a client without brokers: only then does librdkafka read certificates and compare properties.
     fn check_together(&self) -> Result<(), ConnectionError> {
         let made: Result<BaseProducer<Silent>, KafkaError> =
             self.without_brokers(&[]).create_with_context(Silent);
@@ -181,7 +180,7 @@ impl ProducerContext for Silent {
     fn delivery(&self, _result: &rdkafka::producer::DeliveryResult<'_>, (): ()) {}
 }
 
-/// librdkafka's words without the value, which rdkafka adds.
+/// librdkafka's message without the value, which rdkafka adds and which may be a secret.
 fn words(error: KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, reason, _, _) | KafkaError::ClientCreation(reason) => reason,
@@ -195,7 +194,7 @@ fn check_broker(entry: &str) -> Result<(), ConnectionError> {
     if address.is_empty() {
         return wrong("there is no host");
     }
-    // A bare IPv6 address holds colons, and no port.
+    // A bare IPv6 address has colons but no port.
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
         _ => (address, None),

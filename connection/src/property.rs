@@ -1,4 +1,4 @@
-//! librdkafka's properties as a user may set them: which are ours, which are secrets, which go by two names.
+//! librdkafka properties: which a user may not set, which are secrets, and which have two names.
 //!
 //! Names and meaning: <https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>.
 
@@ -7,12 +7,10 @@ use std::str::FromStr;
 
 use crate::ConnectionError;
 
-/// A property that was typed as `KEY=VALUE`. `Debug` does not show the value of a secret one.
+/// A property, typed as `KEY=VALUE`. `Debug` does not show the value of a secret one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Property {
-    /// Its name.
     pub key: String,
-    /// Its value.
     pub value: String,
 }
 
@@ -49,16 +47,13 @@ const OWNED: &[(&str, &str)] = &[
     ("auto.commit.interval.ms", "PostgreSQL holds the offsets, in the transaction that holds the results"),
     ("enable.auto.offset.store", "PostgreSQL holds the offsets, in the transaction that holds the results"),
     ("offset.store.method", "PostgreSQL holds the offsets, in the transaction that holds the results"),
-    ("auto.offset.reset", "offsets that are gone are counted as lost, never skipped"),
-    ("enable.partition.eof", "a partition's end is needed to count the offsets that hold no record"),
+    ("auto.offset.reset", "deleted offsets are counted as lost, never skipped"),
+    ("enable.partition.eof", "the end of a partition is needed to count offsets without a record"),
     ("isolation.level", "records of aborted transactions are not readings"),
-    ("allow.auto.create.topics", "who creates a topic chooses its partitions"),
+    ("allow.auto.create.topics", "topics are never created by reading or writing"),
     ("enable.idempotence", "a reading is delivered once and in order"),
     ("request.required.acks", "a reading counts once all in-sync replicas have it"),
-    (
-        "message.timeout.ms",
-        "--patience bounds the wait; a reading given up while later ones go on would be a gap",
-    ),
+    ("message.timeout.ms", "--patience bounds the wait; a reading dropped before later ones would be a gap"),
     ("transactional.id", "readings are delivered without transactions"),
 ];
 
@@ -81,7 +76,7 @@ const SECRET: &[(&str, &str)] = &[
     ("sasl.oauthbearer.assertion.private.key.pem", "OAUTHBEARER is not supported"),
 ];
 
-/// Second names, and the first one: a property that is set twice under two names would be set by chance.
+/// Aliases and the canonical name: of a property set under both names, an arbitrary one would count.
 const ALIASES: &[(&str, &str)] = &[
     ("bootstrap.servers", "metadata.broker.list"),
     ("sasl.mechanism", "sasl.mechanisms"),
@@ -94,17 +89,16 @@ const ALIASES: &[(&str, &str)] = &[
     ("delivery.timeout.ms", "message.timeout.ms"),
 ];
 
-/// The name under which a property is set.
 pub fn canonical(key: &str) -> &str {
     named(ALIASES, key).unwrap_or(key)
 }
 
-/// Where a secret property's value belongs; `None` for one that is no secret.
+/// What to do instead of setting a secret property; `None` if it is not a secret.
 pub fn secret(key: &str) -> Option<&'static str> {
     named(SECRET, key)
 }
 
-/// Whether a user may set the property among others.
+/// Whether a user may set the property.
 pub fn permitted(key: &str) -> Result<(), ConnectionError> {
     if let Some(reason) = named(OWNED, canonical(key)) {
         return Err(ConnectionError::Owned { property: key.to_owned(), reason });

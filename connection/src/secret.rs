@@ -1,16 +1,16 @@
-//! Passwords: held, handed to librdkafka, never shown.
+//! Passwords, which are passed to librdkafka and never shown.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::ConnectionError;
 
-/// A password. `Debug` shows that there is one, not which.
+/// A password, which `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The password that a file holds, without the newline at its end.
+    /// The content of a file, without the newline at its end.
     ///
     /// # Errors
     ///
@@ -26,7 +26,7 @@ impl Secret {
         Ok(Secret(password.to_owned()))
     }
 
-    /// The password of an environment variable; `None` when it is not set or empty.
+    /// The value of an environment variable; `None` if it is unset or empty.
     pub fn from_environment(variable: &str) -> Option<Secret> {
         std::env::var(variable).ok().filter(|password| !password.is_empty()).map(Secret)
     }
@@ -48,7 +48,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The passwords of a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// `sasl.password`: of the user `sasl.username`.

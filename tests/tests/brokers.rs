@@ -175,7 +175,7 @@ fn a_broker_that_goes_and_comes_back_costs_nothing_and_a_user_who_is_removed_end
     broker.stop();
     wait_until("the outage is told", LIMIT, || {
         assert_eq!(run.ended(), None, "an outage is waited for");
-        run.log().contains("Kafka is in trouble")
+        run.log().contains("connection to Kafka failed")
     });
     broker.go_on();
     readings(&topic, &city, 60..120);

@@ -15,7 +15,7 @@ use std::ffi::CString;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use citytide_connection::{Connection, Trouble, Witness};
+use citytide_connection::{BrokerError, BrokerErrorKind, Connection, ErrorObserver};
 use citytide_store::clock::instant;
 use citytide_store::ledger::Ledger;
 use citytide_store::origin::Origin;
@@ -94,9 +94,9 @@ impl Topic {
         Topic { connection, name, follow, seen: Arc::default() }
     }
 
-    fn consumer(&self) -> Result<BaseConsumer<Witness>, KafkaSourceError> {
+    fn consumer(&self) -> Result<BaseConsumer<ErrorObserver>, KafkaSourceError> {
         let config = self.connection.client(SETTINGS);
-        config.create_with_context(Witness::default()).map_err(|error| KafkaSourceError::Unusable {
+        config.create_with_context(ErrorObserver::default()).map_err(|error| KafkaSourceError::Unusable {
             connection: self.connection.to_string(),
             reason: error.to_string(),
         })
@@ -112,34 +112,34 @@ impl Topic {
         CString::new(self.name.clone()).expect("a topic's name holds no NUL")
     }
 
-    fn away(&self, attempted: &str, error: &KafkaError, witness: &Witness) -> KafkaSourceError {
-        match witness.trouble() {
-            Some(trouble) => self.troubled(attempted, trouble),
+    fn away(&self, attempted: &str, error: &KafkaError, observer: &ErrorObserver) -> KafkaSourceError {
+        match observer.last() {
+            Some(error) => self.failed(attempted, error),
             None => {
                 let code = error.rdkafka_error_code();
-                self.troubled(attempted, Trouble::of(code, &error.to_string()))
+                self.failed(attempted, BrokerError::of(code, &error.to_string()))
             }
         }
     }
 
-    /// A failed connection, by what can be done about it.
-    fn troubled(&self, attempted: &str, trouble: Trouble) -> KafkaSourceError {
+    /// The error of a failed connection, by what can be done about it.
+    fn failed(&self, attempted: &str, error: BrokerError) -> KafkaSourceError {
         let connection = self.connection.to_string();
-        match trouble.kind {
-            citytide_connection::Kind::Untrusted => KafkaSourceError::Untrusted { connection, trouble },
-            citytide_connection::Kind::CertificateRefused | citytide_connection::Kind::CredentialsRefused => {
-                KafkaSourceError::Denied { connection, trouble }
+        match error.kind {
+            BrokerErrorKind::Untrusted => KafkaSourceError::Untrusted { connection, error },
+            BrokerErrorKind::CertificateRefused | BrokerErrorKind::CredentialsRefused => {
+                KafkaSourceError::Denied { connection, error }
             }
             _ => KafkaSourceError::Away {
                 connection,
                 attempted: attempted.to_owned(),
-                reason: trouble.to_string(),
+                reason: error.to_string(),
             },
         }
     }
 
     /// What a code about the topic itself means.
-    fn refused(&self, code: RDKafkaErrorCode, witness: &Witness) -> KafkaSourceError {
+    fn refused(&self, code: RDKafkaErrorCode, observer: &ErrorObserver) -> KafkaSourceError {
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                 KafkaSourceError::MissingTopic {
@@ -152,20 +152,20 @@ impl Topic {
                 topic: self.name.clone(),
                 reason: code.to_string(),
             },
-            _ => self.away("asking for the topic's partitions", &KafkaError::Global(code), witness),
+            _ => self.away("asking for the topic's partitions", &KafkaError::Global(code), observer),
         }
     }
 
     /// Asks the cluster about the topic. Brokers that are slow are waited for, those that refuse are not.
-    fn describe(&self, consumer: &BaseConsumer<Witness>) -> Result<Description, KafkaSourceError> {
-        let witness = consumer.context();
+    fn describe(&self, consumer: &BaseConsumer<ErrorObserver>) -> Result<Description, KafkaSourceError> {
+        let observer = consumer.context();
         let mut inquiry = Inquiry::new(consumer);
         inquiry.ask(&self.c_name(), ANSWER_TIMEOUT);
         let mut down_since: Option<Instant> = None;
         loop {
             if let Some(answer) = inquiry.answer(POLL_INTERVAL) {
-                let description = answer.map_err(|code| self.refused(code, witness))?;
-                witness.forget();
+                let description = answer.map_err(|code| self.refused(code, observer))?;
+                observer.clear();
                 self.seen.get_or_init(|| Origin {
                     topic_id: description.id.clone(),
                     cluster_id: consumer.client().fetch_cluster_id(ANSWER_TIMEOUT),
@@ -176,14 +176,14 @@ impl Topic {
             // Nothing is assigned, so nothing is read; the client's errors come here.
             let _ = consumer.poll(Duration::ZERO);
             let attempted = "asking for the topic's partitions";
-            if let Some(trouble) = witness.trouble().filter(Trouble::is_final) {
-                return Err(self.troubled(attempted, trouble));
+            if let Some(error) = observer.last().filter(BrokerError::is_final) {
+                return Err(self.failed(attempted, error));
             }
-            if witness.all_down() {
+            if observer.all_down() {
                 let since = *down_since.get_or_insert_with(instant);
                 if instant().duration_since(since) >= ALL_DOWN_MAX {
                     let none = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
-                    return Err(self.away(attempted, &none, witness));
+                    return Err(self.away(attempted, &none, observer));
                 }
             }
         }
@@ -228,7 +228,7 @@ impl Topic {
 
     fn bounds_of(
         &self,
-        consumer: &BaseConsumer<Witness>,
+        consumer: &BaseConsumer<ErrorObserver>,
         partition: i32,
     ) -> Result<Bounds, KafkaSourceError> {
         let answer = consumer.fetch_watermarks(&self.name, partition, ANSWER_TIMEOUT);

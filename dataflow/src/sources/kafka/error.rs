@@ -1,6 +1,6 @@
 //! What went wrong at Kafka, sorted by what can be done about it.
 
-use citytide_connection::Trouble;
+use citytide_connection::BrokerError;
 
 /// A topic that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,20 +55,20 @@ pub enum KafkaSourceError {
         now: String,
     },
     /// Certificates that do not fit.
-    #[error("cannot trust Kafka at {connection}: {trouble}")]
+    #[error("cannot trust Kafka at {connection}: {error}")]
     Untrusted {
         /// The connection.
         connection: String,
         /// What librdkafka says.
-        trouble: Trouble,
+        error: BrokerError,
     },
     /// Credentials that do not fit.
-    #[error("Kafka at {connection} does not let this client in: {trouble}")]
+    #[error("Kafka at {connection} does not let this client in: {error}")]
     Denied {
         /// The connection.
         connection: String,
         /// What librdkafka says.
-        trouble: Trouble,
+        error: BrokerError,
     },
     /// Rights that are missing.
     #[error(

@@ -48,7 +48,7 @@ pub enum Fetched<'a> {
         /// Everything below was delivered, or holds no record for us.
         offset: i64,
     },
-    /// librdkafka is in trouble.
+    /// An error from librdkafka.
     Failed {
         /// The partition, where it is one's.
         partition: i32,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use citytide_connection::Witness;
+use citytide_connection::ErrorObserver;
 use citytide_store::clock::instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -76,7 +76,7 @@ impl Drop for Group {
 fn follow(topic: &Topic, name: &str, newest: &Offsets, woken: &Receiver<()>) {
     let mut config = topic.connection.client(SETTINGS);
     config.set("group.id", name);
-    let made: Result<BaseConsumer<Witness>, _> = config.create_with_context(Witness::default());
+    let made: Result<BaseConsumer<ErrorObserver>, _> = config.create_with_context(ErrorObserver::default());
     let consumer = match made {
         Ok(consumer) => consumer,
         Err(error) => {

@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use citytide_connection::{Trouble, Witness};
+use citytide_connection::{BrokerError, ErrorObserver};
 use citytide_core::batch::Chunk;
 use citytide_store::clock::{instant, wall_ms};
 use citytide_store::session::Wake;
@@ -27,7 +27,7 @@ use crate::sources::{Assigned, Control, Share};
 
 /// How long a poll waits for a record when nothing is pending.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
-/// Trouble that lasts is told of this often: librdkafka reports every attempt to connect.
+/// Errors are logged this often at most: librdkafka reports every attempt to connect.
 const WARN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One partition.
@@ -75,9 +75,9 @@ pub struct Reader<'a> {
     topic: &'a Topic,
     name: CString,
     share: Share,
-    consumer: &'a BaseConsumer<Witness>,
-    queue: Queue<'a, Witness>,
-    inquiry: Inquiry<'a, Witness>,
+    consumer: &'a BaseConsumer<ErrorObserver>,
+    queue: Queue<'a, ErrorObserver>,
+    inquiry: Inquiry<'a, ErrorObserver>,
     /// How often the topic is looked at, and when next.
     refresh: Option<(Duration, Instant)>,
     logs: BTreeMap<i32, Log>,
@@ -85,7 +85,7 @@ pub struct Reader<'a> {
     chunks: Sender<Chunk>,
     control: Arc<Control>,
     wake: Wake,
-    /// When trouble was last told of.
+    /// When an error was last logged.
     warned_at: Option<Instant>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
     pub fn new(
         topic: &'a Topic,
         share: Share,
-        consumer: &'a BaseConsumer<Witness>,
+        consumer: &'a BaseConsumer<ErrorObserver>,
         chunks: Sender<Chunk>,
         control: Arc<Control>,
         wake: Wake,
@@ -151,8 +151,8 @@ impl<'a> Reader<'a> {
             }
             if !some {
                 self.queue.listen();
-                if let Some(trouble) = self.consumer.context().take() {
-                    self.tell(trouble)?;
+                if let Some(error) = self.consumer.context().take() {
+                    self.report(error)?;
                 }
             }
             pending |= self.look()?;
@@ -324,7 +324,7 @@ impl<'a> Reader<'a> {
         done.map_err(|error| self.away("pausing partitions", &error))
     }
 
-    /// What passes by itself is told of, what does not ends the run; `true` when there is a chunk to send.
+    /// Logs an error that passes by itself; any other one ends the run. `true` if there is a chunk to send.
     fn judge(&mut self, failure: &Failure) -> Result<bool, KafkaSourceError> {
         use RDKafkaErrorCode as Code;
         let Failure { partition, code, reason } = failure;
@@ -337,19 +337,19 @@ impl<'a> Reader<'a> {
             }
             Code::TopicAuthorizationFailed => Err(self.topic.refused(*code, self.consumer.context())),
             Code::AllBrokersDown => Ok(false),
-            _ => self.tell(Trouble::of(Some(*code), reason)).map(|()| false),
+            _ => self.report(BrokerError::of(Some(*code), reason)).map(|()| false),
         }
     }
 
-    /// Transport errors pass by themselves: librdkafka reconnects.
-    fn tell(&mut self, trouble: Trouble) -> Result<(), KafkaSourceError> {
-        if trouble.is_final() {
-            return Err(self.topic.troubled("reading the topic", trouble));
+    /// Logs a transport error, which passes by itself because librdkafka reconnects; a final one ends the run.
+    fn report(&mut self, error: BrokerError) -> Result<(), KafkaSourceError> {
+        if error.is_final() {
+            return Err(self.topic.failed("reading the topic", error));
         }
         let now = instant();
         if self.warned_at.is_none_or(|at| now.duration_since(at) >= WARN_INTERVAL) {
             self.warned_at = Some(now);
-            tracing::warn!(brokers = %self.topic.connection, %trouble, "Kafka is in trouble; waiting for it");
+            tracing::warn!(brokers = %self.topic.connection, %error, "connection to Kafka failed; trying again");
         }
         Ok(())
     }
