@@ -166,9 +166,9 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
 }
 
 /// A reader that knows what the ledger knows.
-async fn reader(client: &Client, domain: &Domain) -> Result<replay::Reader, ExitError> {
+async fn reader(client: &Client, domain: &Domain) -> Result<replay::LetterReader, ExitError> {
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
-    Ok(replay::Reader::new(domain, &ledger::read(client, domain, open_from_us, RECENT_US).await?))
+    Ok(replay::LetterReader::new(domain, &ledger::read(client, domain, open_from_us, RECENT_US).await?))
 }
 
 async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Result<(), ExitError> {

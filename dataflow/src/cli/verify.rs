@@ -27,7 +27,7 @@ use citytide_store::session;
 use super::exit_error::ExitError;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
-use compare::Snapshot;
+use compare::AsOf;
 pub use report::{Check, Report};
 
 #[derive(Debug, clap::Args)]
@@ -155,13 +155,13 @@ async fn in_one_snapshot(
         .await
         .map_err(|error| DatabaseError::statement("beginning a snapshot", &error))?;
     check_fits(&transaction, database, domain).await?;
-    let snapshot = Snapshot::read(&transaction).await?;
+    let as_of = AsOf::read(&transaction).await?;
     let mut checks = Vec::new();
-    for comparison in snapshot.comparisons(domain) {
+    for comparison in as_of.comparisons(domain) {
         checks.push(comparison.run(&transaction).await?);
     }
     if verdicts {
         checks.push(verdicts::compare(&transaction, domain).await?);
     }
-    Ok(Report { epoch: snapshot.epoch, watermark_us: snapshot.watermark_us, checks })
+    Ok(Report { epoch: as_of.epoch, watermark_us: as_of.watermark_us, checks })
 }

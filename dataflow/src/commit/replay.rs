@@ -60,22 +60,22 @@ pub struct Outcome {
 }
 
 /// Decodes letters page by page; holds what depends on their order.
-pub struct Reader {
+pub struct LetterReader {
     assembler: Assembler,
     expired_below_us: Option<i64>,
     pane_us: i64,
 }
 
-impl Reader {
+impl LetterReader {
     /// A reader that knows the zones which each partition has brought.
-    pub fn new(domain: &Domain, ledger: &Ledger) -> Reader {
+    pub fn new(domain: &Domain, ledger: &Ledger) -> LetterReader {
         let starts = ledger.marks.iter().map(|mark| PartitionStart {
             partition: mark.partition,
             next_offset: 0,
             zones: mark.new_zones.clone(),
         });
         let kept_us = domain.retention.windows_us;
-        Reader {
+        LetterReader {
             assembler: Assembler::new(domain, starts),
             expired_below_us: kept_us.map(|kept_us| ledger.low_us.saturating_sub(kept_us)),
             pane_us: domain.pane_us(),
@@ -113,7 +113,7 @@ impl Reader {
     }
 }
 
-/// Replays the selected letters on the session that took the database over, and tells `progress` after every
+/// Replays the selected letters on the session that took the database over, and calls `progress` after every
 /// transaction. Gives the session back, which holds the run's lock.
 ///
 /// # Errors
@@ -142,7 +142,7 @@ pub async fn replay(
         partition_name: Arc::new(|partition| partition.to_string()),
         fail_at: None,
     };
-    let mut reader = Reader::new(&domain, &ledger);
+    let mut reader = LetterReader::new(&domain, &ledger);
     let mut replay = Replay {
         committer: Committer::open(client, settings).await?,
         rules: Rules::new(&domain),

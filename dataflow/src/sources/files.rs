@@ -221,7 +221,8 @@ impl Files {
         std::thread::Builder::new()
             .name(format!("files-{}", share.index))
             .spawn(move || {
-                let read = files.and_then(|files| reader::Reader::new(&source, share, files, &outlet).run());
+                let read =
+                    files.and_then(|files| reader::FilesReader::new(&source, share, files, &outlet).run());
                 if let Err(error) = read {
                     on_failure(error.into());
                 }

@@ -28,7 +28,7 @@ use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake, Share};
 pub use error::KafkaSourceError;
 pub use group::Group;
 use inquiry::{Description, Inquiry};
-use reader::Reader;
+use reader::TopicReader;
 
 /// How long the broker may take to answer a question about the topic.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -279,7 +279,7 @@ impl Topic {
             .name(format!("kafka-{}", share.index))
             .spawn(move || {
                 let ended = topic.consumer().and_then(|consumer| {
-                    Reader::new(&topic, share, &consumer, chunks, held, wake).run(&assigned)
+                    TopicReader::new(&topic, share, &consumer, chunks, held, wake).run(&assigned)
                 });
                 if let Err(error) = ended {
                     on_failure(error);

@@ -11,9 +11,9 @@ use super::{ledger, live, windows};
 /// before its origin the wrong way on some servers.
 const ORIGIN_US: i64 = 3_155_760_000_000_000;
 
-/// What the comparisons have to know of the snapshot.
+/// The state of the database that is compared: as of which commit.
 #[derive(Debug, Clone, Copy)]
-pub struct Snapshot {
+pub struct AsOf {
     /// The newest commit.
     pub epoch: Option<i64>,
     /// W, microseconds.
@@ -22,9 +22,9 @@ pub struct Snapshot {
     pub horizon: i64,
 }
 
-impl Snapshot {
+impl AsOf {
     /// Reads it.
-    pub async fn read(transaction: &Transaction<'_>) -> Result<Snapshot, DatabaseError> {
+    pub async fn read(transaction: &Transaction<'_>) -> Result<AsOf, DatabaseError> {
         let row = transaction
             .query_one(
                 "select horizon_epoch, epoch, (extract(epoch from watermark) * 1000000)::bigint \
@@ -34,7 +34,7 @@ impl Snapshot {
             )
             .await
             .map_err(|error| DatabaseError::statement("reading the newest commit", &error))?;
-        Ok(Snapshot { horizon: row.get(0), epoch: row.get(1), watermark_us: row.get(2) })
+        Ok(AsOf { horizon: row.get(0), epoch: row.get(1), watermark_us: row.get(2) })
     }
 
     /// Every comparison for a domain.

@@ -1,10 +1,10 @@
 //! The conservation law, and the chain of commits.
 
-use super::compare::{Comparison, Snapshot, differences, exactly};
+use super::compare::{AsOf, Comparison, differences, exactly};
 
 /// Every partition: the law itself, that the raw tables hold only offsets that were read, and, while nothing lies
 /// behind the horizon, as many readings and dead letters as were counted.
-pub fn conservation(snapshot: &Snapshot) -> Comparison {
+pub fn conservation(as_of: &AsOf) -> Comparison {
     let mut columns = vec![
         "case when not actual.holds then format('%s offsets are %s accepted, %s late, %s dead, %s lost, %s gaps', \
          actual.next_offset - actual.first_offset, actual.accepted, actual.late, actual.dead, actual.lost, \
@@ -15,7 +15,7 @@ pub fn conservation(snapshot: &Snapshot) -> Comparison {
          actual.first_offset, actual.next_offset - 1) end"
             .to_owned(),
     ];
-    if snapshot.horizon == 0 {
+    if as_of.horizon == 0 {
         columns.extend(["accepted", "late", "dead"].map(exactly));
     }
     let given = "rows as (\n  \

@@ -2,42 +2,42 @@
 
 use citytide_domain::{Domain, Window};
 
-use super::compare::{Comparison, Snapshot, differences, exactly, interval, unless};
+use super::compare::{AsOf, Comparison, differences, exactly, interval, unless};
 
 /// Anomalies that count as recent, by any grouping. Without a watermark none do.
-fn recent(snapshot: &Snapshot) -> String {
+fn recent(as_of: &AsOf) -> String {
     format!(
         "sensor_data where is_anomaly and not is_late and recorded_at >= {} and recorded_at < {}",
-        snapshot.recent_from(),
-        snapshot.watermark()
+        as_of.recent_from(),
+        as_of.watermark()
     )
 }
 
 /// Whether all recent readings of a zone are still shown, as SQL.
-fn recent_is_shown(snapshot: &Snapshot, domain: &Domain, zone: &str) -> String {
-    if snapshot.horizon == 0 {
+fn recent_is_shown(as_of: &AsOf, domain: &Domain, zone: &str) -> String {
+    if as_of.horizon == 0 {
         return "true".to_owned();
     }
     format!(
         "not exists (select from panes where panes.zone = {zone} and pane_start > {} - {} and pane_start < {} \
          and first_epoch <= {})",
-        snapshot.recent_from(),
+        as_of.recent_from(),
         interval(domain.pane_us()),
-        snapshot.watermark(),
-        snapshot.horizon
+        as_of.watermark(),
+        as_of.horizon
     )
 }
 
 /// The ten sensors of each zone with the most recent anomalies.
-pub fn hot_sensors(snapshot: &Snapshot, domain: &Domain) -> Comparison {
+pub fn hot_sensors(as_of: &AsOf, domain: &Domain) -> Comparison {
     let columns = ["sensor_id", "anomaly_count", "last_anomaly_at"].map(exactly);
     let given = format!(
         "ranked as (\n  select zone, sensor_id, count(*) as anomaly_count, max(recorded_at) as last_anomaly_at,\n    \
          row_number() over (partition by zone order by count(*) desc, sensor_id collate \"C\")::integer as rank\n  \
          from {} group by zone, sensor_id\n),\nexpected as (select * from ranked where rank <= 10)",
-        recent(snapshot)
+        recent(as_of)
     );
-    let shown = recent_is_shown(snapshot, domain, "coalesce(actual.zone, expected.zone)");
+    let shown = recent_is_shown(as_of, domain, "coalesce(actual.zone, expected.zone)");
     Comparison {
         name: "hot_sensors".to_owned(),
         rows: "ranks",
@@ -51,13 +51,13 @@ pub fn hot_sensors(snapshot: &Snapshot, domain: &Domain) -> Comparison {
 }
 
 /// Each zone: its last final row of the domain's first window, its recent anomalies, its latest reading.
-pub fn zone_status(snapshot: &Snapshot, domain: &Domain) -> Comparison {
+pub fn zone_status(as_of: &AsOf, domain: &Domain) -> Comparison {
     let first = domain.windows.first().map_or(String::new(), Window::table);
     let averages: Vec<String> = domain.metrics.iter().map(|metric| format!("avg_{}", metric.name)).collect();
     let figures = ["window_start", "reading_count", "anomaly_count"];
     let figures: Vec<String> = figures.into_iter().map(str::to_owned).chain(averages).collect();
     // A zone that fell silent keeps its figures when retention has deleted the window they come from.
-    let final_is_kept = match snapshot.kept_from(domain) {
+    let final_is_kept = match as_of.kept_from(domain) {
         Some(from) => {
             format!("(expected.window_start is null and coalesce(actual.window_start < {from}, false))")
         }
@@ -67,9 +67,9 @@ pub fn zone_status(snapshot: &Snapshot, domain: &Domain) -> Comparison {
         unless(&format!("{shown} or actual.{column} is not distinct from expected.{column}"), column)
     };
     let mut columns: Vec<String> = figures.iter().map(|column| agrees(&final_is_kept, column)).collect();
-    let hidden = format!("not {}", recent_is_shown(snapshot, domain, "actual.zone"));
+    let hidden = format!("not {}", recent_is_shown(as_of, domain, "actual.zone"));
     columns.push(agrees(&hidden, "anomalies_5min"));
-    let newest_is_hidden = match snapshot.horizon {
+    let newest_is_hidden = match as_of.horizon {
         0 => "false".to_owned(),
         horizon => format!(
             "coalesce((select first_epoch from panes where panes.zone = actual.zone \
@@ -78,7 +78,7 @@ pub fn zone_status(snapshot: &Snapshot, domain: &Domain) -> Comparison {
     };
     columns.push(agrees(&newest_is_hidden, "last_recorded_at"));
     // Behind the horizon a zone is known by its panes only.
-    let hidden_zones = if snapshot.horizon == 0 { "" } else { " union select zone, null from panes" };
+    let hidden_zones = if as_of.horizon == 0 { "" } else { " union select zone, null from panes" };
     let given = format!(
         "zones as (\n  select zone, max(last_recorded_at) as last_recorded_at from (\n    \
          select zone, max(recorded_at) as last_recorded_at from sensor_data where not is_late group by zone\
@@ -88,11 +88,11 @@ pub fn zone_status(snapshot: &Snapshot, domain: &Domain) -> Comparison {
          order by zone, window_start desc\n),\n\
          expected as (\n  select zones.*, coalesce(anomalies, 0) as anomalies_5min, {figures}\n  \
          from zones left join recent using (zone) left join finals using (zone)\n)",
-        recent = recent(snapshot),
+        recent = recent(as_of),
         figures = figures.join(", "),
     );
     // A zone whose panes and readings are all gone cannot be told from one that never was.
-    let gone = if snapshot.horizon > 0 && domain.retention.windows_us.is_some() {
+    let gone = if as_of.horizon > 0 && domain.retention.windows_us.is_some() {
         " where expected.zone is not null"
     } else {
         ""

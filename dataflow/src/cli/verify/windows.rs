@@ -2,10 +2,10 @@
 
 use citytide_domain::{Domain, Window};
 
-use super::compare::{Comparison, Snapshot, differences, exactly, interval, nearly, on_grid, unless};
+use super::compare::{AsOf, Comparison, differences, exactly, interval, nearly, on_grid, unless};
 
 /// A window table against `sensor_data`: readings on the grid of the slide, merged over as many as make the size.
-pub fn window(snapshot: &Snapshot, domain: &Domain, window: &Window) -> Comparison {
+pub fn window(as_of: &AsOf, domain: &Domain, window: &Window) -> Comparison {
     let slide = interval(window.slide_us);
     let mut parts = String::new();
     let mut merged = String::new();
@@ -39,20 +39,20 @@ pub fn window(snapshot: &Snapshot, domain: &Domain, window: &Window) -> Comparis
         grid = on_grid(window.slide_us),
         last = window.size_us / window.slide_us - 1,
         size = interval(window.size_us),
-        watermark = snapshot.watermark(),
+        watermark = as_of.watermark(),
     );
     let mut comparable = Vec::new();
-    if snapshot.horizon > 0 {
+    if as_of.horizon > 0 {
         comparable.push(format!(
             "not exists (select from panes where panes.zone = coalesce(actual.zone, expected.zone) \
              and pane_start >= coalesce(actual.window_start, expected.window_start) \
              and pane_start < coalesce(actual.window_start, expected.window_start) + {} \
              and first_epoch <= {})",
             interval(window.size_us),
-            snapshot.horizon
+            as_of.horizon
         ));
     }
-    if let Some(kept_from) = snapshot.kept_from(domain) {
+    if let Some(kept_from) = as_of.kept_from(domain) {
         comparable.push(format!("coalesce(actual.window_start, expected.window_start) >= {kept_from}"));
     }
     Comparison {
@@ -64,7 +64,7 @@ pub fn window(snapshot: &Snapshot, domain: &Domain, window: &Window) -> Comparis
 }
 
 /// Panes against `sensor_data`. Their exact sums are compared as averages of windows.
-pub fn panes(snapshot: &Snapshot, domain: &Domain) -> Comparison {
+pub fn panes(as_of: &AsOf, domain: &Domain) -> Comparison {
     let mut parts = String::new();
     let mut columns = vec![exactly("reading_count"), exactly("anomaly_count")];
     for metric in &domain.metrics {
@@ -83,10 +83,10 @@ pub fn panes(snapshot: &Snapshot, domain: &Domain) -> Comparison {
         grid = on_grid(domain.pane_us()),
     );
     let mut comparable = Vec::new();
-    if snapshot.horizon > 0 {
-        comparable.push(format!("coalesce(actual.first_epoch > {}, true)", snapshot.horizon));
+    if as_of.horizon > 0 {
+        comparable.push(format!("coalesce(actual.first_epoch > {}, true)", as_of.horizon));
     }
-    if let Some(kept_from) = snapshot.kept_from(domain) {
+    if let Some(kept_from) = as_of.kept_from(domain) {
         comparable.push(format!("coalesce(actual.pane_start, expected.pane_start) >= {kept_from}"));
     }
     Comparison {

@@ -6,7 +6,7 @@
 //!
 //! 1. At most [`OPEN_MAX`] files are open; one that waits does not count for W until its first line, so that years of
 //!    files in the order of time need the memory of a few.
-//! 2. That a file has ended is told only after the next one has begun: W does not run ahead between two files.
+//! 2. The end of a file is sent only after the next one has begun: W does not run ahead between two files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -24,37 +24,37 @@ use crate::sources::outlet::Outlet;
 
 /// Files that one worker has open at once.
 const OPEN_MAX: usize = 16;
-/// How often files are looked at that may have grown, and directories that may hold new ones.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Rest when there was nothing to read.
-const REST: Duration = Duration::from_millis(20);
+/// How often to scan for files that have grown, and directories for new ones.
+const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// Sleep when there was nothing to read.
+const IDLE_SLEEP: Duration = Duration::from_millis(20);
 
 enum State {
     Waiting,
     Open(Box<Open>),
-    /// Read to its end; the end is still to be told.
-    Ending(Cursor),
+    /// Read to its end; the chunk that says so is still to be sent.
+    EndUnsent(Cursor),
     /// Read as far as it goes; size and modification time as they were then.
     AtEnd((u64, i64)),
 }
 
 /// Reads the files of one share.
-pub struct Reader<'a> {
+pub struct FilesReader<'a> {
     source: &'a Files,
     share: Share,
     files: BTreeMap<i32, (LogFile, State)>,
     outlet: &'a Outlet,
-    looked_at: Instant,
+    scanned_at: Instant,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FilesReader<'a> {
     /// A reader of `files`, those of `share` that are known so far.
-    pub fn new(source: &'a Files, share: Share, files: Vec<LogFile>, outlet: &'a Outlet) -> Reader<'a> {
+    pub fn new(source: &'a Files, share: Share, files: Vec<LogFile>, outlet: &'a Outlet) -> FilesReader<'a> {
         let files = files.into_iter().map(|file| (file.partition, (file, State::Waiting))).collect();
-        Reader { source, share, files, outlet, looked_at: instant() }
+        FilesReader { source, share, files, outlet, scanned_at: instant() }
     }
 
-    /// Reads until it is told to stop.
+    /// Reads until it is stopped.
     ///
     /// # Errors
     ///
@@ -78,18 +78,18 @@ impl<'a> Reader<'a> {
                 }
             }
             for partition in partitions {
-                if !self.tell_end(partition)? {
+                if !self.send_end(partition)? {
                     return Ok(());
                 }
             }
-            if self.source.follow && instant().duration_since(self.looked_at) >= LOOK_INTERVAL {
-                self.looked_at = instant();
-                if !self.look_again()? {
+            if self.source.follow && instant().duration_since(self.scanned_at) >= SCAN_INTERVAL {
+                self.scanned_at = instant();
+                if !self.rescan()? {
                     return Ok(());
                 }
             }
             if !some {
-                std::thread::sleep(REST);
+                std::thread::sleep(IDLE_SLEEP);
             }
         }
         Ok(())
@@ -143,15 +143,15 @@ impl<'a> Reader<'a> {
             chunk.cursor = Some(cursor.to_string().into());
         }
         if ended {
-            *state = State::Ending(Cursor { whole: Some(opened.stand()?), ..cursor });
+            *state = State::EndUnsent(Cursor { whole: Some(opened.stand()?), ..cursor });
         }
         Ok(chunk.read_up_to.is_none() || self.outlet.send(chunk))
     }
 
-    /// Tells that a file has been read to its end; `false` when the reader should end.
-    fn tell_end(&mut self, partition: i32) -> Result<bool, FilesError> {
+    /// Sends that a file has been read to its end; `false` when the reader should end.
+    fn send_end(&mut self, partition: i32) -> Result<bool, FilesError> {
         let (file, state) = self.files.get_mut(&partition).expect("a file of this reader");
-        let State::Ending(cursor) = state else { return Ok(true) };
+        let State::EndUnsent(cursor) = state else { return Ok(true) };
         let cursor = *cursor;
         *state = State::AtEnd(cursor.whole.unwrap_or_default());
         let mut chunk = Chunk { partition, at_end: true, ended: !self.source.follow, ..Chunk::default() };
@@ -163,8 +163,8 @@ impl<'a> Reader<'a> {
         Ok(self.outlet.send(chunk))
     }
 
-    /// Looks for files that have grown, and for new ones; `false` when the reader should end.
-    fn look_again(&mut self) -> Result<bool, FilesError> {
+    /// Finds files that have grown, and new ones; `false` when the reader should end.
+    fn rescan(&mut self) -> Result<bool, FilesError> {
         for (file, state) in self.files.values_mut() {
             let State::AtEnd(known) = state else { continue };
             match stand_of(&file.path)? {

@@ -1,9 +1,9 @@
 //! The thread that reads a worker's partitions: records into chunks, and what happens to a topic meanwhile.
 //!
 //! 1. A partition's chunks leave in log order, each when it is full or when nothing more is waiting.
-//! 2. A partition that was added while the topic is read is introduced by its first chunk (`begins_at`), by the one
-//!    reader in whose share it lies.
-//! 3. Offsets that retention deleted before they were read are told (`lost_below`), never passed over.
+//! 2. A partition that was added while the topic is read is announced by its first chunk (`begins_at`), by the one
+//!    reader that it is assigned to.
+//! 3. Offsets that retention deleted before they were read are recorded as lost (`lost_below`), never skipped.
 //! 4. A topic that took the name of the one that is being read ends the run.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,14 +71,14 @@ struct Failure {
 }
 
 /// Reads the partitions of one worker.
-pub struct Reader<'a> {
+pub struct TopicReader<'a> {
     topic: &'a Topic,
     name: CString,
     share: Share,
     consumer: &'a BaseConsumer<ErrorObserver>,
     queue: Queue<'a, ErrorObserver>,
     inquiry: Inquiry<'a, ErrorObserver>,
-    /// How often the topic is looked at, and when next.
+    /// How often the topic's partitions are asked for, and when next.
     refresh: Option<(Duration, Instant)>,
     logs: BTreeMap<i32, Log>,
     paused: BTreeSet<i32>,
@@ -89,8 +89,7 @@ pub struct Reader<'a> {
     warned_at: Option<Instant>,
 }
 
-impl<'a> Reader<'a> {
-    /// A reader that has been assigned nothing.
+impl<'a> TopicReader<'a> {
     pub fn new(
         topic: &'a Topic,
         share: Share,
@@ -98,8 +97,8 @@ impl<'a> Reader<'a> {
         chunks: Sender<Chunk>,
         control: Arc<Control>,
         wake: Wake,
-    ) -> Reader<'a> {
-        Reader {
+    ) -> TopicReader<'a> {
+        TopicReader {
             topic,
             name: topic.c_name(),
             share,
@@ -125,7 +124,7 @@ impl<'a> Reader<'a> {
         let mut list = TopicPartitionList::new();
         for one in assigned {
             let mut log = Log::new(Chunk { partition: one.partition, ..Chunk::default() }, one.next_offset);
-            self.lose(&mut log, one.low_offset);
+            self.record_lost(&mut log, one.low_offset);
             self.add(&mut list, one.partition, log.sent_up_to)?;
             self.logs.insert(one.partition, log);
         }
@@ -134,7 +133,7 @@ impl<'a> Reader<'a> {
         let mut pending = false;
         while !self.control.stopped() {
             if let Some(paused) = self.control.paused_if_changed(&mut seen) {
-                self.steer(paused)?;
+                self.set_paused(paused)?;
             }
             let wait = if pending { Duration::ZERO } else { POLL_TIMEOUT };
             let (some, mut full, failures) = self.take(wait);
@@ -155,7 +154,7 @@ impl<'a> Reader<'a> {
                     self.report(error)?;
                 }
             }
-            pending |= self.look()?;
+            pending |= self.poll_partitions()?;
         }
         Ok(())
     }
@@ -201,16 +200,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Asks about the topic when it is time to, and takes in what is answered; `true` when there is a chunk to send.
-    fn look(&mut self) -> Result<bool, KafkaSourceError> {
+    /// Asks for the topic's partitions when it is time to, and adds those that are new; `true` if there is a chunk to send.
+    fn poll_partitions(&mut self) -> Result<bool, KafkaSourceError> {
         let Some((every, at)) = self.refresh else { return Ok(false) };
         if self.inquiry.under_way() {
             return match self.inquiry.answer(Duration::ZERO) {
                 Some(Ok(description)) => {
                     self.topic.is_the_same(&description)?;
-                    self.take_in(&description.partitions)
+                    self.add_partitions(&description.partitions)
                 }
-                // Whoever reads hears of it too, and judges.
+                // Reading reports the same error, and handles it.
                 Some(Err(code)) => {
                     tracing::debug!(%code, "asking whether the topic has further partitions");
                     Ok(false)
@@ -227,7 +226,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Begins to read the partitions of this worker's share that are new; `true` when there is one.
-    fn take_in(&mut self, partitions: &[i32]) -> Result<bool, KafkaSourceError> {
+    fn add_partitions(&mut self, partitions: &[i32]) -> Result<bool, KafkaSourceError> {
         let new = |partition: &&i32| self.share.holds(**partition) && !self.logs.contains_key(*partition);
         let new: Vec<i32> = partitions.iter().filter(new).copied().collect();
         if new.is_empty() {
@@ -261,7 +260,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Counts what lies below `low_offset` and was not read as lost.
-    fn lose(&self, log: &mut Log, low_offset: i64) {
+    fn record_lost(&self, log: &mut Log, low_offset: i64) {
         let next_offset = log.next_offset();
         if low_offset <= next_offset {
             return;
@@ -289,7 +288,7 @@ impl<'a> Reader<'a> {
         if log.says_something() {
             self.send(log.take());
         }
-        self.lose(&mut log, low_offset);
+        self.record_lost(&mut log, low_offset);
         let mut list = TopicPartitionList::new();
         self.add(&mut list, partition, log.next_offset())?;
         self.logs.insert(partition, log);
@@ -299,7 +298,7 @@ impl<'a> Reader<'a> {
         again.map_err(|error| self.away("taking a partition up behind what was lost", &error))?;
         let paused = self.paused.clone();
         self.paused.remove(&partition);
-        self.steer(paused)
+        self.set_paused(paused)
     }
 
     /// Pauses partitions and lets others go on.
@@ -307,7 +306,7 @@ impl<'a> Reader<'a> {
     /// librdkafka goes on where the application was, and takes the end of a partition for a record that the application
     /// has had (`rd_kafka_q_serve_rkmessages`): the next record would be passed over. So a partition goes on where its
     /// log here says.
-    fn steer(&mut self, paused: BTreeSet<i32>) -> Result<(), KafkaSourceError> {
+    fn set_paused(&mut self, paused: BTreeSet<i32>) -> Result<(), KafkaSourceError> {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         for partition in paused.difference(&self.paused) {
             pause.add_partition(&self.topic.name, *partition);
