@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use citytide_detector::evaluate::metrics::Ranking;
+use citytide_evaluate::metrics::Ranking;
 use serde_json::Value;
 
 /// A directory of one test, removed at its end.
@@ -133,7 +133,7 @@ fn what_cannot_be_evaluated_is_said_with_its_line_and_the_code_of_a_wrong_input(
     let input = folder.file("in.csv", "at,heat,label\n1,20,0\n2,warm,0\n3,21,1\n");
     let (code, out, said) = evaluate(&["--input", &input, "--label", "label", "--time", "at"]);
     assert_eq!((code, out.as_str()), (Some(78), ""));
-    assert!(said.contains("line 3, column `heat`: \"warm\" is no number"), "{said}");
+    assert!(said.contains("line 3, column `heat`: \"warm\" is not a number"), "{said}");
     let (code, _, said) = evaluate(&["--input", &input, "--time", "at"]);
     assert!(code == Some(2) && said.contains("--label COLUMN"), "{said}");
 }

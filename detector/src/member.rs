@@ -69,4 +69,4 @@ pub(crate) const TAILED: usize = 6;
 /// Index of the first of them.
 pub(crate) const FIRST_TAILED: usize = Member::Largest as usize;
 /// The surprise of a broken rule and of a metric gone missing: certain.
-pub(crate) const CERTAIN: f32 = 12.0;
+pub const CERTAIN: f32 = 12.0;

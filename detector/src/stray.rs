@@ -5,7 +5,7 @@
 //! metric; and while it strays further than chance lets it, the present of its readings is the slow one too. They are odd
 //! then for as long as the event lasts, and no longer.
 //!
-//! A series of its own for each zone and metric ([`Series`](crate::Series)) was the alternative: ten times the state and, at
+//! A series of its own for each zone and metric (`Series` of `citytide-evaluate`) was the alternative: ten times the state and, at
 //! fifty readings to a zone's minute, as much work for each reading as all the rest.
 
 use crate::bytes::{StateError, Walk};

@@ -1,39 +1,23 @@
-//! `citytide evaluate`: what the detector is worth on labelled readings, and what others are worth on the same rows.
-//!
-//! ```text
-//!  CSV with a column of labels ──┐                       ┌─▶ tables for people, one line of JSON
-//!                                ├─▶ Table ─▶ judged ────┼─▶ --scores: a line per row
-//!  JSON lines and their truth ───┘      └──▶ rivals ─────┴─▶ --report: a page with pictures
-//! ```
-//!
-//! 1. The rows are judged in the order of their times by the code that a run judges with, knowing nothing at the first one;
-//!    what is no stream is judged as a table, and it is said. No label reaches it; the oracle alone sees them.
-//! 2. Nothing is point-adjusted: a flag counts for its own row. What was seen of whole events stands beside it.
-//! 3. The figures are those of the scores that `--scores` writes.
+//! `citytide evaluate`: reads labelled readings, evaluates the detector on them (see [`citytide_evaluate`]), and prints or
+//! writes what it is worth.
 
 mod error;
-mod figures;
-mod page;
-mod print;
 mod readings;
-mod scores;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use citytide_detector::evaluate::figures::{Evaluation, Figures, Rival};
-use citytide_detector::evaluate::table::Table;
-use citytide_detector::evaluate::{Columns, Judged, judge, judge_any, read_csv, time_us};
-use citytide_detector::{Layout, Member};
 use citytide_domain::Domain;
+use citytide_evaluate::page::page;
+use citytide_evaluate::text::text;
+use citytide_evaluate::{Columns, Evaluation, Report, Table, read_csv, scores, time_us};
 
 use super::exit_error::ExitError;
 use super::tables::read_domain;
 use crate::runtime::exit::Exit;
 use error::EvaluateError;
-use figures::Report;
 use readings::Readings;
 
 /// What was typed.
@@ -115,37 +99,26 @@ pub fn run(args: &Args) -> Result<i32, ExitError> {
 fn evaluate(args: &Args) -> Result<(), EvaluateError> {
     let (table, domain) = read(args)?;
     let from = first_row(&table, args.from.as_deref())?;
-    // Before minutes of work, not after.
-    let scores_file = args.scores.as_deref().map(create).transpose()?;
-    let page_file = args.report.as_deref().map(create).transpose()?;
+    // Created before minutes of work, so that a wrong path is reported at once.
+    let scores_file = args.scores.as_deref().map(Output::create).transpose()?;
+    let page_file = args.report.as_deref().map(Output::create).transpose()?;
     let layout = Arc::new(table.layout(domain.as_ref()));
-    let (judged, rivals) = judged_by_all(&table, &layout, from);
-    let evaluation = Evaluation { labels: table.labels(), table: &table, from, judged };
-    let mut compared = Vec::new();
-    for (rival, verdicts) in rivals {
-        let figures = verdicts.map(|(scores, flags)| evaluation.of_rival(&scores, flags.as_deref()));
-        compared.push((rival, figures));
-    }
-    let ablation = if args.ablation { ablation(&evaluation, &layout) } else { Vec::new() };
+    let evaluation = Evaluation::new(&table, &layout, from);
+    let ablation = if args.ablation { evaluation.ablation(&layout) } else { Default::default() };
     let input = match args.input.to_str() {
         Some("-") => "standard input".to_owned(),
         _ => args.input.display().to_string(),
     };
     let domain = domain.as_ref().map(|domain| domain.name.as_str());
-    let report = Report::new(&input, domain, &layout, &evaluation, &compared, &ablation);
-    if let (Some(mut file), Some(path)) = (scores_file, &args.scores) {
-        let written = scores::write(&evaluation, &mut file).and_then(|()| file.flush());
-        written.map_err(|reason| EvaluateError::write(path, &reason))?;
+    let report = Report::new(&input, domain, &layout, &evaluation, ablation);
+    if let Some(file) = scores_file {
+        file.write(|to| scores::write(&evaluation, to))?;
     }
-    if let (Some(mut file), Some(path)) = (page_file, &args.report) {
-        let page = page::page(&report, &evaluation);
-        let written = file.write_all(page.as_bytes()).and_then(|()| file.flush());
-        written.map_err(|reason| EvaluateError::write(path, &reason))?;
+    if let Some(file) = page_file {
+        file.write(|to| to.write_all(page(&report, &evaluation).as_bytes()))?;
     }
-    let mut told = print::told(&report, &table);
-    told += &serde_json::to_string(&report).expect("names and numbers become JSON");
-    told.push('\n');
-    match std::io::stdout().write_all(told.as_bytes()) {
+    let json = serde_json::to_string(&report).expect("names and numbers become JSON");
+    match writeln!(std::io::stdout(), "{}{json}", text(&report, &table)) {
         // A reader that has read enough is no mistake.
         Err(reason) if reason.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(EvaluateError::write(Path::new("standard output"), &reason))
@@ -193,8 +166,25 @@ fn read(args: &Args) -> Result<(Table, Option<Domain>), EvaluateError> {
     Ok((table, domain))
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, EvaluateError> {
-    File::create(path).map(BufWriter::new).map_err(|reason| EvaluateError::write(path, &reason))
+/// A file that is written to.
+struct Output<'a> {
+    path: &'a Path,
+    file: BufWriter<File>,
+}
+
+impl Output<'_> {
+    fn create(path: &Path) -> Result<Output<'_>, EvaluateError> {
+        let file = File::create(path).map_err(|reason| EvaluateError::write(path, &reason))?;
+        Ok(Output { path, file: BufWriter::new(file) })
+    }
+
+    fn write(
+        mut self,
+        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<(), EvaluateError> {
+        let written = write(&mut self.file).and_then(|()| self.file.flush());
+        written.map_err(|reason| EvaluateError::write(self.path, &reason))
+    }
 }
 
 /// The first row that counts.
@@ -202,7 +192,7 @@ fn first_row(table: &Table, from: Option<&str>) -> Result<usize, EvaluateError> 
     let Some(text) = from else { return Ok(0) };
     let wrong = |why| EvaluateError::From { text: text.to_owned(), why };
     let at_us = match text.parse::<f64>() {
-        Ok(share) if (0.0..1.0).contains(&share) => at_share(table, share),
+        Ok(share) if (0.0..1.0).contains(&share) => table.time_at_share_us(share),
         _ => time_us(text).ok_or_else(|| {
             wrong("give a share from 0 to less than 1, or a time as 2026-11-21T05:26:00Z".to_owned())
         })?,
@@ -211,47 +201,6 @@ fn first_row(table: &Table, from: Option<&str>) -> Result<usize, EvaluateError> 
         row if row < table.rows() => Ok(row),
         _ => Err(wrong("the last row is before it, so that none would count".to_owned())),
     }
-}
-
-/// The moment at which this share of the table's time is over.
-fn at_share(table: &Table, share: f64) -> i64 {
-    let (first, last) = (table.event_times_us[0], table.event_times_us[table.rows() - 1]);
-    first + ((last - first) as f64 * share).round() as i64
-}
-
-/// Scores of all rows, and flags where there is a threshold.
-type Verdicts = Option<(Vec<f32>, Option<Vec<bool>>)>;
-
-/// The detector on one thread, those that it is held against on another. A table that is no stream waits for the forest
-/// on raw values.
-fn judged_by_all(table: &Table, layout: &Arc<Layout>, from: usize) -> (Judged, Vec<(Rival, Verdicts)>) {
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<Option<Vec<f32>>>(1);
-    std::thread::scope(|scope| {
-        let rivals = scope.spawn(move || {
-            let mut judged = Vec::new();
-            for rival in Rival::ALL {
-                let verdicts = rival.judge(table, layout, from);
-                if rival == Rival::ForestRaw {
-                    // Whoever judges a stream does not listen.
-                    let _ = sender.send(verdicts.as_ref().map(|(scores, _)| scores.clone()));
-                }
-                judged.push((rival, verdicts));
-            }
-            judged
-        });
-        let judged = judge_any(table, layout, from, || receiver.recv().ok().flatten());
-        (judged, rivals.join().expect("a rival panics only by a mistake of this program"))
-    })
-}
-
-/// The figures without each member, and which flagged rows each decided: anomalous and normal ones.
-fn ablation(evaluation: &Evaluation<'_>, layout: &Arc<Layout>) -> Vec<(Member, Figures, u64, u64)> {
-    let without = |(member, rightly, wrongly)| {
-        let judged = judge(evaluation.table, layout, &[member]);
-        let figures = evaluation.of_rival(&judged.scores, Some(&judged.flags));
-        (member, figures, rightly, wrongly)
-    };
-    evaluation.by_member().into_iter().map(without).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use citytide_detector::evaluate::table::TableError;
+use citytide_evaluate::TableError;
 
 use crate::cli::exit_error::ExitError;
 use crate::runtime::exit::Exit;

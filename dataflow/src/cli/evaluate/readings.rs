@@ -8,8 +8,8 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use citytide_core::decode::Decoder;
-use citytide_detector::evaluate::table::{Gathered, Row, Table};
 use citytide_domain::Domain;
+use citytide_evaluate::{Row, Table, TableBuilder};
 
 use super::error::EvaluateError;
 
@@ -35,7 +35,7 @@ fn partition(line: &[u8]) -> (i32, &[u8]) {
 
 /// Readings whose truth is not known yet.
 pub struct Readings {
-    gathered: Gathered,
+    builder: TableBuilder,
     names: Vec<Option<String>>,
     /// The row of each offset, by partition; `None` where the line is no reading.
     rows: HashMap<i32, Vec<Option<u32>>>,
@@ -52,7 +52,7 @@ impl Readings {
         (domain.time.future_max_us, domain.time.max_age_us) = (ANY_US, ANY_US);
         let decoder = Decoder::new(&domain);
         let mut values = vec![f64::NAN; domain.metrics.len()];
-        let mut gathered = Gathered::new(values.len());
+        let mut builder = TableBuilder::new(values.len());
         let mut rows: HashMap<i32, Vec<Option<u32>>> = HashMap::new();
         let mut first_letter = None;
         let (mut number, mut letters) = (0, 0);
@@ -63,15 +63,15 @@ impl Readings {
             let rows = rows.entry(partition).or_default();
             match decoder.decode(payload, 0, &mut values) {
                 Ok(reading) => {
-                    rows.push(Some(gathered.len() as u32));
+                    rows.push(Some(builder.len() as u32));
                     let row = Row {
                         line: number,
-                        at_us: reading.event_time_us,
+                        event_time_us: reading.event_time_us,
                         zone: &reading.zone,
                         sensor: &reading.sensor,
                         kind: None,
                     };
-                    gathered.push(row, values.iter().copied())?;
+                    builder.push(row, values.iter().copied())?;
                 }
                 Err(error) => {
                     rows.push(None);
@@ -81,7 +81,7 @@ impl Readings {
             }
         }
         match first_letter {
-            Some((line, why)) if gathered.is_empty() => return Err(EvaluateError::NoReading { line, why }),
+            Some((line, why)) if builder.is_empty() => return Err(EvaluateError::NoReading { line, why }),
             Some((line, why)) => {
                 tracing::warn!(
                     "{letters} lines are no readings and not judged, the first is line {line}: {why}"
@@ -90,7 +90,7 @@ impl Readings {
             None => {}
         }
         let names = domain.metrics.into_iter().map(|metric| Some(metric.name)).collect();
-        Ok(Readings { gathered, names, rows })
+        Ok(Readings { builder, names, rows })
     }
 
     /// The readings with their truth. What it says of lines that are no readings does not count.
@@ -120,10 +120,10 @@ impl Readings {
                 return Err(EvaluateError::OtherTruth { path: shown(), partition, offset });
             };
             if let Some(row) = row.filter(|_| kind != SILENCE) {
-                self.gathered.label(row as usize, kind, event)?;
+                self.builder.label(row as usize, kind, event)?;
             }
         }
-        Ok(self.gathered.table(self.names)?)
+        Ok(self.builder.build(self.names)?)
     }
 }
 

@@ -57,7 +57,7 @@ fn lines_of_json_meet_their_truth_by_partition_and_offset() {
     assert!(readings::are_lines(LINES.as_bytes()) && readings::are_lines(b"\n {\"zone\":"));
     assert!(!readings::are_lines(b"at,who\n1,a\n") && !readings::are_lines(b"at\twho\n{1\ta\n"));
     let table = read_lines(TRUTH).expect("readings");
-    assert_eq!((table.lines.as_slice(), table.places.as_slice()), (&[4, 1, 2][..], &[2, 0, 1][..]));
+    assert_eq!((table.lines.as_slice(), table.positions.as_slice()), (&[4, 1, 2][..], &[2, 0, 1][..]));
     let kinds: Vec<Option<&str>> = (0..3).map(|row| table.kind(row)).collect();
     assert_eq!(kinds, [Some("drift"), None, Some("spike")]);
     assert_eq!(table.metrics[0], [24.4, 24.3, 99.0]);

@@ -312,7 +312,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forest::tests::Numbers;
+    use crate::testing::Numbers;
 
     #[test]
     fn a_jump_raises_one_alarm_and_ordinary_days_hardly_any() {

@@ -1,27 +1,20 @@
-//! Figures of a detector against labels: point by point, by kind, by event.
+//! Metrics of scores and flags against labels: by reading, by kind, by event.
 //!
-//! Nothing here is point-adjusted: flagging one reading of an event earns one reading. How many events were noticed
-//! at all is a figure of its own ([`by_event`]), beside the others and never in their place.
+//! Nothing is point-adjusted: flagging one reading of an event counts as one reading. How many events were detected at all
+//! is a figure of its own ([`by_event`]).
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-/// A detector that flags against labels that say what was so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Flagged {
-    /// Anomalous and flagged.
+/// Readings by label and flag.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Confusion {
     pub true_positives: u64,
-    /// Normal and flagged.
     pub false_positives: u64,
-    /// Anomalous and not flagged.
     pub false_negatives: u64,
-    /// Normal and not flagged.
     pub true_negatives: u64,
 }
 
-impl Flagged {
-    /// Counts one reading.
+impl Confusion {
     pub fn add(&mut self, is_anomalous: bool, is_flagged: bool) {
         match (is_anomalous, is_flagged) {
             (true, true) => self.true_positives += 1,
@@ -51,10 +44,10 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Scores of readings with their labels, ordered: what every threshold would give.
+/// Labelled scores in descending order: the figures of every threshold.
 #[derive(Debug, Clone)]
 pub struct Ranking {
-    /// From the highest score to the lowest: readings with this score that are anomalous, and that are normal.
+    /// From the highest score to the lowest: the score, anomalous readings and normal readings with it.
     groups: Vec<(f32, u64, u64)>,
     anomalous: u64,
     normal: u64,
@@ -122,8 +115,7 @@ impl Ranking {
         points.collect()
     }
 
-    /// The greatest F1 that any threshold reaches, and that threshold: an upper bound that needs the labels, for
-    /// comparison rows that have no threshold of their own.
+    /// The greatest F1 of any threshold, and that threshold: chosen by the labels.
     pub fn best_f1(&self) -> (f64, f32) {
         let f1 = |precision: f64, recall: f64| {
             if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 }
@@ -133,45 +125,43 @@ impl Ranking {
         points.fold((0.0, f32::INFINITY), |best, point| if point.0 > best.0 { point } else { best })
     }
 
-    /// The greatest recall that any threshold of at least this precision reaches.
+    /// The greatest recall of any threshold with at least this precision.
     pub fn recall_at_precision(&self, precision: f64) -> f64 {
         self.curve().iter().filter(|point| point.1 >= precision).map(|point| point.2).fold(0.0, f64::max)
     }
 }
 
-/// Recall of one kind of anomaly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Noticed {
-    /// How many there were.
-    pub of: u64,
-    /// How many were flagged.
+/// Anomalous readings or events, and how many of them were flagged.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Detected {
+    pub total: u64,
     pub flagged: u64,
 }
 
-impl Noticed {
-    /// Share that was flagged; 0 when there were none.
+impl Detected {
+    /// Share that was flagged; 0 if there were none.
     pub fn recall(&self) -> f64 {
-        share(self.flagged, self.of)
+        share(self.flagged, self.total)
     }
 }
 
 /// Recall by kind, reading by reading; a normal reading's kind is `None`.
-pub fn by_kind<'a>(kinds: impl Iterator<Item = (Option<&'a str>, bool)>) -> BTreeMap<String, Noticed> {
-    let mut found: BTreeMap<String, Noticed> = BTreeMap::new();
+pub fn by_kind<'a>(kinds: impl Iterator<Item = (Option<&'a str>, bool)>) -> BTreeMap<String, Detected> {
+    let mut found: BTreeMap<String, Detected> = BTreeMap::new();
     for (kind, is_flagged) in kinds {
         if let Some(kind) = kind {
-            let noticed = found.entry(kind.to_owned()).or_default();
-            noticed.of += 1;
-            noticed.flagged += u64::from(is_flagged);
+            let detected = found.entry(kind.to_owned()).or_default();
+            detected.total += 1;
+            detected.flagged += u64::from(is_flagged);
         }
     }
     found
 }
 
-/// Recall by event: an event is noticed when one of its readings is flagged. A normal reading has neither kind nor event.
+/// Recall by event: an event is detected if one of its readings is flagged. A normal reading has neither kind nor event.
 pub fn by_event<'a>(
     readings: impl Iterator<Item = (Option<&'a str>, Option<u32>, bool)>,
-) -> BTreeMap<String, Noticed> {
+) -> BTreeMap<String, Detected> {
     let mut events: BTreeMap<(&str, u32), bool> = BTreeMap::new();
     for (kind, event, is_flagged) in readings {
         if let (Some(kind), Some(event)) = (kind, event) {
@@ -211,14 +201,14 @@ mod tests {
 
     #[test]
     fn precision_recall_and_f1_of_flags() {
-        let mut flagged = Flagged::default();
+        let mut flagged = Confusion::default();
         for (score, label) in SCORES.iter().zip(LABELS) {
             flagged.add(label, *score >= 0.4);
         }
         assert_eq!(flagged.precision(), 0.6);
         assert_eq!(flagged.recall(), 0.75);
         assert!((flagged.f1() - 2.0 / 3.0).abs() < 1e-12);
-        assert_eq!(Flagged::default().precision(), 0.0);
+        assert_eq!(Confusion::default().precision(), 0.0);
     }
 
     #[test]
@@ -231,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_noticed_by_one_flag() {
+    fn an_event_is_detected_by_one_flag() {
         let readings = [
             (None, None, true),
             (Some("spike"), Some(0), true),
@@ -240,9 +230,9 @@ mod tests {
             (Some("drift"), Some(2), false),
         ];
         let found = by_event(readings.into_iter());
-        assert_eq!(found["spike"], Noticed { of: 1, flagged: 1 });
-        assert_eq!(found["drift"], Noticed { of: 2, flagged: 1 });
+        assert_eq!(found["spike"], Detected { total: 1, flagged: 1 });
+        assert_eq!(found["drift"], Detected { total: 2, flagged: 1 });
         let kinds = by_kind(readings.into_iter().map(|(kind, _, is_flagged)| (kind, is_flagged)));
-        assert_eq!(kinds["drift"], Noticed { of: 3, flagged: 1 });
+        assert_eq!(kinds["drift"], Detected { total: 3, flagged: 1 });
     }
 }

@@ -1,45 +1,43 @@
-//! A short recording judged as a whole: what is odd about a row among all rows of its series, the later ones too.
+//! Scores a short recording as a whole: how unusual a row is among all rows of its series, the later ones included.
 //!
-//! A stream is judged by what was learnt before, and a recording of some hours has no days to learn from. What is left
-//! of each metric above a running median of its series, which takes away the hour of the day and whatever else goes
-//! slowly, is scaled robustly (median and median absolute deviation); the row's distance is that of Mahalanobis. It becomes a
-//! surprise by a Weibull tail through the median and the upper tenth of all rows, so that some anomalies among them do
-//! not move it.
+//! A stream is scored by what was learnt before, and from a recording of some hours no baselines can be learnt. Instead a
+//! running median is subtracted from each metric of a series, which removes the time of day and other slow changes. The
+//! rest is scaled robustly, and its Mahalanobis distance becomes a surprise by a Weibull tail through the median and the
+//! 90th percentile of all rows, so that a share of anomalies does not change it.
 //!
-//! No label is seen. Neither is a shift of level that lasts longer than half of the running median's window, nor a value
-//! that is stuck, unless its surroundings go on without it.
+//! No label is used. Not found are a shift of level that lasts longer than half of the running median's window, and a
+//! stuck value unless the values around it move on.
 
 use std::collections::VecDeque;
 
-use super::oracle::Moments;
-use super::table::Table;
-use crate::layout::Layout;
-use crate::member::Member;
+use citytide_detector::{Layout, Member};
 
-/// Rows of a series from which it can be judged by itself.
+use crate::Table;
+use crate::covariance::Moments;
+
+/// Fewest rows of a series that is scored.
 const ROWS_LEAST: usize = 50;
-/// Part of a series that the running median spans, and its least and most rows: an event of less than half of them stands
-/// out against its surroundings.
+/// The running median spans this part of a series, within these numbers of rows: an event shorter than half of it stands
+/// out.
 const WINDOW_PART: usize = 8;
 const WINDOW: (usize, usize) = (51, 1_001);
-/// Most metrics that are looked at.
+/// Most metrics that are used.
 const METRICS_MAX: usize = 64;
-/// Scaled values are clipped to this where they teach the covariance.
+/// Scaled values are clipped to this for the covariance.
 const CLIP: f64 = 4.0;
-/// How often the covariance is learnt again from the nearest rows, and which share these are.
+/// Times that the covariance is computed, from the second time on without the farthest rows; share of rows that are kept.
 const ROUNDS: usize = 3;
 const NEAREST: f64 = 0.9;
-/// Share of a series' rows that have a metric from which a row without it is odd, and how odd.
+/// Share of a series' rows with a metric above which a row without it is anomalous, and the surprise of such a row.
 const PRESENT: f64 = 0.95;
 const MISSING: f32 = 12.0;
-/// Greatest surprise.
 const SURPRISE_MAX: f64 = 30.0;
 
-/// A row's surprise and the member that has it.
-pub(super) type Surprise = (f32, Member);
+/// The surprise of a row and the member that found it.
+pub type Surprise = (f32, Member);
 
 /// The surprise of each row; 0 in series that are too short.
-pub(super) fn surprises(table: &Table) -> Vec<Surprise> {
+pub fn surprises(table: &Table) -> Vec<Surprise> {
     let rows = table.rows();
     let mut distances = vec![0.0; rows];
     let mut found = vec![(0.0, Member::Together); rows];
@@ -71,9 +69,9 @@ pub(super) fn surprises(table: &Table) -> Vec<Surprise> {
     found
 }
 
-/// The least surprise of which chance alone explains only the allowed share, as Benjamini and Hochberg do it, and which
-/// no more rows have than are expected to be anomalous.
-pub(super) fn threshold(surprises: &[Surprise], layout: &Layout) -> f32 {
+/// The smallest threshold that keeps the share of false discoveries allowed (Benjamini and Hochberg) and flags no larger
+/// share of rows than is expected to be anomalous.
+pub fn threshold(surprises: &[Surprise], layout: &Layout) -> f32 {
     let mut sorted: Vec<f32> = surprises.iter().map(|(surprise, _)| *surprise).collect();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let rows = sorted.len() as f64;
@@ -85,17 +83,16 @@ pub(super) fn threshold(surprises: &[Surprise], layout: &Layout) -> f32 {
     (0..sorted.len()).rev().find(is_allowed).map_or(f32::INFINITY, |at| sorted[at])
 }
 
-/// The rows of each series, in the order of their times.
+/// The rows of each series, in the order of time.
 fn rows_by_series(table: &Table) -> Vec<Vec<usize>> {
-    let mut rows = vec![Vec::new(); table.sensors()];
+    let mut rows = vec![Vec::new(); table.series_count()];
     for (row, series) in table.series.iter().enumerate() {
         rows[*series as usize].push(row);
     }
     rows
 }
 
-/// The median of the values around each one, `window` of them at most; NaN where there are none. Missing values do not
-/// count.
+/// The median of the up to `window` values around each one, without missing ones; NaN if all are missing.
 fn running_median(values: &[f64], window: usize) -> Vec<f64> {
     let half = window / 2;
     let mut sorted: Vec<f64> = Vec::with_capacity(window + 1);
@@ -122,7 +119,7 @@ fn running_median(values: &[f64], window: usize) -> Vec<f64> {
     medians
 }
 
-/// The values in deviations from their median, 0 where missing; nothing when they are all the same.
+/// Values in robust standard deviations from their median, 0 if missing; `None` if all are equal.
 fn scaled(values: &[f64]) -> Option<Vec<f64>> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     if sorted.is_empty() {
@@ -135,12 +132,12 @@ fn scaled(values: &[f64]) -> Option<Vec<f64>> {
     let mean = away.iter().sum::<f64>() / away.len() as f64 * 1.2533;
     let half = away.len() / 2;
     let by_median = *away.select_nth_unstable_by(half, f64::total_cmp).1 * 1.4826;
-    // Of a metric that is nearly always the same, the finer scales are 0.
+    // In a metric that nearly always has the same value, the first scales are 0.
     let scale = [by_median, between, mean].into_iter().find(|scale| *scale > 0.0)?;
     Some(values.iter().map(|value| if value.is_nan() { 0.0 } else { (value - middle) / scale }).collect())
 }
 
-/// The Mahalanobis distance of each row of the columns, by the covariance of the nearest rows.
+/// The Mahalanobis distance of each row, by the covariance of the nearest rows.
 fn distances_of(columns: &[Vec<f64>], rows: usize) -> Vec<f64> {
     let mut distances = vec![0.0; rows];
     let mut nearest = f64::INFINITY;
@@ -167,7 +164,7 @@ struct Tail {
 }
 
 impl Tail {
-    /// Through the median and the upper tenth; exponential by the mean where these say nothing.
+    /// Through the median and the 90th percentile; if these are degenerate, exponential by the mean.
     fn fit(values: &[f64]) -> Tail {
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -180,7 +177,7 @@ impl Tail {
         Tail { scale: values.iter().sum::<f64>() / values.len() as f64, shape: 1.0 }
     }
 
-    /// −log₁₀ of the chance of a value as large.
+    /// −log₁₀ of the probability of a value as large.
     fn surprise(&self, value: f64) -> f64 {
         if self.scale > 0.0 {
             ((value / self.scale).powf(self.shape) / std::f64::consts::LN_10).min(SURPRISE_MAX)
@@ -192,9 +189,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{Gathered, Row};
     use super::*;
-    use crate::forest::tests::Numbers;
+    use crate::testing::{Numbers, build};
 
     #[test]
     fn the_running_median_is_that_of_the_values_around() {
@@ -212,19 +208,14 @@ mod tests {
     #[test]
     fn a_level_shift_stands_out_against_its_surroundings() {
         let mut numbers = Numbers(5);
-        let mut gathered = Gathered::new(2);
-        for step in 0..2_000usize {
-            for (sensor, level) in [("a", 0.0), ("b", 30.0)] {
-                let is_odd = sensor == "a" && (900..940).contains(&step);
-                let wave = 2.0 * (step as f64 / 300.0).sin() + level;
-                let heat = wave + 0.1 * numbers.normal() + if is_odd { 3.0 } else { 0.0 };
-                let (line, at_us) = (step + 2, step as i64 * 5_000_000);
-                let row = Row { line, at_us, zone: "all", sensor, kind: is_odd.then_some("shift") };
-                gathered.push(row, [heat, 4.0].into_iter()).expect("few kinds");
-            }
-        }
-        let names = ["heat", "still"].map(|name| Some(name.to_owned())).to_vec();
-        let table = gathered.table(names).expect("rows");
+        let mut row = |step: usize, sensor: &'static str, level: f64| {
+            let is_odd = sensor == "a" && (900..940).contains(&step);
+            let wave = 2.0 * (step as f64 / 300.0).sin() + level;
+            let heat = wave + 0.1 * numbers.normal() + if is_odd { 3.0 } else { 0.0 };
+            (step as i64 * 5_000_000, sensor, is_odd.then_some("shift"), [heat, 4.0])
+        };
+        let rows: Vec<_> = (0..2_000).flat_map(|step| [row(step, "a", 0.0), row(step, "b", 30.0)]).collect();
+        let table = build(&["heat", "still"], rows);
         let found = surprises(&table);
         let threshold = threshold(&found, &table.layout(None));
         let flagged = |is_odd: bool| {
@@ -237,13 +228,7 @@ mod tests {
 
     #[test]
     fn values_that_never_change_surprise_nobody() {
-        let mut gathered = Gathered::new(1);
-        for step in 0..100usize {
-            let (line, at_us) = (step + 2, step as i64 * 1_000_000);
-            let row = Row { line, at_us, zone: "all", sensor: "all", kind: None };
-            gathered.push(row, [5.0].into_iter()).expect("few kinds");
-        }
-        let table = gathered.table(vec![Some("heat".to_owned())]).expect("rows");
+        let table = build(&["heat"], (0..100).map(|step| (step * 1_000_000, "all", None, [5.0])));
         let found = surprises(&table);
         assert!(found.iter().all(|(surprise, _)| *surprise == 0.0));
         assert!(found[0].0 < threshold(&found, &table.layout(None)));

@@ -1,0 +1,102 @@
+//! Labelled readings as a struct of arrays, in the order of their event times.
+
+mod builder;
+mod layout;
+
+use std::sync::Arc;
+
+use citytide_detector::Rows;
+
+pub use builder::{Row, TableBuilder, VALUE_MAX};
+
+/// Labelled readings, ordered by event time; rows with equal times keep the order of the input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// Names of the metrics.
+    pub names: Vec<String>,
+    pub event_times_us: Vec<i64>,
+    /// Zone of each row: index into `zone_names`.
+    pub zones: Vec<u32>,
+    pub zone_names: Vec<Arc<str>>,
+    /// Sensor ids, one after the other.
+    pub sensors: Vec<u8>,
+    /// End of each row's sensor id in `sensors`.
+    pub sensor_ends: Vec<u32>,
+    /// Series of each row: the rows of one sensor in one zone.
+    pub series: Vec<u32>,
+    /// Values by metric, then row; NaN where missing.
+    pub metrics: Vec<Vec<f64>>,
+    /// Kind of anomaly of each row: index into `kind_names`; `None` is normal.
+    pub kinds: Vec<Option<u16>>,
+    pub kind_names: Vec<String>,
+    /// Event that each anomalous row belongs to.
+    pub events: Vec<Option<u32>>,
+    /// Line of each row in the input, from 1.
+    pub lines: Vec<usize>,
+    /// Position of each row among the rows of the input, from 0.
+    pub positions: Vec<u32>,
+    /// Values with a magnitude above [`VALUE_MAX`], which were clipped to it.
+    pub clipped: usize,
+    /// Columns that are not numeric and were not asked for.
+    pub ignored: Vec<String>,
+    /// 0, 1, 2, …: the rows as offsets of one partition.
+    offsets: Vec<i64>,
+}
+
+impl Table {
+    pub fn rows(&self) -> usize {
+        self.event_times_us.len()
+    }
+
+    /// Number of series: sensors, each counted once per zone.
+    pub fn series_count(&self) -> usize {
+        self.series.iter().max().map_or(0, |last| *last as usize + 1)
+    }
+
+    /// For each row, whether it is labelled anomalous.
+    pub fn labels(&self) -> Vec<bool> {
+        self.kinds.iter().map(Option::is_some).collect()
+    }
+
+    /// The kind of anomaly of a row; `None` is normal.
+    pub fn kind(&self, row: usize) -> Option<&str> {
+        self.kinds[row].map(|kind| self.kind_names[usize::from(kind)].as_str())
+    }
+
+    /// The first row with an event time at or after `at_us`.
+    pub fn row_at(&self, at_us: i64) -> usize {
+        self.event_times_us.partition_point(|event_time_us| *event_time_us < at_us)
+    }
+
+    /// First and last event time, microseconds.
+    pub fn span_us(&self) -> (i64, i64) {
+        (self.event_times_us[0], self.event_times_us[self.rows() - 1])
+    }
+
+    /// The time at which this share of the table's time span is over, microseconds.
+    pub fn time_at_share_us(&self, share: f64) -> i64 {
+        let (first_us, last_us) = self.span_us();
+        first_us + ((last_us - first_us) as f64 * share).round() as i64
+    }
+
+    /// Rows `from..to` as the detector takes them; `metrics` is a buffer that is overwritten.
+    pub fn batch<'a>(&'a self, from: usize, to: usize, metrics: &'a mut Vec<Vec<f64>>) -> Rows<'a> {
+        metrics.resize_with(self.metrics.len(), Vec::new);
+        for (batch, column) in metrics.iter_mut().zip(&self.metrics) {
+            batch.clear();
+            batch.extend_from_slice(&column[from..to]);
+        }
+        Rows {
+            partition: 0,
+            offsets: &self.offsets[from..to],
+            event_times_us: &self.event_times_us[from..to],
+            zones: &self.zones[from..to],
+            zone_names: &self.zone_names,
+            sensors: &self.sensors,
+            sensors_from: if from == 0 { 0 } else { self.sensor_ends[from - 1] },
+            sensor_ends: &self.sensor_ends[from..to],
+            metrics,
+            late: &[],
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The detector's layout for a table: from a domain for the metrics that it describes, else from the values.
+
+use std::collections::HashMap;
+
+use citytide_detector::{Layout, MINUTE_US, MetricLayout};
+use citytide_domain::Domain;
+
+use super::Table;
+
+/// Most decimals that are taken from the values.
+const DECIMALS_MAX: usize = 6;
+/// Most values that the decimals are taken from.
+const DECIMALS_VALUES: usize = 1_000;
+/// Shortest and longest tick, microseconds.
+const TICKS_US: (i64, i64) = (1_000_000, 3_600_000_000);
+/// Steps between readings of a sensor that the cadence is taken from.
+const STEPS_MAX: usize = 100_000;
+/// A metric that is never negative and whose 90th percentile is more than this many times its median is skewed: it is
+/// judged on a logarithmic scale.
+const SKEWED: f64 = 8.0;
+
+impl Table {
+    /// The layout of these metrics: as `domain` says for those that it has, else with decimals, range and scale from the
+    /// values. A tick is the table's cadence.
+    pub fn layout(&self, domain: Option<&Domain>) -> Layout {
+        let known = domain.map(Layout::new);
+        let metrics = self.names.iter().zip(&self.metrics).map(|(name, column)| {
+            let of_domain =
+                known.iter().flat_map(|layout| &layout.metrics).find(|metric| metric.name == *name);
+            of_domain.cloned().unwrap_or_else(|| metric_layout(name, column))
+        });
+        let metrics: Vec<MetricLayout> = metrics.collect();
+        let sensors_max = self.series_count();
+        match known {
+            Some(layout) => Layout { metrics, tick_us: self.cadence_us(), sensors_max, ..layout },
+            None => Layout { tick_us: self.cadence_us(), sensors_max, ..Layout::of_metrics(metrics) },
+        }
+    }
+
+    /// The median time between two readings of a sensor, in whole seconds.
+    pub fn cadence_us(&self) -> i64 {
+        let mut last: HashMap<u32, i64> = HashMap::new();
+        let mut steps = Vec::new();
+        for (series, at_us) in self.series.iter().zip(&self.event_times_us) {
+            if let Some(before) = last.insert(*series, *at_us)
+                && *at_us > before
+                && steps.len() < STEPS_MAX
+            {
+                steps.push(at_us - before);
+            }
+        }
+        steps.sort_unstable();
+        let median = steps.get(steps.len() / 2).copied().unwrap_or(MINUTE_US);
+        // Rounding to seconds removes jitter.
+        let whole = (median + 500_000).div_euclid(1_000_000) * 1_000_000;
+        whole.clamp(TICKS_US.0, TICKS_US.1)
+    }
+}
+
+/// The layout of a metric that no domain describes.
+fn metric_layout(name: &str, column: &[f64]) -> MetricLayout {
+    let mut sorted: Vec<f64> = column.iter().copied().filter(|value| !value.is_nan()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let quantile = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+    let is_logarithmic =
+        quantile(0.0) >= 0.0 && quantile(0.5) > 5.0 && quantile(0.9) > SKEWED * quantile(0.5);
+    let step = sorted.len().div_ceil(DECIMALS_VALUES);
+    let decimals = sorted.iter().step_by(step).map(|value| decimals(*value)).max();
+    MetricLayout::new(name, decimals.unwrap_or(0), (quantile(0.01), quantile(0.99)), is_logarithmic)
+}
+
+/// Decimals that a value is written with.
+fn decimals(value: f64) -> u8 {
+    (0..DECIMALS_MAX)
+        .find(|decimals| {
+            let scaled = value * 10f64.powi(*decimals as i32);
+            (scaled - scaled.round()).abs() < 1e-6 * scaled.abs().max(1e-3)
+        })
+        .unwrap_or(DECIMALS_MAX) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{build, one_metric};
+
+    #[test]
+    fn the_cadence_is_the_median_step_of_a_sensor() {
+        let rows: Vec<_> =
+            (0..50).flat_map(|step| [(step * 5, "a", None), (step * 5 + 2, "b", None)]).collect();
+        assert_eq!(one_metric(&rows).cadence_us(), 5_000_000);
+    }
+
+    #[test]
+    fn what_a_domain_says_of_a_metric_takes_precedence_over_its_values() {
+        let table = build(&["temperature", "pressure"], [(0, "all", None, [20.0, 3.25])]);
+        let layout = table.layout(Some(&Domain::smart_city()));
+        assert!(layout.metrics[0].above.is_finite() && layout.metrics[1].above.is_infinite());
+        assert_eq!(layout.metrics[1].decimals, 2);
+    }
+}
