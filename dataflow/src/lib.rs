@@ -32,6 +32,7 @@ pub mod commit;
 pub mod detect;
 pub mod operators;
 pub mod pipeline;
+pub mod plumbing;
 pub mod runtime;
 pub mod sources;
 pub mod telemetry;

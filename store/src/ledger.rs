@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use citytide_core::NEVER;
-use citytide_core::batch::{Activity, Tally};
-use citytide_core::window::{Mark, PaneState, RecentAnomaly, ZoneFact};
+use citytide_core::position::{Counts, Mark, Position, Reach};
+use citytide_core::window::{PaneState, RecentAnomaly, ZoneFact};
 use citytide_domain::Domain;
 use tokio_postgres::Client;
 
@@ -72,24 +72,23 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
                from ingest_progress p order by kafka_partition";
     let rows = client.query(sql, &[]).await;
     let rows = rows.map_err(|error| DatabaseError::statement("reading ingest_progress", &error))?;
-    let mark = |row: &tokio_postgres::Row| Mark {
-        partition: row.get(0),
-        first_offset: row.get(1),
-        next_offset: row.get(2),
-        accepted: row.get(3),
-        late: row.get(4),
-        dead: row.get(5),
-        lost: row.get(6),
-        gaps: row.get(7),
-        watermark_us: micros(row, 8).unwrap_or(NEVER),
-        cursor: row.get::<_, Option<&str>>(10).map(Arc::from),
+    let mark = |row: &tokio_postgres::Row| {
+        let position = Position {
+            first_offset: row.get(1),
+            next_offset: row.get(2),
+            counts: Counts {
+                accepted: row.get(3),
+                late: row.get(4),
+                dead: row.get(5),
+                lost: row.get(6),
+                gaps: row.get(7),
+            },
+            watermark_us: micros(row, 8).unwrap_or(NEVER),
+            cursor: row.get::<_, Option<&str>>(10).map(Arc::from),
+        };
         // After a restart all are active until they reach their end.
-        activity: Activity::Active,
-        at_end: false,
-        end_offset: row.get(2),
-        leaving: false,
-        tally: Tally::default(),
-        new_zones: row.get(9),
+        let reach = Reach::active(position.next_offset);
+        Mark { partition: row.get(0), position, reach, new_zones: row.get(9) }
     };
     Ok(rows.iter().map(mark).collect())
 }

@@ -31,6 +31,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
 use super::postgres::DatabaseError;
+use super::time::EPOCH_GRID_MS;
 use crate::clock::{instant, wall_ms};
 
 pub use member::{Member, join_run};
@@ -39,8 +40,6 @@ use sessions::{end_sessions, holders, newest_run};
 
 /// The pause between two looks at a lock or at `runs`.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Epochs lie on a grid of so many milliseconds; the first one lies a step above the committed one.
-const GRID_MS: i64 = 50;
 
 /// How long each step of a takeover may take.
 #[derive(Debug, Clone, PartialEq)]
@@ -280,7 +279,7 @@ async fn raise_fence_within(
         .map_err(failed("reading the ledger"))?;
     let (committed_epoch, run_id): (i64, i64) = (now.get(0), now.get(1));
     let clock = i64::try_from(wall_ms()).expect("a date that humans live to see");
-    let epoch_offset_ms = (committed_epoch + GRID_MS - clock).max(0);
+    let epoch_offset_ms = (committed_epoch + EPOCH_GRID_MS as i64 - clock).max(0);
     let why = format!("taken over by run {run_id}");
     let write = async {
         transaction.execute("update fence set run_id = $1", &[&run_id]).await?;

@@ -9,22 +9,12 @@ use std::sync::Arc;
 
 use citytide_domain::Domain;
 
-use super::{Activity, Batch, Chunk, DeadLetter, ReadProgress};
+use super::{Batch, Chunk, DeadLetter, ReadProgress};
 use crate::decode::{DecodeError, Decoder, Reason};
+use crate::position::Mark;
 
 /// Bytes of a dead record that are kept.
 const DEAD_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Where a partition is taken up.
-#[derive(Debug, Clone)]
-pub struct PartitionStart {
-    /// The partition.
-    pub partition: i32,
-    /// The next offset to read.
-    pub next_offset: i64,
-    /// Zones outside the domain file that it has brought so far.
-    pub zones: Vec<String>,
-}
 
 struct PartitionLog {
     next_offset: i64,
@@ -47,8 +37,9 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// An assembler for the partitions that one worker reads.
-    pub fn new(domain: &Domain, starts: impl IntoIterator<Item = PartitionStart>) -> Assembler {
+    /// An assembler for the partitions that one worker reads, which goes on from these marks: each with all zones that its
+    /// partition has brought so far.
+    pub fn new<'a>(domain: &Domain, marks: impl IntoIterator<Item = &'a Mark>) -> Assembler {
         let mut assembler = Assembler {
             decoder: Decoder::new(domain),
             zones_max: domain.limits.zones_max,
@@ -63,11 +54,10 @@ impl Assembler {
         for zone in &domain.zones {
             assembler.intern(&zone.name);
         }
-        for start in starts {
-            let brought = start.zones.iter().map(|zone| assembler.intern(zone)).collect();
-            assembler
-                .partitions
-                .insert(start.partition, PartitionLog { next_offset: start.next_offset, brought });
+        for mark in marks {
+            let brought = mark.new_zones.iter().map(|zone| assembler.intern(zone)).collect();
+            let log = PartitionLog { next_offset: mark.position.next_offset, brought };
+            assembler.partitions.insert(mark.partition, log);
         }
         assembler
     }
@@ -85,7 +75,7 @@ impl Assembler {
     }
 
     /// Decodes a chunk. Records below the partition's next offset, which a source may deliver twice, are skipped.
-    pub fn assemble(&mut self, chunk: &Chunk, activity: Activity) -> Batch {
+    pub fn assemble(&mut self, chunk: &Chunk) -> Batch {
         if let Some(next_offset) = chunk.begins_at {
             let log = || PartitionLog { next_offset, brought: HashSet::new() };
             self.partitions.entry(chunk.partition).or_insert_with(log);
@@ -108,10 +98,7 @@ impl Assembler {
                 gaps: 0,
                 lost: 0,
                 cursor: chunk.cursor.clone(),
-                activity,
-                at_end: chunk.at_end,
-                end_offset: chunk.end_offset,
-                leaving: chunk.leaving,
+                reach: chunk.reach,
             },
             truth: chunk.truth.clone(),
             anomalies: Vec::new(),

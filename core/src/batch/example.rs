@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Activity, Batch, ReadProgress};
+use super::{Batch, ReadProgress};
+use crate::position::Reach;
 
 /// One reading of a batch.
 #[derive(Debug, Clone)]
@@ -58,10 +59,7 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
             gaps: 0,
             lost: 0,
             cursor: None,
-            activity: Activity::Active,
-            at_end: false,
-            end_offset: next_offset,
-            leaving: false,
+            reach: Reach::active(next_offset),
         },
         truth: Vec::new(),
         anomalies: Vec::new(),

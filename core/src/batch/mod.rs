@@ -15,37 +15,17 @@ mod tally;
 
 use std::sync::Arc;
 
-pub use assemble::{Assembler, PartitionStart};
+pub use assemble::Assembler;
 pub use citytide_detector::{FlaggedBy, Severity};
 pub use tally::{Labelled, Tally};
 
 use crate::decode::{CsvHeader, Reason};
+use crate::position::Reach;
 
 /// Records in one chunk.
 const CHUNK_RECORDS_MAX: usize = 4096;
 /// Bytes in one chunk before it is full; one record may exceed it.
 const CHUNK_BYTES_MAX: usize = 768 * 1024;
-
-/// Whether a partition counts for the watermark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub enum Activity {
-    /// It has never held a record: does not count.
-    Empty,
-    /// It holds the watermark back.
-    Active,
-    /// It has been read to its end, which is for good. While others are active it does not count; when all have ended,
-    /// what the furthest one brought is final.
-    Ended,
-    /// It has been read to its end for `idle_after`: does not count until it brings something.
-    Idle,
-}
-
-impl Activity {
-    /// Whether it has been read to its end and is not waited for.
-    pub fn is_at_rest(self) -> bool {
-        matches!(self, Activity::Ended | Activity::Idle)
-    }
-}
 
 /// Consecutive records of one partition, as bytes.
 #[derive(Debug, Clone, Default)]
@@ -74,14 +54,10 @@ pub struct Chunk {
     pub too_long: Vec<(i64, u64)>,
     /// Records whose truth the stream tells, ascending: offset and whether it is anomalous. Empty where nobody tells.
     pub truth: Vec<(i64, bool)>,
-    /// Whether the partition's end was reached behind the last record.
-    pub at_end: bool,
-    /// Whether that end is for good: nothing will be added.
+    /// What the source says of the partition behind the last record.
+    pub reach: Reach,
+    /// Whether the partition's end is for good: nothing will be added.
     pub ended: bool,
-    /// The partition's end offset as far as the source knows, for the lag.
-    pub end_offset: i64,
-    /// Whether this is the last chunk because the reading process was asked to end.
-    pub leaving: bool,
 }
 
 impl Chunk {
@@ -193,14 +169,7 @@ pub struct ReadProgress {
     /// Where the source itself stands at `next_offset`, in its own words, if it has said so: committed with the
     /// offset, and given back after a restart, so that it finds its place and knows when it is another one.
     pub cursor: Option<Arc<str>>,
-    /// Whether the partition counts for the watermark.
-    pub activity: Activity,
-    /// Whether this is the partition's end.
-    pub at_end: bool,
-    /// The partition's end offset as far as the source knows.
-    pub end_offset: i64,
-    /// Whether the reading process was asked to end.
-    pub leaving: bool,
+    pub reach: Reach,
 }
 
 /// Readings of one partition in log order, a struct of arrays.

@@ -1,9 +1,8 @@
 //! Event time: lateness, panes, windows, watermarks. Plain structs: no timely, no tokio, no clock.
 //!
 //! ```text
-//!  batches ─▶ Lateness (one per worker) ── per partition: watermark, late or accepted
-//!  scored ──▶ Placer (one per worker) ── per partition: watermark, counts ──▶ Mark
-//!                  └── per (zone, pane): PaneSums, merged over all batches of an epoch ──▶ partials
+//!  batches ─▶ Lateness (one per worker) ── per partition: late or accepted, watermark, counts ──▶ Mark
+//!  scored ──▶ EpochPartials (one per worker and epoch) ── per (zone, pane): PaneSums ──▶ partials
 //!  marks ───▶ Watermarks: W, the least watermark of the active partitions, never falling
 //!  partials, W ─▶ Windows (the zones of one worker) ──▶ window rows, panes, what became final
 //! ```
@@ -17,7 +16,7 @@ mod windows;
 
 pub use exact::ExactSum;
 pub use pane::{MetricSums, PaneSums};
-pub use place::{EpochPartials, Lateness, Partial, Placer, RecentAnomaly};
+pub use place::{EpochPartials, Lateness, Partial, RecentAnomaly};
 pub use recent::{RECENT_US, Recent};
-pub use watermarks::{Mark, Watermarks};
+pub use watermarks::{Progress, Watermarks};
 pub use windows::{Applied, PaneRange, PaneState, WindowRow, Windows, ZoneFact};

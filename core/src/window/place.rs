@@ -1,10 +1,10 @@
-//! Places readings: late or accepted, and if accepted, into the partial sums of their (zone, pane).
+//! Late or accepted, and if accepted, into the partial sums of the reading's (zone, pane).
 //!
 //! Invariants:
 //! 1. a reading is late iff `pane_end + allowed_lateness <= wm(p)`, where wm(p) is the highest event time of the
 //!    partition's *earlier accepted* readings less `out_of_orderness`: a function of the partition's log alone;
 //! 2. late readings and dead letters do not move a watermark;
-//! 3. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps`.
+//! 3. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps` ([`crate::position::Counts`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use std::sync::Arc;
 use citytide_domain::Domain;
 use serde::{Deserialize, Serialize};
 
-use super::{Mark, PaneSums};
-use crate::batch::{Batch, Tally};
+use super::PaneSums;
+use crate::batch::Batch;
+use crate::position::Mark;
 use crate::{NEVER, floor_to};
 
 /// What one worker adds to one pane of one zone in one epoch.
@@ -84,17 +85,17 @@ impl EpochPartials {
         })
     }
 
-    /// Adds all readings of a batch, none of them late: replayed dead letters, which say nothing about any
-    /// watermark. Returns the anomalous ones.
-    pub fn add_all(&mut self, batch: &mut Batch, pane_us: i64) -> Vec<RecentAnomaly> {
-        batch.late = vec![false; batch.rows()];
+    /// Adds the accepted readings of a scored batch, whose panes are `pane_us` long. Returns the anomalous ones.
+    pub fn place(&mut self, batch: &Batch, pane_us: i64) -> Vec<RecentAnomaly> {
         let mut anomalies = batch.anomalies.iter().map(|anomaly| anomaly.row as usize).peekable();
-        let rows = 0..batch.rows();
-        rows.filter_map(|row| {
+        let mut recent = Vec::new();
+        for row in 0..batch.rows() {
             let is_anomaly = anomalies.next_if_eq(&row).is_some();
-            self.add(batch, row, floor_to(batch.event_times_us[row], pane_us), is_anomaly)
-        })
-        .collect()
+            if !batch.late[row] {
+                recent.extend(self.add(batch, row, floor_to(batch.event_times_us[row], pane_us), is_anomaly));
+            }
+        }
+        recent
     }
 
     /// The partial sums, one per (zone, pane).
@@ -103,93 +104,58 @@ impl EpochPartials {
     }
 }
 
-/// Decides which readings are late, for the partitions that one worker reads. Before they are scored: what is late
-/// teaches the detector nothing.
+/// Decides which readings are late, and keeps the marks of the partitions that one worker reads. Before readings are
+/// scored: what is late teaches the detector nothing.
 pub struct Lateness {
     pane_us: i64,
     allowed_lateness_us: i64,
     out_of_orderness_us: i64,
-    watermarks_us: HashMap<i32, i64>,
+    marks: HashMap<i32, Mark>,
 }
 
 impl Lateness {
     /// Goes on from the given marks, those of the last commit.
-    pub fn new<'a>(domain: &Domain, marks: impl IntoIterator<Item = &'a Mark>) -> Lateness {
+    pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Lateness {
+        let known = |mark: Mark| (mark.partition, Mark { new_zones: Vec::new(), ..mark });
         Lateness {
             pane_us: domain.pane_us(),
             allowed_lateness_us: domain.time.allowed_lateness_us,
             out_of_orderness_us: domain.time.out_of_orderness_us,
-            watermarks_us: marks.into_iter().map(|mark| (mark.partition, mark.watermark_us)).collect(),
+            marks: marks.into_iter().map(known).collect(),
         }
     }
 
-    /// Fills in `batch.late` and `batch.watermark_us`.
-    pub fn judge(&mut self, batch: &mut Batch) {
-        let watermark_us = self.watermarks_us.entry(batch.partition).or_insert(NEVER);
+    /// Fills in `batch.late` and `batch.watermark_us`. Returns the partition's mark behind the batch, whose new zones are
+    /// those of this batch alone.
+    pub fn judge(&mut self, batch: &mut Batch) -> Mark {
+        let progress = &batch.progress;
+        if let Some(offset) = progress.begins_at {
+            self.marks.entry(batch.partition).or_insert_with(|| Mark::at_start(batch.partition, offset));
+        }
+        let mark = self.marks.get_mut(&batch.partition).expect("a batch of an assigned partition");
+        let position = &mut mark.position;
         batch.late.clear();
         for &event_time_us in &batch.event_times_us {
             let pane_end_us = floor_to(event_time_us, self.pane_us) + self.pane_us;
-            let is_late = pane_end_us + self.allowed_lateness_us <= *watermark_us;
+            let is_late = pane_end_us + self.allowed_lateness_us <= position.watermark_us;
             batch.late.push(is_late);
-            if !is_late {
-                *watermark_us = (*watermark_us).max(event_time_us - self.out_of_orderness_us);
+            if is_late {
+                position.counts.late += 1;
+            } else {
+                position.counts.accepted += 1;
+                position.watermark_us = position.watermark_us.max(event_time_us - self.out_of_orderness_us);
             }
         }
-        batch.watermark_us = *watermark_us;
-    }
-}
-
-/// Adds up panes and keeps the marks of the partitions that one worker reads.
-pub struct Placer {
-    pane_us: i64,
-    partitions: HashMap<i32, Mark>,
-}
-
-impl Placer {
-    /// A placer that goes on from the given marks, those of the last commit.
-    pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Placer {
-        Placer {
-            pane_us: domain.pane_us(),
-            partitions: marks.into_iter().map(|mark| (mark.partition, mark)).collect(),
+        batch.watermark_us = position.watermark_us;
+        position.counts.dead += batch.dead.len() as i64;
+        position.counts.lost += progress.lost;
+        position.counts.gaps += progress.gaps;
+        position.next_offset = progress.next_offset;
+        if progress.cursor.is_some() {
+            position.cursor.clone_from(&progress.cursor);
         }
-    }
-
-    /// Adds what is accepted of a scored batch to `partials`. Returns the partition's mark, whose new zones are those
-    /// of this batch alone, and the accepted anomalies.
-    pub fn place(&mut self, batch: &Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
-        if let Some(offset) = batch.progress.begins_at {
-            let mark = || Mark::at_start(batch.partition, offset);
-            self.partitions.entry(batch.partition).or_insert_with(mark);
-        }
-        let mark = self.partitions.get_mut(&batch.partition).expect("a batch of an assigned partition");
-        let mut late_rows = 0;
-        let mut anomalies = batch.anomalies.iter().peekable();
-        let mut recent = Vec::new();
-        for row in 0..batch.rows() {
-            let is_anomaly = anomalies.next_if(|anomaly| anomaly.row as usize == row).is_some();
-            if batch.late[row] {
-                late_rows += 1;
-                continue;
-            }
-            let pane_us = floor_to(batch.event_times_us[row], self.pane_us);
-            recent.extend(partials.add(batch, row, pane_us, is_anomaly));
-        }
-        mark.watermark_us = batch.watermark_us;
-        mark.accepted += batch.rows() as i64 - late_rows;
-        mark.late += late_rows;
-        mark.tally += Tally::of(batch);
-        mark.dead += batch.dead.len() as i64;
-        mark.lost += batch.progress.lost;
-        mark.gaps += batch.progress.gaps;
-        mark.next_offset = batch.progress.next_offset;
-        mark.cursor = batch.progress.cursor.clone().or(mark.cursor.take());
-        mark.activity = batch.progress.activity;
-        mark.at_end = batch.progress.at_end;
-        mark.end_offset = batch.progress.end_offset;
-        mark.leaving = batch.progress.leaving;
-        let mut told = mark.clone();
-        told.new_zones = batch.new_zones.iter().map(|zone| zone.to_string()).collect();
-        (told, recent)
+        mark.reach = progress.reach;
+        Mark { new_zones: batch.new_zones.iter().map(|zone| zone.to_string()).collect(), ..mark.clone() }
     }
 }
 

@@ -8,93 +8,22 @@
 //!    among those.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::NEVER;
-use crate::batch::{Activity, Tally};
+use crate::position::{Activity, Mark};
 
 /// How far ahead of the least active partition another one may run, microseconds of event time.
 const LEAD_MAX_US: i64 = 10 * 60 * 1_000_000;
 
-/// What a partition says of itself at the end of an epoch. Counts are totals since the partition's first offset, so
-/// that a later mark stands for all earlier ones, except for `new_zones`, which add up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    /// The partition.
-    pub partition: i32,
-    /// The first offset that was ever asked for.
-    pub first_offset: i64,
-    /// The next offset to read.
-    pub next_offset: i64,
-    /// Readings that are in all of their windows.
-    pub accepted: i64,
-    /// Readings that came too late and are in none.
-    pub late: i64,
-    /// Records that are no readings.
-    pub dead: i64,
-    /// Offsets that retention deleted before they were read.
-    pub lost: i64,
-    /// Offsets that hold no record for us.
-    pub gaps: i64,
-    /// The partition's watermark in microseconds; [`NEVER`] before its first accepted reading.
-    pub watermark_us: i64,
-    /// What the source wants back together with `next_offset`.
-    pub cursor: Option<Arc<str>>,
-    /// Whether it counts for W.
-    pub activity: Activity,
-    /// Whether it has been read to its end: then waiting for it would be in vain.
-    pub at_end: bool,
-    /// The partition's end offset as far as the source knows; for the lag only.
-    pub end_offset: i64,
-    /// Whether the process that reads it was asked to end: then all others drain too.
-    pub leaving: bool,
-    /// Verdicts on its accepted readings, since the run began; for people only.
-    pub tally: Tally,
-    /// Zones that the partition brought for the first time.
-    pub new_zones: Vec<String>,
-}
-
-impl Mark {
-    /// A partition before its first record; `offset` is the first one that will be asked for.
-    pub fn at_start(partition: i32, offset: i64) -> Mark {
-        Mark {
-            partition,
-            first_offset: offset,
-            next_offset: offset,
-            accepted: 0,
-            late: 0,
-            dead: 0,
-            lost: 0,
-            gaps: 0,
-            watermark_us: NEVER,
-            cursor: None,
-            activity: Activity::Active,
-            at_end: false,
-            end_offset: offset,
-            leaving: false,
-            tally: Tally::default(),
-            new_zones: Vec::new(),
-        }
-    }
-
-    /// Whether the ledger would say the same of both.
-    pub fn stands_where(&self, other: &Mark) -> bool {
-        let told = |mark: &Mark| {
-            (
-                mark.next_offset,
-                mark.accepted,
-                mark.late,
-                mark.dead,
-                mark.lost,
-                mark.gaps,
-                mark.watermark_us,
-                mark.activity,
-            )
-        };
-        told(self) == told(other)
-    }
+/// How far the partitions are at the end of an epoch: the same on every worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// W, microseconds; [`NEVER`] before there is one.
+    pub low_us: i64,
+    /// What partitions said in this epoch.
+    pub marks: Vec<Mark>,
+    /// Partitions that should wait for the slowest one that still has a backlog.
+    pub ahead: Vec<i32>,
 }
 
 /// The partitions' watermarks and W.
@@ -112,7 +41,8 @@ impl Watermarks {
 
     /// Takes note of a mark. [`Watermarks::advance`] must follow once an epoch's marks are all in.
     pub fn observe(&mut self, mark: &Mark) {
-        self.partitions.insert(mark.partition, Some((mark.watermark_us, mark.activity, mark.at_end)));
+        let Mark { partition, position, reach, .. } = mark;
+        self.partitions.insert(*partition, Some((position.watermark_us, reach.activity, reach.at_end)));
     }
 
     /// Raises W to the least watermark of the active partitions, if that is higher, and returns it.
@@ -131,6 +61,14 @@ impl Watermarks {
             self.low_us = self.low_us.max(least_us);
         }
         self.low_us
+    }
+
+    /// Takes note of all marks of an epoch.
+    pub fn progress(&mut self, marks: Vec<Mark>) -> Progress {
+        marks.iter().for_each(|mark| self.observe(mark));
+        let low_us = self.advance();
+        let ahead = self.partitions.keys().copied().filter(|partition| self.is_ahead(*partition)).collect();
+        Progress { low_us, marks, ahead }
     }
 
     /// W, [`NEVER`] before every active partition has an accepted reading.

@@ -19,7 +19,7 @@ mod partitions;
 
 use std::collections::VecDeque;
 
-use citytide_core::batch::Activity;
+use citytide_core::position::Activity;
 
 use crate::telemetry::{Phase, Snapshot, Stage, StageTimes};
 

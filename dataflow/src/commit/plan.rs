@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use citytide_core::batch::Tally;
 use citytide_core::detect::Agreement;
-use citytide_core::window::{Applied, Mark, PaneState, WindowRow};
+use citytide_core::position::Mark;
+use citytide_core::window::{Applied, PaneState, WindowRow};
 
 /// Sensors of a zone in `hot_sensors`.
 pub const HOT_SENSORS_MAX: usize = 10;
@@ -99,6 +101,8 @@ pub struct Plan {
     pub hot: BTreeMap<(String, u32), Option<HotSensor>>,
     /// Rows of `zone_status` by zone; `None` deletes.
     pub status: BTreeMap<String, Option<ZoneStatus>>,
+    /// How accepted readings were judged, by partition; for people only.
+    pub tallies: BTreeMap<i32, Tally>,
     /// What the detector decided or found, by epoch.
     pub notes: Vec<(u64, DetectorNote)>,
 }
@@ -115,11 +119,8 @@ impl Plan {
     }
 
     /// Adds a partition's mark.
-    pub fn mark(&mut self, mut mark: Mark) {
-        if let Some(before) = self.marks.remove(&mark.partition) {
-            mark.new_zones.splice(0..0, before.new_zones);
-        }
-        self.marks.insert(mark.partition, mark);
+    pub fn mark(&mut self, mark: Mark) {
+        self.marks.entry(mark.partition).and_modify(|before| before.replace(mark.clone())).or_insert(mark);
     }
 
     /// Adds rows of windows and panes of a later epoch.

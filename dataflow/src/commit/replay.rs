@@ -21,9 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use citytide_core::batch::{Activity, Assembler, Batch, Chunk, PartitionStart};
+use citytide_core::batch::{Assembler, Batch, Chunk};
 use citytide_core::detect::Rules;
 use citytide_core::floor_to;
+use citytide_core::position::Mark;
 use citytide_core::window::{EpochPartials, RECENT_US, Windows};
 use citytide_domain::Domain;
 use citytide_store::clock::wall_ms;
@@ -69,14 +70,16 @@ pub struct LetterReader {
 impl LetterReader {
     /// A reader that knows the zones which each partition has brought.
     pub fn new(domain: &Domain, ledger: &Ledger) -> LetterReader {
-        let starts = ledger.marks.iter().map(|mark| PartitionStart {
-            partition: mark.partition,
-            next_offset: 0,
-            zones: mark.new_zones.clone(),
-        });
+        // Letters lie below the offsets that were read.
+        let from_the_start = |mark: &Mark| {
+            let mut mark = mark.clone();
+            mark.position.next_offset = 0;
+            mark
+        };
+        let marks: Vec<Mark> = ledger.marks.iter().map(from_the_start).collect();
         let kept_us = domain.retention.windows_us;
         LetterReader {
-            assembler: Assembler::new(domain, starts),
+            assembler: Assembler::new(domain, &marks),
             expired_below_us: kept_us.map(|kept_us| ledger.low_us.saturating_sub(kept_us)),
             pane_us: domain.pane_us(),
         }
@@ -96,7 +99,7 @@ impl LetterReader {
         }
         let mut batches = Vec::new();
         for chunk in chunks.values() {
-            let mut batch = self.assembler.assemble(chunk, Activity::Active);
+            let mut batch = self.assembler.assemble(chunk);
             for dead in &batch.dead {
                 *outcome.dead.entry(dead.reason.as_str()).or_default() += 1;
             }
@@ -195,7 +198,8 @@ impl Replay {
             self.rules.score(batch);
             // A zone's number is a worker's own; partial sums of two batches meet by its name.
             let mut sums = EpochPartials::default();
-            anomalies.extend(sums.add_all(batch, self.domain.pane_us()));
+            batch.late = vec![false; batch.rows()];
+            anomalies.extend(sums.place(batch, self.domain.pane_us()));
             partials.extend(sums.finish());
             encode_readings(batch, self.epoch, &mut rows);
             plan.readings += batch.rows() as i64;

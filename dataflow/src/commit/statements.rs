@@ -157,19 +157,21 @@ pub fn progress_arrays(plan: &Plan, source: impl Fn(i32) -> String) -> Option<Ar
         return None;
     }
     let marks = || plan.marks.values();
+    let positions = || marks().map(|mark| &mark.position);
+    let counts = || positions().map(|position| &position.counts);
     Some(vec![
         array(marks().map(|mark| mark.partition)),
         array(marks().map(|mark| source(mark.partition))),
-        array(marks().map(|mark| mark.first_offset)),
-        array(marks().map(|mark| mark.next_offset)),
-        array(marks().map(|mark| mark.accepted)),
-        array(marks().map(|mark| mark.late)),
-        array(marks().map(|mark| mark.dead)),
-        array(marks().map(|mark| mark.lost)),
-        array(marks().map(|mark| mark.gaps)),
-        array(marks().map(|mark| Timestamp::watermark(mark.watermark_us))),
-        array(marks().map(|mark| mark.activity.is_at_rest())),
-        array(marks().map(|mark| mark.cursor.as_deref().map(str::to_owned))),
+        array(positions().map(|position| position.first_offset)),
+        array(positions().map(|position| position.next_offset)),
+        array(counts().map(|counts| counts.accepted)),
+        array(counts().map(|counts| counts.late)),
+        array(counts().map(|counts| counts.dead)),
+        array(counts().map(|counts| counts.lost)),
+        array(counts().map(|counts| counts.gaps)),
+        array(positions().map(|position| Timestamp::watermark(position.watermark_us))),
+        array(marks().map(|mark| mark.reach.activity.is_at_rest())),
+        array(positions().map(|position| position.cursor.as_deref().map(str::to_owned))),
     ])
 }
 

@@ -1,5 +1,7 @@
-//! Training beside the stream: when to write down what is known, and when to train.
+//! The detector in the dataflow: its loop, when what it knows is written down, and training beside the stream.
 
+mod attach;
 mod training;
 
+pub use attach::{Detected, DetectorStart, attach};
 pub use training::{Pace, Ready, TrainAnswer, TrainJob, Training};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use citytide_core::NEVER;
 use citytide_core::detect::{Blob, Sampled, sample_blob};
-use citytide_core::window::Mark;
+use citytide_core::position::Mark;
 use citytide_detector::Sample;
 use crossbeam_channel::Receiver;
 
@@ -31,13 +31,13 @@ impl Pace {
     /// Goes on from the committed marks, after `replayed` readings that are not written down.
     pub fn new<'a>(marks: impl IntoIterator<Item = &'a Mark>, replayed: i64) -> Pace {
         let readings: HashMap<i32, i64> =
-            marks.into_iter().map(|mark| (mark.partition, mark.accepted + mark.late)).collect();
+            marks.into_iter().map(|mark| (mark.partition, mark.position.counts.readings())).collect();
         Pace { written: readings.values().sum::<i64>() - replayed, readings, at_epoch: 0 }
     }
 
     /// Takes note of an epoch's marks; whether to write down what is known.
     pub fn is_due(&mut self, epoch: u64, marks: &[Mark]) -> bool {
-        self.readings.extend(marks.iter().map(|mark| (mark.partition, mark.accepted + mark.late)));
+        self.readings.extend(marks.iter().map(|mark| (mark.partition, mark.position.counts.readings())));
         let all: i64 = self.readings.values().sum();
         let new = all - self.written;
         let is_due = new >= READINGS_MAX || (new > 0 && epoch >= self.at_epoch + EVERY_MS);

@@ -3,30 +3,28 @@
 //!
 //! ```text
 //!  lessons ── exchange by zone ─▶┐                              ┌▶ directives ─ broadcast, 500 ms later ─▶ score
-//!  marks ──── broadcast ────────▶┴─ an epoch at a time, in order ├▶ notes ─▶ commit
+//!  progress ────────────────────▶┴─ an epoch at a time, in order ├▶ notes ─▶ commit
 //!                                                                └▶ blobs ─▶ copy
 //! ```
 //!
 //! Every worker sees the same marks, so all close minutes and write down what they know in the same epochs; worker 0
 //! tells the others what concerns all, and trains.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use citytide_core::NEVER;
 use citytide_core::detect::{Baselines, Blob, Closing, HOLDS_AFTER_MS, Sampled, Taught};
-use citytide_core::window::{Mark, Watermarks};
+use citytide_core::window::Progress;
 use citytide_detector::Layout;
 use citytide_store::session::Wake;
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::score::Directive;
-use super::{Epoch, passed, route};
+use super::{Epoch, OpenEpochs, Rows, route};
 use crate::commit::plan::DetectorNote;
 use crate::detect::{Pace, Training};
 
@@ -36,8 +34,8 @@ pub struct BaselinesParts<F> {
     pub baselines: Baselines,
     /// What minutes are.
     pub layout: Arc<Layout>,
-    /// The watermarks as of the last commit.
-    pub watermarks: Watermarks,
+    /// W of the last commit, microseconds.
+    pub low_us: i64,
     /// When to write down what is known.
     pub pace: Pace,
     /// On worker 0: starts the training.
@@ -54,13 +52,10 @@ pub struct Learnt<'scope> {
     pub blobs: StreamVec<'scope, Epoch, Blob>,
 }
 
-type Out<D> = CapacityContainerBuilder<Vec<D>>;
-
 #[derive(Default)]
-struct OpenEpoch {
-    capabilities: Option<[Capability<Epoch>; 3]>,
+struct Arrived {
     taught: Vec<Taught>,
-    marks: Vec<Mark>,
+    progress: Option<Rc<Progress>>,
     /// Whether what is known before this epoch is written down.
     remember: bool,
 }
@@ -68,7 +63,7 @@ struct OpenEpoch {
 /// Builds the operator.
 pub fn baselines<'scope, F>(
     taught: StreamVec<'scope, Epoch, Taught>,
-    marks: StreamVec<'scope, Epoch, Mark>,
+    progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     parts: BaselinesParts<F>,
 ) -> Learnt<'scope>
 where
@@ -82,15 +77,15 @@ where
         Taught::Sampled(_) => 0,
     };
     let mut taught_in = builder.new_input(taught, Exchange::new(to));
-    let mut marks_in = builder.new_input(marks, Pipeline);
+    let mut progress_in = builder.new_input(progress, Pipeline);
     let (output, directives) = builder.new_output::<Vec<Directive>>();
-    let mut to_score = OutputBuilder::<_, Out<Directive>>::from(output);
+    let mut to_score = OutputBuilder::<_, Rows<Directive>>::from(output);
     let (output, notes) = builder.new_output::<Vec<DetectorNote>>();
-    let mut to_commit = OutputBuilder::<_, Out<DetectorNote>>::from(output);
+    let mut to_commit = OutputBuilder::<_, Rows<DetectorNote>>::from(output);
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
-    let mut to_copy = OutputBuilder::<_, Out<Blob>>::from(output);
+    let mut to_copy = OutputBuilder::<_, Rows<Blob>>::from(output);
     let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
-    let BaselinesParts { mut baselines, layout, mut watermarks, mut pace, open_training } = parts;
+    let BaselinesParts { mut baselines, layout, mut low_us, mut pace, open_training } = parts;
     let mut training = open_training.map(|open| {
         open(Arc::new(move || {
             let _ = wake.activate();
@@ -99,29 +94,16 @@ where
 
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
+        let mut epochs: OpenEpochs<Arrived, 3> = OpenEpochs::new(0);
         move |frontiers| {
-            taught_in.for_each(|capability, taught| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [0, 1, 2].map(|port| capability.retain(port)));
-                open.taught.append(taught);
-            });
-            marks_in.for_each(|capability, marks| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [0, 1, 2].map(|port| capability.retain(port)));
-                open.marks.append(marks);
-            });
-            while let Some(first) = epochs.first_entry() {
-                let epoch = *first.key();
-                if !passed(frontiers, epoch) {
-                    break;
-                }
-                let open = first.remove();
-                let [order, note, known] = open.capabilities.expect("set with the first message");
+            taught_in.for_each(|capability, taught| epochs.of(&capability).taught.append(taught));
+            progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
+            while let Some((epoch, open, capabilities)) = epochs.pop_complete(frontiers) {
+                let [order, note, known] = &capabilities;
                 baselines.advance_to(epoch);
                 if open.remember {
                     let mut to_copy = to_copy.activate();
-                    let mut session = to_copy.session(&known);
+                    let mut session = to_copy.session(known);
                     session.give(baselines.blob(&index.to_string()));
                     session.give_iterator(training.iter().map(Training::blob));
                 }
@@ -131,10 +113,10 @@ where
                         Taught::Sampled(rows) => sample(&mut training, rows),
                     }
                 }
-                let low_us = {
-                    open.marks.iter().for_each(|mark| watermarks.observe(mark));
-                    watermarks.advance()
-                };
+                let marks = open.progress.as_ref().map_or(&[][..], |progress| {
+                    low_us = progress.low_us;
+                    &progress.marks
+                });
                 let holds_from = epoch + HOLDS_AFTER_MS;
                 let mut directives = Vec::new();
                 let mut notes = Vec::new();
@@ -155,18 +137,14 @@ where
                     }
                     training.look(low_us);
                 }
-                if pace.is_due(epoch, &open.marks) {
+                if pace.is_due(epoch, marks) {
                     if training.is_some() {
                         directives.push(Directive::Remember);
                     }
-                    let at = epochs.entry(holds_from).or_default();
-                    at.remember = true;
-                    at.capabilities.get_or_insert_with(|| {
-                        [order.delayed(&holds_from), note.delayed(&holds_from), known.delayed(&holds_from)]
-                    });
+                    epochs.later(&capabilities, holds_from).remember = true;
                 }
-                to_score.activate().session(&order).give_iterator(directives.into_iter());
-                to_commit.activate().session(&note).give_iterator(notes.into_iter());
+                to_score.activate().session(order).give_iterator(directives.into_iter());
+                to_commit.activate().session(note).give_iterator(notes.into_iter());
             }
         }
     });

@@ -1,32 +1,43 @@
 //! The thin shells: timely in, plain struct, timely out. The timestamp is the ingest epoch in milliseconds.
 //!
-//! An operator stashes what it receives with its capability, and acts on an epoch once its frontier has passed it:
-//! then every worker has said all it has to say about that epoch.
+//! An operator keeps what it receives in [`OpenEpochs`], and acts on an epoch once its frontier has passed it: then every
+//! worker has said all it has to say about that epoch.
 
 mod baselines;
 mod commit;
 mod copy;
+mod decode;
+mod epochs;
+mod lateness;
 mod place;
 mod read;
 mod recent;
 mod score;
 mod views;
+mod watermark;
 mod window;
 
-pub use baselines::{BaselinesParts, baselines};
-pub use commit::{CommitParts, commit};
+pub use baselines::{BaselinesParts, Learnt, baselines};
+pub use commit::{CommitParts, Streams, commit};
 pub use copy::copy;
+pub use decode::decode;
+pub use epochs::{OpenEpoch, OpenEpochs, passed};
+pub use lateness::{Judged, lateness};
 pub use place::{Placed, place};
 pub use read::{ReadParts, read};
 pub use recent::recent;
 pub use score::{Directive, ScoreParts, Scored, score};
 pub use views::views;
+pub use watermark::watermark;
 pub use window::{Changes, WindowParts, window};
 
 use std::hash::Hasher;
 
 use fnv::FnvHasher;
-use timely::progress::frontier::MutableAntichain;
+use timely::container::CapacityContainerBuilder;
+
+/// How outputs gather rows into messages.
+type Rows<D> = CapacityContainerBuilder<Vec<D>>;
 
 /// The dataflow's timestamp: an ingest epoch, milliseconds.
 pub type Epoch = u64;
@@ -38,9 +49,4 @@ pub fn route(zone: &str) -> u64 {
     hasher.write(zone.as_bytes());
     let hash = hasher.finish();
     hash ^ (hash >> 32) ^ (hash >> 17)
-}
-
-/// Whether all inputs have passed `epoch`.
-fn passed(frontiers: &[MutableAntichain<Epoch>], epoch: Epoch) -> bool {
-    frontiers.iter().all(|frontier| !frontier.less_equal(&epoch))
 }

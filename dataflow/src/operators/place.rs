@@ -1,90 +1,75 @@
-//! place: lateness and panes. Batches pass through at once; what an epoch adds up to leaves when it is complete.
+//! place: which panes accepted readings belong to. Batches pass through at once; what an epoch adds up to leaves when it
+//! is complete.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use citytide_core::batch::Batch;
-use citytide_core::window::{EpochPartials, Mark, Partial, Placer, RecentAnomaly};
-use timely::container::CapacityContainerBuilder;
+use citytide_core::batch::{Batch, Tally};
+use citytide_core::window::{EpochPartials, Partial, RecentAnomaly};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::{Epoch, passed};
+use super::{Epoch, OpenEpochs, Rows};
 use crate::telemetry::{Stage, Telemetry};
 
 /// The streams behind `place`.
 pub struct Placed<'scope> {
-    /// Placed batches, in log order.
+    /// Batches in log order, as they came.
     pub batches: StreamVec<'scope, Epoch, Batch>,
     /// Per epoch, what this worker adds to panes.
     pub partials: StreamVec<'scope, Epoch, Partial>,
-    /// Per epoch, the marks of this worker's partitions.
-    pub marks: StreamVec<'scope, Epoch, Mark>,
     /// Per epoch, accepted anomalies.
     pub anomalies: StreamVec<'scope, Epoch, RecentAnomaly>,
+    /// Per epoch and partition, how its accepted readings were judged.
+    pub tallies: StreamVec<'scope, Epoch, (i32, Tally)>,
 }
-
-type Out<D> = CapacityContainerBuilder<Vec<D>>;
 
 #[derive(Default)]
-struct OpenEpoch {
-    capabilities: Option<[Capability<Epoch>; 3]>,
+struct Sums {
     partials: EpochPartials,
-    marks: BTreeMap<i32, Mark>,
     anomalies: Vec<RecentAnomaly>,
+    tallies: BTreeMap<i32, Tally>,
 }
 
-/// Builds the operator.
+/// Builds the operator. Panes are `pane_us` microseconds long.
 pub fn place<'scope>(
     batches: StreamVec<'scope, Epoch, Batch>,
-    mut placer: Placer,
+    pane_us: i64,
     telemetry: Arc<Telemetry>,
 ) -> Placed<'scope> {
     let mut builder = OperatorBuilder::new("place".to_owned(), batches.scope());
     let mut input = builder.new_input(batches, Pipeline);
     let (output, batches) = builder.new_output::<Vec<Batch>>();
-    let mut to_copy = OutputBuilder::<_, Out<Batch>>::from(output);
+    let mut to_copy = OutputBuilder::<_, Rows<Batch>>::from(output);
     let (output, partials) = builder.new_output::<Vec<Partial>>();
-    let mut to_window = OutputBuilder::<_, Out<Partial>>::from(output);
-    let (output, marks) = builder.new_output::<Vec<Mark>>();
-    let mut to_all = OutputBuilder::<_, Out<Mark>>::from(output);
+    let mut to_window = OutputBuilder::<_, Rows<Partial>>::from(output);
     let (output, anomalies) = builder.new_output::<Vec<RecentAnomaly>>();
-    let mut to_views = OutputBuilder::<_, Out<RecentAnomaly>>::from(output);
+    let mut to_views = OutputBuilder::<_, Rows<RecentAnomaly>>::from(output);
+    let (output, tallies) = builder.new_output::<Vec<(i32, Tally)>>();
+    let mut to_commit = OutputBuilder::<_, Rows<(i32, Tally)>>::from(output);
 
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
+        let mut epochs: OpenEpochs<Sums, 3> = OpenEpochs::new(1);
         move |frontiers| {
             let mut to_copy = to_copy.activate();
             input.for_each(|capability, batches| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [1, 2, 3].map(|port| capability.retain(port)));
-                let pass_on = capability.retain(0);
                 let _timing = telemetry.stages.start(Stage::Place);
-                for batch in batches.iter_mut() {
-                    let (mut mark, anomalies) = placer.place(batch, &mut open.partials);
-                    if let Some(before) = open.marks.remove(&mark.partition) {
-                        mark.new_zones.splice(0..0, before.new_zones);
-                    }
-                    open.marks.insert(mark.partition, mark);
-                    open.anomalies.extend(anomalies);
+                let sums = epochs.of(&capability);
+                for batch in batches.iter() {
+                    sums.anomalies.extend(sums.partials.place(batch, pane_us));
+                    *sums.tallies.entry(batch.partition).or_default() += Tally::of(batch);
                 }
-                to_copy.session(&pass_on).give_container(batches);
+                to_copy.session(&capability.retain(0)).give_container(batches);
             });
-            while let Some(first) = epochs.first_entry() {
-                if !passed(frontiers, *first.key()) {
-                    break;
-                }
-                let open = first.remove();
-                let [partials, marks, anomalies] = open.capabilities.expect("set with the first batch");
-                to_window.activate().session(&partials).give_iterator(open.partials.finish().into_iter());
-                to_all.activate().session(&marks).give_iterator(open.marks.into_values());
-                to_views.activate().session(&anomalies).give_iterator(open.anomalies.into_iter());
+            while let Some((_, sums, [partials, anomalies, tallies])) = epochs.pop_complete(frontiers) {
+                to_window.activate().session(&partials).give_iterator(sums.partials.finish().into_iter());
+                to_views.activate().session(&anomalies).give_iterator(sums.anomalies.into_iter());
+                to_commit.activate().session(&tallies).give_iterator(sums.tallies.into_iter());
             }
         }
     });
-    Placed { batches, partials, marks, anomalies }
+    Placed { batches, partials, anomalies, tallies }
 }

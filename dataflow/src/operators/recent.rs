@@ -1,71 +1,48 @@
 //! recent: which of this worker's anomalies lie in the last five minutes before W, as updates for differential.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use citytide_core::window::{Mark, Recent, RecentAnomaly, Watermarks};
+use citytide_core::window::{Progress, Recent, RecentAnomaly};
 use differential_dataflow::{AsCollection, VecCollection};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::{Epoch, passed};
+use super::{Epoch, OpenEpochs, Rows};
 
 type Update = (RecentAnomaly, Epoch, isize);
 
-#[derive(Default)]
-struct OpenEpoch {
-    capability: Option<Capability<Epoch>>,
-    anomalies: Vec<RecentAnomaly>,
-    marks: Vec<Mark>,
-}
-
-/// Builds the operator. `initial` are this worker's share of the committed anomalies that may be recent.
+/// Builds the operator. `low_us` is W of the last commit, and `initial` are this worker's share of the committed anomalies that may be recent.
 pub fn recent<'scope>(
     anomalies: StreamVec<'scope, Epoch, RecentAnomaly>,
-    marks: StreamVec<'scope, Epoch, Mark>,
-    mut watermarks: Watermarks,
+    progress: StreamVec<'scope, Epoch, Rc<Progress>>,
+    mut low_us: i64,
     initial: Vec<RecentAnomaly>,
 ) -> VecCollection<'scope, Epoch, RecentAnomaly, isize> {
     let mut builder = OperatorBuilder::new("recent".to_owned(), anomalies.scope());
     let mut anomalies_in = builder.new_input(anomalies, Pipeline);
-    let mut marks_in = builder.new_input(marks, Pipeline);
+    let mut progress_in = builder.new_input(progress, Pipeline);
     let (output, updates) = builder.new_output::<Vec<Update>>();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update>>>::from(output);
+    let mut output = OutputBuilder::<_, Rows<Update>>::from(output);
 
     builder.build(move |mut capabilities| {
         let mut recent = Recent::default();
         let mut initial = Some((capabilities.remove(0), initial));
-        let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
+        let mut epochs: OpenEpochs<(Vec<RecentAnomaly>, Option<Rc<Progress>>), 1> = OpenEpochs::new(0);
         move |frontiers| {
             let mut output = output.activate();
             if let Some((capability, anomalies)) = initial.take() {
-                let updates = recent.advance(anomalies, watermarks.low_us());
+                let updates = recent.advance(anomalies, low_us);
                 output
                     .session(&capability)
                     .give_iterator(updates.into_iter().map(|(row, diff)| (row, 0, diff)));
             }
-            anomalies_in.for_each(|capability, anomalies| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capability.get_or_insert_with(|| capability.retain(0));
-                open.anomalies.append(anomalies);
-            });
-            marks_in.for_each(|capability, marks| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capability.get_or_insert_with(|| capability.retain(0));
-                open.marks.append(marks);
-            });
-            while let Some(first) = epochs.first_entry() {
-                let epoch = *first.key();
-                if !passed(frontiers, epoch) {
-                    break;
-                }
-                let open = first.remove();
-                open.marks.iter().for_each(|mark| watermarks.observe(mark));
-                let updates = recent.advance(open.anomalies, watermarks.advance());
-                let capability = open.capability.expect("set with the first message");
+            anomalies_in.for_each(|capability, anomalies| epochs.of(&capability).0.append(anomalies));
+            progress_in.for_each(|capability, progress| epochs.of(&capability).1 = progress.pop());
+            while let Some((epoch, (anomalies, progress), [capability])) = epochs.pop_complete(frontiers) {
+                low_us = progress.map_or(low_us, |progress| progress.low_us);
+                let updates = recent.advance(anomalies, low_us);
                 output
                     .session(&capability)
                     .give_iterator(updates.into_iter().map(|(row, diff)| (row, epoch, diff)));

@@ -12,21 +12,18 @@
 //!    models, and a replay finds them again;
 //! 2. blobs say what is known before the first row of their epoch.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
 use citytide_core::detect::{Blob, Change, Judge, Taught};
 use citytide_detector::{Layout, Lessons, Model};
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::{Epoch, passed};
+use super::{Epoch, OpenEpoch, OpenEpochs, Rows, passed};
 use crate::commit::plan::DetectorNote;
 use crate::telemetry::{Stage, Telemetry};
 
@@ -65,11 +62,8 @@ pub struct Scored<'scope> {
     pub notes: StreamVec<'scope, Epoch, DetectorNote>,
 }
 
-type Out<D> = CapacityContainerBuilder<Vec<D>>;
-
 #[derive(Default)]
-struct OpenEpoch {
-    capabilities: Option<[Capability<Epoch>; 4]>,
+struct Arrived {
     batches: Vec<Batch>,
     directives: Vec<Directive>,
     /// Whether what holds from here on has been applied.
@@ -87,37 +81,29 @@ pub fn score<'scope>(
     let mut batches_in = builder.new_input(batches, Pipeline);
     let mut directives_in = builder.new_input(directives, Pipeline);
     let (output, batches) = builder.new_output::<Vec<Batch>>();
-    let mut to_place = OutputBuilder::<_, Out<Batch>>::from(output);
+    let mut to_place = OutputBuilder::<_, Rows<Batch>>::from(output);
     let (output, taught) = builder.new_output::<Vec<Taught>>();
-    let mut to_baselines = OutputBuilder::<_, Out<Taught>>::from(output);
+    let mut to_baselines = OutputBuilder::<_, Rows<Taught>>::from(output);
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
-    let mut to_copy = OutputBuilder::<_, Out<Blob>>::from(output);
+    let mut to_copy = OutputBuilder::<_, Rows<Blob>>::from(output);
     let (output, notes) = builder.new_output::<Vec<DetectorNote>>();
-    let mut to_commit = OutputBuilder::<_, Out<DetectorNote>>::from(output);
+    let mut to_commit = OutputBuilder::<_, Rows<DetectorNote>>::from(output);
     let ScoreParts { mut judge, layout, is_mine, telemetry } = parts;
 
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut epochs: BTreeMap<Epoch, OpenEpoch> = BTreeMap::new();
+        let mut epochs: OpenEpochs<Arrived, 4> = OpenEpochs::new(0);
         move |frontiers| {
-            batches_in.for_each(|capability, batches| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [0, 1, 2, 3].map(|port| capability.retain(port)));
-                open.batches.append(batches);
-            });
-            directives_in.for_each(|capability, directives| {
-                let open = epochs.entry(*capability.time()).or_default();
-                open.capabilities.get_or_insert_with(|| [0, 1, 2, 3].map(|port| capability.retain(port)));
-                open.directives.append(directives);
-            });
-            while let Some(mut first) = epochs.first_entry() {
+            batches_in.for_each(|capability, batches| epochs.of(&capability).batches.append(batches));
+            directives_in
+                .for_each(|capability, directives| epochs.of(&capability).directives.append(directives));
+            while let Some(mut first) = epochs.first() {
                 let epoch = *first.key();
                 if frontiers[0].less_than(&epoch) || frontiers[1].less_equal(&epoch) {
                     break;
                 }
-                let open = first.get_mut();
-                let [placed, learnt, known, counted] =
-                    open.capabilities.as_ref().expect("set with the first message");
+                let OpenEpoch { state: open, capabilities: [placed, learnt, known, counted] } =
+                    first.get_mut();
                 if !open.begun {
                     open.begun = true;
                     let mut remember = false;

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use citytide_core::window::Mark;
+use citytide_core::position::Mark;
 use citytide_domain::Domain;
 use citytide_store::ledger::Ledger;
 use citytide_store::session::Wake;
@@ -157,9 +157,10 @@ impl Files {
                 .collect();
             known.next = ledger.sources.keys().last().map_or(0, |last| last + 1);
             known.gaps = (0..known.next).filter(|number| !ledger.sources.contains_key(number)).collect();
-            let cursor = |mark: &Mark| mark.cursor.as_deref().and_then(|cursor| cursor.parse().ok());
+            let cursor = |mark: &Mark| mark.position.cursor.as_deref().and_then(|cursor| cursor.parse().ok());
             let marks = ledger.marks.iter();
-            known.before = marks.map(|mark| (mark.partition, (mark.next_offset, cursor(mark)))).collect();
+            known.before =
+                marks.map(|mark| (mark.partition, (mark.position.next_offset, cursor(mark)))).collect();
         }
         let mut assigned = Vec::new();
         for path in paths {

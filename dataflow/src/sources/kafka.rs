@@ -248,7 +248,7 @@ impl Topic {
         let bounds = self.bounds()?;
         let assigned = bounds.into_iter().map(|Bounds { partition, low_offset, end_offset }| {
             let known = ledger.marks.iter().find(|mark| mark.partition == partition);
-            let next_offset = known.map_or(low_offset, |mark| mark.next_offset);
+            let next_offset = known.map_or(low_offset, |mark| mark.position.next_offset);
             if next_offset > end_offset {
                 return Err(KafkaSourceError::OtherTopic {
                     topic: self.name.clone(),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use citytide_core::batch::Chunk;
+use citytide_core::position::Reach;
 use citytide_domain::Domain;
 use citytide_generator::{City, CitySettings, Disorder, Encoder, MODEL, Reading, Schedule, SettingsError};
 use citytide_store::clock::wall_ms;
@@ -154,7 +155,7 @@ impl Simulation {
         let assigned = self.turns.iter().enumerate().map(|(rank, &partition)| {
             let partition = partition as i32;
             let known = ledger.marks.iter().find(|mark| mark.partition == partition);
-            let next_offset = known.map_or(0, |mark| mark.next_offset);
+            let next_offset = known.map_or(0, |mark| mark.position.next_offset);
             let end_offset = self.end_offset(rank, readings).max(next_offset);
             Assigned { partition, next_offset, low_offset: 0, end_offset, is_end_known: true }
         });
@@ -200,7 +201,7 @@ impl Simulation {
                 if log.next >= end_offset && log.told {
                     continue;
                 }
-                let mut chunk = Chunk { partition, end_offset, ..Chunk::default() };
+                let mut chunk = Chunk { partition, reach: Reach::active(end_offset), ..Chunk::default() };
                 while log.next < end_offset && !chunk.is_full() {
                     self.city.fill(partition as u32, log.next, &mut reading);
                     self.encoder.encode(&reading, &mut json);
@@ -215,7 +216,7 @@ impl Simulation {
                 log.told = log.next >= end_offset;
                 // What will still have its turn is no end, where the number of readings is known.
                 let is_all = self.settings.count.is_none() || due == self.due(i64::MAX);
-                chunk.at_end = log.told && is_all;
+                chunk.reach.at_end = log.told && is_all;
                 some = true;
                 if !outlet.send(chunk) {
                     return;

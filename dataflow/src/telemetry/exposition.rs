@@ -8,7 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use citytide_core::batch::{Activity, Tally};
+use citytide_core::batch::Tally;
+use citytide_core::position::{Activity, Counts};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
@@ -17,7 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::latency::BOUNDS_S;
-use super::{Counts, PartitionFigures, Snapshot, Stage, Telemetry};
+use super::{PartitionFigures, Snapshot, Stage, Telemetry};
 
 /// What the body of an answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

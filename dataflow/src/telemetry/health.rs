@@ -35,8 +35,8 @@ pub fn ready(snapshot: &Snapshot) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{Counts, PartitionFigures};
-    use citytide_core::batch::Activity;
+    use crate::telemetry::PartitionFigures;
+    use citytide_core::position::{Activity, Counts};
 
     fn running(lag: i64, commits: u64) -> Snapshot {
         let partition = PartitionFigures {

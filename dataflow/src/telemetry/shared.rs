@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use citytide_core::NEVER;
 use citytide_core::batch::Tally;
 use citytide_core::detect::Standing;
-use citytide_core::window::Mark;
+use citytide_core::position::{Counts, Mark};
 use citytide_store::clock;
 
 use super::last_hour::LastHour;
-use super::{Counts, DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
+use super::{DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
 use crate::sources::Assigned;
 
 /// The figures of a run: its threads write them, anybody reads a [`Snapshot`].
@@ -120,21 +120,23 @@ impl Telemetry {
     pub fn mark(&self, mark: &Mark) {
         let mut state = self.figures.lock().expect("no holder panics");
         let partition = state.partitions.entry(mark.partition).or_insert_with(|| Partition {
-            figures: figures(&Mark::at_start(mark.partition, mark.first_offset)),
+            figures: figures(&Mark::at_start(mark.partition, mark.position.first_offset)),
             before: Counts::default(),
             tally: Tally::default(),
         });
-        partition.figures.end_offset = mark.end_offset;
-        partition.figures.activity = mark.activity;
+        partition.figures.end_offset = mark.reach.end_offset;
+        partition.figures.activity = mark.reach.activity;
     }
 
-    /// Takes note of a commit: its epoch, how long its transaction took, W and the marks of what it moved.
+    /// Takes note of a commit: its epoch, how long its transaction took, W, the marks of what it moved, and how the readings
+    /// that it brought were judged, by partition.
     pub fn committed<'a>(
         &self,
         epoch: u64,
         took: Duration,
         low_us: i64,
         marks: impl IntoIterator<Item = &'a Mark>,
+        tallies: &BTreeMap<i32, Tally>,
     ) {
         self.stages.add(super::Stage::Commit, took);
         self.latency.committed(epoch, clock::wall_ms());
@@ -144,9 +146,13 @@ impl Telemetry {
         state.last_commit = Some((epoch, clock::instant()));
         for mark in marks {
             let Some(partition) = state.partitions.get_mut(&mark.partition) else { continue };
-            let end_offset = partition.figures.end_offset.max(mark.end_offset);
+            let end_offset = partition.figures.end_offset.max(mark.reach.end_offset);
             partition.figures = PartitionFigures { end_offset, ..figures(mark) };
-            partition.tally = mark.tally;
+        }
+        for (number, tally) in tallies {
+            if let Some(partition) = state.partitions.get_mut(number) {
+                partition.tally += *tally;
+            }
         }
         let labelled = state.tally().labelled;
         state.last_hour.observe(self.uptime_ms(), labelled);
@@ -207,20 +213,15 @@ impl Figures {
 }
 
 fn figures(mark: &Mark) -> PartitionFigures {
+    let Mark { partition, position, reach, .. } = mark;
     PartitionFigures {
-        partition: mark.partition,
-        first_offset: mark.first_offset,
-        next_offset: mark.next_offset,
-        end_offset: mark.end_offset,
-        counts: Counts {
-            accepted: mark.accepted,
-            late: mark.late,
-            dead: mark.dead,
-            lost: mark.lost,
-            gaps: mark.gaps,
-        },
-        watermark_us: (mark.watermark_us != NEVER).then_some(mark.watermark_us),
-        activity: mark.activity,
+        partition: *partition,
+        first_offset: position.first_offset,
+        next_offset: position.next_offset,
+        end_offset: reach.end_offset,
+        counts: position.counts,
+        watermark_us: (position.watermark_us != NEVER).then_some(position.watermark_us),
+        activity: reach.activity,
     }
 }
 

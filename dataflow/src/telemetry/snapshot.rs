@@ -1,7 +1,8 @@
 //! What a run says of itself at one moment. It goes to the status, to the metrics, and, as JSON, from the process that
 //! does the work to the one that owns the terminal.
 
-use citytide_core::batch::{Activity, Labelled, Tally};
+use citytide_core::batch::{Labelled, Tally};
+use citytide_core::position::{Activity, Counts};
 use serde::{Deserialize, Serialize};
 
 use super::StageTimes;
@@ -16,51 +17,6 @@ pub enum Phase {
     Running,
     /// Asked to end: what was read is being committed.
     Draining,
-}
-
-/// What became of a partition's offsets. Together they are its committed offset less its first one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Readings that are in all of their windows.
-    pub accepted: i64,
-    /// Readings that came too late and are in none.
-    pub late: i64,
-    /// Records that are no readings.
-    pub dead: i64,
-    /// Offsets that retention deleted before they were read.
-    pub lost: i64,
-    /// Offsets that hold no record for us.
-    pub gaps: i64,
-}
-
-impl Counts {
-    /// Readings, accepted and late.
-    pub fn readings(&self) -> i64 {
-        self.accepted + self.late
-    }
-
-    /// What has come since `before`.
-    pub fn since(&self, before: &Counts) -> Counts {
-        Counts {
-            accepted: self.accepted - before.accepted,
-            late: self.late - before.late,
-            dead: self.dead - before.dead,
-            lost: self.lost - before.lost,
-            gaps: self.gaps - before.gaps,
-        }
-    }
-}
-
-impl std::iter::Sum for Counts {
-    fn sum<I: Iterator<Item = Counts>>(counts: I) -> Counts {
-        counts.fold(Counts::default(), |sum, one| Counts {
-            accepted: sum.accepted + one.accepted,
-            late: sum.late + one.late,
-            dead: sum.dead + one.dead,
-            lost: sum.lost + one.lost,
-            gaps: sum.gaps + one.gaps,
-        })
-    }
 }
 
 /// A partition as of the last commit.

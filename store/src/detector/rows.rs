@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use citytide_core::NEVER;
-use citytide_core::batch::{Activity, Batch, ReadProgress};
+use citytide_core::batch::{Batch, ReadProgress};
+use citytide_core::position::Reach;
 use citytide_domain::Domain;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::types::ToSql;
@@ -172,10 +173,7 @@ impl<X> JudgedRows<X> {
                 gaps: 0,
                 lost: 0,
                 cursor: None,
-                activity: Activity::Active,
-                at_end: false,
-                end_offset: 0,
-                leaving: false,
+                reach: Reach::default(),
             },
             truth: Vec::new(),
             anomalies: Vec::new(),

@@ -18,8 +18,9 @@ fn payload(sensor: i64, zone: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-fn start(partition: i32, next_offset: i64, zones: &[&str]) -> PartitionStart {
-    PartitionStart { partition, next_offset, zones: zones.iter().map(|zone| (*zone).to_owned()).collect() }
+fn start(partition: i32, next_offset: i64, zones: &[&str]) -> Mark {
+    let new_zones = zones.iter().map(|zone| (*zone).to_owned()).collect();
+    Mark { new_zones, ..Mark::at_start(partition, next_offset) }
 }
 
 fn chunk(partition: i32, records: &[(i64, Vec<u8>)]) -> Chunk {
@@ -34,10 +35,10 @@ fn zones_of(batch: &Batch) -> Vec<&str> {
 
 #[test]
 fn the_first_zones_in_the_log_are_admitted_and_later_ones_are_dead_letters() {
-    let mut assembler = Assembler::new(&domain(2), [start(0, 0, &[])]);
+    let mut assembler = Assembler::new(&domain(2), &[start(0, 0, &[])]);
     let zones = ["Harbour", "Downtown", "Airport", "Docks", "Harbour", "Docks", "Tech Hub"];
     let records: Vec<_> = zones.iter().zip(0..).map(|(zone, at)| (at, payload(at, zone))).collect();
-    let batch = assembler.assemble(&chunk(0, &records), Activity::Active);
+    let batch = assembler.assemble(&chunk(0, &records));
     assert_eq!(zones_of(&batch), ["Harbour", "Downtown", "Airport", "Harbour", "Tech Hub"]);
     assert_eq!(batch.new_zones.iter().map(|zone| &**zone).collect::<Vec<_>>(), ["Harbour", "Airport"]);
     let dead: Vec<_> =
@@ -48,19 +49,18 @@ fn the_first_zones_in_the_log_are_admitted_and_later_ones_are_dead_letters() {
 
 #[test]
 fn a_zone_that_is_refused_is_not_remembered() {
-    let mut assembler = Assembler::new(&domain(0), [start(0, 0, &[])]);
+    let mut assembler = Assembler::new(&domain(0), &[start(0, 0, &[])]);
     let records: Vec<_> = (0..50).map(|at| (at, payload(at, &format!("zone {at}")))).collect();
-    let batch = assembler.assemble(&chunk(0, &records), Activity::Active);
+    let batch = assembler.assemble(&chunk(0, &records));
     assert_eq!((batch.rows(), batch.dead.len()), (0, 50));
     assert_eq!(batch.zone_names.len(), Domain::smart_city().zones.len());
 }
 
 #[test]
 fn every_partition_has_its_own_count_of_zones() {
-    let mut assembler = Assembler::new(&domain(1), [start(0, 0, &[]), start(1, 0, &[])]);
-    let first = assembler.assemble(&chunk(0, &[(0, payload(1, "Harbour"))]), Activity::Active);
-    let second = assembler
-        .assemble(&chunk(1, &[(0, payload(1, "Docks")), (1, payload(1, "Harbour"))]), Activity::Active);
+    let mut assembler = Assembler::new(&domain(1), &[start(0, 0, &[]), start(1, 0, &[])]);
+    let first = assembler.assemble(&chunk(0, &[(0, payload(1, "Harbour"))]));
+    let second = assembler.assemble(&chunk(1, &[(0, payload(1, "Docks")), (1, payload(1, "Harbour"))]));
     assert_eq!((zones_of(&first), zones_of(&second)), (vec!["Harbour"], vec!["Docks"]));
     assert_eq!(second.dead[0].reason, Reason::TooManyZones, "known to partition 0 alone");
     assert_eq!(second.new_zones.len(), 1);
@@ -68,46 +68,46 @@ fn every_partition_has_its_own_count_of_zones() {
 
 #[test]
 fn zones_that_a_partition_had_brought_before_a_restart_still_count() {
-    let mut assembler = Assembler::new(&domain(1), [start(0, 10, &["Harbour"])]);
+    let mut assembler = Assembler::new(&domain(1), &[start(0, 10, &["Harbour"])]);
     let records = [(10, payload(1, "Docks")), (11, payload(1, "Harbour"))];
-    let batch = assembler.assemble(&chunk(0, &records), Activity::Active);
+    let batch = assembler.assemble(&chunk(0, &records));
     assert_eq!(zones_of(&batch), ["Harbour"]);
     assert_eq!((batch.dead[0].offset, batch.new_zones.len()), (10, 0));
 }
 
 #[test]
 fn what_retention_deleted_is_lost_and_what_kafka_left_out_is_a_gap() {
-    let mut assembler = Assembler::new(&domain(1), [start(0, 10, &[])]);
+    let mut assembler = Assembler::new(&domain(1), &[start(0, 10, &[])]);
     let mut read = chunk(0, &[(103, payload(1, "Downtown")), (105, payload(1, "Downtown"))]);
     read.lost_below = Some(100);
-    let progress = assembler.assemble(&read, Activity::Active).progress;
+    let progress = assembler.assemble(&read).progress;
     assert_eq!((progress.lost, progress.gaps, progress.next_offset), (90, 4, 106));
 }
 
 #[test]
 fn a_loss_below_what_was_read_is_none_and_one_without_records_moves_on() {
-    let mut assembler = Assembler::new(&domain(1), [start(0, 10, &[])]);
+    let mut assembler = Assembler::new(&domain(1), &[start(0, 10, &[])]);
     let told = |lost_below| Chunk { lost_below: Some(lost_below), ..Chunk::default() };
-    let before = assembler.assemble(&told(5), Activity::Active).progress;
+    let before = assembler.assemble(&told(5)).progress;
     assert_eq!((before.lost, before.next_offset), (0, 10));
-    let after = assembler.assemble(&told(25), Activity::Active).progress;
+    let after = assembler.assemble(&told(25)).progress;
     assert_eq!((after.lost, after.gaps, after.next_offset), (15, 0, 25));
 }
 
 #[test]
 fn what_is_delivered_twice_counts_once() {
-    let mut assembler = Assembler::new(&domain(1), [start(0, 0, &[])]);
+    let mut assembler = Assembler::new(&domain(1), &[start(0, 0, &[])]);
     let records = [(0, payload(1, "Downtown")), (1, payload(2, "Downtown")), (2, b"?".to_vec())];
-    assembler.assemble(&chunk(0, &records), Activity::Active);
+    assembler.assemble(&chunk(0, &records));
     let again = [records[1].clone(), records[2].clone(), (3, payload(3, "Downtown"))];
-    let batch = assembler.assemble(&chunk(0, &again), Activity::Active);
+    let batch = assembler.assemble(&chunk(0, &again));
     assert_eq!((batch.offsets.as_slice(), batch.dead.len(), batch.progress.gaps), (&[3][..], 0, 0));
 }
 
 #[test]
 fn a_dead_record_keeps_its_first_64_kib_and_its_length() {
-    let mut assembler = Assembler::new(&domain(1), [start(0, 0, &[])]);
-    let batch = assembler.assemble(&chunk(0, &[(0, vec![b'x'; 70_000])]), Activity::Active);
+    let mut assembler = Assembler::new(&domain(1), &[start(0, 0, &[])]);
+    let batch = assembler.assemble(&chunk(0, &[(0, vec![b'x'; 70_000])]));
     assert_eq!((batch.dead[0].payload.len(), batch.dead[0].payload_bytes), (65_536, 70_000));
 }
 
@@ -178,12 +178,12 @@ proptest! {
             offset += gap + 1;
             (offset - 1, payload)
         }).collect();
-        let begin = || Assembler::new(&domain(zones_max), [start(0, 5, &[]), start(1, 0, &[])]);
+        let begin = || Assembler::new(&domain(zones_max), &[start(0, 5, &[]), start(1, 0, &[])]);
 
         let mut whole = Said::default();
         let mut at_once = chunk(0, &records);
         at_once.lost_below = Some(8);
-        whole.add(&begin().assemble(&at_once, Activity::Active));
+        whole.add(&begin().assemble(&at_once));
 
         let mut split = Said::default();
         let mut assembler = begin();
@@ -191,10 +191,10 @@ proptest! {
         for (index, cut) in (1..=records.len()).zip(cuts) {
             if cut || index == records.len() {
                 // Another partition of the same worker brings zones of its own in between.
-                assembler.assemble(&chunk(1, &[(index as i64, payload(1, "Mill"))]), Activity::Active);
+                assembler.assemble(&chunk(1, &[(index as i64, payload(1, "Mill"))]));
                 let mut part = chunk(0, &records[from.max(repeats[index - 1]) - repeats[index - 1]..index]);
                 part.lost_below = (from == 0).then_some(8);
-                split.add(&assembler.assemble(&part, Activity::Active));
+                split.add(&assembler.assemble(&part));
                 from = index;
             }
         }

@@ -3,9 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::position::{Counts, Position, Reach};
 
 fn mark(partition: i32, watermark_us: i64, activity: Activity, at_end: bool) -> Mark {
-    Mark { watermark_us, activity, at_end, ..Mark::at_start(partition, 0) }
+    let mut mark = Mark::at_start(partition, 0);
+    mark.position.watermark_us = watermark_us;
+    mark.reach = Reach { activity, at_end, ..mark.reach };
+    mark
 }
 
 fn with(marks: &[Mark]) -> Watermarks {
@@ -97,11 +101,13 @@ fn a_partition_ahead_of_an_unknown_watermark_waits() {
 #[test]
 fn marks_say_the_same_when_the_ledger_would() {
     let one = mark(0, 100, Activity::Active, false);
-    let tally = Tally { by_model: 3, ..Tally::default() };
-    let lag_only = Mark { at_end: true, end_offset: 9, tally, leaving: true, ..one.clone() };
-    assert!(one.stands_where(&lag_only));
-    assert!(!one.stands_where(&Mark { activity: Activity::Idle, ..one.clone() }));
-    assert!(!one.stands_where(&Mark { gaps: 1, ..one.clone() }));
+    let reach = Reach { at_end: true, end_offset: 9, leaving: true, ..one.reach };
+    assert!(one.stands_where(&Mark { reach, ..one.clone() }));
+    let idle = Reach { activity: Activity::Idle, ..one.reach };
+    assert!(!one.stands_where(&Mark { reach: idle, ..one.clone() }));
+    let counts = Counts { gaps: 1, ..Counts::default() };
+    let position = Position { counts, ..one.position.clone() };
+    assert!(!one.stands_where(&Mark { position, ..one.clone() }));
 }
 
 proptest! {

@@ -182,7 +182,7 @@ async fn progress(
                 |one: &crate::sources::Assigned| format!("{} from offset {}", one.partition, one.next_offset);
             let places: Vec<String> = assigned.iter().map(place).collect();
             let says = format!("partition {}; {} records wait", places.join(", "), thousands(lag));
-            if lost > 0 && ledger.marks.iter().any(|mark| mark.next_offset > 0) {
+            if lost > 0 && ledger.marks.iter().any(|mark| mark.position.next_offset > 0) {
                 let retention = seen.facts.setting("retention.ms");
                 report.warning(
                     "progress",

@@ -15,7 +15,7 @@ use super::workers::execute;
 use crate::cli::exit_error::ExitError;
 use crate::cli::setup::Setup;
 use crate::cli::status::Status;
-use crate::pipeline::Plumbing;
+use crate::plumbing::Plumbing;
 use crate::runtime::exit::Exit;
 use crate::runtime::mesh::{self, Mesh};
 use crate::runtime::{hosts, panic, signals, watchdog};
@@ -112,7 +112,6 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
         until_caught_up,
         drain: drain.clone(),
         telemetry: telemetry.clone(),
-        peer_left: Arc::new(AtomicBool::new(false)),
         on_failure: on_failure.clone(),
         fail_at: args.fail_at.clone(),
     };

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use super::{Args, DetectorKind};
 use crate::cli::exit_error::ExitError;
-use crate::pipeline::DetectorStart;
+use crate::detect::DetectorStart;
 use crate::sources::kafka::Topic;
 use crate::sources::{Assigned, Source};
 

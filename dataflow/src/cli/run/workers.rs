@@ -13,10 +13,13 @@ use crate::cli::exit_error::ExitError;
 use crate::cli::screen;
 use crate::cli::show::{self, Sample};
 use crate::commit::committer::{self, Committed, CommitterSettings};
-use crate::pipeline::{self, Committing, Plumbing};
 use crate::runtime::exit::Exit;
 use crate::runtime::mesh;
 use crate::sources::Source;
+use crate::{
+    pipeline,
+    plumbing::{Committing, Plumbing},
+};
 
 /// Effort that differential puts into idle merges, in records.
 const IDLE_MERGE_EFFORT: isize = 1000;
@@ -63,9 +66,11 @@ pub fn execute(
                 }),
                 on_committed: Box::new(move |committed: &Committed| {
                     let Committed { epoch, took, plan } = committed;
-                    commits.committed(*epoch, *took, plan.low_us, plan.marks.values());
+                    commits.committed(*epoch, *took, plan.low_us, plan.marks.values(), &plan.tallies);
                     if let Some(group) = &group {
-                        group.committed(plan.marks.values().map(|mark| (mark.partition, mark.next_offset)));
+                        group.committed(
+                            plan.marks.values().map(|mark| (mark.partition, mark.position.next_offset)),
+                        );
                     }
                     if show {
                         show::windows(&domain, committed).iter().for_each(|line| screen::print(line));

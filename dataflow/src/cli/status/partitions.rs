@@ -1,6 +1,6 @@
 //! How far behind W and the partitions are, in the room there is.
 
-use citytide_core::batch::Activity;
+use citytide_core::position::Activity;
 
 use super::is_idle;
 use crate::telemetry::{PartitionFigures, Snapshot};

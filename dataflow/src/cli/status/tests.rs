@@ -1,9 +1,10 @@
 //! The block and the line, to the letter.
 
-use citytide_core::batch::{Activity, Labelled, Tally};
+use citytide_core::batch::{Labelled, Tally};
+use citytide_core::position::{Activity, Counts};
 
 use super::*;
-use crate::telemetry::{Counts, DetectorFigures, LastCommit, PartitionFigures};
+use crate::telemetry::{DetectorFigures, LastCommit, PartitionFigures};
 
 /// 2026-11-21T05:26:00Z.
 const NOON_MS: u64 = 1_795_238_760_000;

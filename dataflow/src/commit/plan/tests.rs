@@ -74,11 +74,11 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
         last_epoch,
     });
     let mark = (0..3_i32, 0..100_i64, prop::collection::vec("[a-z]{3}", 0..3)).prop_map(
-        |(partition, next_offset, new_zones)| Mark {
-            next_offset,
-            accepted: next_offset,
-            new_zones,
-            ..Mark::at_start(partition, 0)
+        |(partition, next_offset, new_zones)| {
+            let mut mark = Mark { new_zones, ..Mark::at_start(partition, 0) };
+            mark.position.next_offset = next_offset;
+            mark.position.counts.accepted = next_offset;
+            mark
         },
     );
     // What a view's rows become in an epoch; the changes follow from what was there.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use citytide_core::NEVER;
-use citytide_core::batch::{Activity, Tally};
 use citytide_core::detect::Agreement;
-use citytide_core::window::{Applied, Mark, PaneState, PaneSums, WindowRow};
+use citytide_core::position::{Activity, Counts, Mark, Position, Reach};
+use citytide_core::window::{Applied, PaneState, PaneSums, WindowRow};
 use tokio_postgres::types::{IsNull, Type};
 
 use super::*;
@@ -101,20 +101,17 @@ fn plan() -> Plan {
         let partition = number as i32;
         plan.mark(Mark {
             partition,
-            first_offset: 0,
-            next_offset: number,
-            accepted: number,
-            late: 0,
-            dead: 0,
-            lost: 0,
-            gaps: 0,
-            watermark_us: if number == 1 { NEVER } else { number },
-            cursor: (number == 2).then(|| "line 2".into()),
-            activity: if number == 4 { Activity::Idle } else { Activity::Empty },
-            at_end: false,
-            end_offset: 0,
-            leaving: false,
-            tally: Tally::default(),
+            position: Position {
+                first_offset: 0,
+                next_offset: number,
+                counts: Counts { accepted: number, ..Counts::default() },
+                watermark_us: if number == 1 { NEVER } else { number },
+                cursor: (number == 2).then(|| "line 2".into()),
+            },
+            reach: Reach {
+                activity: if number == 4 { Activity::Idle } else { Activity::Empty },
+                ..Reach::default()
+            },
             new_zones: if number == 3 { vec!["Docks".to_owned(), "Mill".to_owned()] } else { vec![] },
         });
         let diff = if number == 1 { -1 } else { 1 };

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use citytide_core::batch::Chunk;
+use citytide_core::position::Reach;
 use citytide_store::clock::instant;
 
 use super::cursor::Cursor;
@@ -139,7 +140,7 @@ impl<'a> FilesReader<'a> {
             file.next_offset = opened.next_offset;
             file.cursor = Some(cursor);
             chunk.read_up_to = Some(opened.next_offset);
-            chunk.end_offset = opened.next_offset;
+            chunk.reach.end_offset = opened.next_offset;
             chunk.cursor = Some(cursor.to_string().into());
         }
         if ended {
@@ -154,8 +155,8 @@ impl<'a> FilesReader<'a> {
         let State::EndUnsent(cursor) = state else { return Ok(true) };
         let cursor = *cursor;
         *state = State::AtEnd(cursor.whole.unwrap_or_default());
-        let mut chunk = Chunk { partition, at_end: true, ended: !self.source.follow, ..Chunk::default() };
-        chunk.end_offset = file.next_offset;
+        let reach = Reach { at_end: true, ..Reach::active(file.next_offset) };
+        let mut chunk = Chunk { partition, reach, ended: !self.source.follow, ..Chunk::default() };
         if file.cursor.is_some() {
             file.cursor = Some(cursor);
             chunk.cursor = Some(cursor.to_string().into());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use citytide_connection::{BrokerError, ErrorObserver};
 use citytide_core::batch::Chunk;
+use citytide_core::position::Reach;
 use citytide_store::clock::{instant, wall_ms};
 use citytide_store::session::Wake;
 use crossbeam_channel::{SendTimeoutError, Sender};
@@ -59,7 +60,7 @@ impl Log {
     /// Whether the open chunk says anything.
     fn says_something(&self) -> bool {
         let chunk = &self.open;
-        chunk.records() > 0 || chunk.at_end || chunk.lost_below.is_some() || chunk.begins_at.is_some()
+        chunk.records() > 0 || chunk.reach.at_end || chunk.lost_below.is_some() || chunk.begins_at.is_some()
     }
 }
 
@@ -166,7 +167,7 @@ impl<'a> TopicReader<'a> {
         let some = self.queue.take(wait, |fetched| match fetched {
             Fetched::Record { partition, offset, timestamp_ms, payload, is_anomalous } => {
                 let log = logs.get_mut(&partition).expect("an assigned partition");
-                log.open.at_end = false;
+                log.open.reach.at_end = false;
                 // Kafka's oldest message format had no timestamps.
                 log.open.push(offset, timestamp_ms.unwrap_or_else(|| wall_ms() as i64), payload);
                 log.open.truth.extend(is_anomalous.map(|is_anomalous| (offset, is_anomalous)));
@@ -176,7 +177,7 @@ impl<'a> TopicReader<'a> {
             }
             Fetched::End { partition, offset } => {
                 let chunk = &mut logs.get_mut(&partition).expect("an assigned partition").open;
-                chunk.at_end = true;
+                chunk.reach.at_end = true;
                 chunk.read_up_to = Some(offset);
             }
             Fetched::Failed { partition, code, reason } => failures.push(Failure { partition, code, reason }),
@@ -186,7 +187,8 @@ impl<'a> TopicReader<'a> {
 
     /// Passes a chunk on; `false` when the reader should end.
     fn send(&self, mut chunk: Chunk) -> bool {
-        chunk.end_offset = chunk.end_offset.max(self.queue.end_offset(&self.name, chunk.partition));
+        chunk.reach.end_offset =
+            chunk.reach.end_offset.max(self.queue.end_offset(&self.name, chunk.partition));
         loop {
             match self.chunks.send_timeout(chunk, POLL_TIMEOUT) {
                 Ok(()) => {
@@ -236,7 +238,7 @@ impl<'a> TopicReader<'a> {
         for &partition in &new {
             let Bounds { low_offset, end_offset, .. } = self.topic.bounds_of(self.consumer, partition)?;
             let begins_at = Some(low_offset);
-            let chunk = Chunk { partition, begins_at, end_offset, ..Chunk::default() };
+            let chunk = Chunk { partition, begins_at, reach: Reach::active(end_offset), ..Chunk::default() };
             self.add(&mut list, partition, low_offset)?;
             self.logs.insert(partition, Log::new(chunk, low_offset));
             tracing::info!(

@@ -32,7 +32,7 @@ fn read(simulation: &Arc<Simulation>, assigned: &[Assigned]) -> BTreeMap<(i32, i
             assert!(records.insert((chunk.partition, *offset), record).is_none(), "once");
             from = end;
         }
-        if chunk.at_end {
+        if chunk.reach.at_end {
             ended.insert(chunk.partition);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use citytide_core::NEVER;
 use citytide_core::batch::{Labelled, Tally};
 use citytide_core::detect::Standing;
-use citytide_core::window::Mark;
+use citytide_core::position::Mark;
 
 use super::*;
 use crate::sources::Assigned;
@@ -24,30 +24,15 @@ fn run() -> Arc<Telemetry> {
         is_end_known: true,
     };
     run.begin(2, &[assigned(0), assigned(1)], &[], NEVER);
-    let mark = Mark {
-        next_offset: 40,
-        end_offset: 50,
-        accepted: 20,
-        late: 5,
-        dead: 2,
-        lost: 1,
-        gaps: 2,
-        tally: Tally {
-            by_rules: 1,
-            by_model: 2,
-            by_both: 0,
-            labelled: Labelled {
-                true_positives: 3,
-                false_positives: 1,
-                false_negatives: 1,
-                true_negatives: 15,
-            },
-        },
-        watermark_us: 1_500_000,
-        ..Mark::at_start(1, 10)
-    };
+    let mut mark = Mark::at_start(1, 10);
+    mark.position.next_offset = 40;
+    mark.position.counts = Counts { accepted: 20, late: 5, dead: 2, lost: 1, gaps: 2 };
+    mark.position.watermark_us = 1_500_000;
+    mark.reach.end_offset = 50;
+    let labelled = Labelled { true_positives: 3, false_positives: 1, false_negatives: 1, true_negatives: 15 };
+    let tally = Tally { by_rules: 1, by_model: 2, by_both: 0, labelled };
     run.stages.add(Stage::Decode, Duration::from_millis(250));
-    run.committed(1_000, Duration::from_millis(500), 1_250_000, [&mark]);
+    run.committed(1_000, Duration::from_millis(500), 1_250_000, [&mark], &BTreeMap::from([(1, tally)]));
     let standing = Standing { version: 4, zones: [1, 2, 5], sensors: 40, partitions_full: 1 };
     run.detector_stands(0, standing.clone());
     run.detector_stands(1, standing);

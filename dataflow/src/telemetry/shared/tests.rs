@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use citytide_core::batch::{Activity, Labelled};
+use citytide_core::batch::Labelled;
+use citytide_core::position::{Activity, Position};
 
 use super::*;
 use crate::telemetry::Stage;
@@ -14,20 +15,21 @@ fn labelled(readings: i64) -> Labelled {
 }
 
 fn mark(partition: i32, next_offset: i64, end_offset: i64) -> Mark {
-    Mark {
-        next_offset,
-        accepted: next_offset - 3,
-        late: 1,
-        dead: 2,
-        end_offset,
-        tally: Tally { by_model: next_offset / 10, labelled: labelled(next_offset), ..Tally::default() },
-        watermark_us: next_offset * 1_000,
-        ..Mark::at_start(partition, 0)
-    }
+    let counts = Counts { accepted: next_offset - 3, late: 1, dead: 2, ..Counts::default() };
+    let mut mark = Mark::at_start(partition, 0);
+    mark.position = Position { next_offset, counts, watermark_us: next_offset * 1_000, ..mark.position };
+    mark.reach.end_offset = end_offset;
+    mark
+}
+
+/// Verdicts on so many readings.
+fn tally(readings: i64) -> Tally {
+    Tally { by_model: readings / 10, labelled: labelled(readings), ..Tally::default() }
 }
 
 fn commit(run: &Telemetry, marks: &[Mark]) {
-    run.committed(50, Duration::from_millis(3), 77, marks);
+    let judged = |mark: &Mark| (mark.partition, tally(mark.position.next_offset));
+    run.committed(50, Duration::from_millis(3), 77, marks, &marks.iter().map(judged).collect());
 }
 
 fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
@@ -72,7 +74,9 @@ fn a_run_goes_on_from_the_ledger_and_counts_what_it_adds() {
 #[test]
 fn a_mark_that_is_not_committed_tells_of_the_end_and_of_idleness_only() {
     let run = running();
-    run.mark(&Mark { activity: Activity::Idle, ..mark(0, 400, 900) });
+    let mut idle = mark(0, 400, 900);
+    idle.reach.activity = Activity::Idle;
+    run.mark(&idle);
     let snapshot = run.snapshot();
     let told = &snapshot.partitions[0];
     assert_eq!((told.end_offset, told.activity, told.next_offset), (900, Activity::Idle, 100));

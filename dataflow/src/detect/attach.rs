@@ -1,0 +1,133 @@
+//! The detector's part of the dataflow: batches come out judged, and what they teach goes round.
+//!
+//! ```text
+//!  batches ──▶ score ──▶ judged batches
+//!                │ ▲
+//!    what rows   │ │ directives: a minute is closed, a model comes into force;
+//!    teach, by   │ │ broadcast, and held from HOLDS_AFTER_MS later on
+//!    zone        ▼ │
+//!  progress ─▶ baselines ─▶ notes for the commit, blobs for the database
+//! ```
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use citytide_core::batch::Batch;
+use citytide_core::detect::{Blob, HOLDS_AFTER_MS, Memory, Rules};
+use citytide_core::window::Progress;
+use citytide_detector::{Layout, Model};
+use citytide_store::ledger::Ledger;
+use citytide_store::session::Wake;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
+
+use super::{Pace, Training};
+use crate::commit::plan::DetectorNote;
+use crate::commit::training::{self, TrainingSettings};
+use crate::operators::{BaselinesParts, Epoch, ScoreParts, baselines, score};
+use crate::plumbing::{Plumbing, WorkerShare};
+use crate::telemetry::Stage;
+
+/// What the learned detector of a process starts from.
+pub struct DetectorStart {
+    /// What it knows of the domain.
+    pub layout: Arc<Layout>,
+    /// What it knew at the last commit; the workers take their partitions out.
+    pub memory: Mutex<Memory>,
+    /// Readings that had to be seen again.
+    pub replayed: i64,
+    /// How far the model in force has seen, microseconds of event time.
+    pub fitted_until_us: Option<i64>,
+    /// A model that is asked too and decides nothing.
+    pub shadow: Option<Arc<Model>>,
+}
+
+/// The streams behind the detector.
+pub struct Detected<'scope> {
+    /// Batches in log order, with verdicts.
+    pub batches: StreamVec<'scope, Epoch, Batch>,
+    /// What the commit must know of.
+    pub notes: StreamVec<'scope, Epoch, DetectorNote>,
+    /// What must be written down.
+    pub blobs: StreamVec<'scope, Epoch, Blob>,
+}
+
+/// Attaches the detector, or rules alone where none is wanted.
+pub fn attach<'scope>(
+    batches: StreamVec<'scope, Epoch, Batch>,
+    progress: StreamVec<'scope, Epoch, Rc<Progress>>,
+    plumbing: &Plumbing,
+    share: WorkerShare,
+) -> Detected<'scope> {
+    match &plumbing.detector {
+        Some(start) => by_detector(batches, progress, start, plumbing, share),
+        None => by_rules(batches, plumbing),
+    }
+}
+
+/// Rules alone: nothing is learnt.
+fn by_rules<'scope>(batches: StreamVec<'scope, Epoch, Batch>, plumbing: &Plumbing) -> Detected<'scope> {
+    let scope = batches.scope();
+    let mut rules = Rules::new(&plumbing.domain);
+    let timed = plumbing.telemetry.clone();
+    let batches = batches.map(move |mut batch| {
+        timed.stages.time(Stage::Score, || rules.score(&mut batch));
+        batch
+    });
+    Detected { batches, notes: empty(scope), blobs: empty(scope) }
+}
+
+fn by_detector<'scope>(
+    batches: StreamVec<'scope, Epoch, Batch>,
+    progress: StreamVec<'scope, Epoch, Rc<Progress>>,
+    start: &DetectorStart,
+    plumbing: &Plumbing,
+    share: WorkerShare,
+) -> Detected<'scope> {
+    let Ledger { marks, low_us, .. } = &plumbing.ledger;
+    let (judge, known, sample) = {
+        let mut memory = start.memory.lock().expect("no holder panics");
+        let mut judge = memory.judge.split_off(|partition| share.reads(partition));
+        judge.ask_beside(start.shadow.clone());
+        (judge, memory.baselines.of_zones(|zone| share.keeps(zone)), memory.sample().clone())
+    };
+    let (later, directives) = batches.scope().feedback(HOLDS_AFTER_MS);
+    let parts = ScoreParts {
+        judge,
+        layout: start.layout.clone(),
+        is_mine: move |zone: &str| share.keeps(zone),
+        telemetry: plumbing.telemetry.clone(),
+    };
+    let scored = score(batches, directives, parts);
+
+    let settings = TrainingSettings {
+        database: plumbing.database.clone(),
+        run_id: plumbing.run.run_id,
+        layout: start.layout.clone(),
+        telemetry: plumbing.telemetry.clone(),
+    };
+    let (every_us, fitted_until_us) = (plumbing.domain.detector.train_every_us, start.fitted_until_us);
+    let on_failure = plumbing.on_failure.clone();
+    let open_training = move |wake: Wake| {
+        let (answers, answered) = crossbeam_channel::unbounded();
+        let trainer = training::spawn(settings, answers, wake, on_failure);
+        let start = Box::new(move |job| trainer.send(job));
+        Training::new(sample, every_us, fitted_until_us, start, answered)
+    };
+    let parts = BaselinesParts {
+        baselines: known,
+        layout: start.layout.clone(),
+        low_us: *low_us,
+        pace: Pace::new(marks, start.replayed),
+        open_training: (share.index == 0).then_some(open_training),
+    };
+    let learnt = baselines(scored.taught, progress, parts);
+    learnt.directives.broadcast().connect_loop(later);
+    Detected {
+        batches: scored.batches,
+        notes: learnt.notes.concat(scored.notes),
+        blobs: scored.blobs.concat(learnt.blobs),
+    }
+}

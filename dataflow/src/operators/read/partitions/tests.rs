@@ -1,0 +1,182 @@
+//! The partitions of one worker: whose chunks come, in which order, and what it says of each partition.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use citytide_store::clock;
+use crossbeam_channel::Sender;
+
+use super::*;
+use crate::sources::Control;
+
+const IDLE_AFTER: Duration = Duration::from_secs(10);
+
+fn assigned(partition: i32, next_offset: i64, end_offset: i64) -> Assigned {
+    Assigned { partition, next_offset, low_offset: 0, end_offset, is_end_known: true }
+}
+
+fn intake() -> (Sender<Chunk>, Intake) {
+    let (sender, chunks) = crossbeam_channel::unbounded();
+    (sender, Intake { chunks, control: Arc::new(Control::default()) })
+}
+
+fn chunk(partition: i32, offsets: &[i64]) -> Chunk {
+    let mut chunk = Chunk { partition, ..Chunk::default() };
+    offsets.iter().for_each(|offset| chunk.push(*offset, 0, b"{}"));
+    chunk
+}
+
+fn at_end(partition: i32, offsets: &[i64]) -> Chunk {
+    Chunk { reach: Reach { at_end: true, ..Reach::default() }, ..chunk(partition, offsets) }
+}
+
+fn taken(partitions: &mut Partitions, intake: &Intake) -> Vec<(i32, Vec<i64>)> {
+    let now = clock::instant();
+    std::iter::from_fn(|| partitions.next(intake, now))
+        .map(|chunk| (chunk.partition, chunk.offsets))
+        .collect()
+}
+
+/// Takes what is queued at this time; returns what falls idle then.
+fn idle_at(partitions: &mut Partitions, intake: &Intake, now: Instant) -> Vec<Chunk> {
+    while partitions.next(intake, now).is_some() {}
+    partitions.fall_idle(IDLE_AFTER)
+}
+
+#[test]
+fn every_partition_is_introduced_and_an_empty_one_does_not_count() {
+    let assigned = [assigned(0, 0, 0), assigned(1, 5, 5), assigned(2, 0, 9)];
+    let partitions = Partitions::new(&assigned, false);
+    let said: Vec<_> = partitions
+        .introduce(&assigned)
+        .map(|chunk| {
+            let Reach { at_end, end_offset, activity, .. } = chunk.reach;
+            (chunk.partition, chunk.records(), at_end, end_offset, activity)
+        })
+        .collect();
+    let expected = [
+        (0, 0, true, 0, Activity::Empty),
+        (1, 0, true, 5, Activity::Active),
+        (2, 0, false, 9, Activity::Active),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn what_was_read_of_a_partition_that_is_ahead_waits_and_keeps_its_order() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 100), assigned(1, 0, 100)], false);
+    let (queue, intake) = intake();
+    for chunk in [chunk(0, &[0]), chunk(1, &[0]), chunk(0, &[1]), chunk(1, &[1])] {
+        queue.send(chunk).unwrap();
+    }
+    partitions.pause_ahead(&intake, &[0]);
+    assert_eq!(taken(&mut partitions, &intake), [(1, vec![0]), (1, vec![1])]);
+    let mut seen = 0;
+    assert_eq!(intake.control.paused_if_changed(&mut seen), Some(BTreeSet::from([0])));
+    queue.send(chunk(0, &[2])).unwrap();
+    partitions.pause_ahead(&intake, &[]);
+    assert_eq!(taken(&mut partitions, &intake), [(0, vec![0]), (0, vec![1]), (0, vec![2])]);
+    assert_eq!(intake.control.paused_if_changed(&mut seen), Some(BTreeSet::new()));
+}
+
+#[test]
+fn a_partition_falls_idle_once_when_it_has_rested_at_its_end_and_wakes_with_a_record() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 2), assigned(1, 0, 2)], false);
+    let (queue, intake) = intake();
+    let start = clock::instant();
+    queue.send(at_end(0, &[0, 1])).unwrap();
+    queue.send(chunk(1, &[0])).unwrap();
+    while partitions.next(&intake, start).is_some() {}
+    assert!(idle_at(&mut partitions, &intake, start + IDLE_AFTER - Duration::from_millis(1)).is_empty());
+    let idle = idle_at(&mut partitions, &intake, start + IDLE_AFTER);
+    assert_eq!(idle.iter().map(|one| (one.partition, one.reach.at_end)).collect::<Vec<_>>(), [(0, true)]);
+    assert!(
+        idle_at(&mut partitions, &intake, start + 2 * IDLE_AFTER).is_empty(),
+        "told once, and 1 has a backlog"
+    );
+    queue.send(at_end(0, &[])).unwrap();
+    partitions.next(&intake, start + 2 * IDLE_AFTER);
+    assert_eq!(partitions.by_number[&0].activity, Activity::Idle, "the end alone wakes nobody");
+    queue.send(chunk(0, &[2])).unwrap();
+    partitions.next(&intake, start + 2 * IDLE_AFTER);
+    assert_eq!(partitions.by_number[&0].activity, Activity::Active);
+    assert!(idle_at(&mut partitions, &intake, start + 9 * IDLE_AFTER).is_empty(), "no end since");
+}
+
+#[test]
+fn an_end_that_is_told_again_does_not_begin_the_rest_anew() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 1)], false);
+    let (queue, intake) = intake();
+    let start = clock::instant();
+    queue.send(at_end(0, &[0])).unwrap();
+    partitions.next(&intake, start);
+    queue.send(at_end(0, &[])).unwrap();
+    partitions.next(&intake, start + IDLE_AFTER / 2);
+    assert_eq!(idle_at(&mut partitions, &intake, start + IDLE_AFTER).len(), 1);
+}
+
+#[test]
+fn an_empty_partition_never_falls_idle_and_counts_from_its_first_record() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 0)], false);
+    let (queue, intake) = intake();
+    let start = clock::instant();
+    queue.send(at_end(0, &[])).unwrap();
+    partitions.next(&intake, start);
+    assert!(idle_at(&mut partitions, &intake, start + IDLE_AFTER).is_empty());
+    assert_eq!(partitions.by_number[&0].activity, Activity::Empty);
+    queue.send(at_end(0, &[0])).unwrap();
+    partitions.next(&intake, start);
+    assert_eq!(partitions.by_number[&0].activity, Activity::Active);
+}
+
+#[test]
+fn until_caught_up_leaves_what_came_after_the_start_to_the_next_run() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 3)], true);
+    let (queue, intake) = intake();
+    queue.send(chunk(0, &[0, 1])).unwrap();
+    queue.send(chunk(0, &[2, 3, 4])).unwrap();
+    let now = clock::instant();
+    let first = partitions.next(&intake, now).expect("queued");
+    assert!(!first.reach.at_end && !partitions.by_number[&0].done);
+    let second = partitions.next(&intake, now).expect("queued");
+    assert_eq!(second.offsets, [2]);
+    assert!(second.reach.at_end && partitions.by_number[&0].done);
+}
+
+#[test]
+fn a_topic_that_ends_in_offsets_without_records_is_done_at_its_end() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 10)], true);
+    let (queue, intake) = intake();
+    queue.send(at_end(0, &[4])).unwrap();
+    partitions.next(&intake, clock::instant());
+    assert!(partitions.by_number[&0].done);
+}
+
+#[test]
+fn the_end_is_never_told_to_lie_below_what_was_read() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 3)], false);
+    let (queue, intake) = intake();
+    queue.send(Chunk { reach: Reach::active(3), ..chunk(0, &[7]) }).unwrap();
+    assert_eq!(partitions.next(&intake, clock::instant()).expect("queued").reach.end_offset, 8);
+}
+
+#[test]
+fn leaving_is_said_of_every_partition() {
+    let partitions = Partitions::new(&[assigned(0, 0, 3), assigned(4, 0, 0)], false);
+    let said: Vec<_> = partitions.drain().map(|chunk| (chunk.partition, chunk.reach.leaving)).collect();
+    assert_eq!(said, [(0, true), (4, true)]);
+}
+
+#[test]
+fn a_stalled_worker_calls_no_partition_idle_before_it_has_looked_at_what_waits() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 1)], false);
+    let (queue, intake) = intake();
+    let start = clock::instant();
+    queue.send(at_end(0, &[0])).unwrap();
+    while partitions.next(&intake, start).is_some() {}
+    // The commit stalls: nothing is taken, though records have come.
+    queue.send(at_end(0, &[1])).unwrap();
+    assert!(partitions.fall_idle(IDLE_AFTER).is_empty());
+    assert!(idle_at(&mut partitions, &intake, start + IDLE_AFTER).is_empty(), "a record had come");
+    assert_eq!(idle_at(&mut partitions, &intake, start + 2 * IDLE_AFTER).len(), 1);
+}

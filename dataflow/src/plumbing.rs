@@ -1,0 +1,185 @@
+//! What a worker's dataflow is built from: settings, the ledger, and how sessions and sources are opened.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use citytide_core::batch::Assembler;
+use citytide_core::position::Mark;
+use citytide_core::window::{Lateness, Watermarks, Windows};
+use citytide_domain::Domain;
+use citytide_store::ledger::Ledger;
+use citytide_store::panes;
+use citytide_store::postgres::Database;
+use citytide_store::session::{OnFailure, Session, Wake};
+use citytide_store::takeover::Run;
+use timely::dataflow::operators::probe::Handle;
+
+use crate::commit::committer::Committed;
+use crate::commit::faults::FailAt;
+use crate::commit::plan::Plan;
+use crate::commit::writer::{self, Rows, WriterSettings};
+use crate::detect::DetectorStart;
+use crate::operators::{CommitParts, Epoch, ReadParts, WindowParts, route};
+use crate::sources::{Assigned, Intake, Share};
+use crate::telemetry::Telemetry;
+
+/// Opens the intake of a worker's partitions.
+pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
+
+/// What every worker of a run is built from.
+pub struct Plumbing {
+    pub domain: Arc<Domain>,
+    pub database: Database,
+    pub run: Run,
+    /// Where the last commit left off.
+    pub ledger: Ledger,
+    /// What the learned detector starts from; `None` where rules alone judge.
+    pub detector: Option<DetectorStart>,
+    /// All partitions of the source, in order.
+    pub partitions: Vec<Assigned>,
+    /// Opens the source.
+    pub open_intake: OpenIntake,
+    /// Whether to end at the end offsets as of the start.
+    pub until_caught_up: bool,
+    /// Set to stop reading, commit what was read, and end.
+    pub drain: Arc<AtomicBool>,
+    pub telemetry: Arc<Telemetry>,
+    /// Ends the run.
+    pub on_failure: OnFailure,
+    /// Where to die, in tests.
+    pub fail_at: Option<FailAt>,
+}
+
+/// What worker 0 of process 0 has beyond the others.
+pub struct Committing {
+    /// Starts the committer.
+    pub open: Box<dyn FnOnce(crossbeam_channel::Sender<Committed>, Wake) -> Session<Plan>>,
+    /// Is told of every commit.
+    pub on_committed: Box<dyn FnMut(&Committed)>,
+    /// Is told of every mark.
+    pub on_mark: Box<dyn FnMut(&Mark)>,
+}
+
+/// Which partitions a worker reads, and which zones it keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerShare {
+    pub index: usize,
+    pub peers: usize,
+}
+
+impl WorkerShare {
+    /// Whether the worker reads a partition.
+    pub fn reads(self, partition: i32) -> bool {
+        self.source().holds(partition)
+    }
+
+    /// Whether what concerns a zone is routed to the worker.
+    pub fn keeps(self, zone: &str) -> bool {
+        route(zone) % self.peers as u64 == self.index as u64
+    }
+
+    fn source(self) -> Share {
+        Share { index: self.index, peers: self.peers }
+    }
+}
+
+impl Plumbing {
+    fn assigned(&self, share: WorkerShare) -> Vec<Assigned> {
+        self.partitions.iter().filter(|one| share.reads(one.partition)).cloned().collect()
+    }
+
+    /// Where a worker's partitions stand: where the ledger says, else at the log's beginning.
+    fn marks(&self, share: WorkerShare) -> Vec<Mark> {
+        let mark = |one: &Assigned| {
+            let known = self.ledger.marks.iter().find(|mark| mark.partition == one.partition);
+            known.cloned().unwrap_or_else(|| Mark::at_start(one.partition, one.next_offset))
+        };
+        self.assigned(share).iter().map(mark).collect()
+    }
+
+    pub fn read_parts(
+        &self,
+        share: WorkerShare,
+        committed: &Handle<Epoch>,
+    ) -> ReadParts<impl FnOnce(Wake) -> Intake> {
+        let assigned = self.assigned(share);
+        ReadParts {
+            open: {
+                let assigned = assigned.clone();
+                move |wake| (self.open_intake)(share.source(), assigned, wake)
+            },
+            assigned,
+            epoch_offset_ms: self.run.epoch_offset_ms,
+            committed_epoch: self.run.committed_epoch as Epoch,
+            idle_after: (!self.until_caught_up)
+                .then(|| Duration::from_micros(self.domain.time.idle_after_us as u64)),
+            until_caught_up: self.until_caught_up,
+            drain: self.drain.clone(),
+            committed: committed.clone(),
+            telemetry: self.telemetry.clone(),
+        }
+    }
+
+    pub fn assembler(&self, share: WorkerShare) -> Assembler {
+        Assembler::new(&self.domain, &self.marks(share))
+    }
+
+    pub fn lateness(&self, share: WorkerShare) -> Lateness {
+        Lateness::new(&self.domain, self.marks(share))
+    }
+
+    pub fn watermarks(&self) -> Watermarks {
+        Watermarks::new(self.partitions.iter().map(|one| one.partition), self.ledger.low_us)
+    }
+
+    /// How a worker's writer is started.
+    pub fn open_writer(
+        &self,
+        share: WorkerShare,
+    ) -> impl FnOnce(crossbeam_channel::Sender<Epoch>, Wake) -> Session<Rows> {
+        let settings = WriterSettings {
+            database: self.database.clone(),
+            domain: self.domain.clone(),
+            run_id: self.run.run_id,
+            worker: share.index,
+            fail_at: self.fail_at.clone(),
+        };
+        let on_failure = self.on_failure.clone();
+        move |finished, wake| writer::spawn(settings, finished, wake, on_failure)
+    }
+
+    pub fn window_parts(&self, share: WorkerShare, committed: &Handle<Epoch>) -> WindowParts {
+        let ledger = &self.ledger;
+        let mut windows = Windows::new(&self.domain, ledger.low_us);
+        let open = ledger.panes.iter().filter(|pane| share.keeps(&pane.zone));
+        open.for_each(|pane| windows.load(pane.clone()));
+        let mut facts = Vec::new();
+        for (zone, held) in ledger.facts.iter().filter(|(zone, _)| share.keeps(zone)) {
+            facts.extend(windows.load_facts(Arc::from(zone.as_str()), held.iter().cloned()));
+        }
+        let name = format!("citytide:{}:panes-{}", self.run.run_id, share.index);
+        let (database, domain) = (self.database.clone(), self.domain.clone());
+        let on_failure = self.on_failure.clone();
+        WindowParts {
+            windows,
+            low_us: ledger.low_us,
+            facts,
+            committed: committed.clone(),
+            telemetry: self.telemetry.clone(),
+            open_panes: Box::new(move |answers, wake| {
+                panes::spawn(database, domain, name, answers, wake, on_failure)
+            }),
+        }
+    }
+
+    pub fn commit_parts(&self, committing: Committing) -> CommitParts {
+        CommitParts {
+            open: committing.open,
+            marks: self.ledger.marks.clone(),
+            low_us: self.ledger.low_us,
+            on_committed: committing.on_committed,
+            on_mark: committing.on_mark,
+        }
+    }
+}
