@@ -1,5 +1,5 @@
 -- The database of the domain smart-city, as citytide makes it in an empty database.
--- Rendered from store/src/schema; a test holds this file equal to it.
+-- Rendered from store/src/schema and dataflow/src/views; a test holds this file equal to it.
 
 create table citytide_database (
     only_row        boolean primary key default true check (only_row),

@@ -36,3 +36,4 @@ pub mod plumbing;
 pub mod runtime;
 pub mod sources;
 pub mod telemetry;
+pub mod views;

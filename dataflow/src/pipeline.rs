@@ -5,7 +5,7 @@
 //!        ▼                                                                                  ▲
 //!      read ──▶ decode ──▶ lateness ────────────────────────────────────────────────────────┘
 //!                             └─▶ score ⇄ baselines (detect::attach)
-//!                                   └─▶ place ──▶ copy ─────────────────────────── copied ──▶ commit
+//!                                   └─▶ place ──▶ views ──▶ copy ───────────────── copied ──▶ commit
 //!                                         ├─▶ window ─▶ rows, panes ─────────────────────────▶  │
 //!                                         └─▶ recent ─▶ views ───────────────────────────────▶  ▼
 //!                                                                                         committed
@@ -29,10 +29,9 @@ use timely::dataflow::operators::{ConnectLoop, Feedback};
 use timely::worker::Worker;
 
 use crate::detect;
-use crate::operators::{
-    Epoch, Streams, commit, copy, decode, lateness, place, read, recent, views, watermark, window,
-};
+use crate::operators::{Epoch, Streams, commit, copy, decode, lateness, place, read, watermark, window};
 use crate::plumbing::{Committing, Plumbing, WorkerShare};
+use crate::views::{self, recent};
 
 /// Builds one worker's part of the dataflow; `on_batch` sees every batch that was judged. Returns the frontier of
 /// `committed`.
@@ -61,12 +60,13 @@ pub fn build(
             batch
         });
         let placed = place(batches, plumbing.domain.pane_us(), telemetry.clone());
-        let copied = copy(placed.batches, scored.blobs, telemetry.clone(), plumbing.open_writer(share));
-
         let windowed = window(placed.partials, progress.clone(), plumbing.window_parts(share, &committed));
         let anomalies = ledger.anomalies_of(share.index, share.peers);
         let recent = recent(placed.anomalies, progress.clone(), ledger.low_us, anomalies);
-        let views = views(recent, windowed.facts.as_collection());
+        let inputs = plumbing.view_inputs(share, recent, windowed.facts.as_collection(), placed.batches);
+        let views = views::define(&inputs);
+        let batches = inputs.batches.into_stream();
+        let copied = copy(batches, scored.blobs, telemetry.clone(), plumbing.open_writer(share));
 
         let streams = Streams {
             changes: windowed.changes,

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use citytide_core::batch::Assembler;
+use citytide_core::batch::{Assembler, Batch};
 use citytide_core::position::Mark;
-use citytide_core::window::{Lateness, Watermarks, Windows};
+use citytide_core::window::{Lateness, RecentAnomaly, Watermarks, Windows, ZoneFact};
 use citytide_domain::Domain;
 use citytide_store::ledger::Ledger;
 use citytide_store::panes;
 use citytide_store::postgres::Database;
 use citytide_store::session::{OnFailure, Session, Wake};
 use citytide_store::takeover::Run;
+use differential_dataflow::VecCollection;
+use timely::dataflow::StreamVec;
 use timely::dataflow::operators::probe::Handle;
 
 use crate::commit::committer::Committed;
@@ -23,6 +25,7 @@ use crate::detect::DetectorStart;
 use crate::operators::{CommitParts, Epoch, ReadParts, WindowParts, route};
 use crate::sources::{Assigned, Intake, Share};
 use crate::telemetry::Telemetry;
+use crate::views::{self, Batches, Inputs};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -155,8 +158,9 @@ impl Plumbing {
         let open = ledger.panes.iter().filter(|pane| share.keeps(&pane.zone));
         open.for_each(|pane| windows.load(pane.clone()));
         let mut facts = Vec::new();
-        for (zone, held) in ledger.facts.iter().filter(|(zone, _)| share.keeps(zone)) {
-            facts.extend(windows.load_facts(Arc::from(zone.as_str()), held.iter().cloned()));
+        let held = views::facts_of(ledger.rows("zone_status")).into_iter();
+        for (zone, held) in held.filter(|(zone, _)| share.keeps(zone)) {
+            facts.extend(windows.load_facts(zone, held));
         }
         let name = format!("citytide:{}:panes-{}", self.run.run_id, share.index);
         let (database, domain) = (self.database.clone(), self.domain.clone());
@@ -170,6 +174,23 @@ impl Plumbing {
             open_panes: Box::new(move |answers, wake| {
                 panes::spawn(database, domain, name, answers, wake, on_failure)
             }),
+        }
+    }
+
+    /// What a worker's share of the live views is made from.
+    pub fn view_inputs<'scope>(
+        &self,
+        share: WorkerShare,
+        recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
+        facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
+        batches: StreamVec<'scope, Epoch, Batch>,
+    ) -> Inputs<'scope> {
+        Inputs {
+            domain: self.domain.clone(),
+            recent,
+            facts,
+            batches: Batches::new(batches),
+            restored: views::rows_of_zones(&self.ledger.views, |zone| share.keeps(zone)),
         }
     }
 

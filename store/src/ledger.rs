@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use citytide_core::NEVER;
 use citytide_core::position::{Counts, Mark, Position, Reach};
-use citytide_core::window::{PaneState, RecentAnomaly, ZoneFact};
-use citytide_domain::Domain;
+use citytide_core::window::{PaneState, RecentAnomaly};
 use tokio_postgres::Client;
 
 use super::panes::load_open;
 use super::postgres::DatabaseError;
-use super::schema::quoted;
+use super::row::{Row, Value};
+use super::schema::{Schema, quoted};
 use super::time::{Timestamp, micros};
 
 /// What a run starts from.
@@ -29,11 +29,16 @@ pub struct Ledger {
     pub panes: Vec<PaneState>,
     /// Anomalies that are or may become recent.
     pub anomalies: Vec<RecentAnomaly>,
-    /// What `zone_status` holds.
-    pub facts: Vec<(String, Vec<ZoneFact>)>,
+    /// The rows of the live views, by table.
+    pub views: BTreeMap<String, Vec<Row>>,
 }
 
 impl Ledger {
+    /// The rows of a live view's table.
+    pub fn rows(&self, table: &str) -> &[Row] {
+        self.views.get(table).map_or(&[], |rows| rows.as_slice())
+    }
+
     /// One worker's share of the anomalies. Every process has read them in an order of its own, so they are shared out
     /// by what they are: each is in exactly one share.
     pub fn anomalies_of(&self, worker: usize, workers: usize) -> Vec<RecentAnomaly> {
@@ -49,7 +54,7 @@ impl Ledger {
 /// recent.
 pub async fn read(
     client: &Client,
-    domain: &Domain,
+    schema: &Schema<'_>,
     open_from_us: impl FnOnce(i64) -> i64,
     recent_us: i64,
 ) -> Result<Ledger, DatabaseError> {
@@ -60,9 +65,9 @@ pub async fn read(
         low_us,
         marks: marks(client).await?,
         sources: sources(client).await?,
-        panes: load_open(client, domain, open_from_us(low_us)).await?,
+        panes: load_open(client, schema.domain, open_from_us(low_us)).await?,
         anomalies: anomalies(client, low_us.saturating_sub(recent_us)).await?,
-        facts: facts(client, domain).await?,
+        views: views(client, schema).await?,
     })
 }
 
@@ -113,33 +118,24 @@ async fn anomalies(client: &Client, from_us: i64) -> Result<Vec<RecentAnomaly>, 
     Ok(rows.iter().map(anomaly).collect())
 }
 
-async fn facts(client: &Client, domain: &Domain) -> Result<Vec<(String, Vec<ZoneFact>)>, DatabaseError> {
-    let averages: Vec<String> = domain
-        .metrics
-        .iter()
-        .map(|metric| format!(", {}", quoted(&format!("avg_{}", metric.name))))
-        .collect();
-    let sql = format!(
-        "select zone, window_start, reading_count, anomaly_count, last_recorded_at{} from zone_status",
-        averages.concat()
-    );
-    let rows = client.query(&sql, &[]).await;
-    let rows = rows.map_err(|error| DatabaseError::statement("reading zone_status", &error))?;
-    let facts = |row: &tokio_postgres::Row| {
-        let mut facts = vec![ZoneFact::LastRecorded(micros(row, 4).expect("a zone has a last reading"))];
-        if let Some(start_us) = micros(row, 1) {
-            facts.push(ZoneFact::Final {
-                start_us,
-                readings: row.get::<_, i64>(2) as u64,
-                anomalies: row.get::<_, i64>(3) as u64,
-                averages: (0..domain.metrics.len())
-                    .map(|metric| row.get::<_, Option<f64>>(5 + metric).map(f64::to_bits))
-                    .collect(),
-            });
+async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, Vec<Row>>, DatabaseError> {
+    let mut views = BTreeMap::new();
+    for table in schema.live_tables() {
+        // Who only looks may meet a database that no run has brought up to this program yet.
+        let there = client.query_one("select to_regclass($1) is not null", &[&table.name]).await;
+        let there = there.map_err(|error| DatabaseError::statement("looking for the live views", &error))?;
+        if !there.get::<_, bool>(0) {
+            continue;
         }
-        (row.get(0), facts)
-    };
-    Ok(rows.iter().map(facts).collect())
+        let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
+        let rows = client.query(&format!("select {} from {}", columns.join(", "), table.name), &[]).await;
+        let rows =
+            rows.map_err(|error| DatabaseError::statement(format!("reading {}", table.name), &error))?;
+        let row =
+            |row: &tokio_postgres::Row| (0..row.len()).map(|column| row.get::<_, Value>(column)).collect();
+        views.insert(table.name, rows.iter().map(row).collect());
+    }
+    Ok(views)
 }
 
 #[cfg(test)]

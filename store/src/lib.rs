@@ -3,15 +3,17 @@
 //!
 //! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run begins
 //! with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread with a
-//! connection, for programs that are not asynchronous. [`clock`] is the one file that asks the clock.
+//! connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in SQL. [`clock`] is the one file that asks the clock.
 
 pub mod clock;
+pub mod compare;
 pub mod detector;
 pub mod ledger;
 pub mod migrate;
 pub mod origin;
 pub mod panes;
 pub mod postgres;
+pub mod row;
 pub mod schema;
 pub mod session;
 pub mod takeover;

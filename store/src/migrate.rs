@@ -1,8 +1,9 @@
 //! Makes the schema in an empty database, brings an older one up to the domain file, and refuses what does not fit.
 //!
 //! Invariants:
-//! 1. everything happens in one transaction under an advisory lock: of several first starts one creates, the others
-//!    find it done, and a crash leaves nothing half made;
+//! 1. each step is one transaction under an advisory lock: of several first starts one creates, the others find it
+//!    done, and a crash leaves nothing half made. Creating is one step; columns and views are another; a table that came
+//!    later is made and filled in a third, which changes nothing that readers wait for;
 //! 2. nothing is ever dropped but the views, which come back in the same transaction with the rights they had;
 //! 3. no statement waits for another session's locks longer than [`LOCK_TIMEOUT_MS`]: readers and COPYs queue behind
 //!    a waiting ALTER TABLE. The whole transaction is tried again, [`TRIES`] times.
@@ -13,11 +14,11 @@ mod error;
 
 use std::time::Duration;
 
-use citytide_domain::Domain;
 use tokio_postgres::{Client, Transaction};
 
+use super::compare::AsOf;
 use super::postgres::DatabaseError;
-use super::schema::{self, LOCK_SCHEMA, LOCK_SPACE};
+use super::schema::{self, Column, LOCK_SCHEMA, LOCK_SPACE, Schema, quoted};
 use crate::clock::instant;
 pub use declared::Declared;
 use differences::{Catalog, other_views};
@@ -39,11 +40,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// # Errors
 ///
 /// See [`MigrateError`]; after an error the database is as it was.
-pub async fn prepare(client: &mut Client, domain: &Domain, topic: &str) -> Result<(), MigrateError> {
-    tried_again(client, domain, topic, Extent::Create).await.map(drop)
+pub async fn prepare(client: &mut Client, schema: &Schema<'_>, topic: &str) -> Result<(), MigrateError> {
+    tried_again(client, schema, topic, Extent::Create).await.map(drop)
 }
 
-/// Makes the schema of `domain` reading `topic`, or brings an existing one up to it, and says what it mended. A run
+/// Makes the schema for readings of `topic`, or brings an existing one up to it, and says what it mended. A run
 /// that lives would fail on it: this is for those who have taken the database over.
 ///
 /// # Errors
@@ -51,10 +52,12 @@ pub async fn prepare(client: &mut Client, domain: &Domain, topic: &str) -> Resul
 /// See [`MigrateError`]; after an error the database is as it was.
 pub async fn apply(
     client: &mut Client,
-    domain: &Domain,
+    schema: &Schema<'_>,
     topic: &str,
 ) -> Result<Vec<Difference>, MigrateError> {
-    tried_again(client, domain, topic, Extent::Mend).await
+    let mut mended = tried_again(client, schema, topic, Extent::Columns).await?;
+    mended.extend(tried_again(client, schema, topic, Extent::Tables).await?);
+    Ok(mended)
 }
 
 /// How the database differs from the domain file; `None` when there is nothing of citytide in it.
@@ -64,15 +67,15 @@ pub async fn apply(
 /// When it is another domain's, or the server fails. That tables were changed by hand is no error here.
 pub async fn examine(
     client: &mut Client,
-    domain: &Domain,
+    schema: &Schema<'_>,
     topic: Option<&str>,
 ) -> Result<Option<Vec<Difference>>, MigrateError> {
     let mut transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
-    let found = match Present::read(&transaction, domain).await? {
+    let found = match Present::read(&transaction, schema).await? {
         Present::Nothing => None,
         Present::Schema(there) => {
-            there.check(domain, topic)?;
-            Some(all_differences(&mut transaction, domain, &there).await?)
+            there.check(schema.domain, topic)?;
+            Some(all_differences(&mut transaction, schema, &there).await?)
         }
     };
     transaction.rollback().await.map_err(failed("ending the look at the schema"))?;
@@ -96,7 +99,7 @@ pub async fn declared_topic(client: &Client) -> Result<String, MigrateError> {
 /// When the database does not fit, the server fails, or `patience` ends.
 pub async fn wait_until_applied(
     client: &Client,
-    domain: &Domain,
+    schema: &Schema<'_>,
     topic: &str,
     patience: Duration,
 ) -> Result<(), MigrateError> {
@@ -104,8 +107,8 @@ pub async fn wait_until_applied(
     loop {
         let there = Declared::read(client).await?;
         if let Some(there) = there {
-            there.check(domain, Some(topic))?;
-            let found = Catalog::read(client, domain).await?.differences(domain, &there);
+            there.check(schema.domain, Some(topic))?;
+            let found = Catalog::read(client, schema).await?.differences(schema, &there);
             if !found.iter().any(Difference::is_mended) {
                 return Ok(());
             }
@@ -122,19 +125,21 @@ pub async fn wait_until_applied(
 enum Extent {
     /// Create what is not there at all.
     Create,
-    /// Mend what is there, too.
-    Mend,
+    /// Add columns to what is there, too, and make views anew.
+    Columns,
+    /// Make and fill tables that came later.
+    Tables,
 }
 
 async fn tried_again(
     client: &mut Client,
-    domain: &Domain,
+    schema: &Schema<'_>,
     topic: &str,
     extent: Extent,
 ) -> Result<Vec<Difference>, MigrateError> {
     let mut tries = 1;
     loop {
-        let error = match in_one_transaction(client, domain, topic, extent).await {
+        let error = match in_one_transaction(client, schema, topic, extent).await {
             Ok(mended) => return Ok(mended),
             Err(error) => error,
         };
@@ -163,7 +168,7 @@ async fn tried_again(
 
 async fn in_one_transaction(
     client: &mut Client,
-    domain: &Domain,
+    schema: &Schema<'_>,
     topic: &str,
     extent: Extent,
 ) -> Result<Vec<Difference>, MigrateError> {
@@ -174,22 +179,32 @@ async fn in_one_transaction(
     );
     run(&transaction, "waiting for another process that changes the schema", &turn).await?;
     let mut mended = Vec::new();
-    match Present::read(&transaction, domain).await? {
+    match Present::read(&transaction, schema).await? {
         Present::Nothing => {
-            run(&transaction, "creating the schema", &schema::create(domain, topic)).await?;
+            run(&transaction, "creating the schema", &schema.create(topic)).await?;
         }
         Present::Schema(there) => {
-            there.check(domain, Some(topic))?;
-            let found = all_differences(&mut transaction, domain, &there).await?;
+            there.check(schema.domain, Some(topic))?;
+            let found = all_differences(&mut transaction, schema, &there).await?;
             let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
             if !breaking.is_empty() {
                 return Err(MigrateError::ChangedByHand { what: in_words(&breaking) });
             }
-            if let Extent::Mend = extent {
-                mended = others.into_iter().filter(Difference::is_mended).collect();
-                add_to_ledger(&transaction).await?;
-                add_tables(&transaction, &mended).await?;
-                add_metrics(&transaction, domain, &there.metrics, &mended).await?;
+            let (tables, columns): (Vec<_>, Vec<_>) = others
+                .into_iter()
+                .filter(Difference::is_mended)
+                .partition(|difference| matches!(difference, Difference::MissingTable { .. }));
+            match extent {
+                Extent::Create => {}
+                Extent::Columns => {
+                    add_columns(&transaction, schema, &columns).await?;
+                    make_views_anew(&transaction, schema, &columns).await?;
+                    mended = columns;
+                }
+                Extent::Tables => {
+                    add_tables(&transaction, schema, &tables).await?;
+                    mended = tables;
+                }
             }
         }
     }
@@ -200,11 +215,11 @@ async fn in_one_transaction(
 /// What differs, the views' definitions included.
 async fn all_differences(
     transaction: &mut Transaction<'_>,
-    domain: &Domain,
+    schema: &Schema<'_>,
     there: &Declared,
 ) -> Result<Vec<Difference>, MigrateError> {
-    let mut found = Catalog::read(transaction, domain).await?.differences(domain, there);
-    for view in other_views(transaction, domain).await? {
+    let mut found = Catalog::read(transaction, schema).await?.differences(schema, there);
+    for view in other_views(transaction, schema).await? {
         if !found.contains(&view) {
             found.push(view);
         }
@@ -218,8 +233,8 @@ enum Present {
 }
 
 impl Present {
-    async fn read(transaction: &Transaction<'_>, domain: &Domain) -> Result<Present, MigrateError> {
-        let wanted = schema::relations(domain);
+    async fn read(transaction: &Transaction<'_>, schema: &Schema<'_>) -> Result<Present, MigrateError> {
+        let wanted = schema.relations();
         let rows = transaction
             .query("select relname::text from pg_class where relnamespace = current_schema()::regnamespace and relname = any($1)", &[&wanted])
             .await
@@ -233,10 +248,9 @@ impl Present {
             && let Some(declared) = Declared::read(transaction).await?
         {
             // The domain's own tables are looked at only once it is known to be the same domain.
-            declared.check(domain, None)?;
-            let later = schema::later_tables();
-            let is_later = |name: &str| later.iter().any(|table| table.name == name);
-            if wanted.iter().all(|name| has(name) || is_later(name)) {
+            declared.check(schema.domain, None)?;
+            let later = schema.later_tables();
+            if wanted.iter().all(|name| has(name) || later.contains(name)) {
                 return Ok(Present::Schema(declared));
             }
         }
@@ -248,57 +262,65 @@ impl Present {
     }
 }
 
-/// Adds columns of the ledger that came later, where the database was made before.
-async fn add_to_ledger(transaction: &Transaction<'_>) -> Result<(), MigrateError> {
-    for (table, column) in schema::ledger_additions() {
-        let there = transaction
-            .query_opt(
-                "select from pg_attribute where attrelid = to_regclass($1) and attname = $2",
-                &[&table, &column.name],
-            )
-            .await
-            .map_err(failed("reading the ledger's columns"))?;
-        if there.is_none() {
-            let script = format!("alter table {table} add column {} {};\n", column.name, column.definition);
-            let script = script + &schema::comments(&table, &[column]);
-            run(transaction, "adding a column to the ledger", &script).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds tables that came later.
-async fn add_tables(transaction: &Transaction<'_>, mended: &[Difference]) -> Result<(), MigrateError> {
-    for table in schema::later_tables() {
-        if mended.contains(&Difference::MissingTable { table: table.name.clone() }) {
-            run(transaction, "adding a table", &table.render()).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds the columns of further metrics, and makes the views anew that no longer show what the domain says.
-async fn add_metrics(
+/// Adds columns that came later, and those of further metrics.
+async fn add_columns(
     transaction: &Transaction<'_>,
-    domain: &Domain,
-    there: &[String],
-    mended: &[Difference],
+    schema: &Schema<'_>,
+    missing: &[Difference],
 ) -> Result<(), MigrateError> {
+    let is_missing = |of: &str, name: &str| {
+        missing.iter().any(|difference| {
+            matches!(difference, Difference::MissingColumn { relation, column, .. } if relation == of && column == name)
+        })
+    };
     let mut script = String::new();
-    for metric in domain.metrics.iter().filter(|metric| !there.contains(&metric.name)) {
-        for (table, columns) in schema::metric_additions(domain, metric) {
-            for column in &columns {
-                script += &format!("alter table {table} add column {} {};\n", column.name, column.definition);
-            }
-            script += &schema::comments(&table, &columns);
+    for table in schema.tables() {
+        let columns = table.columns.into_iter().filter(|column| is_missing(&table.name, &column.name));
+        let columns: Vec<Column> = columns.collect();
+        for column in &columns {
+            script +=
+                &format!("alter table {} add column {} {};\n", table.name, column.name, column.definition);
+        }
+        script += &schema::comments(&table.name, &columns);
+    }
+    Ok(run(transaction, "adding columns", &script).await?)
+}
+
+/// Makes the views anew that no longer show what the domain says.
+async fn make_views_anew(
+    transaction: &Transaction<'_>,
+    schema: &Schema<'_>,
+    others: &[Difference],
+) -> Result<(), MigrateError> {
+    for view in schema::views(schema.domain) {
+        if others.contains(&Difference::OtherView { view: view.name.clone() }) {
+            make_anew(transaction, &view).await?;
         }
     }
-    if !script.is_empty() {
-        run(transaction, "adding the columns of further metrics", &script).await?;
+    Ok(())
+}
+
+/// Makes tables that came later. A live view's gets the rows that it would have, had it been there from the start.
+async fn add_tables(
+    transaction: &Transaction<'_>,
+    schema: &Schema<'_>,
+    missing: &[Difference],
+) -> Result<(), MigrateError> {
+    let is_missing = |name: &str| missing.contains(&Difference::MissingTable { table: name.to_owned() });
+    for table in schema.tables().iter().filter(|table| is_missing(&table.name)) {
+        run(transaction, "adding a table", &table.render()).await?;
     }
-    for view in schema::views(domain) {
-        if mended.contains(&Difference::OtherView { view: view.name.clone() }) {
-            make_anew(transaction, &view).await?;
+    for (live, table) in schema.live.iter().zip(schema.live_tables()) {
+        if is_missing(&table.name) {
+            let as_of = AsOf::read(transaction).await?;
+            let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
+            let fill = format!(
+                "with {given}\ninsert into {name} ({columns}) select {columns} from expected",
+                given = (live.comparison)(&as_of, schema.domain).given,
+                name = table.name,
+                columns = columns.join(", "),
+            );
+            run(transaction, "filling the table of a new live view", &fill).await?;
         }
     }
     Ok(())

@@ -13,40 +13,17 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::{Client, Row};
 
 use super::postgres::{Database, DatabaseError};
-use super::schema::quoted;
+use super::schema::{panes as panes_table, quoted};
 use super::session::{OnFailure, Session, Wake};
 use super::time::{Timestamp, micros};
 
-/// Columns of `panes` with their types, in the order in which panes are written and read.
-pub fn pane_columns(domain: &Domain) -> Vec<(String, &'static str)> {
-    let mut columns = vec![
-        column("zone", "text"),
-        column("pane_start", "timestamptz"),
-        column("reading_count", "bigint"),
-        column("anomaly_count", "bigint"),
-        column("first_epoch", "bigint"),
-        column("last_epoch", "bigint"),
-    ];
-    for metric in &domain.metrics {
-        for (part, ty) in
-            [("count", "bigint"), ("sum", "bytea"), ("min", "double precision"), ("max", "double precision")]
-        {
-            columns.push((quoted(&format!("{part}_{}", metric.name)), ty));
-        }
-    }
-    columns
-}
-
-fn column(name: &str, ty: &'static str) -> (String, &'static str) {
-    (name.to_owned(), ty)
-}
-
 fn select(domain: &Domain) -> String {
-    let columns: Vec<String> =
-        pane_columns(domain).into_iter().map(|(name, _)| format!("panes.{name}")).collect();
+    let columns = panes_table(domain).columns.into_iter();
+    let columns: Vec<String> = columns.map(|column| format!("panes.{}", quoted(&column.name))).collect();
     format!("select {} from panes", columns.join(", "))
 }
 
+/// A row in the order of the table's columns.
 fn pane(row: &Row, metrics: usize) -> PaneState {
     let metrics = (0..metrics).map(|metric| {
         let column = 6 + 4 * metric;

@@ -4,7 +4,7 @@
 //! 1. names, types and the order of columns in the views are a contract with every program that reads the database;
 //! 2. what a domain may name (metrics, windows) are identifiers that need no quotes: the domain file refuses others,
 //!    PostgreSQL's keywords among them; whatever is built from such names goes through [`quoted`] elsewhere;
-//! 3. `sql/smart-city.sql` is exactly [`create`] of the built-in domain;
+//! 3. the live views' tables come from the engine, as data: nothing here knows one by its name;
 //! 4. the raw tables have one partition per UTC day of epochs, and no other.
 
 mod day;
@@ -13,12 +13,16 @@ mod ledger_tables;
 mod table;
 mod tables;
 
-use citytide_domain::Domain;
+use std::collections::BTreeSet;
 
+use citytide_domain::{Domain, Metric};
+
+use crate::compare::{AsOf, Comparison};
 pub use day::{create_day, day_bounds, day_of_table, day_table};
 use table::literal;
-pub(super) use table::{Table, View, comments};
-pub(super) use tables::{later_tables, ledger_additions, metric_additions, tables, views};
+pub use table::{Column, Table, column, table};
+pub(super) use table::{View, comments};
+pub(super) use tables::views;
 
 /// The version of this schema; a database with a higher one was made by a newer program.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -44,6 +48,9 @@ pub const DETECTOR_STATE: &str = "detector_state";
 /// Its columns in the order of the COPY.
 pub const DETECTOR_STATE_COLUMNS: [&str; 4] = ["kind", "key", "epoch", "state"];
 
+/// Updated rows stay on their page: the new version is a HOT update as long as half the page is free.
+pub const ROOM_FOR_UPDATES: &str = "with (fillfactor = 50)";
+
 /// An identifier as SQL takes it: plain names stay as they are. Keywords are none of a domain's names.
 pub fn quoted(name: &str) -> String {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
@@ -56,19 +63,7 @@ pub fn quoted(name: &str) -> String {
 
 /// The columns of [`READINGS`] in the order of the COPY.
 pub fn reading_columns(domain: &Domain) -> Vec<String> {
-    let before = ["epoch", "kafka_partition", "kafka_offset", "sensor_id", "zone", "recorded_at"];
-    let after = [
-        "is_late",
-        "is_anomaly",
-        "anomaly_score",
-        "severity",
-        "reasons",
-        "model_version",
-        "confidence",
-        "detector",
-    ];
-    let metrics = domain.metrics.iter().map(|metric| metric.name.as_str());
-    before.into_iter().chain(metrics).chain(after).map(str::to_owned).collect()
+    tables::reading_columns(domain).into_iter().map(|column| column.name).collect()
 }
 
 /// The columns of [`DEAD_LETTERS`] in the order of the COPY.
@@ -84,31 +79,107 @@ pub fn windows_json(domain: &Domain) -> String {
     serde_json::Value::Array(windows.collect()).to_string()
 }
 
-/// Every relation of the schema that is no partition and no index.
-pub fn relations(domain: &Domain) -> Vec<String> {
-    let tables = tables(domain).into_iter().map(|table| table.name);
-    tables.chain(views(domain).into_iter().map(|view| view.name)).collect()
+/// A live view as the database knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveTable {
+    /// Its table for a domain; its key stands before the other columns.
+    pub table: fn(&Domain) -> Table,
+    /// What its rows should be, recomputed in SQL.
+    pub comparison: fn(&AsOf, &Domain) -> Comparison,
 }
 
-/// The whole schema of a domain that reads `topic`, as one script for an empty database.
-pub fn create(domain: &Domain, topic: &str) -> String {
-    let mut script = format!(
-        "-- The database of the domain {}, as citytide makes it in an empty database.\n\
-         -- Rendered from store/src/schema; a test holds this file equal to it.\n\n",
-        domain.name.escape_debug()
-    );
-    for table in tables(domain) {
-        script += &table.render();
-        script.push('\n');
-        match table.name.as_str() {
-            "citytide_database" => script += &database_row(domain, topic),
-            "fence" => script += tables::FENCE,
-            _ => {}
-        }
+/// What a database for a domain holds.
+#[derive(Debug, Clone)]
+pub struct Schema<'a> {
+    pub domain: &'a Domain,
+    /// The live views.
+    pub live: Vec<LiveTable>,
+}
+
+impl Schema<'_> {
+    /// All tables, in the order in which they are made.
+    pub fn tables(&self) -> Vec<Table> {
+        self.tables_of(self.domain)
     }
-    let views = views(domain);
-    script += &views.iter().map(View::render).collect::<Vec<_>>().join("\n");
-    script
+
+    fn tables_of(&self, domain: &Domain) -> Vec<Table> {
+        let mut tables = ledger_tables::ledger();
+        tables.extend(tables::raw(domain));
+        tables.push(panes(domain));
+        tables.extend((0..domain.windows.len()).map(|window| window_table(domain, window)));
+        tables.extend(self.live.iter().map(|live| (live.table)(domain)));
+        tables.extend(detector_tables::detector());
+        tables
+    }
+
+    /// The live views' tables, in their order.
+    pub fn live_tables(&self) -> Vec<Table> {
+        self.live.iter().map(|live| (live.table)(self.domain)).collect()
+    }
+
+    /// Every relation of the schema that is no partition and no index.
+    pub fn relations(&self) -> Vec<String> {
+        let tables = self.tables().into_iter().map(|table| table.name);
+        tables.chain(views(self.domain).into_iter().map(|view| view.name)).collect()
+    }
+
+    /// The names of the tables that came after the first databases were made.
+    pub(super) fn later_tables(&self) -> BTreeSet<String> {
+        self.tables().into_iter().filter(|table| table.came_later).map(|table| table.name).collect()
+    }
+
+    /// Columns that a start adds, by table: those that came later, and those of metrics that are new.
+    pub(super) fn later_columns(&self, is_new: impl Fn(&Metric) -> bool) -> BTreeSet<(String, String)> {
+        let mut before = self.domain.clone();
+        before.metrics.retain(|metric| !is_new(metric));
+        let named = |table: &Table, column: &Column| (table.name.clone(), column.name.clone());
+        let mut columns = BTreeSet::new();
+        for table in self.tables() {
+            columns.extend(table.columns.iter().map(|column| named(&table, column)));
+        }
+        for table in self.tables_of(&before) {
+            for column in table.columns.iter().filter(|column| !column.came_later) {
+                columns.remove(&named(&table, column));
+            }
+        }
+        columns
+    }
+
+    /// The whole schema for readings of `topic`, as one script for an empty database.
+    pub fn create(&self, topic: &str) -> String {
+        let mut script = format!(
+            "-- The database of the domain {}, as citytide makes it in an empty database.\n\
+             -- Rendered from store/src/schema and dataflow/src/views; a test holds this file equal to it.\n\n",
+            self.domain.name.escape_debug()
+        );
+        for table in self.tables() {
+            script += &table.render();
+            script.push('\n');
+            match table.name.as_str() {
+                "citytide_database" => script += &database_row(self.domain, topic),
+                "fence" => script += tables::FENCE,
+                _ => {}
+            }
+        }
+        let views = views(self.domain);
+        script += &views.iter().map(View::render).collect::<Vec<_>>().join("\n");
+        script
+    }
+}
+
+/// The table of one of the domain's windows.
+pub fn window_table(domain: &Domain, window: usize) -> Table {
+    tables::window_table(domain, &domain.windows[window])
+}
+
+/// The table of panes.
+pub fn panes(domain: &Domain) -> Table {
+    tables::panes(domain)
+}
+
+/// `ingest_progress`.
+pub fn progress() -> Table {
+    ledger_tables::progress()
 }
 
 fn database_row(domain: &Domain, topic: &str) -> String {
@@ -125,18 +196,6 @@ fn database_row(domain: &Domain, topic: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_script_for_people_is_the_rendering_of_smart_city() {
-        let domain = Domain::smart_city();
-        let rendered = create(&domain, &domain.topic);
-        let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/smart-city.sql");
-        if std::fs::read_to_string(kept).unwrap_or_default() != rendered {
-            let fresh = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/smart-city.sql");
-            std::fs::write(fresh, rendered).expect("the target directory takes a file");
-            panic!("sql/smart-city.sql is not what the schema renders; copy target/smart-city.sql over it");
-        }
-    }
 
     #[test]
     fn copy_names_the_metrics_between_the_time_and_the_verdict() {
@@ -158,7 +217,7 @@ mod tests {
         let mut domain = Domain::smart_city();
         domain.windows[1].name = "hour".to_owned();
         domain.metrics[4].name = "wind".to_owned();
-        let script = create(&domain, "it's");
+        let script = Schema { domain: &domain, live: Vec::new() }.create("it's");
         for part in
             ["create table metrics_hour (", "sum_wind", "avg_wind", "max_wind", "'it''s'", "    wind  "]
         {

@@ -9,7 +9,7 @@ use citytide_core::window::{RECENT_US, Windows};
 use citytide_domain::Domain;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::takeover::{self, Patience, Takeover};
-use citytide_store::{ledger, session, upkeep};
+use citytide_store::{ledger, migrate, session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
 use tokio_postgres::Client;
 
@@ -20,6 +20,7 @@ use super::tables::TablesArgs;
 use super::verify;
 use crate::commit::replay::{self, Outcome, Selection};
 use crate::runtime::exit::Exit;
+use crate::views::schema;
 use print::{described, heading, line};
 
 /// What was typed.
@@ -168,7 +169,10 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
 /// A reader that knows what the ledger knows.
 async fn reader(client: &Client, domain: &Domain) -> Result<replay::LetterReader, ExitError> {
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
-    Ok(replay::LetterReader::new(domain, &ledger::read(client, domain, open_from_us, RECENT_US).await?))
+    Ok(replay::LetterReader::new(
+        domain,
+        &ledger::read(client, &schema(domain), open_from_us, RECENT_US).await?,
+    ))
 }
 
 async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Result<(), ExitError> {
@@ -199,6 +203,8 @@ async fn replay(
         patience: Patience::default(),
     };
     let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
+    let topic = migrate::declared_topic(&client).await?;
+    migrate::apply(&mut client, &schema(&domain), &topic).await?;
     let said = |outcome: &Outcome| {
         let done: i64 = outcome.accepted + outcome.dead.values().sum::<i64>() + outcome.cut + outcome.expired;
         tracing::info!("{} letters", thousands(done));

@@ -2,13 +2,14 @@
 
 use citytide_store::migrate::{self, Difference};
 use citytide_store::takeover::{self, Patience, Takeover};
-use citytide_store::{schema, session, upkeep};
+use citytide_store::{session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::exit_error::ExitError;
 use super::run::start::host_name;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
+use crate::views;
 
 /// What was typed.
 #[derive(Debug, ClapArgs)]
@@ -46,16 +47,17 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
     let domain = args.tables.domain()?;
     let topic = args.topic.as_deref().unwrap_or(&domain.topic);
     if let Command::Print = args.command {
-        print!("{}", schema::create(&domain, topic));
+        print!("{}", views::schema(&domain).create(topic));
         return Ok(Exit::Done);
     }
     let database = args.tables.database()?;
+    let schema = views::schema(&domain);
     let mut client = database.connect("citytide:schema").await?;
     // Only what was typed is compared: a database whose topic another flag named is still this domain's.
-    let Some(found) = migrate::examine(&mut client, &domain, args.topic.as_deref()).await? else {
+    let Some(found) = migrate::examine(&mut client, &schema, args.topic.as_deref()).await? else {
         return match args.command {
             Command::Apply => {
-                migrate::prepare(&mut client, &domain, topic).await?;
+                migrate::prepare(&mut client, &schema, topic).await?;
                 println!("✓ {database}: the tables of {} are made", domain.name);
                 Ok(Exit::Done)
             }
@@ -87,7 +89,7 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         };
         let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
         let there = migrate::declared_topic(&client).await?;
-        for mended in migrate::apply(&mut client, &domain, &there).await? {
+        for mended in migrate::apply(&mut client, &schema, &there).await? {
             println!("✓ {mended}: mended");
         }
         takeover::finish(&client, run.run_id, "schema apply").await?;

@@ -6,7 +6,7 @@
 //! 2. panes, from the same readings;
 //! 3. the conservation law per partition, and its counts from the raw tables while nothing lies behind the horizon;
 //! 4. the chain of commits;
-//! 5. `hot_sensors` and `zone_status`;
+//! 5. the live views, by the SQL that stands with each of them;
 //! 6. when asked for, every verdict of the detector: see [`verdicts`].
 //!
 //! What lies behind the retention horizon cannot be recomputed: a window is compared only when all its panes began
@@ -14,12 +14,12 @@
 
 mod compare;
 mod ledger;
-mod live;
 mod report;
 mod verdicts;
 mod windows;
 
 use citytide_domain::Domain;
+use citytide_store::compare::AsOf;
 use citytide_store::migrate::{Declared, MigrateError};
 use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::session;
@@ -27,8 +27,9 @@ use citytide_store::session;
 use super::exit_error::ExitError;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
-use compare::AsOf;
-pub use report::{Check, Report};
+use crate::views::schema;
+use compare::comparisons;
+pub use report::Report;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
@@ -157,7 +158,7 @@ async fn in_one_snapshot(
     check_fits(&transaction, database, domain).await?;
     let as_of = AsOf::read(&transaction).await?;
     let mut checks = Vec::new();
-    for comparison in as_of.comparisons(domain) {
+    for comparison in comparisons(&as_of, &schema(domain)) {
         checks.push(comparison.run(&transaction).await?);
     }
     if verdicts {

@@ -27,6 +27,7 @@ use tokio_postgres::{Client, Statement};
 use super::faults::{FailAt, Point, pass};
 use super::plan::Plan;
 use super::statements::{self, Arrays};
+use crate::views::schema;
 
 /// What the committer needs to know.
 #[derive(Clone)]
@@ -59,15 +60,18 @@ struct Prepared {
     panes: Statement,
     progress: Statement,
     zones: Statement,
-    gone_hot: Statement,
-    hot: Statement,
-    gone_status: Statement,
-    status: Statement,
+    views: Vec<PreparedView>,
     minutes: Statement,
     model_changes: Statement,
     models: Statement,
     requests: Statement,
     disagreements: Statement,
+}
+
+struct PreparedView {
+    table: String,
+    delete: Statement,
+    upsert: Statement,
 }
 
 const INSERT_COMMIT: &str = "insert into commits (epoch, previous_epoch, run_id, committed_at, watermark, readings) \
@@ -105,16 +109,21 @@ async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseE
     for window in 0..domain.windows.len() {
         windows.push(prepare(statements::upsert_window(domain, window)).await?);
     }
+    let mut views = Vec::new();
+    for table in schema(domain).live_tables() {
+        views.push(PreparedView {
+            delete: prepare(statements::delete_from_view(&table)).await?,
+            upsert: prepare(statements::upsert_view(&table)).await?,
+            table: table.name,
+        });
+    }
     Ok(Prepared {
         commit: prepare(INSERT_COMMIT.to_owned()).await?,
         windows,
         panes: prepare(statements::upsert_panes(domain)).await?,
         progress: prepare(statements::upsert_progress()).await?,
         zones: prepare(statements::INSERT_ZONES.to_owned()).await?,
-        gone_hot: prepare(statements::DELETE_HOT.to_owned()).await?,
-        hot: prepare(statements::upsert_hot()).await?,
-        gone_status: prepare(statements::DELETE_STATUS.to_owned()).await?,
-        status: prepare(statements::upsert_status(domain)).await?,
+        views,
         minutes: prepare(statements::INSERT_MINUTES.to_owned()).await?,
         model_changes: prepare(statements::INSERT_MODEL_CHANGES.to_owned()).await?,
         models: prepare(statements::UPDATE_MODELS.to_owned()).await?,
@@ -187,10 +196,12 @@ impl Committer {
             ("panes", &prepared.panes, statements::pane_arrays(plan, metrics)),
             ("ingest_progress", &prepared.progress, statements::progress_arrays(plan, source)),
             ("partition_zones", &prepared.zones, statements::zone_arrays(plan)),
-            ("hot_sensors", &prepared.gone_hot, statements::gone_hot_arrays(plan)),
-            ("hot_sensors", &prepared.hot, statements::hot_arrays(plan)),
-            ("zone_status", &prepared.gone_status, statements::gone_status_arrays(plan)),
-            ("zone_status", &prepared.status, statements::status_arrays(plan, metrics)),
+        ]);
+        for (view, PreparedView { table, delete, upsert }) in prepared.views.iter().enumerate() {
+            work.push((table, delete, statements::gone_arrays(plan, view)));
+            work.push((table, upsert, statements::view_arrays(plan, view)));
+        }
+        work.extend([
             ("detector_minutes", &prepared.minutes, statements::minute_arrays(plan)),
             ("model_changes", &prepared.model_changes, statements::model_change_arrays(plan)),
             ("models", &prepared.models, statements::model_in_force(plan)),

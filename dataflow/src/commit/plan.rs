@@ -12,47 +12,9 @@ use citytide_core::batch::Tally;
 use citytide_core::detect::Agreement;
 use citytide_core::position::Mark;
 use citytide_core::window::{Applied, PaneState, WindowRow};
+use citytide_store::row::Row;
 
-/// Sensors of a zone in `hot_sensors`.
-pub const HOT_SENSORS_MAX: usize = 10;
-
-/// A row of `hot_sensors`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct HotSensor {
-    /// The zone.
-    pub zone: String,
-    /// 1 … 10.
-    pub rank: u32,
-    /// The sensor.
-    pub sensor: String,
-    /// Its recent anomalies.
-    pub anomalies: u64,
-    /// The latest of them, microseconds.
-    pub last_us: i64,
-}
-
-/// A row of `zone_status`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct ZoneStatus {
-    /// The zone.
-    pub zone: String,
-    /// Its last final row of the domain's first window: start in microseconds, readings, anomalies, and the bits of
-    /// the averages by metric.
-    pub last_final: Option<(i64, u64, u64, Vec<Option<u64>>)>,
-    /// Its recent anomalies.
-    pub recent_anomalies: u64,
-    /// Latest event time of its accepted readings, microseconds.
-    pub last_recorded_us: i64,
-}
-
-/// A row of a live view that appeared (+1) or disappeared (−1).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum ViewRow {
-    /// Of `hot_sensors`.
-    Hot(HotSensor),
-    /// Of `zone_status`.
-    Status(ZoneStatus),
-}
+use crate::views::ViewRow;
 
 /// What the detector decided or found in an epoch, for the commit to keep.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -97,10 +59,8 @@ pub struct Plan {
     pub panes: HashMap<(Arc<str>, i64), PaneState>,
     /// The last mark of each partition that has one; `new_zones` are those of all epochs.
     pub marks: BTreeMap<i32, Mark>,
-    /// Rows of `hot_sensors` by (zone, rank); `None` deletes.
-    pub hot: BTreeMap<(String, u32), Option<HotSensor>>,
-    /// Rows of `zone_status` by zone; `None` deletes.
-    pub status: BTreeMap<String, Option<ZoneStatus>>,
+    /// Rows of the live views by view and key; `None` deletes.
+    pub views: BTreeMap<(usize, Row), Option<Row>>,
     /// How accepted readings were judged, by partition; for people only.
     pub tallies: BTreeMap<i32, Tally>,
     /// What the detector decided or found, by epoch.
@@ -137,15 +97,7 @@ impl Plan {
     pub fn views(&mut self, mut changes: Vec<(ViewRow, isize)>) {
         changes.sort_by_key(|(_, diff)| *diff);
         for (row, diff) in changes {
-            match row {
-                ViewRow::Hot(row) => {
-                    let key = (row.zone.clone(), row.rank);
-                    self.hot.insert(key, (diff > 0).then_some(row));
-                }
-                ViewRow::Status(row) => {
-                    self.status.insert(row.zone.clone(), (diff > 0).then_some(row));
-                }
-            }
+            self.views.insert((row.view, row.key), (diff > 0).then_some(row.rest));
         }
     }
 }

@@ -15,7 +15,7 @@
 //!    its transactions leaves letters that were not reached yet.
 
 mod letters;
-mod live;
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,8 +41,9 @@ use super::copy::encode_readings;
 use super::plan::Plan;
 use super::statements;
 use super::writer::{close, copy_into};
+use crate::views::{facts_of, schema as schema_of};
 pub use letters::{Letter, Selection, page};
-use live::Live;
+use views::{Changes, Views};
 
 /// Letters of one transaction.
 pub const PAGE_LETTERS_MAX: i64 = 1_000;
@@ -131,11 +132,12 @@ pub async fn replay(
 ) -> Result<(Client, Outcome), DatabaseError> {
     upkeep::ensure_days(&mut client, run.run_id, next_epoch(&run, 0)).await?;
     let open_from_us = |low_us| Windows::new(&domain, low_us).open_from_us();
-    let ledger = ledger::read(&client, &domain, open_from_us, RECENT_US).await?;
+    let ledger = ledger::read(&client, &schema_of(&domain), open_from_us, RECENT_US).await?;
     let mut windows = Windows::new(&domain, ledger.low_us);
     ledger.panes.iter().for_each(|pane| windows.load(pane.clone()));
-    for (zone, facts) in &ledger.facts {
-        windows.load_facts(Arc::from(zone.as_str()), facts.iter().cloned());
+    let mut facts = Vec::new();
+    for (zone, held) in facts_of(ledger.rows("zone_status")) {
+        facts.extend(windows.load_facts(zone, held));
     }
     let settings = CommitterSettings {
         domain: domain.clone(),
@@ -149,7 +151,7 @@ pub async fn replay(
     let mut replay = Replay {
         committer: Committer::open(client, settings).await?,
         rules: Rules::new(&domain),
-        live: Live::new(&ledger),
+        views: Views::new(&domain, &ledger, facts),
         low_us: ledger.low_us,
         epoch: run.committed_epoch as u64,
         windows,
@@ -179,7 +181,7 @@ struct Replay {
     committer: Committer,
     rules: Rules,
     windows: Windows,
-    live: Live,
+    views: Views,
     low_us: i64,
     epoch: u64,
     domain: Arc<Domain>,
@@ -209,7 +211,8 @@ impl Replay {
             self.windows.load(pane);
         }
         let applied = self.windows.apply(self.epoch, partials, self.low_us);
-        self.live.change(&applied.facts, anomalies, &mut plan);
+        let changes = Changes { anomalies, facts: applied.facts.clone(), batches: batches.clone() };
+        plan.views(self.views.change(self.epoch, changes));
         plan.apply(applied);
 
         self.committer.begin().await?;

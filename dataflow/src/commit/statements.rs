@@ -1,11 +1,14 @@
 //! The statements of an epoch's transaction: their SQL, and a plan's rows as arrays.
 //!
 //! Each table takes one statement, `insert … select from unnest(arrays) on conflict do update`, whatever the number of
-//! rows. What `revision` becomes is decided by the row that is there: one more if it was final, else what it was.
+//! rows. Its columns and their types are those of the schema; arrays come in the order of the table's columns.
 
 mod detector;
 
 use citytide_domain::Domain;
+use citytide_store::row::Value;
+use citytide_store::schema::{self, Column, Table, quoted};
+use citytide_store::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 pub use detector::{
@@ -14,9 +17,6 @@ pub use detector::{
 };
 
 use super::plan::Plan;
-use citytide_store::panes::pane_columns;
-use citytide_store::schema::quoted;
-use citytide_store::time::Timestamp;
 
 /// A statement's arguments, one array per column.
 pub type Arrays = Vec<Box<dyn ToSql + Sync + Send>>;
@@ -29,54 +29,50 @@ where
     Box::new(values.collect::<Vec<T>>())
 }
 
-/// `insert into <table> (…) select … from unnest(…)`: columns of constant value, then those that arrays bring.
-fn insert(table: &str, constants: &[(&str, &str)], columns: &[(String, &str)]) -> String {
-    let names = constants.iter().map(|(name, _)| *name).chain(columns.iter().map(|(name, _)| name.as_str()));
-    let values = constants.iter().map(|(_, value)| *value).chain(["*"]);
-    let arrays = columns.iter().enumerate().map(|(index, (_, ty))| format!("${}::{ty}[]", index + 1));
+/// A column that an upsert fills by itself: its value in a new row, and in one that is there, which is called `kept`.
+struct Filled {
+    column: &'static str,
+    inserted: &'static str,
+    updated: &'static str,
+}
+
+/// `insert into <table> as kept (…) select … from unnest(…) on conflict (<key>) do update set …`: every column but the
+/// filled ones comes as an array.
+fn upsert(table: &Table, filled: &[Filled]) -> String {
+    let brought: Vec<&Column> =
+        table.columns.iter().filter(|column| filled.iter().all(|one| one.column != column.name)).collect();
+    let names = filled.iter().map(|one| one.column.to_owned());
+    let names = names.chain(brought.iter().map(|column| quoted(&column.name)));
+    let values = filled.iter().map(|one| one.inserted).chain(["*"]);
+    let arrays = (1..).zip(&brought).map(|(number, column)| format!("${number}::{}[]", column.type_name()));
+    let key = table.primary_key();
+    let set = filled.iter().map(|one| format!("{} = {}", one.column, one.updated));
+    let changing = brought.iter().filter(|column| !key.contains(&column.name.as_str()));
+    let set = set.chain(changing.map(|column| format!("{0} = excluded.{0}", quoted(&column.name))));
     format!(
-        "insert into {table} ({}) select {} from unnest({})",
-        names.collect::<Vec<_>>().join(", "),
-        values.collect::<Vec<_>>().join(", "),
-        arrays.collect::<Vec<_>>().join(", ")
+        "insert into {} as kept ({}) select {} from unnest({}) on conflict ({}) do update set {}",
+        quoted(&table.name),
+        joined(names),
+        joined(values.map(str::to_owned)),
+        joined(arrays),
+        key.join(", "),
+        joined(set)
     )
 }
 
-/// `on conflict (keys) do update set` every other column, after `extra` assignments.
-fn or_update(keys: &str, columns: &[(String, &str)], extra: &[&str]) -> String {
-    let keyed: Vec<&str> = keys.split(", ").collect();
-    let mut set: Vec<String> = extra.iter().map(|assignment| (*assignment).to_owned()).collect();
-    let changing = columns.iter().filter(|(name, _)| !keyed.contains(&name.as_str()));
-    set.extend(changing.map(|(name, _)| format!("{name} = excluded.{name}")));
-    format!(" on conflict ({keys}) do update set {}", set.join(", "))
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
 }
 
-fn column(name: &str, ty: &'static str) -> (String, &'static str) {
-    (name.to_owned(), ty)
-}
-
-/// SQL of the upsert into the table of one of the domain's windows.
+/// SQL of the upsert into the table of one of the domain's windows. What `revision` becomes is decided by the row that is
+/// there: one more if it was final, else what it was.
 pub fn upsert_window(domain: &Domain, window: usize) -> String {
-    let mut columns = vec![
-        column("zone", "text"),
-        column("window_start", "timestamptz"),
-        column("window_end", "timestamptz"),
-        column("reading_count", "bigint"),
-        column("anomaly_count", "bigint"),
-        column("is_final", "boolean"),
+    let revision = "kept.revision + kept.is_final::integer";
+    let filled = [
+        Filled { column: "revision", inserted: "0", updated: revision },
+        Filled { column: "updated_at", inserted: "now()", updated: "excluded.updated_at" },
     ];
-    for metric in &domain.metrics {
-        for figure in ["avg", "min", "max"] {
-            columns.push((quoted(&format!("{figure}_{}", metric.name)), "double precision"));
-        }
-    }
-    let table = format!("{} as kept", quoted(&domain.windows[window].table()));
-    let update = or_update(
-        "zone, window_start",
-        &columns,
-        &["revision = kept.revision + kept.is_final::integer", "updated_at = excluded.updated_at"],
-    );
-    insert(&table, &[("revision", "0"), ("updated_at", "now()")], &columns) + &update
+    upsert(&schema::window_table(domain, window), &filled)
 }
 
 /// Arguments of [`upsert_window`], or `None` when the plan has no row for it.
@@ -86,25 +82,24 @@ pub fn window_arrays(plan: &Plan, window: usize, metrics: usize) -> Option<Array
         return None;
     }
     let mut arrays: Arrays = vec![
-        array(rows.iter().map(|row| row.zone.to_string())),
         array(rows.iter().map(|row| Timestamp(row.start_us))),
         array(rows.iter().map(|row| Timestamp(row.end_us))),
+        array(rows.iter().map(|row| row.zone.to_string())),
         array(rows.iter().map(|row| row.readings as i64)),
         array(rows.iter().map(|row| row.anomalies as i64)),
-        array(rows.iter().map(|row| row.is_final)),
     ];
     for metric in 0..metrics {
         arrays.push(array(rows.iter().map(|row| row.figures[metric].map(|(average, _, _)| average))));
         arrays.push(array(rows.iter().map(|row| row.figures[metric].map(|(_, least, _)| least))));
         arrays.push(array(rows.iter().map(|row| row.figures[metric].map(|(_, _, greatest)| greatest))));
     }
+    arrays.push(array(rows.iter().map(|row| row.is_final)));
     Some(arrays)
 }
 
 /// SQL of the upsert into `panes`.
 pub fn upsert_panes(domain: &Domain) -> String {
-    let columns = pane_columns(domain);
-    insert("panes", &[], &columns) + &or_update("zone, pane_start", &columns, &[])
+    upsert(&schema::panes(domain), &[])
 }
 
 /// Arguments of [`upsert_panes`].
@@ -134,21 +129,7 @@ pub fn pane_arrays(plan: &Plan, metrics: usize) -> Option<Arrays> {
 
 /// SQL of the upsert into `ingest_progress`.
 pub fn upsert_progress() -> String {
-    let columns = [
-        column("kafka_partition", "integer"),
-        column("source", "text"),
-        column("first_offset", "bigint"),
-        column("next_offset", "bigint"),
-        column("accepted", "bigint"),
-        column("late", "bigint"),
-        column("dead", "bigint"),
-        column("lost", "bigint"),
-        column("gaps", "bigint"),
-        column("watermark", "timestamptz"),
-        column("is_idle", "boolean"),
-        column("cursor", "text"),
-    ];
-    insert("ingest_progress", &[], &columns) + &or_update("kafka_partition", &columns, &[])
+    upsert(&schema::progress(), &[])
 }
 
 /// Arguments of [`upsert_progress`]; `source` names a partition.
@@ -195,94 +176,52 @@ pub fn zone_arrays(plan: &Plan) -> Option<Arrays> {
     })
 }
 
-/// SQL that deletes rows of `hot_sensors`.
-pub const DELETE_HOT: &str = "delete from hot_sensors using unnest($1::text[], $2::integer[]) as gone (zone, rank) \
-     where hot_sensors.zone = gone.zone and hot_sensors.rank = gone.rank";
-
-/// Arguments of [`DELETE_HOT`].
-pub fn gone_hot_arrays(plan: &Plan) -> Option<Arrays> {
-    let gone: Vec<_> = plan.hot.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
-    (!gone.is_empty()).then(|| {
-        let arrays: Arrays = vec![
-            array(gone.iter().map(|(zone, _)| zone.clone())),
-            array(gone.iter().map(|(_, rank)| *rank as i32)),
-        ];
-        arrays
-    })
+/// SQL of the upsert into a live view's table.
+pub fn upsert_view(table: &Table) -> String {
+    upsert(table, &[])
 }
 
-/// SQL of the upsert into `hot_sensors`.
-pub fn upsert_hot() -> String {
-    let columns = [
-        column("zone", "text"),
-        column("rank", "integer"),
-        column("sensor_id", "text"),
-        column("anomaly_count", "bigint"),
-        column("last_anomaly_at", "timestamptz"),
-    ];
-    insert("hot_sensors", &[], &columns) + &or_update("zone, rank", &columns, &[])
+/// Arguments of [`upsert_view`].
+pub fn view_arrays(plan: &Plan, view: usize) -> Option<Arrays> {
+    let rows = plan.views.iter().filter(|((of, _), _)| *of == view);
+    columns(rows.filter_map(|((_, key), rest)| Some(key.iter().chain(rest.as_ref()?))))
 }
 
-/// Arguments of [`upsert_hot`].
-pub fn hot_arrays(plan: &Plan) -> Option<Arrays> {
-    let rows: Vec<_> = plan.hot.values().flatten().collect();
-    (!rows.is_empty()).then(|| {
-        let arrays: Arrays = vec![
-            array(rows.iter().map(|row| row.zone.clone())),
-            array(rows.iter().map(|row| row.rank as i32)),
-            array(rows.iter().map(|row| row.sensor.clone())),
-            array(rows.iter().map(|row| row.anomalies as i64)),
-            array(rows.iter().map(|row| Timestamp(row.last_us))),
-        ];
-        arrays
-    })
+/// SQL that deletes rows of a live view.
+pub fn delete_from_view(table: &Table) -> String {
+    let keys: Vec<&Column> = table.columns.iter().take(table.primary_key().len()).collect();
+    let arrays = (1..).zip(&keys).map(|(number, column)| format!("${number}::{}[]", column.type_name()));
+    let same = keys.iter().map(|column| format!("{0}.{1} = gone.{1}", table.name, quoted(&column.name)));
+    format!(
+        "delete from {} using unnest({}) as gone ({}) where {}",
+        table.name,
+        joined(arrays),
+        joined(keys.iter().map(|column| quoted(&column.name))),
+        same.collect::<Vec<_>>().join(" and ")
+    )
 }
 
-/// SQL that deletes rows of `zone_status`.
-pub const DELETE_STATUS: &str = "delete from zone_status where zone = any($1::text[])";
-
-/// Arguments of [`DELETE_STATUS`].
-pub fn gone_status_arrays(plan: &Plan) -> Option<Arrays> {
-    let gone: Vec<_> =
-        plan.status.iter().filter(|(_, row)| row.is_none()).map(|(zone, _)| zone.clone()).collect();
-    (!gone.is_empty()).then(|| vec![array(gone.into_iter())])
+/// Arguments of [`delete_from_view`].
+pub fn gone_arrays(plan: &Plan, view: usize) -> Option<Arrays> {
+    let gone = plan.views.iter().filter(|((of, _), rest)| *of == view && rest.is_none());
+    columns(gone.map(|((_, key), _)| key.iter()))
 }
 
-/// SQL of the upsert into `zone_status`.
-pub fn upsert_status(domain: &Domain) -> String {
-    let mut columns = vec![
-        column("zone", "text"),
-        column("window_start", "timestamptz"),
-        column("reading_count", "bigint"),
-        column("anomaly_count", "bigint"),
-        column("anomalies_5min", "bigint"),
-        column("last_recorded_at", "timestamptz"),
-    ];
-    for metric in &domain.metrics {
-        columns.push((quoted(&format!("avg_{}", metric.name)), "double precision"));
+/// Rows as an array per column; `None` when there is none.
+fn columns<'a, R>(rows: impl Iterator<Item = R>) -> Option<Arrays>
+where
+    R: Iterator<Item = &'a Value>,
+{
+    let mut columns: Vec<Vec<Value>> = Vec::new();
+    for row in rows {
+        for (column, value) in row.enumerate() {
+            if columns.len() == column {
+                columns.push(Vec::new());
+            }
+            columns[column].push(value.clone());
+        }
     }
-    insert("zone_status", &[], &columns) + &or_update("zone", &columns, &[])
-}
-
-/// Arguments of [`upsert_status`].
-pub fn status_arrays(plan: &Plan, metrics: usize) -> Option<Arrays> {
-    let rows: Vec<_> = plan.status.values().flatten().collect();
-    if rows.is_empty() {
-        return None;
-    }
-    let last_final = || rows.iter().map(|row| row.last_final.as_ref());
-    let mut arrays: Arrays = vec![
-        array(rows.iter().map(|row| row.zone.clone())),
-        array(last_final().map(|row| row.map(|row| Timestamp(row.0)))),
-        array(last_final().map(|row| row.map(|row| row.1 as i64))),
-        array(last_final().map(|row| row.map(|row| row.2 as i64))),
-        array(rows.iter().map(|row| row.recent_anomalies as i64)),
-        array(rows.iter().map(|row| Timestamp(row.last_recorded_us))),
-    ];
-    for metric in 0..metrics {
-        arrays.push(array(last_final().map(|row| row.and_then(|row| row.3[metric].map(f64::from_bits)))));
-    }
-    Some(arrays)
+    (!columns.is_empty()).then(|| columns.into_iter().map(|column| array(column.into_iter())).collect())
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Changes, Epoch, OpenEpochs};
 use crate::commit::committer::Committed;
-use crate::commit::plan::{DetectorNote, Plan, ViewRow};
+use crate::commit::plan::{DetectorNote, Plan};
+use crate::views::ViewRow;
 
 /// What the operator needs on worker 0.
 pub struct CommitParts {

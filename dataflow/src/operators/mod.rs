@@ -11,9 +11,7 @@ mod epochs;
 mod lateness;
 mod place;
 mod read;
-mod recent;
 mod score;
-mod views;
 mod watermark;
 mod window;
 
@@ -25,9 +23,7 @@ pub use epochs::{OpenEpoch, OpenEpochs, passed};
 pub use lateness::{Judged, lateness};
 pub use place::{Placed, place};
 pub use read::{ReadParts, read};
-pub use recent::recent;
 pub use score::{Directive, ScoreParts, Scored, score};
-pub use views::views;
 pub use watermark::watermark;
 pub use window::{Changes, WindowParts, window};
 
@@ -37,7 +33,7 @@ use fnv::FnvHasher;
 use timely::container::CapacityContainerBuilder;
 
 /// How outputs gather rows into messages.
-type Rows<D> = CapacityContainerBuilder<Vec<D>>;
+pub type Rows<D> = CapacityContainerBuilder<Vec<D>>;
 
 /// The dataflow's timestamp: an ingest epoch, milliseconds.
 pub type Epoch = u64;

@@ -1,5 +1,6 @@
 //! Creating the schema, adding metrics, and what is refused.
 
+use citytide::views::schema;
 use citytide_domain::Domain;
 use citytide_store::migrate::{self, Difference, MigrateError};
 use citytide_store::upkeep::ensure_days;
@@ -20,7 +21,7 @@ fn several_first_starts_at_once_make_one_schema() {
     with_database(async |scratch| {
         let start = async || {
             let mut client = scratch.open().await;
-            migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await
+            migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await
         };
         for outcome in join_all([start(), start(), start(), start()]).await {
             outcome.expect("every start finds the schema");
@@ -36,8 +37,8 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
         let mut client = scratch.with_schema().await;
         ensure_days(&mut client, 0, NOON_MS).await.expect("days");
         execute(&client, include_str!("../../../sql/roles.sql")).await;
-        migrate::apply(&mut client, &windy(), "sensor-data").await.expect("added");
-        migrate::apply(&mut client, &windy(), "sensor-data").await.expect("nothing to do");
+        migrate::apply(&mut client, &schema(&windy()), "sensor-data").await.expect("added");
+        migrate::apply(&mut client, &schema(&windy()), "sensor-data").await.expect("nothing to do");
         let columns = texts(
             &client,
             "select attname::text from pg_attribute where attrelid = 'sensor_data'::regclass and attnum between 6 and 9 \
@@ -66,7 +67,8 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
         let may = "select has_table_privilege('citytide_reader', 'sensor_data', 'select')::text";
         assert_eq!(texts(&client, may).await, ["true"]);
         execute(&client, "drop owned by citytide_reader").await;
-        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        let error =
+            migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.unwrap_err();
         assert!(matches!(&error, MigrateError::MetricGone { metric } if metric == "wind"), "{error}");
     });
 }
@@ -76,8 +78,10 @@ fn a_ledger_that_was_made_before_a_column_came_gets_it() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
         execute(&client, "alter table ingest_progress drop column cursor").await;
-        migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.expect("added");
-        migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.expect("nothing to do");
+        migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.expect("added");
+        migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data")
+            .await
+            .expect("nothing to do");
         assert_eq!(number(&client, "select count(cursor) from ingest_progress").await, 0);
     });
 }
@@ -87,7 +91,7 @@ fn a_view_of_somebody_else_on_sensor_data_is_named_and_nothing_changes() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
         execute(&client, "create view mine as select zone from sensor_data").await;
-        let error = migrate::apply(&mut client, &windy(), "sensor-data").await.unwrap_err();
+        let error = migrate::apply(&mut client, &schema(&windy()), "sensor-data").await.unwrap_err();
         assert!(matches!(&error, MigrateError::Dependents { reason } if reason.contains("mine")), "{error}");
         assert_eq!(number(&client, "select count(*) from pg_attribute where attname = 'wind'").await, 0);
     });
@@ -98,13 +102,15 @@ fn what_was_changed_by_hand_is_refused() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
         execute(&client, "drop table hot_sensors").await;
-        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        let error =
+            migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.unwrap_err();
         assert!(
             matches!(&error, MigrateError::HalfMade { absent, .. } if absent == "hot_sensors"),
             "{error}"
         );
         execute(&client, "drop table citytide_database cascade").await;
-        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        let error =
+            migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.unwrap_err();
         assert!(error.is_configuration(), "{error}");
     });
 }
@@ -151,13 +157,19 @@ fn a_table_that_was_changed_by_hand_is_named_with_its_column_and_refused_where_a
     ] {
         with_database(async |scratch| {
             let mut client = scratch.with_schema().await;
-            let found = migrate::examine(&mut client, &domain, None).await.expect("examined").expect("there");
+            let found = migrate::examine(&mut client, &schema(&domain), None)
+                .await
+                .expect("examined")
+                .expect("there");
             assert_eq!(found, [], "as it was made");
             execute(&client, change).await;
-            let found = migrate::examine(&mut client, &domain, None).await.expect("examined").expect("there");
+            let found = migrate::examine(&mut client, &schema(&domain), None)
+                .await
+                .expect("examined")
+                .expect("there");
             let words = migrate::in_words(&found);
             assert!(words.contains(said) && found.len() == 1, "{change}: {words}");
-            let prepared = migrate::prepare(&mut client, &domain, "sensor-data").await;
+            let prepared = migrate::prepare(&mut client, &schema(&domain), "sensor-data").await;
             match prepared {
                 Err(MigrateError::ChangedByHand { what }) => {
                     assert!(breaks && what == words, "{change}: {what}")
@@ -179,9 +191,9 @@ fn a_view_that_was_changed_by_hand_is_made_anew() {
              dead, lost, gaps, true as holds from ingest_progress",
         )
         .await;
-        let mended = migrate::apply(&mut client, &domain, "sensor-data").await.expect("mended");
+        let mended = migrate::apply(&mut client, &schema(&domain), "sensor-data").await.expect("mended");
         assert_eq!(mended, [Difference::OtherView { view: "conservation".to_owned() }]);
-        let found = migrate::examine(&mut client, &domain, None).await.expect("examined");
+        let found = migrate::examine(&mut client, &schema(&domain), None).await.expect("examined");
         assert_eq!(found, Some(Vec::new()));
     });
 }
@@ -191,9 +203,10 @@ fn preparing_adds_nothing_to_a_database_that_may_have_a_run() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
         let windy = windy();
-        migrate::prepare(&mut client, &windy, "sensor-data").await.expect("it fits");
+        migrate::prepare(&mut client, &schema(&windy), "sensor-data").await.expect("it fits");
         assert_eq!(number(&client, "select count(*) from pg_attribute where attname like '%wind'").await, 0);
-        let found = migrate::examine(&mut client, &windy, None).await.expect("examined").expect("there");
+        let found =
+            migrate::examine(&mut client, &schema(&windy), None).await.expect("examined").expect("there");
         assert!(!found.is_empty() && found.iter().all(Difference::is_mended), "{found:?}");
     });
 }
@@ -206,7 +219,8 @@ fn a_role_without_rights_is_told_so() {
         execute(&owner, &format!("create role {role} login; revoke create on schema public from public"))
             .await;
         let mut client = scratch.database(Some(&role)).connect("test").await.expect("a session");
-        let error = migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.unwrap_err();
+        let error =
+            migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.unwrap_err();
         execute(&owner, &format!("drop owned by {role}; drop role {role}")).await;
         assert!(error.is_denied() && error.to_string().contains(&role), "{error}");
     });
@@ -219,7 +233,8 @@ fn a_migration_that_finds_the_tables_held_is_tried_again_until_it_succeeds() {
         let holder = scratch.open().await;
         execute(&holder, "begin; select count(*) from panes").await;
         let domain = windy();
-        let mut migration = std::pin::pin!(migrate::apply(&mut client, &domain, "sensor-data"));
+        let schema = schema(&domain);
+        let mut migration = std::pin::pin!(migrate::apply(&mut client, &schema, "sensor-data"));
         let release = std::pin::pin!(async {
             let failed = "select count(*) from pg_stat_activity where datname = current_database() \
                           and wait_event_type = 'Lock'";

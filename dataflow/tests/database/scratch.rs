@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use citytide::views::schema;
 use citytide_domain::Domain;
 use citytide_store::migrate;
 use citytide_store::postgres::{Database, DatabaseOptions};
@@ -40,7 +41,7 @@ impl Scratch {
     /// Opens a session on the database with the schema of smart-city in it.
     pub async fn with_schema(&self) -> Client {
         let mut client = self.open().await;
-        migrate::apply(&mut client, &Domain::smart_city(), "sensor-data").await.expect("the schema");
+        migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.expect("the schema");
         client
     }
 }

@@ -1,6 +1,7 @@
 //! `verify` agrees with a database that is right, whatever its windows, and finds whatever is wrong with one.
 
 use citytide::cli::verify::{Report, VerifyError, verify};
+use citytide::views::schema;
 use citytide_domain::{Domain, Window};
 use citytide_store::migrate;
 use citytide_store::upkeep::ensure_days;
@@ -15,7 +16,7 @@ const LAST_EPOCH: u64 = NOON_MS + 50 * 39;
 
 /// Three zones, ten minutes of readings, committed in 40 epochs; the tables computed naively.
 async fn fill(client: &mut Client, domain: &Domain) {
-    migrate::apply(client, domain, "t").await.expect("the schema");
+    migrate::apply(client, &schema(domain), "t").await.expect("the schema");
     ensure_days(client, 0, NOON_MS).await.expect("days");
     let names: Vec<&str> = domain.metrics.iter().map(|metric| metric.name.as_str()).collect();
     // Values of several magnitudes and signs, some of them null; averages near zero occur.

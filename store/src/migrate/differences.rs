@@ -3,15 +3,14 @@
 //! Relations that are missing altogether are another matter (see `HalfMade`): here are columns, keys, the fence's
 //! function and the views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use citytide_domain::Domain;
 use tokio_postgres::{GenericClient, Transaction};
 
 use super::Declared;
 use crate::postgres::DatabaseError;
-use crate::schema::{self, Table, View};
+use crate::schema::{self, Schema, Table, View};
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,14 +158,14 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the catalog for the relations of `domain` in the current schema.
+    /// Reads the catalog for the relations of `schema` in the database's current schema.
     ///
     /// # Errors
     ///
     /// When the server fails.
-    pub async fn read(client: &impl GenericClient, domain: &Domain) -> Result<Catalog, DatabaseError> {
+    pub async fn read(client: &impl GenericClient, schema: &Schema<'_>) -> Result<Catalog, DatabaseError> {
         let failed = |error| DatabaseError::statement("reading the tables' columns", &error);
-        let wanted = schema::relations(domain);
+        let wanted = schema.relations();
         let rows = client
             .query(
                 "select c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -208,23 +207,22 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// What differs from the domain, tables first; of the views only which columns they list, in which order.
-    pub fn differences(&self, domain: &Domain, declared: &Declared) -> Vec<Difference> {
+    /// What differs from the schema, tables first; of the views only which columns they list, in which order.
+    pub fn differences(&self, schema: &Schema<'_>, declared: &Declared) -> Vec<Difference> {
         let mut found = Vec::new();
-        // What a start adds: the columns of further metrics, and those of the ledger that came later.
-        let later = |of: &str, name: &str| {
-            let metrics = domain.metrics.iter().filter(|metric| !declared.has(&metric.name));
-            let mut names = metrics.flat_map(|metric| schema::metric_additions(domain, metric));
-            names.any(|(table, columns)| table == of && columns.iter().any(|column| column.name == name))
-                || schema::ledger_additions().iter().any(|(table, column)| table == of && column.name == name)
-        };
-        for table in schema::tables(domain) {
-            self.of_table(&table, &later, &mut found);
+        let later_tables = schema.later_tables();
+        let later_columns = schema.later_columns(|metric| !declared.has(&metric.name));
+        for table in schema.tables() {
+            if !self.columns.contains_key(&table.name) && later_tables.contains(&table.name) {
+                found.push(Difference::MissingTable { table: table.name });
+            } else {
+                self.of_table(&table, &later_columns, &mut found);
+            }
         }
         if !self.has_fence {
             found.push(Difference::Missing { relation: "citytide_fence(bigint)".to_owned() });
         }
-        for view in schema::views(domain) {
+        for view in schema::views(schema.domain) {
             let Some(there) = self.columns.get(&view.name) else {
                 found.push(Difference::Missing { relation: view.name });
                 continue;
@@ -237,20 +235,16 @@ impl Catalog {
         found
     }
 
-    fn of_table(&self, table: &Table, later: &impl Fn(&str, &str) -> bool, found: &mut Vec<Difference>) {
+    fn of_table(&self, table: &Table, later: &BTreeSet<(String, String)>, found: &mut Vec<Difference>) {
         let relation = || table.name.clone();
         let Some(there) = self.columns.get(&table.name) else {
-            let is_later = schema::later_tables().iter().any(|later| later.name == table.name);
-            found.push(match is_later {
-                true => Difference::MissingTable { table: relation() },
-                false => Difference::Missing { relation: relation() },
-            });
+            found.push(Difference::Missing { relation: relation() });
             return;
         };
         for wanted in &table.columns {
             let column = || wanted.name.clone();
             let Some(there) = there.iter().find(|there| there.name == wanted.name) else {
-                let is_added = later(&table.name, &wanted.name);
+                let is_added = later.contains(&(relation(), column()));
                 let type_name = wanted.type_name().to_owned();
                 found.push(Difference::MissingColumn {
                     relation: relation(),
@@ -297,11 +291,11 @@ impl Catalog {
 /// relations, is not compared.
 pub async fn other_views(
     transaction: &mut Transaction<'_>,
-    domain: &Domain,
+    schema: &Schema<'_>,
 ) -> Result<Vec<Difference>, DatabaseError> {
     let failed = |error| DatabaseError::statement("comparing the views", &error);
     let mut found = Vec::new();
-    for view in schema::views(domain) {
+    for view in schema::views(schema.domain) {
         let attempt = transaction.transaction().await.map_err(failed)?;
         let made = attempt.batch_execute(&in_temporary(&view)).await;
         let differs = match made {

@@ -1,10 +1,9 @@
 //! The tables of the detector, the same for every domain: models, what it decided in which epoch, what it knows.
 
-use super::DETECTOR_STATE;
-use super::table::{Table, column};
-use super::tables::{ROOM_FOR_UPDATES, table};
+use super::table::{Table, column, table};
+use super::{DETECTOR_STATE, ROOM_FOR_UPDATES};
 
-/// The tables of the detector.
+/// The tables of the detector, which came later than the others.
 pub fn detector() -> Vec<Table> {
     let models = vec![
         column("version", "integer primary key", "Number of the model, from 1"),
@@ -56,7 +55,7 @@ pub fn detector() -> Vec<Table> {
         column("only_shadow", "bigint not null", "Flagged with the shadow model in its model's place alone"),
         column("since_epoch", "bigint not null", "The first epoch that counts"),
     ];
-    vec![
+    let tables = vec![
         Table {
             storage: ROOM_FOR_UPDATES,
             ..table("models", "Trained models: each is immutable, only its status changes", models)
@@ -85,5 +84,6 @@ pub fn detector() -> Vec<Table> {
                 state,
             )
         },
-    ]
+    ];
+    tables.into_iter().map(|table| Table { came_later: true, ..table }).collect()
 }

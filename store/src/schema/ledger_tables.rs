@@ -1,7 +1,7 @@
 //! The tables of the protocol, the same for every domain: who runs, what is committed, how far partitions are.
 
-use super::table::{Table, column};
-use super::tables::{ROOM_FOR_UPDATES, table};
+use super::ROOM_FOR_UPDATES;
+use super::table::{Table, column, table};
 
 /// The tables of the protocol.
 pub fn ledger() -> Vec<Table> {
@@ -29,8 +29,9 @@ pub fn ledger() -> Vec<Table> {
             "timestamptz",
             "When horizon_epoch was last raised; partitions behind it go an hour later",
         ),
-        column("cluster_id", "text", "The id of the Kafka cluster, noted at first sight"),
-        column("topic_id", "text", "The topic's id there: a topic that was made again has another one"),
+        column("cluster_id", "text", "The id of the Kafka cluster, noted at first sight").later(),
+        column("topic_id", "text", "The topic's id there: a topic that was made again has another one")
+            .later(),
     ];
     let fence = vec![only_row(), column("run_id", "bigint not null", "The run that may write")];
     let runs = vec![
@@ -75,7 +76,31 @@ pub fn ledger() -> Vec<Table> {
         ),
         column("readings", "bigint not null", "Readings that this commit brought, late ones included"),
     ];
-    let progress = vec![
+    let zones = vec![
+        column("kafka_partition", "integer not null", "The partition"),
+        column("zone", "text not null", "A zone it brought that the domain file does not name"),
+    ];
+    vec![
+        table("citytide_database", "What this database is for; one row", database),
+        table("fence", "The run that may write; one row", fence),
+        table("runs", "Every start of citytide on this database", runs),
+        Table { key: "run_id, process", ..table("run_members", "The processes of each run", members) },
+        table(
+            "commits",
+            "The ledger: one row per commit; everything above the highest epoch does not exist yet",
+            commits,
+        ),
+        progress(),
+        Table {
+            key: "kafka_partition, zone",
+            ..table("partition_zones", "Zones that count against zones_max, by partition", zones)
+        },
+    ]
+}
+
+/// `ingest_progress`.
+pub fn progress() -> Table {
+    let columns = vec![
         column("kafka_partition", "integer primary key", "The partition, as the readings name it"),
         column("source", "text not null", "What it is: topic and partition, or a file"),
         column("first_offset", "bigint not null", "The offset at which reading began"),
@@ -104,33 +129,11 @@ pub fn ledger() -> Vec<Table> {
             "text",
             "Where the source itself stands at next_offset, in its own words: to find the place again, and to notice \
              that it is another one",
-        ),
+        )
+        .later(),
     ];
-    let zones = vec![
-        column("kafka_partition", "integer not null", "The partition"),
-        column("zone", "text not null", "A zone it brought that the domain file does not name"),
-    ];
-    vec![
-        table("citytide_database", "What this database is for; one row", database),
-        table("fence", "The run that may write; one row", fence),
-        table("runs", "Every start of citytide on this database", runs),
-        Table { key: "run_id, process", ..table("run_members", "The processes of each run", members) },
-        table(
-            "commits",
-            "The ledger: one row per commit; everything above the highest epoch does not exist yet",
-            commits,
-        ),
-        Table {
-            storage: ROOM_FOR_UPDATES,
-            ..table(
-                "ingest_progress",
-                "How far each partition has been read, as of the newest commit",
-                progress,
-            )
-        },
-        Table {
-            key: "kafka_partition, zone",
-            ..table("partition_zones", "Zones that count against zones_max, by partition", zones)
-        },
-    ]
+    Table {
+        storage: ROOM_FOR_UPDATES,
+        ..table("ingest_progress", "How far each partition has been read, as of the newest commit", columns)
+    }
 }

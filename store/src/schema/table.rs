@@ -9,11 +9,26 @@ pub struct Column {
     pub definition: &'static str,
     /// What it means, a sentence without its full stop.
     pub comment: String,
+    /// Whether databases were made before it came: a start adds it, so it takes nulls or has a default.
+    pub came_later: bool,
 }
 
 /// A column.
 pub fn column(name: impl Into<String>, definition: &'static str, comment: impl Into<String>) -> Column {
-    Column { name: name.into(), definition, comment: comment.into() }
+    Column { name: name.into(), definition, comment: comment.into(), came_later: false }
+}
+
+/// A table without a key of several columns.
+pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
+    Table {
+        name: name.to_owned(),
+        comment: comment.to_owned(),
+        columns,
+        key: "",
+        storage: "",
+        index: None,
+        came_later: false,
+    }
 }
 
 /// A table with its constraints and what follows it.
@@ -31,6 +46,8 @@ pub struct Table {
     pub storage: &'static str,
     /// A column with an index of its own.
     pub index: Option<&'static str>,
+    /// Whether databases were made before it came: a start makes it.
+    pub came_later: bool,
 }
 
 /// A view with the columns it lists.
@@ -49,6 +66,11 @@ pub struct View {
 }
 
 impl Column {
+    /// The same, added to databases that were made before it came.
+    pub fn later(self) -> Column {
+        Column { came_later: true, ..self }
+    }
+
     /// The type alone.
     pub fn type_name(&self) -> &'static str {
         let constraints = [" not null", " primary key", " default", " unique", " check"];
@@ -70,6 +92,11 @@ impl Table {
         };
         let alone = self.columns.iter().filter(unique).map(|column| column.name.as_str());
         alone.chain(Some(self.key).filter(|key| !key.is_empty()))
+    }
+
+    /// The columns of its primary key.
+    pub fn primary_key(&self) -> Vec<&str> {
+        self.keys().next().map_or(Vec::new(), |key| key.split(", ").collect())
     }
 
     /// The statements that make it.

@@ -2,13 +2,10 @@
 
 use citytide_domain::{Domain, Metric, Window};
 
-use super::detector_tables::detector;
-use super::ledger_tables::ledger;
-use super::table::{Column, Table, View, column};
-use super::{DEAD_LETTERS, READINGS};
+use super::ledger_tables::progress;
+use super::table::{Column, Table, View, column, table};
+use super::{DEAD_LETTERS, READINGS, ROOM_FOR_UPDATES};
 
-/// Updated rows stay on their page: the new version is a HOT update as long as half the page is free.
-pub(super) const ROOM_FOR_UPDATES: &str = "with (fillfactor = 50)";
 const BY_EPOCH: &str = "partition by range (epoch)";
 
 /// The fence's row and the function with which every writing transaction begins.
@@ -29,23 +26,8 @@ with SQLSTATE CT001. The lock is taken first and run_id read by a later statemen
 
 ";
 
-/// All tables, in the order in which they are made.
-pub fn tables(domain: &Domain) -> Vec<Table> {
-    let mut tables = ledger();
-    tables.extend(raw(domain));
-    tables.push(panes(domain));
-    tables.extend(domain.windows.iter().map(|window| window_table(domain, window)));
-    tables.extend(live(domain));
-    tables.extend(detector());
-    tables
-}
-
-pub(super) fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
-    Table { name: name.to_owned(), comment: comment.to_owned(), columns, key: "", storage: "", index: None }
-}
-
 /// The columns of the readings' table, without `not null` where a view shows them.
-fn reading_columns(domain: &Domain) -> Vec<Column> {
+pub fn reading_columns(domain: &Domain) -> Vec<Column> {
     let mut columns = vec![
         column("epoch", "bigint not null", "Ingest epoch that brought the row, milliseconds"),
         column(
@@ -105,7 +87,7 @@ pub fn dead_letter_columns() -> Vec<Column> {
     ]
 }
 
-fn raw(domain: &Domain) -> [Table; 2] {
+pub fn raw(domain: &Domain) -> [Table; 2] {
     [
         Table {
             storage: BY_EPOCH,
@@ -126,7 +108,7 @@ fn raw(domain: &Domain) -> [Table; 2] {
     ]
 }
 
-fn panes(domain: &Domain) -> Table {
+pub fn panes(domain: &Domain) -> Table {
     let mut columns = vec![
         column("zone", "text not null", "The zone"),
         column("pane_start", "timestamptz not null", "Start of the pane"),
@@ -164,7 +146,7 @@ fn pane_metric(metric: &Metric) -> [Column; 4] {
     ]
 }
 
-fn window_table(domain: &Domain, window: &Window) -> Table {
+pub fn window_table(domain: &Domain, window: &Window) -> Table {
     let mut columns = vec![
         column("window_start", "timestamptz not null", "Start, inclusive"),
         column("window_end", "timestamptz not null", "End, exclusive"),
@@ -199,80 +181,6 @@ fn window_metric(metric: &Metric) -> [Column; 3] {
         column(format!("{prefix}_{name}"), "double precision", comment)
     };
     [figure("avg", "Average"), figure("min", "Least"), figure("max", "Greatest")]
-}
-
-fn live(domain: &Domain) -> [Table; 2] {
-    let hot = vec![
-        column("zone", "text not null", "The zone"),
-        column("rank", "integer not null", "1 … 10, ties by sensor_id"),
-        column("sensor_id", "text not null", "The sensor"),
-        column("anomaly_count", "bigint not null", "Its accepted anomalies of the five minutes before W"),
-        column("last_anomaly_at", "timestamptz not null", "The latest of them, event time"),
-    ];
-    let mut status = vec![
-        column("zone", "text primary key", "The zone"),
-        column("window_start", "timestamptz", "Start of its last final window; null before the first"),
-        column("reading_count", "bigint", "Accepted readings of that window"),
-        column("anomaly_count", "bigint", "Anomalous ones among them"),
-    ];
-    status.extend(domain.metrics.iter().map(status_metric));
-    status.extend([
-        column("anomalies_5min", "bigint not null", "Its accepted anomalies of the five minutes before W"),
-        column("last_recorded_at", "timestamptz not null", "The latest event time of its accepted readings"),
-    ]);
-    let first = domain.windows.first().map_or(String::new(), Window::table);
-    [
-        Table {
-            key: "zone, rank",
-            storage: ROOM_FOR_UPDATES,
-            ..table("hot_sensors", "The sensors with the most anomalies lately, by zone", hot)
-        },
-        Table {
-            storage: ROOM_FOR_UPDATES,
-            ..table(
-                "zone_status",
-                &format!("How each zone is: its last final row of {first}, and what came since"),
-                status,
-            )
-        },
-    ]
-}
-
-fn status_metric(metric: &Metric) -> Column {
-    let comment = format!("Average {} of that window in {}", metric.name, metric.unit);
-    column(format!("avg_{}", metric.name), "double precision", comment)
-}
-
-/// Columns that a further metric adds, by table.
-pub fn metric_additions(domain: &Domain, metric: &Metric) -> Vec<(String, Vec<Column>)> {
-    let mut additions = vec![
-        (READINGS.to_owned(), vec![reading_metric(metric)]),
-        ("panes".to_owned(), pane_metric(metric).to_vec()),
-        ("zone_status".to_owned(), vec![status_metric(metric)]),
-    ];
-    additions.extend(domain.windows.iter().map(|window| (window.table(), window_metric(metric).to_vec())));
-    additions
-}
-
-/// Columns of the ledger that came after the first databases were made, by table. They may be null.
-pub fn ledger_additions() -> Vec<(String, Column)> {
-    const LATER: [(&str, &str); 3] = [
-        ("ingest_progress", "cursor"),
-        ("citytide_database", "cluster_id"),
-        ("citytide_database", "topic_id"),
-    ];
-    let later = |table: &Table, column: &Column| LATER.contains(&(&table.name, &column.name));
-    let tables = ledger();
-    let additions = tables.iter().flat_map(|table| {
-        let columns = table.columns.iter().filter(move |column| later(table, column));
-        columns.map(|column| (table.name.clone(), column.clone()))
-    });
-    additions.collect()
-}
-
-/// Tables that came after the first databases were made.
-pub fn later_tables() -> Vec<Table> {
-    detector()
 }
 
 /// All views, in the order in which they are made.
@@ -313,10 +221,8 @@ pub fn views(domain: &Domain) -> Vec<View> {
 fn conservation_columns() -> Vec<Column> {
     let shown =
         ["kafka_partition", "first_offset", "next_offset", "accepted", "late", "dead", "lost", "gaps"];
-    let progress =
-        ledger().into_iter().find(|table| table.name == "ingest_progress").expect("the ledger has it");
     let mut columns: Vec<Column> =
-        progress.columns.into_iter().filter(|column| shown.contains(&column.name.as_str())).collect();
+        progress().columns.into_iter().filter(|column| shown.contains(&column.name.as_str())).collect();
     columns.push(column("holds", "boolean", "Whether next_offset - first_offset is the sum of the others"));
     columns
 }

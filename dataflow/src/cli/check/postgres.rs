@@ -16,6 +16,7 @@ use crate::cli::setup::Setup;
 use crate::cli::status::thousands;
 use crate::runtime::exit::Exit;
 use crate::sources::Source;
+use crate::views;
 
 /// Clocks that differ by less are the same.
 const SKEW_MAX_MS: i64 = 2_000;
@@ -82,34 +83,45 @@ async fn tables(
     client: &mut Client,
     report: &mut Report,
 ) -> Result<Option<bool>, DatabaseError> {
-    Ok(match migrate::examine(client, &setup.domain, setup.is_kafka.then_some(setup.topic.as_str())).await {
-        Err(MigrateError::Database(error)) => return Err(error),
-        Err(error) => {
-            report.failed("tables", &error.into());
-            None
-        }
-        Ok(None) => {
-            report.ok("tables", "none yet; the first run makes them");
-            Some(false)
-        }
-        Ok(Some(found)) => {
-            let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
-            if !breaking.is_empty() {
-                report.failed("tables", &MigrateError::ChangedByHand { what: in_words(&breaking) }.into());
-                return Ok(None);
+    Ok(
+        match migrate::examine(
+            client,
+            &views::schema(&setup.domain),
+            setup.is_kafka.then_some(setup.topic.as_str()),
+        )
+        .await
+        {
+            Err(MigrateError::Database(error)) => return Err(error),
+            Err(error) => {
+                report.failed("tables", &error.into());
+                None
             }
-            let (mended, left): (Vec<_>, Vec<_>) = others.into_iter().partition(Difference::is_mended);
-            match (mended.is_empty(), left.is_empty()) {
-                (true, true) => {
-                    let version = schema::SCHEMA_VERSION;
-                    report.ok("tables", format!("schema version {version}, as the domain file asks for"));
+            Ok(None) => {
+                report.ok("tables", "none yet; the first run makes them");
+                Some(false)
+            }
+            Ok(Some(found)) => {
+                let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
+                if !breaking.is_empty() {
+                    report
+                        .failed("tables", &MigrateError::ChangedByHand { what: in_words(&breaking) }.into());
+                    return Ok(None);
                 }
-                (false, _) => report.warning("tables", format!("the next run mends: {}", in_words(&mended))),
-                (true, false) => report.warning("tables", in_words(&left)),
+                let (mended, left): (Vec<_>, Vec<_>) = others.into_iter().partition(Difference::is_mended);
+                match (mended.is_empty(), left.is_empty()) {
+                    (true, true) => {
+                        let version = schema::SCHEMA_VERSION;
+                        report.ok("tables", format!("schema version {version}, as the domain file asks for"));
+                    }
+                    (false, _) => {
+                        report.warning("tables", format!("the next run mends: {}", in_words(&mended)))
+                    }
+                    (true, false) => report.warning("tables", in_words(&left)),
+                }
+                Some(true)
             }
-            Some(true)
-        }
-    })
+        },
+    )
 }
 
 /// A run creates a table a day and attaches it, which only owners may.
@@ -119,7 +131,7 @@ async fn rights(
     is_there: bool,
     report: &mut Report,
 ) -> Result<(), DatabaseError> {
-    let wanted = if is_there { schema::relations(&setup.domain) } else { Vec::new() };
+    let wanted = if is_there { views::schema(&setup.domain).relations() } else { Vec::new() };
     let row = client
         .query_one(
             "select current_user::text, coalesce(current_schema()::text, ''),
@@ -171,7 +183,7 @@ async fn progress(
         return Ok(());
     };
     let open_from_us = |low_us| Windows::new(&setup.domain, low_us).open_from_us();
-    let ledger = ledger::read(client, &setup.domain, open_from_us, RECENT_US).await?;
+    let ledger = ledger::read(client, &views::schema(&setup.domain), open_from_us, RECENT_US).await?;
     match Source::Kafka(seen.topic.clone()).assign(&ledger) {
         Err(error) => report.failed("progress", &ExitError::of_source(error, true)),
         Ok(assigned) => {

@@ -18,6 +18,7 @@ use crate::cli::exit_error::ExitError;
 use crate::detect::DetectorStart;
 use crate::sources::kafka::Topic;
 use crate::sources::{Assigned, Source};
+use crate::views;
 
 /// What the workers start from.
 pub struct Started {
@@ -44,6 +45,7 @@ pub async fn start(
     topic: &Topic,
 ) -> Result<Started, ExitError> {
     let mut client = database.connect("citytide:starting").await?;
+    let schema = views::schema(domain);
     let declared = declared(&client).await;
     let mut source = args.setup.source.source(domain, topic, declared.as_deref(), args.until_caught_up)?;
     // The source comes first: an empty database belongs to one only once that is known to exist.
@@ -53,7 +55,7 @@ pub async fn start(
         return Err(ExitError::of_source(error, is_its_own && has_been_read(&client).await));
     }
     if process == 0 {
-        migrate::prepare(&mut client, domain, &source.identity()).await?;
+        migrate::prepare(&mut client, &schema, &source.identity()).await?;
         origin::hold(&client, &source.origin()).await?;
     }
     let host = host_name();
@@ -68,7 +70,7 @@ pub async fn start(
         };
         let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
         // Only now: a run that still wrote would fail on a column that it does not know.
-        for mended in migrate::apply(&mut client, domain, &source.identity()).await? {
+        for mended in migrate::apply(&mut client, &schema, &source.identity()).await? {
             tracing::info!("the database follows the domain file: {mended}");
         }
         let first_epoch_ms = clock::wall_ms().saturating_add_signed(run.epoch_offset_ms);
@@ -85,11 +87,11 @@ pub async fn start(
         let run = takeover::join_run(&client, &member).await?;
         // By now process 0 has said what the database is for.
         source = args.setup.source.source(domain, topic, self::declared(&client).await.as_deref(), false)?;
-        migrate::wait_until_applied(&client, domain, &source.identity(), member.patience.run).await?;
+        migrate::wait_until_applied(&client, &schema, &source.identity(), member.patience.run).await?;
         run
     };
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
-    let ledger = ledger::read(&client, domain, open_from_us, RECENT_US).await?;
+    let ledger = ledger::read(&client, &schema, open_from_us, RECENT_US).await?;
     // Asked again: whoever held the database until now may have read beyond the first answer.
     let partitions = source.assign(&ledger)?;
     let detector = match args.detector {

@@ -1,6 +1,6 @@
 //! The conservation law, and the chain of commits.
 
-use super::compare::{AsOf, Comparison, differences, exactly};
+use citytide_store::compare::{AsOf, Comparison, differences, exactly};
 
 /// Every partition: the law itself, that the raw tables hold only offsets that were read, and, while nothing lies
 /// behind the horizon, as many readings and dead letters as were counted.

@@ -2,25 +2,9 @@
 
 use std::fmt;
 
+use citytide_store::compare::{Check, SHOWN_MAX};
+
 use crate::cli::status::thousands;
-
-/// How many differences are printed, over all checks; all are counted.
-pub const SHOWN_MAX: usize = 100;
-
-/// What came of one comparison.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What was compared, a table as a rule.
-    pub name: String,
-    /// What its rows are, in the plural.
-    pub rows: &'static str,
-    /// How many were compared.
-    pub compared: u64,
-    /// How many of them differ.
-    pub differing: u64,
-    /// The first of these: which row, and below it what differs, a line per column.
-    pub shown: Vec<String>,
-}
 
 /// What came of all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,11 +9,10 @@ use citytide_core::batch::Batch;
 use citytide_core::detect::Memory;
 use citytide_detector::{Layout, Sample};
 use citytide_domain::Domain;
+use citytide_store::compare::{Check, SHOWN_MAX};
 use citytide_store::detector::{JudgedRows, past};
 use citytide_store::postgres::DatabaseError;
 use tokio_postgres::{GenericClient, Row};
-
-use super::report::{Check, SHOWN_MAX};
 
 /// Readings that are read at once.
 const READINGS_AT_ONCE: i64 = 250_000;

@@ -1,8 +1,11 @@
 //! Windows and panes from the readings. Nothing here knows how the dataflow computes them.
 
 use citytide_domain::{Domain, Window};
+use citytide_store::compare::{AsOf, Comparison, differences, exactly, interval, nearly, unless};
 
-use super::compare::{AsOf, Comparison, differences, exactly, interval, nearly, on_grid, unless};
+/// A grid of times is counted from here, a hundred years before the Unix epoch or less: `date_bin` rounds times
+/// before its origin the wrong way on some servers.
+const ORIGIN_US: i64 = 3_155_760_000_000_000;
 
 /// A window table against `sensor_data`: readings on the grid of the slide, merged over as many as make the size.
 pub fn window(as_of: &AsOf, domain: &Domain, window: &Window) -> Comparison {
@@ -110,4 +113,10 @@ fn full_join(table: &str, start: &str, columns: &[String], comparable: &[String]
          from {table} as actual full join expected using (zone, {start}){comparable}",
         differences("reading_count", columns),
     )
+}
+
+/// `recorded_at` on the grid of multiples of `step_us`, as SQL.
+fn on_grid(step_us: i64) -> String {
+    let origin_us = ORIGIN_US - ORIGIN_US % step_us;
+    format!("date_bin({}, recorded_at, timestamptz 'epoch' - {})", interval(step_us), interval(origin_us))
 }

@@ -1,6 +1,7 @@
 //! Several epochs in one plan against the same epochs committed one by one.
 
 use citytide_core::window::PaneSums;
+use citytide_store::row::Value;
 use proptest::prelude::*;
 
 use super::*;
@@ -21,17 +22,7 @@ struct Tables {
     panes: HashMap<(Arc<str>, i64), PaneState>,
     progress: BTreeMap<i32, Mark>,
     zones: Vec<(i32, String)>,
-    hot: BTreeMap<(String, u32), HotSensor>,
-    status: BTreeMap<String, ZoneStatus>,
-}
-
-fn write<K: Ord, V>(table: &mut BTreeMap<K, V>, rows: BTreeMap<K, Option<V>>) {
-    for (key, row) in rows {
-        match row {
-            Some(row) => table.insert(key, row),
-            None => table.remove(&key),
-        };
-    }
+    views: BTreeMap<(usize, Row), Row>,
 }
 
 impl Tables {
@@ -44,8 +35,12 @@ impl Tables {
             self.progress.insert(partition, mark);
         }
         self.zones.sort();
-        write(&mut self.hot, plan.hot);
-        write(&mut self.status, plan.status);
+        for (key, row) in plan.views {
+            match row {
+                Some(row) => self.views.insert(key, row),
+                None => self.views.remove(&key),
+            };
+        }
     }
 }
 
@@ -92,19 +87,14 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
         any::<bool>(),
     );
     prop::collection::vec(epoch, 1..8).prop_map(|epochs| {
-        let mut there: BTreeMap<(String, u32), HotSensor> = BTreeMap::new();
-        let changes = |there: &mut BTreeMap<(String, u32), HotSensor>,
-                       rows: Vec<(&str, u32, Option<u64>)>| {
+        let mut there: BTreeMap<(&str, u32), ViewRow> = BTreeMap::new();
+        let changes = |there: &mut BTreeMap<(&'static str, u32), ViewRow>,
+                       rows: Vec<(&'static str, u32, Option<u64>)>| {
             let before = there.clone();
             for (zone, rank, anomalies) in rows {
-                let key = (zone.to_owned(), rank);
                 match anomalies {
-                    Some(anomalies) => {
-                        let sensor = anomalies.to_string();
-                        let row = HotSensor { zone: zone.to_owned(), rank, sensor, anomalies, last_us: 0 };
-                        there.insert(key, row);
-                    }
-                    None => drop(there.remove(&key)),
+                    Some(anomalies) => drop(there.insert((zone, rank), hot(zone, rank, anomalies))),
+                    None => drop(there.remove(&(zone, rank))),
                 }
             }
             let gone = before.values().filter(|row| !there.values().any(|other| other == *row));
@@ -123,15 +113,18 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
     })
 }
 
-/// The same change in both views; a status for each rank's zone.
-fn both(row: HotSensor, diff: isize) -> [(ViewRow, isize); 2] {
-    let status = ZoneStatus {
-        zone: format!("{} {}", row.zone, row.rank),
-        last_final: None,
-        recent_anomalies: row.anomalies,
-        last_recorded_us: 0,
-    };
-    [(ViewRow::Hot(row), diff), (ViewRow::Status(status), diff)]
+/// A row with a key of two columns, in view 0.
+fn hot(zone: &str, rank: u32, anomalies: u64) -> ViewRow {
+    let key = vec![Value::Text(zone.into()), Value::Integer(rank.into())];
+    ViewRow { view: 0, key, rest: vec![Value::Integer(anomalies as i64)] }
+}
+
+/// The same change in both views; in view 1 the key is one column.
+fn both(row: ViewRow, diff: isize) -> [(ViewRow, isize); 2] {
+    let [Value::Text(zone), Value::Integer(rank)] = &row.key[..] else { panic!("a key of two columns") };
+    let key = vec![Value::Text(format!("{zone} {rank}").into())];
+    let status = ViewRow { view: 1, key, rest: row.rest.clone() };
+    [(row, diff), (status, diff)]
 }
 
 proptest! {
@@ -156,8 +149,9 @@ proptest! {
             *held.entry(row.clone()).or_default() += diff;
         }
         held.retain(|_, times| *times != 0);
-        let hot = in_two.hot.values().cloned().map(ViewRow::Hot);
-        let written: Vec<ViewRow> = hot.chain(in_two.status.values().cloned().map(ViewRow::Status)).collect();
+        let written = in_two.views.iter();
+        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone() });
+        let written: Vec<ViewRow> = written.collect();
         let mut expected: Vec<ViewRow> = held.into_keys().collect();
         expected.sort_by_key(|row| written.iter().position(|other| other == row));
         prop_assert_eq!(written, expected);
@@ -167,11 +161,9 @@ proptest! {
 
 #[test]
 fn rows_of_views_alone_are_no_reason_for_a_transaction() {
-    let row =
-        HotSensor { zone: "Downtown".to_owned(), rank: 1, sensor: "42".to_owned(), anomalies: 1, last_us: 0 };
     let mut plan = Plan::default();
     assert!(plan.is_empty());
-    plan.views(vec![(ViewRow::Hot(row), 1)]);
+    plan.views(vec![(hot("Downtown", 1, 1), 1)]);
     assert!(plan.is_empty());
-    assert_eq!(plan.hot.len(), 1, "they wait for a mark");
+    assert_eq!(plan.views.len(), 1, "they wait for a mark");
 }

@@ -11,7 +11,8 @@ use citytide_core::window::{Applied, PaneState, PaneSums, WindowRow};
 use tokio_postgres::types::{IsNull, Type};
 
 use super::*;
-use crate::commit::plan::{DetectorNote, HotSensor, ViewRow, ZoneStatus};
+use crate::commit::plan::DetectorNote;
+use crate::views::{ViewRow, schema};
 
 /// The elements of an array in PostgreSQL's binary format, `None` for null.
 fn elements(array: &(dyn ToSql + Sync + Send), element: Type) -> Vec<Option<Vec<u8>>> {
@@ -115,11 +116,18 @@ fn plan() -> Plan {
             new_zones: if number == 3 { vec!["Docks".to_owned(), "Mill".to_owned()] } else { vec![] },
         });
         let diff = if number == 1 { -1 } else { 1 };
-        let (zone, sensor) = (zone.to_string(), number.to_string());
-        let hot = HotSensor { zone: zone.clone(), rank: 2, sensor, anomalies: 5, last_us: number };
-        let last_final = (number > 2).then(|| (number, 3, 4, vec![Some(value.to_bits()), None]));
-        let status = ZoneStatus { zone, last_final, recent_anomalies: 6, last_recorded_us: number };
-        plan.views(vec![(ViewRow::Hot(hot), diff), (ViewRow::Status(status), diff)]);
+        let zone = Value::Text(zone);
+        let key = vec![zone.clone(), Value::Integer(2)];
+        let rest = vec![Value::Text(number.to_string().into()), Value::Integer(5), Value::Time(number)];
+        let hot = ViewRow { view: 0, key, rest };
+        let mut rest = vec![Value::Null; 4];
+        if number > 2 {
+            rest[..2].clone_from_slice(&[Value::Time(number), Value::Integer(3)]);
+            rest[3] = Value::Float(value.to_bits());
+        }
+        rest.extend([Value::Null, Value::Integer(6), Value::Time(number)]);
+        let status = ViewRow { view: 1, key: vec![zone], rest };
+        plan.views(vec![(hot, diff), (status, diff)]);
     }
     plan
 }
@@ -129,17 +137,18 @@ fn every_statement_takes_as_many_arrays_as_its_text_names_and_none_when_there_is
     let (domain, plan, empty) = (domain(), plan(), Plan::default());
     let source = |partition: i32| format!("topic {partition}");
     let pairs = |plan: &Plan| {
-        [
+        let mut pairs = vec![
             (upsert_window(&domain, 0), window_arrays(plan, 0, 2)),
             (upsert_window(&domain, 1), window_arrays(plan, 1, 2)),
             (upsert_panes(&domain), pane_arrays(plan, 2)),
             (upsert_progress(), progress_arrays(plan, source)),
             (INSERT_ZONES.to_owned(), zone_arrays(plan)),
-            (DELETE_HOT.to_owned(), gone_hot_arrays(plan)),
-            (upsert_hot(), hot_arrays(plan)),
-            (DELETE_STATUS.to_owned(), gone_status_arrays(plan)),
-            (upsert_status(&domain), status_arrays(plan, 2)),
-        ]
+        ];
+        for (view, table) in schema(&domain).live_tables().iter().enumerate().take(2) {
+            pairs.push((delete_from_view(table), gone_arrays(plan, view)));
+            pairs.push((upsert_view(table), view_arrays(plan, view)));
+        }
+        pairs
     };
     for (sql, arrays) in pairs(&plan) {
         assert_eq!(arrays.map(|arrays| arrays.len()), Some(arguments(&sql)), "{sql}");
@@ -171,20 +180,20 @@ fn a_shadows_counts_are_summed_over_epochs_and_workers_before_they_are_added() {
 #[test]
 fn the_arrays_of_a_window_tell_of_the_same_rows_in_the_same_order() {
     let arrays = window_arrays(&plan(), 1, 2).expect("rows of window 1");
-    let mut zones = texts(&*arrays[0]);
+    let mut zones = texts(&*arrays[2]);
     let numbers: Vec<i64> = zones.iter().map(|zone| zone[5..].parse().expect("a number")).collect();
     let told = |each: fn(i64) -> i64| numbers.iter().map(|number| Some(each(*number))).collect::<Vec<_>>();
-    assert_eq!(timestamps(&*arrays[1]), told(|number| number));
-    assert_eq!(timestamps(&*arrays[2]), told(|number| 10 * number));
+    assert_eq!(timestamps(&*arrays[0]), told(|number| number));
+    assert_eq!(timestamps(&*arrays[1]), told(|number| 10 * number));
     assert_eq!(int8s(&*arrays[3]), told(|number| number));
     assert_eq!(int8s(&*arrays[4]), told(|number| 100 + number));
     let finals = numbers.iter().map(|number| Some(vec![u8::from(*number > 2)])).collect::<Vec<_>>();
-    assert_eq!(elements(&*arrays[5], Type::BOOL), finals);
-    for (array, more) in arrays[6..9].iter().zip([0.0, -0.5, 0.5]) {
+    assert_eq!(elements(&*arrays[11], Type::BOOL), finals);
+    for (array, more) in arrays[5..8].iter().zip([0.0, -0.5, 0.5]) {
         let expected = numbers.iter().map(|number| Some(*number as f64 + more)).collect::<Vec<_>>();
         assert_eq!(doubles(&**array), expected);
     }
-    arrays[9..].iter().for_each(|array| assert_eq!(doubles(&**array), vec![None; numbers.len()]));
+    arrays[8..11].iter().for_each(|array| assert_eq!(doubles(&**array), vec![None; numbers.len()]));
     zones.sort();
     assert_eq!(zones, ["zone 1", "zone 3"], "those of window 1 alone");
 }
@@ -217,20 +226,25 @@ fn zones_and_rows_of_views_go_where_they_belong() {
     let zones = zone_arrays(&plan).expect("new zones");
     assert_eq!(texts(&*zones[1]), ["Docks", "Mill"]);
     assert_eq!(elements(&*zones[0], Type::INT4), vec![Some(vec![0, 0, 0, 3]); 2]);
-    assert_eq!(texts(&*gone_hot_arrays(&plan).expect("gone")[0]), ["zone 1"]);
-    assert_eq!(texts(&*gone_status_arrays(&plan).expect("gone")[0]), ["zone 1"]);
-    assert_eq!(texts(&*hot_arrays(&plan).expect("rows")[2]), ["2", "3", "4"]);
-    let status = status_arrays(&plan, 2).expect("rows");
+    let gone = gone_arrays(&plan, 0).expect("gone");
+    assert_eq!(texts(&*gone[0]), ["zone 1"]);
+    assert_eq!(elements(&*gone[1], Type::INT4), [Some(vec![0, 0, 0, 2])]);
+    assert_eq!(texts(&*gone_arrays(&plan, 1).expect("gone")[0]), ["zone 1"]);
+    assert_eq!(texts(&*view_arrays(&plan, 0).expect("rows")[2]), ["2", "3", "4"]);
+    let status = view_arrays(&plan, 1).expect("rows");
     assert_eq!(timestamps(&*status[1]), [None, Some(3), Some(4)], "no final window yet, no start");
-    assert_eq!(doubles(&*status[6]), [None, Some(3.0), Some(4.0)]);
-    assert_eq!(doubles(&*status[7]), [None; 3]);
+    assert_eq!(doubles(&*status[4]), [None, Some(3.0), Some(4.0)]);
+    assert_eq!(doubles(&*status[5]), [None; 3]);
+    assert_eq!(int8s(&*status[6]), [Some(6); 3]);
 }
 
 #[test]
 fn a_correction_of_a_final_row_raises_its_revision() {
     let sql = upsert_window(&domain(), 0);
     assert!(
-        sql.starts_with("insert into metrics_1min as kept (revision, updated_at, zone, window_start, "),
+        sql.starts_with(
+            "insert into metrics_1min as kept (revision, updated_at, window_start, window_end, zone, "
+        ),
         "{sql}"
     );
     assert!(sql.contains(

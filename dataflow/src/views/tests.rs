@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
+use timely::dataflow::InputHandleVec;
+use timely::dataflow::operators::Input;
 use timely::dataflow::operators::probe::Handle;
 
 use super::*;
@@ -43,8 +45,12 @@ fn final_fact(start_us: i64, readings: u64) -> ZoneFact {
     ZoneFact::Final { start_us, readings, anomalies: readings / 2, averages: vec![None, Some(readings)] }
 }
 
-type Tables = (BTreeMap<(String, u32), HotSensor>, BTreeMap<String, ZoneStatus>);
+/// The rows of `hot_sensors` and `zone_status`.
+type Tables = BTreeMap<(usize, Row), Row>;
 type Update = (ViewRow, Epoch, isize);
+
+const HOT: usize = 0;
+const STATUS: usize = 1;
 
 /// What is known after some epoch, and the rows that should be there then.
 #[derive(Default, Clone)]
@@ -56,10 +62,10 @@ struct Known {
 
 impl Known {
     fn tables(&self) -> Tables {
-        let mut hot = BTreeMap::new();
+        let mut tables = Tables::new();
         let zones: BTreeSet<&Arc<str>> = self.recent.iter().map(|anomaly| &anomaly.zone).collect();
         for name in zones {
-            let mut sensors: BTreeMap<&Arc<str>, (u64, i64)> = BTreeMap::new();
+            let mut sensors: BTreeMap<&Arc<str>, (i64, i64)> = BTreeMap::new();
             for anomaly in self.recent.iter().filter(|anomaly| anomaly.zone == *name) {
                 let sensor = sensors.entry(&anomaly.sensor).or_insert((0, i64::MIN));
                 *sensor = (sensor.0 + 1, sensor.1.max(anomaly.recorded_us));
@@ -67,28 +73,23 @@ impl Known {
             let mut ranked: Vec<_> = sensors.into_iter().collect();
             ranked.sort_by(|a, b| b.1.0.cmp(&a.1.0).then(a.0.cmp(b.0)));
             for (rank, (sensor, (anomalies, last_us))) in (1..=10).zip(ranked) {
-                let row = HotSensor {
-                    zone: name.to_string(),
-                    rank,
-                    sensor: sensor.to_string(),
-                    anomalies,
-                    last_us,
-                };
-                hot.insert((name.to_string(), rank), row);
+                let rest = vec![sensor.into(), Value::Integer(anomalies), Value::Time(last_us)];
+                tables.insert((HOT, vec![name.into(), Value::Integer(rank)]), rest);
             }
         }
-        let status = self.recorded.iter().map(|(number, last_recorded_us)| {
-            let row = ZoneStatus {
-                zone: zone(*number),
-                last_final: self.finals.get(number).map(|&(start_us, readings)| {
-                    (start_us, readings, readings / 2, vec![None, Some(readings)])
-                }),
-                recent_anomalies: self.recent.iter().filter(|one| *one.zone == *zone(*number)).count() as u64,
-                last_recorded_us: *last_recorded_us,
-            };
-            (zone(*number), row)
-        });
-        (hot, status.collect())
+        for (number, last_recorded_us) in &self.recorded {
+            let mut rest = vec![Value::Null; 3 + domain().metrics.len()];
+            if let Some(&(start_us, readings)) = self.finals.get(number) {
+                let counts = [readings, readings / 2].map(|count| Value::Integer(count as i64));
+                rest = vec![Value::Time(start_us)];
+                rest.extend(counts);
+                rest.extend([Value::Null, Value::Float(readings)]);
+            }
+            let recent = self.recent.iter().filter(|one| *one.zone == *zone(*number)).count();
+            rest.extend([Value::Integer(recent as i64), Value::Time(*last_recorded_us)]);
+            tables.insert((STATUS, vec![Value::Text(zone(*number).into())]), rest);
+        }
+        tables
     }
 }
 
@@ -96,18 +97,19 @@ impl Known {
 fn write(tables: &mut Tables, updates: Vec<(ViewRow, isize)>) {
     let mut plan = Plan::default();
     plan.views(updates);
-    for (key, row) in plan.hot {
+    for (key, row) in plan.views {
         match row {
-            Some(row) => tables.0.insert(key, row),
-            None => tables.0.remove(&key),
+            Some(row) => tables.insert(key, row),
+            None => tables.remove(&key),
         };
     }
-    for (key, row) in plan.status {
-        match row {
-            Some(row) => tables.1.insert(key, row),
-            None => tables.1.remove(&key),
-        };
-    }
+}
+
+/// As many metrics as facts of these tests have.
+fn domain() -> Domain {
+    let mut domain = Domain::smart_city();
+    domain.metrics.truncate(2);
+    domain
 }
 
 /// Runs the changes through the operator, stepping once per `stride` epochs; returns what should be known after each
@@ -116,13 +118,19 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
     timely::execute_directly(move |worker| {
         let mut recent = InputSession::<Epoch, RecentAnomaly, isize>::new();
         let mut facts = InputSession::<Epoch, (Arc<str>, ZoneFact), isize>::new();
+        let mut batches = InputHandleVec::new();
         let probe = Handle::new();
         let out = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow(|scope| {
             let out = out.clone();
-            views(recent.to_collection(scope), facts.to_collection(scope))
-                .inspect(move |update| out.borrow_mut().push(update.clone()))
-                .probe_with(&probe);
+            let inputs = Inputs {
+                domain: Arc::new(domain()),
+                recent: recent.to_collection(scope),
+                facts: facts.to_collection(scope),
+                batches: Batches::new(scope.input_from(&mut batches)),
+                restored: BTreeMap::new(),
+            };
+            define(&inputs).inspect(move |update| out.borrow_mut().push(update.clone())).probe_with(&probe);
         });
         let mut known = Known::default();
         let mut history = Vec::new();
@@ -158,13 +166,14 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
             let next = index as Epoch + 1;
             recent.advance_to(next);
             facts.advance_to(next);
+            batches.advance_to(next);
             if history.len().is_multiple_of(stride) {
                 recent.flush();
                 facts.flush();
                 worker.step_while(|| probe.less_than(&next));
             }
         }
-        drop((recent, facts));
+        drop((recent, facts, batches));
         while worker.step() {}
         let updates = out.borrow().clone();
         (history, updates)
@@ -197,10 +206,11 @@ fn sensors_with_as_many_anomalies_are_ranked_by_name_and_the_eleventh_is_not_sho
     let (_, updates) = run(vec![change], 1);
     let mut tables = Tables::default();
     write(&mut tables, updates.into_iter().map(|(row, _, diff)| (row, diff)).collect());
-    let ranked: Vec<_> =
-        tables.0.values().map(|row| (row.rank, row.sensor.as_str(), row.anomalies, row.last_us)).collect();
-    assert_eq!(ranked[0], (1, "s11", 2, 7));
-    assert_eq!(ranked[1..3], [(2, "s0", 1, 5), (3, "s1", 1, 5)]);
+    let row = |sensor: &str, anomalies, last_us| {
+        vec![Value::Text(sensor.into()), Value::Integer(anomalies), Value::Time(last_us)]
+    };
+    let ranked: Vec<&Row> = tables.values().collect();
+    assert_eq!(ranked[..3], [&row("s11", 2, 7), &row("s0", 1, 5), &row("s1", 1, 5)]);
     assert_eq!(ranked.len(), 10);
 }
 
@@ -208,5 +218,27 @@ fn sensors_with_as_many_anomalies_are_ranked_by_name_and_the_eleventh_is_not_sho
 fn a_zone_without_a_reading_has_no_status() {
     let change = Change { enter: vec![(0, 1, 5)], leave: vec![], finals: vec![(0, 0, 3)], recorded: vec![] };
     let (_, updates) = run(vec![change], 1);
-    assert!(updates.iter().all(|(row, ..)| matches!(row, ViewRow::Hot(_))));
+    assert!(updates.iter().all(|(row, ..)| row.view == HOT));
+}
+
+#[test]
+fn the_script_for_people_is_the_rendering_of_smart_city() {
+    let domain = Domain::smart_city();
+    let rendered = schema(&domain).create(&domain.topic);
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/smart-city.sql");
+    if std::fs::read_to_string(kept).unwrap_or_default() != rendered {
+        let fresh = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/smart-city.sql");
+        std::fs::write(fresh, rendered).expect("the target directory takes a file");
+        panic!("sql/smart-city.sql is not what the schema renders; copy target/smart-city.sql over it");
+    }
+}
+
+#[test]
+fn what_a_zone_status_row_says_of_its_zone_is_what_it_was_made_from() {
+    let zone: Arc<str> = Arc::from("Downtown");
+    let mut row = vec![Value::from(&zone), Value::Time(60), Value::Integer(3), Value::Integer(1)];
+    row.extend([Value::Null, Value::Float(7), Value::Integer(2), Value::Time(90)]);
+    let last_final =
+        ZoneFact::Final { start_us: 60, readings: 3, anomalies: 1, averages: vec![None, Some(7)] };
+    assert_eq!(facts_of(&[row]), [(zone, vec![ZoneFact::LastRecorded(90), last_final])]);
 }

@@ -1,0 +1,98 @@
+//! The live views during a replay: the stream's own dataflow, on a worker without a thread, an epoch per page of letters.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use citytide_core::batch::Batch;
+use citytide_core::window::{Recent, RecentAnomaly, ZoneFact};
+use citytide_domain::Domain;
+use citytide_store::clock;
+use citytide_store::ledger::Ledger;
+use differential_dataflow::input::InputSession;
+use timely::communication::Allocator;
+use timely::communication::allocator::Thread;
+use timely::dataflow::InputHandleVec;
+use timely::dataflow::operators::Input;
+use timely::dataflow::operators::probe::Handle;
+use timely::worker::{Config, Worker};
+
+use crate::operators::Epoch;
+use crate::views::{self, Batches, Inputs, ViewRow};
+
+/// A fact that holds now (+1) or no longer (−1).
+type FactChange = (Arc<str>, ZoneFact, isize);
+
+/// What a page of letters changes.
+#[derive(Default)]
+pub struct Changes {
+    pub anomalies: Vec<RecentAnomaly>,
+    pub facts: Vec<FactChange>,
+    pub batches: Vec<Batch>,
+}
+
+/// The dataflow of the live views, as of some epoch.
+pub struct Views {
+    worker: Worker,
+    recent: Recent,
+    low_us: i64,
+    anomalies: InputSession<Epoch, RecentAnomaly, isize>,
+    facts: InputSession<Epoch, (Arc<str>, ZoneFact), isize>,
+    batches: InputHandleVec<Epoch, Batch>,
+    passed: Handle<Epoch>,
+    rows: Rc<RefCell<Vec<(ViewRow, isize)>>>,
+}
+
+impl Views {
+    /// As the ledger has them; `facts` are what the windows know of the zones.
+    pub fn new(domain: &Arc<Domain>, ledger: &Ledger, facts: Vec<FactChange>) -> Views {
+        let allocator = Allocator::Thread(Thread::default());
+        let mut worker = Worker::new(Config::default(), allocator, Some(clock::instant()));
+        let (mut anomalies, mut known) = (InputSession::new(), InputSession::new());
+        let mut batches = InputHandleVec::new();
+        let (passed, rows) = (Handle::new(), Rc::new(RefCell::new(Vec::new())));
+        worker.dataflow_named("views of a replay", |scope| {
+            let inputs = Inputs {
+                domain: domain.clone(),
+                recent: anomalies.to_collection(scope),
+                facts: known.to_collection(scope),
+                batches: Batches::new(scope.input_from(&mut batches)),
+                restored: ledger.views.clone(),
+            };
+            let rows = rows.clone();
+            views::define(&inputs)
+                .inspect(move |(row, _, diff)| rows.borrow_mut().push((row.clone(), *diff)))
+                .probe_with(&passed);
+        });
+        let (recent, low_us) = (Recent::default(), ledger.low_us);
+        let mut views = Views { worker, recent, low_us, anomalies, facts: known, batches, passed, rows };
+        let anomalies = ledger.anomalies.clone();
+        // What comes out repeats the tables.
+        views.change(0, Changes { anomalies, facts, ..Changes::default() });
+        views
+    }
+
+    /// Takes in what an epoch changes, and returns the rows that appear and disappear with it. Epochs ascend. W stands
+    /// still.
+    pub fn change(&mut self, epoch: Epoch, changes: Changes) -> Vec<(ViewRow, isize)> {
+        self.advance_to(epoch);
+        for (anomaly, diff) in self.recent.advance(changes.anomalies, self.low_us) {
+            self.anomalies.update(anomaly, diff);
+        }
+        for (zone, fact, diff) in changes.facts {
+            self.facts.update((zone, fact), diff);
+        }
+        changes.batches.into_iter().for_each(|batch| self.batches.send(batch));
+        self.advance_to(epoch + 1);
+        self.anomalies.flush();
+        self.facts.flush();
+        self.worker.step_while(|| self.passed.less_than(&(epoch + 1)));
+        self.rows.take()
+    }
+
+    fn advance_to(&mut self, epoch: Epoch) {
+        self.anomalies.advance_to(epoch);
+        self.facts.advance_to(epoch);
+        self.batches.advance_to(epoch);
+    }
+}

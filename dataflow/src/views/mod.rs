@@ -1,0 +1,94 @@
+//! The live views: small tables that are current as of every commit, kept by differential dataflow.
+//!
+//! ```text
+//!  recent anomalies ─┬──────────────────────────▶ hot_sensors
+//!                    └▶ how many ─┐
+//!  facts of zones ────────────────┴─────────────▶ zone_status
+//! ```
+//!
+//! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide verify`,
+//! which also fills the table in a database that was made before the view. A further view is a file and a line in
+//! [`VIEWS`]: statements, plan, commit, replay, migration and schema follow from its table.
+
+mod batches;
+mod hot_sensors;
+mod recent;
+mod zone_status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use citytide_core::window::{RecentAnomaly, ZoneFact};
+use citytide_domain::Domain;
+use citytide_store::row::{Row, Value};
+use citytide_store::schema::{LiveTable, Schema};
+use differential_dataflow::VecCollection;
+use serde::{Deserialize, Serialize};
+
+pub use batches::Batches;
+pub use recent::recent;
+pub use zone_status::facts_of;
+
+use crate::operators::Epoch;
+
+/// The live views, in the order of their tables.
+const VIEWS: [View; 2] = [hot_sensors::VIEW, zone_status::VIEW];
+
+/// All that there is to a live view.
+struct View {
+    stored: LiveTable,
+    define: for<'scope> fn(&Inputs<'scope>) -> VecCollection<'scope, Epoch, Row, isize>,
+}
+
+/// What views are made from, on one worker.
+pub struct Inputs<'scope> {
+    pub domain: Arc<Domain>,
+    /// Anomalies of the five minutes before W, each on one worker.
+    pub recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
+    /// What is known of the zones routed to this worker.
+    pub facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
+    /// The placed batches of this worker's partitions.
+    pub batches: Batches<'scope>,
+    /// The committed rows whose first column, a zone, is routed to this worker; by table.
+    pub restored: BTreeMap<String, Vec<Row>>,
+}
+
+/// A row of a live view that appeared (+1) or disappeared (−1).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ViewRow {
+    /// Index of the view.
+    pub view: usize,
+    /// The columns of the table's key.
+    pub key: Row,
+    /// The other ones.
+    pub rest: Row,
+}
+
+/// The rows of all live views.
+pub fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, ViewRow, isize> {
+    let rows = VIEWS.iter().enumerate().map(|(view, definition)| {
+        let keys = (definition.stored.table)(&inputs.domain).primary_key().len();
+        (definition.define)(inputs).map(move |mut key| {
+            let rest = key.split_off(keys);
+            ViewRow { view, key, rest }
+        })
+    });
+    rows.reduce(|some, others| some.concat(others)).expect("there are live views")
+}
+
+/// What a database for `domain` holds, live views included.
+pub fn schema(domain: &Domain) -> Schema<'_> {
+    Schema { domain, live: VIEWS.iter().map(|view| view.stored).collect() }
+}
+
+/// The rows of each table whose first column is one of some zones.
+pub fn rows_of_zones(
+    views: &BTreeMap<String, Vec<Row>>,
+    is_mine: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Vec<Row>> {
+    let mine = |row: &&Row| matches!(row.first(), Some(Value::Text(zone)) if is_mine(zone));
+    views.iter().map(|(table, rows)| (table.clone(), rows.iter().filter(mine).cloned().collect())).collect()
+}
+
+#[cfg(test)]
+mod tests;
