@@ -493,6 +493,16 @@ comment on column detector_state.key is 'Which partition or zone; the worker who
 comment on column detector_state.epoch is 'What was known before the first row of this epoch';
 comment on column detector_state.state is 'The program''s own form';
 
+create table followers (
+    name            text primary key,
+    epoch           bigint not null,
+    updated_at      timestamptz
+);
+comment on table followers is 'Programs that follow the committed epochs, and how far each is';
+comment on column followers.name is 'The follower';
+comment on column followers.epoch is 'It has taken everything up to this epoch; raw rows above it are kept';
+comment on column followers.updated_at is 'When it last advanced; null when it never did';
+
 create view sensor_data as
     select epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, temperature, humidity, aqi,
            noise_level, traffic_flow, is_late, is_anomaly, anomaly_score, severity, reasons, model_version,

@@ -35,6 +35,8 @@ pub const LOCK_FENCE: i32 = 1;
 pub const LOCK_SCHEMA: i32 = 3;
 /// Second key: held by the transaction that numbers and stores a model.
 pub const LOCK_MODELS: i32 = 4;
+/// Second key: held shared while a follower registers, exclusively while the retention horizon is raised.
+pub const LOCK_FOLLOWERS: i32 = 5;
 
 /// The partitioned table of readings, committed or not.
 pub const READINGS: &str = "sensor_readings";
@@ -109,6 +111,7 @@ impl Schema<'_> {
         tables.extend((0..domain.windows.len()).map(|window| window_table(domain, window)));
         tables.extend(self.live.iter().map(|live| (live.table)(domain)));
         tables.extend(detector_tables::detector());
+        tables.push(ledger_tables::followers());
         tables
     }
 

@@ -15,6 +15,7 @@
 //! 3. a lost connection ends the run: nothing here connects again.
 
 mod days;
+mod held;
 mod past_days;
 mod retention;
 mod uncommitted;
@@ -30,11 +31,15 @@ use tokio_postgres::{Client, Transaction};
 
 use super::postgres::{Database, DatabaseError};
 use super::session;
-use crate::clock::wall_ms;
+use crate::clock::{instant, wall_ms};
+use crate::followers::Follower;
+use held::Held;
 
 pub use days::{ensure_days, summarize};
 pub use past_days::index_past_days;
-pub use retention::{drop_days, prune_commits, prune_detector, prune_windows, raise_horizon};
+pub use retention::{
+    drop_days, prune_commits, prune_detector, prune_windows, raise_horizon, retention_horizon,
+};
 pub use uncommitted::delete_uncommitted;
 
 /// How long a statement of a job waits for a lock: what it blocks meanwhile is held up no longer either.
@@ -48,16 +53,19 @@ const INDEX_EVERY: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Starts the upkeep of a run on a thread of its own, until `stop` is set. `on_failure` is told when a connection is
-/// lost, a statement fails, or another run has taken over; then the run must end.
+/// lost, a statement fails, or another run has taken over; then the run must end. `on_followers` is told every few
+/// seconds how far the followers are.
 pub fn spawn(
     database: Database,
     domain: Domain,
     run_id: i64,
     stop: Arc<AtomicBool>,
+    on_followers: impl Fn(Vec<Follower>) + Send + 'static,
     on_failure: impl FnOnce(DatabaseError) + Send + 'static,
 ) -> JoinHandle<()> {
     let work = move || {
-        if let Err(error) = session::runtime().block_on(all(&database, &domain, run_id, &stop)) {
+        if let Err(error) = session::runtime().block_on(all(&database, &domain, run_id, &stop, &on_followers))
+        {
             on_failure(error);
         }
     };
@@ -69,6 +77,7 @@ async fn all(
     domain: &Domain,
     run_id: i64,
     stop: &Arc<AtomicBool>,
+    on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
     let session = async |part: &str| database.connect(&format!("citytide:{run_id}:{part}")).await;
     let heartbeats = session("heartbeat").await?;
@@ -76,7 +85,7 @@ async fn all(
     let indexes = session("indexes").await?;
     future::try_join3(
         beat(&heartbeats, run_id, stop),
-        work(jobs, domain, run_id, stop),
+        work(jobs, domain, run_id, stop, on_followers),
         index(&indexes, stop),
     )
     .await?;
@@ -101,6 +110,7 @@ async fn work(
     domain: &Domain,
     run_id: i64,
     stop: &AtomicBool,
+    on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
     client
         .batch_execute(&format!("set lock_timeout = {LOCK_TIMEOUT_MS}"))
@@ -112,11 +122,13 @@ async fn work(
         .map_err(failed("reading this run's own row"))?
         .map_or(0, |row| row.get(0));
     let mut round = 0_u64;
+    let mut held = Held::default();
     while !stop.load(Ordering::Relaxed) {
         let now_ms = wall_ms().saturating_add_signed(offset_ms);
         later(ensure_days(&mut client, run_id, now_ms).await)?;
         later(summarize(&client, now_ms).await)?;
         later(prune_detector(&mut client, run_id).await)?;
+        on_followers(held.look(&client, domain.retention.raw_us, now_ms, instant()).await?);
         if round.is_multiple_of(RETENTION_ROUNDS) {
             later(retain(&mut client, domain, run_id, now_ms).await)?;
         }

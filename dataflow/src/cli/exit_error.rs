@@ -3,6 +3,7 @@
 
 use citytide_connection::ConnectionError;
 use citytide_store::detector::models::PromoteError;
+use citytide_store::followers::FollowerError;
 use citytide_store::migrate::MigrateError;
 use citytide_store::origin::OriginError;
 use citytide_store::postgres::DatabaseError;
@@ -139,6 +140,15 @@ impl From<TakeoverError> for ExitError {
             TakeoverError::MayNotTerminate { .. } => ExitError::new(Exit::Denied, error),
             TakeoverError::NoRun { .. } => ExitError::new(Exit::PeerLost, error),
             TakeoverError::OtherNumber { .. } => ExitError::new(Exit::Config, error),
+        }
+    }
+}
+
+impl From<FollowerError> for ExitError {
+    fn from(error: FollowerError) -> ExitError {
+        match error {
+            FollowerError::Database(error) => error.into(),
+            error => ExitError::new(Exit::Config, error.to_string()),
         }
     }
 }

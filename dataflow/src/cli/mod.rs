@@ -9,6 +9,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod evaluate;
 pub mod exit_error;
+pub mod followers;
 pub mod log;
 pub mod models;
 pub mod pages;
@@ -63,6 +64,8 @@ enum Command {
     Train(train::Args),
     /// The detector's models: list them, show one, put one in force, go back to the one before
     Models(models::Args),
+    /// Programs that follow the tables: how far each is, and ending one that retention waits for
+    Followers(followers::Args),
     /// List and show records that are no readings, and replay them once the domain file is mended
     DeadLetters(dead_letters::Args),
     /// The topic: create it as citytide wants it
@@ -105,6 +108,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Followers(args) => followers::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => Ok(check::run(&args)),
         Command::Topics(args) => topics::run(&args),

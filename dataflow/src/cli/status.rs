@@ -7,19 +7,23 @@
 //! watermark 12 s behind · 0: 5 s · 1: 12 s · 2: idle · 3: 5 s
 //! detector  model 3 · 8 zones · 2 warming up
 //! truth     precision 0.93 · recall 0.85 · last hour
+//! followers parquet: 9 d behind, holds retention up · page: 0 s behind
 //! busy %    read 2  decode 12  score 3  place 5  window 1  copy 4  commit 22
 //! ```
 //!
 //! Rates and shares are those of the last few seconds. Of many partitions the slowest few are named and the others
-//! summed up. The line `detector` appears once it has judged, `truth` where the stream carries it. Stages of the workers
-//! share the workers' time; `commit` is the share of time in which one is under way.
+//! summed up. The line `detector` appears once it has judged, `truth` where the stream carries it, `followers` where some
+//! are registered. Stages of the workers share the workers' time; `commit` is the share of time in which one is under way.
 
 mod detector;
+mod followers;
 mod partitions;
 
 use std::collections::VecDeque;
 
 use citytide_core::position::Activity;
+
+pub use partitions::coarse;
 
 use crate::telemetry::{Phase, Snapshot, Stage, StageTimes};
 
@@ -118,6 +122,7 @@ impl Status {
             Line::new("watermark", &partitions::watermark(&self.now, room), columns),
         ];
         block.extend(detector::lines(&self.now, columns));
+        block.extend(followers::line(&self.now.followers, columns));
         block.push(Line::new("busy %", &self.shares(), columns));
         block
     }
@@ -141,6 +146,9 @@ impl Status {
             }
         }
         for part in detector::parts(&self.now) {
+            line += &format!(" · {part}");
+        }
+        if let Some(part) = followers::part(&self.now.followers) {
             line += &format!(" · {part}");
         }
         line + " · " + &self.commit()

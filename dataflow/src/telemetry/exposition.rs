@@ -1,7 +1,7 @@
 //! Exposition: the figures of a run as Prometheus reads them, in the OpenMetrics text format, which says types and units.
 //!
 //! Everything is copied when somebody asks; nothing is kept for it. docs/metrics.md is the inventory, held equal to
-//! this by a test. Labels are bounded: partitions, and words of a short list; never zones or sensors.
+//! this by a test. Labels are bounded: partitions, followers, and words of a short list; never zones or sensors.
 //!
 //! Source: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use citytide_core::batch::Tally;
 use citytide_core::position::{Activity, Counts};
+use citytide_store::followers::Follower;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
@@ -22,6 +23,9 @@ use super::{PartitionFigures, Snapshot, Stage, Telemetry};
 
 /// What the body of an answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Followers that have samples of their own, the slowest ones.
+const FOLLOWERS_MAX: usize = 50;
 
 /// The metrics of a run.
 #[derive(Debug)]
@@ -58,6 +62,7 @@ impl Collector for Figures {
         page.of_the_run(&now)?;
         page.of_partitions(&now.partitions)?;
         page.of_the_detector(&now)?;
+        page.of_followers(&now.followers)?;
         page.of_this_process(&now)
     }
 }
@@ -263,6 +268,38 @@ impl Page<'_> {
             None,
             detector.map(|one| i64::from(one.training_failure.is_some())),
         )
+    }
+
+    fn of_followers(&mut self, followers: &[Follower]) -> fmt::Result {
+        self.by_follower(
+            "citytide_follower_behind",
+            "From the epoch of a registered follower to the last committed one",
+            Some(&Unit::Seconds),
+            followers,
+            |one| seconds(one.behind_ms, 1e3),
+        )?;
+        self.by_follower(
+            "citytide_follower_holds_retention",
+            "1 when readings older than retention.raw are kept for this follower",
+            None,
+            followers,
+            |one| f64::from(u8::from(one.holds_retention)),
+        )
+    }
+
+    fn by_follower(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        followers: &[Follower],
+        value: impl Fn(&Follower) -> f64,
+    ) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for one in followers.iter().take(FOLLOWERS_MAX) {
+            metric.encode_family(&[("follower", one.name.as_str())])?.encode_gauge(&value(one))?;
+        }
+        Ok(())
     }
 
     fn of_this_process(&mut self, now: &Snapshot) -> fmt::Result {

@@ -10,6 +10,7 @@ use citytide_core::batch::Tally;
 use citytide_core::detect::Standing;
 use citytide_core::position::{Counts, Mark};
 use citytide_store::clock;
+use citytide_store::followers::Follower;
 
 use super::last_hour::LastHour;
 use super::{DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
@@ -29,6 +30,7 @@ pub struct Telemetry {
     moved_ms: AtomicU64,
     figures: Mutex<Figures>,
     detector: Mutex<Detector>,
+    followers: Mutex<Vec<Follower>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl Telemetry {
             moved_ms: AtomicU64::new(0),
             figures: Mutex::default(),
             detector: Mutex::default(),
+            followers: Mutex::default(),
         }
     }
 
@@ -98,6 +101,11 @@ impl Telemetry {
     /// How far the detector of a worker is.
     pub fn detector_stands(&self, worker: usize, standing: Standing) {
         self.detector.lock().expect("no holder panics").workers.insert(worker, standing);
+    }
+
+    /// How far the followers are.
+    pub fn follow(&self, followers: Vec<Follower>) {
+        *self.followers.lock().expect("no holder panics") = followers;
     }
 
     /// A training has ended, or why it could not.
@@ -187,6 +195,7 @@ impl Telemetry {
             stages: self.stages.times(),
             workers: state.workers,
             detector: self.detector_figures(),
+            followers: self.followers.lock().expect("no holder panics").clone(),
         }
     }
 

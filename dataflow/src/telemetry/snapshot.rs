@@ -3,6 +3,7 @@
 
 use citytide_core::batch::{Labelled, Tally};
 use citytide_core::position::{Activity, Counts};
+use citytide_store::followers::Follower;
 use serde::{Deserialize, Serialize};
 
 use super::StageTimes;
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub workers: usize,
     /// How far the detector is; `None` before it has judged, and where rules alone judge.
     pub detector: Option<DetectorFigures>,
+    /// The programs that follow this database, the slowest first.
+    pub followers: Vec<Follower>,
 }
 
 /// How far the detector is.

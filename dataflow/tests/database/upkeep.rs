@@ -169,9 +169,14 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
         )
         .await;
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = spawn(scratch.database(None), Domain::smart_city(), 7, stop.clone(), |error| {
-            panic!("nothing fails here: {error}")
-        });
+        let thread = spawn(
+            scratch.database(None),
+            Domain::smart_city(),
+            7,
+            stop.clone(),
+            |_| {},
+            |error| panic!("nothing fails here: {error}"),
+        );
         while number(&client, "select count(*) from runs where heartbeat_at > '2001-01-01'").await == 0
             || texts(&client, LEAVES).await.len() < 2
         {
@@ -192,9 +197,16 @@ fn losing_a_connection_and_being_taken_over_end_the_run() {
         for ending in [terminate, take_over] {
             let (tell, told) = mpsc::channel();
             let stop = Arc::new(AtomicBool::new(false));
-            let thread = spawn(scratch.database(None), Domain::smart_city(), 0, stop.clone(), move |error| {
-                tell.send(error).expect("the test waits");
-            });
+            let thread = spawn(
+                scratch.database(None),
+                Domain::smart_city(),
+                0,
+                stop.clone(),
+                |_| {},
+                move |error| {
+                    tell.send(error).expect("the test waits");
+                },
+            );
             while number(
                 &client,
                 "select count(*) from pg_stat_activity where datname = current_database() \

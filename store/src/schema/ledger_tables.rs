@@ -137,3 +137,18 @@ pub fn progress() -> Table {
         ..table("ingest_progress", "How far each partition has been read, as of the newest commit", columns)
     }
 }
+
+/// The programs that follow this database: a later table.
+pub fn followers() -> Table {
+    let columns = vec![
+        column("name", "text primary key", "The follower"),
+        column(
+            "epoch",
+            "bigint not null",
+            "It has taken everything up to this epoch; raw rows above it are kept",
+        ),
+        column("updated_at", "timestamptz", "When it last advanced; null when it never did"),
+    ];
+    let what = "Programs that follow the committed epochs, and how far each is";
+    Table { came_later: true, ..table("followers", what, columns) }
+}

@@ -8,15 +8,21 @@ use tokio_postgres::Client;
 
 use super::{day_partitions, failed, fenced};
 use crate::postgres::DatabaseError;
-use crate::schema::{DAILY, day_bounds};
+use crate::schema::{DAILY, LOCK_FOLLOWERS, LOCK_SPACE, day_bounds};
 
 /// Rows that one transaction deletes.
 const BATCH_ROWS: u64 = 5_000;
 /// Transactions per table and round.
 const BATCHES: u32 = 20;
 
-/// Raises the horizon to the last epoch of the last day that is wholly older than the retention, but not beyond the
-/// committed epoch.
+/// How far retention goes at most: the last epoch of the last day that is wholly older than `raw_us`.
+pub fn retention_horizon(raw_us: i64, now_ms: u64) -> i64 {
+    let (until_ms, _) = day_bounds(now_ms.saturating_sub((raw_us / 1000) as u64));
+    until_ms.saturating_sub(1) as i64
+}
+
+/// Raises the horizon to that of [`retention_horizon`], but neither beyond the committed epoch nor beyond what the slowest
+/// registered follower has taken.
 ///
 /// # Errors
 ///
@@ -28,10 +34,9 @@ pub async fn raise_horizon(
     now_ms: u64,
 ) -> Result<(), DatabaseError> {
     let attempted = "raising the retention horizon";
-    let (until_ms, _) = day_bounds(now_ms.saturating_sub((raw_us / 1000) as u64));
-    let horizon = until_ms.saturating_sub(1) as i64;
+    let horizon = retention_horizon(raw_us, now_ms);
     // Null, not $1, before the first commit: then there is nothing to hide.
-    let above = "(select least($1, epoch) from commits order by epoch desc limit 1)";
+    let above = "(select least($1, epoch, (select min(epoch) from followers)) from commits order by epoch desc limit 1)";
     let row = client
         .query_one(&format!("select horizon_epoch < {above} from citytide_database"), &[&horizon])
         .await
@@ -40,6 +45,9 @@ pub async fn raise_horizon(
         return Ok(());
     }
     let transaction = fenced(client, run_id).await?;
+    // Whoever registers meanwhile has done so before the next statement looks, or sees the horizon raised.
+    let lock = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_FOLLOWERS})");
+    transaction.batch_execute(&lock).await.map_err(failed(attempted))?;
     let update = format!(
         "update citytide_database set horizon_epoch = {above}, horizon_raised_at = clock_timestamp() \
          where horizon_epoch < {above}"

@@ -70,8 +70,9 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
     let upkeep_stop = Arc::new(AtomicBool::new(false));
     let upkeep = (process == 0).then(|| {
         let end = on_failure.clone();
-        let (database, domain) = (database.clone(), domain.as_ref().clone());
-        upkeep::spawn(database, domain, run.run_id, upkeep_stop.clone(), move |error| end(error))
+        let (database, domain, telemetry) = (database.clone(), domain.as_ref().clone(), telemetry.clone());
+        let tell = move |followers| telemetry.follow(followers);
+        upkeep::spawn(database, domain, run.run_id, upkeep_stop.clone(), tell, move |error| end(error))
     });
     let builders = mesh::join(&Mesh {
         process: usize::from(process),

@@ -304,3 +304,24 @@ fn precision_and_recall_are_told_where_the_stream_tells_the_truth() {
     let normal = of(Labelled { true_negatives: 7, ..Labelled::default() });
     assert_eq!(text(&normal, 80)[3], "truth     precision – · recall – · last hour");
 }
+
+#[test]
+fn followers_are_told_where_some_are_registered() {
+    let follower = |name: &str, behind_ms, holds_retention| citytide_store::followers::Follower {
+        name: name.to_owned(),
+        epoch: 1,
+        updated_us: None,
+        behind_ms,
+        holds_retention,
+    };
+    let followers = vec![follower("parquet", 777_600_000, true), follower("page", 400, false)];
+    let status = status([Snapshot { followers, ..snapshot(0, 0, vec![partition(0, 5, 0)]) }]);
+    let block = status.block(80);
+    assert_eq!(block[3].text, "followers parquet: 9 d behind, holds retention up · page: 0 s behind");
+    assert!(block[3].alarm);
+    assert!(
+        status.line().contains(" · follower parquet: 9 d behind, holds retention up · "),
+        "{}",
+        status.line()
+    );
+}

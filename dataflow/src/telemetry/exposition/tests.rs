@@ -7,6 +7,7 @@ use citytide_core::NEVER;
 use citytide_core::batch::{Labelled, Tally};
 use citytide_core::detect::Standing;
 use citytide_core::position::Mark;
+use citytide_store::followers::Follower;
 
 use super::*;
 use crate::sources::Assigned;
@@ -38,6 +39,13 @@ fn run() -> Arc<Telemetry> {
     run.detector_stands(1, standing);
     run.trained(Ok(()));
     run.trained(Err("too few rows".to_owned()));
+    run.follow(vec![Follower {
+        name: "parquet".to_owned(),
+        epoch: 100,
+        updated_us: None,
+        behind_ms: 900,
+        holds_retention: true,
+    }]);
     Arc::new(run)
 }
 
@@ -136,6 +144,8 @@ fn the_page_tells_the_figures() {
         "citytide_trainings_total{outcome=\"trained\"} 1",
         "citytide_trainings_total{outcome=\"failed\"} 1",
         "citytide_training_failed 1",
+        "citytide_follower_behind_seconds{follower=\"parquet\"} 0.9",
+        "citytide_follower_holds_retention{follower=\"parquet\"} 1.0",
         "citytide_stage_seconds_total{stage=\"decode\"} 0.25",
         "citytide_stage_seconds_total{stage=\"commit\"} 0.5",
         "citytide_workers 2",

@@ -1,0 +1,122 @@
+//! Followers: programs that take the committed epochs from this database and keep their place in it.
+//!
+//! Invariants:
+//! 1. a follower's epoch is the last one that it has taken completely; it never goes back;
+//! 2. retention never hides an epoch above that of the slowest registered follower (see
+//!    [`crate::upkeep::raise_horizon`]). Registering and raising the horizon exclude each other by an advisory lock, so
+//!    that none of them decides by what was there before the other;
+//! 3. a follower that was dropped is told so: [`advance`] fails, and does not register it again.
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, GenericClient, Row};
+
+use crate::postgres::DatabaseError;
+use crate::schema::{LOCK_FOLLOWERS, LOCK_SPACE};
+use crate::time::micros;
+
+/// A follower, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    pub name: String,
+    /// It has taken everything up to this epoch, milliseconds.
+    pub epoch: i64,
+    /// When it last advanced, microseconds; `None` when it never did.
+    pub updated_us: Option<i64>,
+    /// From its epoch to the last committed one, but not more than there is to take, milliseconds.
+    pub behind_ms: i64,
+    /// Whether readings that are older than the retention are kept for its sake.
+    pub holds_retention: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FollowerError {
+    #[error(
+        "no follower is called {name}: {}", if .known.is_empty() { "none is registered".to_owned() } else {
+            format!("registered are {}", .known.join(", "))
+        }
+    )]
+    Unknown { name: String, known: Vec<String> },
+    #[error(
+        "cannot register the follower {name} at epoch {epoch}: retention has removed the readings up to epoch \
+         {horizon}; register it there, or above"
+    )]
+    BehindHorizon { name: String, epoch: i64, horizon: i64 },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// Whether the database has the table: one that no run has touched since it came has not.
+pub async fn are_kept(client: &impl GenericClient) -> Result<bool, DatabaseError> {
+    let row = client.query_one("select to_regclass('followers') is not null", &[]).await;
+    Ok(row.map_err(failed("looking for the table of followers"))?.get(0))
+}
+
+/// Registers a follower that has taken everything up to `epoch`; 0 for nothing. One that is registered already keeps
+/// its place. Returns the epoch at which it stands.
+pub async fn register(client: &mut Client, name: &str, epoch: i64) -> Result<i64, FollowerError> {
+    let attempted = format!("registering the follower {name}");
+    let transaction = client.transaction().await.map_err(failed(attempted.as_str()))?;
+    let lock = format!("select pg_advisory_xact_lock_shared({LOCK_SPACE}, {LOCK_FOLLOWERS})");
+    transaction.batch_execute(&lock).await.map_err(failed(attempted.as_str()))?;
+    // A statement of its own: its snapshot is not older than the lock.
+    let sql = "with added as (insert into followers (name, epoch) values ($1, $2) on conflict (name) do nothing returning epoch) \
+               select coalesce((select epoch from added), (select epoch from followers where name = $1)), \
+                      (select horizon_epoch from citytide_database), exists (select from added)";
+    let row = transaction.query_one(sql, &[&name, &epoch]).await.map_err(failed(attempted.as_str()))?;
+    let (stands, horizon, is_new): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
+    if is_new && epoch < horizon {
+        return Err(FollowerError::BehindHorizon { name: name.to_owned(), epoch, horizon });
+    }
+    transaction.commit().await.map_err(failed(attempted))?;
+    Ok(stands)
+}
+
+/// Notes that a follower has taken everything up to `epoch`. A lower epoch than before changes nothing.
+pub async fn advance(client: &impl GenericClient, name: &str, epoch: i64) -> Result<(), FollowerError> {
+    let sql =
+        "update followers set epoch = greatest(epoch, $2), updated_at = clock_timestamp() where name = $1";
+    let advanced = client.execute(sql, &[&name, &epoch]).await;
+    match advanced.map_err(failed(format!("advancing the follower {name}")))? {
+        0 => Err(unknown(client, name).await?),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a follower: retention no longer waits for it. Returns the epoch at which it stood.
+pub async fn drop(client: &impl GenericClient, name: &str) -> Result<i64, FollowerError> {
+    let sql = "delete from followers where name = $1 returning epoch";
+    let dropped = client.query_opt(sql, &[&name]).await;
+    match dropped.map_err(failed(format!("dropping the follower {name}")))? {
+        Some(row) => Ok(row.get(0)),
+        None => Err(unknown(client, name).await?),
+    }
+}
+
+async fn unknown(client: &impl GenericClient, name: &str) -> Result<FollowerError, DatabaseError> {
+    let rows = client.query("select name from followers order by name", &[]).await;
+    let rows = rows.map_err(failed("reading the names of the followers"))?;
+    let known = rows.iter().map(|row| row.get(0)).collect();
+    Ok(FollowerError::Unknown { name: name.to_owned(), known })
+}
+
+/// All followers, the slowest first. `horizon` is how far retention would go without them, if there is one.
+pub async fn list(client: &impl GenericClient, horizon: Option<i64>) -> Result<Vec<Follower>, DatabaseError> {
+    let sql = "select name, epoch, updated_at, \
+                      coalesce(greatest(newest - greatest(epoch, oldest - 1), 0), 0), \
+                      coalesce($1::bigint is not null and epoch < least($1, newest), false) \
+               from followers, (select min(epoch) as oldest, max(epoch) as newest from commits) as ledger \
+               order by epoch, name";
+    let rows = client.query(sql, &[&horizon]).await.map_err(failed("reading the followers"))?;
+    let follower = |row: &Row| Follower {
+        name: row.get(0),
+        epoch: row.get(1),
+        updated_us: micros(row, 2),
+        behind_ms: row.get(3),
+        holds_retention: row.get(4),
+    };
+    Ok(rows.iter().map(follower).collect())
+}
+
+fn failed(attempted: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> DatabaseError {
+    move |error| DatabaseError::statement(attempted, &error)
+}
