@@ -207,19 +207,19 @@ impl Status {
         let per_second = (first.lag - last.lag) as f64 / seconds;
         let left_s = last.lag as f64 / per_second;
         (per_second > 0.0 && (5.0..1e7).contains(&left_s))
-            .then(|| format!("about {} to go", partitions::coarse(left_s.round() as u64)))
+            .then(|| format!("about {} to go", coarse(left_s.round() as u64)))
     }
 
     fn commit(&self) -> String {
         if self.now.standing_ms >= STANDING_MS {
-            return format!("nothing committed for {}", partitions::coarse(self.now.standing_ms / 1000));
+            return format!("nothing committed for {}", coarse(self.now.standing_ms / 1000));
         }
         match self.now.last_commit {
             None => "no commit yet".to_owned(),
             Some(last) if last.ago_ms < 60_000 => {
                 format!("last commit {:.1} s ago", last.ago_ms as f64 / 1000.0)
             }
-            Some(last) => format!("last commit {} ago", partitions::coarse(last.ago_ms / 1000)),
+            Some(last) => format!("last commit {} ago", coarse(last.ago_ms / 1000)),
         }
     }
 
