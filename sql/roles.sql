@@ -15,6 +15,7 @@ end $$;
 grant select on sensor_data, dead_letters, conservation to citytide_reader;
 grant select on citytide_database, commits, ingest_progress, runs, run_members to citytide_reader;
 grant select on panes, hot_sensors, zone_status to citytide_reader;
+grant select on followers to citytide_reader;
 grant select on models, model_disagreements, model_changes, detector_minutes to citytide_reader;
 
 -- Every window table of the domain.

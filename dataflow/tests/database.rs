@@ -5,6 +5,8 @@
 
 #[path = "database/clean_up.rs"]
 mod clean_up;
+#[path = "database/follow.rs"]
+mod follow;
 #[path = "database/followers.rs"]
 mod followers;
 #[path = "database/migration.rs"]

@@ -59,13 +59,13 @@ pub async fn register(client: &mut Client, name: &str, epoch: i64) -> Result<i64
     let lock = format!("select pg_advisory_xact_lock_shared({LOCK_SPACE}, {LOCK_FOLLOWERS})");
     transaction.batch_execute(&lock).await.map_err(failed(attempted.as_str()))?;
     // A statement of its own: its snapshot is not older than the lock.
-    let sql = "with added as (insert into followers (name, epoch) values ($1, $2) on conflict (name) do nothing returning epoch) \
-               select coalesce((select epoch from added), (select epoch from followers where name = $1)), \
-                      (select horizon_epoch from citytide_database), exists (select from added)";
+    let sql = "insert into followers as kept (name, epoch) values ($1, $2) \
+               on conflict (name) do update set epoch = kept.epoch \
+               returning epoch, (select horizon_epoch from citytide_database)";
     let row = transaction.query_one(sql, &[&name, &epoch]).await.map_err(failed(attempted.as_str()))?;
-    let (stands, horizon, is_new): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
-    if is_new && epoch < horizon {
-        return Err(FollowerError::BehindHorizon { name: name.to_owned(), epoch, horizon });
+    let (stands, horizon): (i64, i64) = (row.get(0), row.get(1));
+    if stands < horizon {
+        return Err(FollowerError::BehindHorizon { name: name.to_owned(), epoch: stands, horizon });
     }
     transaction.commit().await.map_err(failed(attempted))?;
     Ok(stands)

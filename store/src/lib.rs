@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod compare;
 pub mod detector;
+pub mod follow;
 pub mod followers;
 pub mod ledger;
 pub mod migrate;

@@ -9,11 +9,16 @@ mod error;
 mod password;
 mod tls;
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::{Host, SslMode as Asked};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
+
+use crate::follow::{Notice, Notices};
 
 pub use error::DatabaseError;
 
@@ -163,7 +168,25 @@ impl Database {
     /// The session is in UTC and READ COMMITTED (a fence under a higher level would compare with a snapshot that is
     /// older than its lock), with `search_path` and everything else as the address or the role says.
     pub async fn connect(&self, application_name: &str) -> Result<Client, DatabaseError> {
-        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(application_name)).await;
+        self.connect_with(application_name, None).await
+    }
+
+    /// The same, with what commits notify on the channels that the session listens to.
+    pub async fn connect_listening(
+        &self,
+        application_name: &str,
+    ) -> Result<(Client, Arc<Notices>), DatabaseError> {
+        let notices = Arc::new(Notices::default());
+        let client = self.connect_with(application_name, Some(notices.clone())).await?;
+        Ok((client, notices))
+    }
+
+    async fn connect_with(
+        &self,
+        application_name: &str,
+        notices: Option<Arc<Notices>>,
+    ) -> Result<Client, DatabaseError> {
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(application_name, notices)).await;
         let client = opened.unwrap_or_else(|_| {
             let reason = format!("it did not answer within {} s", OPEN_TIMEOUT.as_secs());
             Err(DatabaseError::Away { address: self.shown.clone(), reason })
@@ -176,13 +199,17 @@ impl Database {
     }
 
     /// Opens it with or without TLS, or tries one after the other.
-    async fn open(&self, application_name: &str) -> Result<Client, DatabaseError> {
+    async fn open(
+        &self,
+        application_name: &str,
+        notices: Option<Arc<Notices>>,
+    ) -> Result<Client, DatabaseError> {
         let first = match self.tls.mode {
             SslMode::Disable | SslMode::Allow => Asked::Disable,
             SslMode::Prefer => Asked::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Asked::Require,
         };
-        let failed = match self.open_once(application_name, first).await {
+        let failed = match self.open_once(application_name, first, notices.clone()).await {
             Ok(client) => return Ok(client),
             Err(failed) => failed,
         };
@@ -194,7 +221,7 @@ impl Database {
             SslMode::Prefer if admits_other || matches!(failed, DatabaseError::Tls { .. }) => Asked::Disable,
             _ => return Err(failed),
         };
-        self.open_once(application_name, other).await.map_err(|second| match second {
+        self.open_once(application_name, other, notices).await.map_err(|second| match second {
             // No TLS there: then what it said of a connection without is the reason.
             DatabaseError::Tls { .. } => failed,
             DatabaseError::Refused { sqlstate: Some(state), .. } if state == "28000" => failed,
@@ -202,7 +229,12 @@ impl Database {
         })
     }
 
-    async fn open_once(&self, application_name: &str, asked: Asked) -> Result<Client, DatabaseError> {
+    async fn open_once(
+        &self,
+        application_name: &str,
+        asked: Asked,
+        notices: Option<Arc<Notices>>,
+    ) -> Result<Client, DatabaseError> {
         let mut config = self.config.clone();
         config.application_name(application_name).ssl_mode(asked);
         let failed =
@@ -213,13 +245,13 @@ impl Database {
             Some(tls) => {
                 let (client, connection) = config.connect(tls).await.map_err(failed)?;
                 self.refuse_old(connection.parameter("server_version"))?;
-                tokio::spawn(connection);
+                tokio::spawn(drive(connection, notices));
                 Ok(client)
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
                 self.refuse_old(connection.parameter("server_version"))?;
-                tokio::spawn(connection);
+                tokio::spawn(drive(connection, notices));
                 Ok(client)
             }
         }
@@ -236,6 +268,23 @@ impl Database {
                 Err(DatabaseError::TooOld { address: self.shown.clone(), version: version.to_owned() })
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Moves what the connection sends and receives, until it ends, and notes what is notified.
+async fn drive<S, T>(mut connection: Connection<S, T>, notices: Option<Arc<Notices>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // The end of a connection shows in every statement under way; here is nothing to say.
+    let Some(notices) = notices else { return drop(connection.await) };
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(told) = message
+            && let Some(notice) = Notice::parse(told.payload())
+        {
+            notices.add(notice);
         }
     }
 }

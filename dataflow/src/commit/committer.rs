@@ -14,8 +14,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use citytide_domain::Domain;
+use citytide_domain::{Domain, Window};
 use citytide_store::clock;
+use citytide_store::follow::{NOTIFY, payload};
 use citytide_store::postgres::DatabaseError;
 use citytide_store::session::{OnFailure, Session, Wake};
 use citytide_store::time::Timestamp;
@@ -66,6 +67,7 @@ struct Prepared {
     models: Statement,
     requests: Statement,
     disagreements: Statement,
+    notify: Statement,
 }
 
 struct PreparedView {
@@ -129,6 +131,7 @@ async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseE
         models: prepare(statements::UPDATE_MODELS.to_owned()).await?,
         requests: prepare(statements::DELETE_REQUESTS.to_owned()).await?,
         disagreements: prepare(statements::ADD_DISAGREEMENTS.to_owned()).await?,
+        notify: prepare(NOTIFY.to_owned()).await?,
     })
 }
 
@@ -189,8 +192,9 @@ impl Committer {
         let source = |partition: i32| (self.settings.partition_name)(partition);
         let mut work: Vec<(&str, &Statement, Option<Arrays>)> =
             vec![("commits", &prepared.commit, Some(commit))];
+        let tables: Vec<String> = self.settings.domain.windows.iter().map(Window::table).collect();
         for (window, statement) in prepared.windows.iter().enumerate() {
-            work.push(("a window's table", statement, statements::window_arrays(plan, window, metrics)));
+            work.push((&tables[window], statement, statements::window_arrays(plan, window, metrics)));
         }
         work.extend([
             ("panes", &prepared.panes, statements::pane_arrays(plan, metrics)),
@@ -208,6 +212,10 @@ impl Committer {
             ("model_requests", &prepared.requests, statements::request_arrays(plan)),
             ("model_disagreements", &prepared.disagreements, statements::disagreement_arrays(plan)),
         ]);
+        let readings = (plan.readings > 0).then_some("sensor_data");
+        let changed = work.iter().filter(|(_, _, arrays)| arrays.is_some()).map(|(table, ..)| *table);
+        let told = payload(plan.epoch, readings.into_iter().chain(changed));
+        work.push(("the notification", &prepared.notify, Some(vec![Box::new(told)])));
         let client = &self.client;
         try_join_all(work.iter().filter_map(|(table, statement, arrays)| {
             let arrays = arrays.as_ref()?;

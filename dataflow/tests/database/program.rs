@@ -59,6 +59,17 @@ impl Living {
         Living { child: child.expect("the program") }
     }
 
+    /// A run with these arguments.
+    pub fn run(scratch: &Scratch, arguments: &str) -> Living {
+        let child = command(scratch, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Living { child: child.expect("the program") }
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().expect("its end").code()
+    }
+
     /// Lets it drain and end by itself.
     pub fn end(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it has not been waited for");

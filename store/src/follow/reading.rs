@@ -1,0 +1,64 @@
+//! A reading as a follower sees it.
+
+use tokio_postgres::Row;
+
+use super::Wanted;
+use crate::schema::quoted;
+use crate::time::micros;
+
+/// A committed reading: a row of `sensor_data`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub epoch: i64,
+    /// With `offset` the identity of a reading.
+    pub partition: i32,
+    pub offset: i64,
+    pub sensor: String,
+    pub zone: String,
+    /// Event time, microseconds of the Unix epoch.
+    pub recorded_us: i64,
+    /// By metric, in the order of [`super::Follow::metrics`].
+    pub values: Vec<Option<f64>>,
+    pub is_late: bool,
+    pub is_anomaly: bool,
+    pub score: f32,
+    pub severity: Option<String>,
+    /// JSON; see `sensor_data.reasons`.
+    pub reasons: Option<String>,
+    pub model_version: i32,
+    pub confidence: Option<f32>,
+    pub detector: Option<String>,
+}
+
+/// The query for the readings of epochs in ($1, $2].
+pub(super) fn query(metrics: &[String], wanted: Wanted) -> String {
+    let metrics: Vec<String> = metrics.iter().map(|metric| format!("{}, ", quoted(metric))).collect();
+    let filter = if wanted == Wanted::Anomalies { " and is_anomaly" } else { "" };
+    format!(
+        "select epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, is_late, is_anomaly, anomaly_score, \
+         severity, reasons::text, model_version, confidence, detector, {}0 from sensor_data \
+         where epoch > $1 and epoch <= $2{filter} order by epoch, kafka_partition, kafka_offset",
+        metrics.concat()
+    )
+}
+
+/// A row of [`query`].
+pub(super) fn reading(row: &Row, metrics: usize) -> Reading {
+    Reading {
+        epoch: row.get(0),
+        partition: row.get(1),
+        offset: row.get(2),
+        sensor: row.get(3),
+        zone: row.get(4),
+        recorded_us: micros(row, 5).expect("a reading has a time"),
+        is_late: row.get(6),
+        is_anomaly: row.get(7),
+        score: row.get(8),
+        severity: row.get(9),
+        reasons: row.get(10),
+        model_version: row.get(11),
+        confidence: row.get(12),
+        detector: row.get(13),
+        values: (0..metrics).map(|metric| row.get(14 + metric)).collect(),
+    }
+}

@@ -1,0 +1,245 @@
+//! One step: what is new in one snapshot, page by page.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Portal, Transaction};
+
+use super::reading::{Reading, query, reading};
+use super::tables::{Columns, Followed};
+use super::{FollowError, Position, STEP_COMMITS_MAX, Want, Wanted, failed};
+use crate::postgres::DatabaseError;
+use crate::row::{Row, Value};
+use crate::time::{Timestamp, micros};
+
+/// A row that is gone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deleted {
+    pub table: String,
+    /// Its key, as `changes.key` has it.
+    pub key: serde_json::Value,
+}
+
+/// A part of a step: at most [`Want::page_rows`] rows of one kind.
+#[derive(Debug)]
+pub enum Page {
+    Deleted(Vec<Deleted>),
+    /// Rows to put in the place of those with the same key.
+    Rows(Arc<Followed>, Vec<Row>),
+    Readings(Vec<Reading>),
+}
+
+/// What a step has still to read.
+enum Part {
+    Deleted,
+    Rows(Arc<Followed>),
+    Readings,
+}
+
+/// One step, inside its snapshot. To drop it before it is finished begins it again later.
+pub struct Step<'a> {
+    transaction: Transaction<'a>,
+    want: &'a Want,
+    columns: &'a Columns,
+    position: &'a mut Position,
+    bounds: Bounds,
+    parts: VecDeque<Part>,
+    open: Option<(Part, Portal)>,
+}
+
+/// The epochs of a step.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Readings above this epoch …
+    above: i64,
+    /// … up to this one.
+    until: i64,
+    /// The newest committed epoch: that of the tables.
+    newest: i64,
+    /// Where the earliest window begins that is new, microseconds; `None` when there is none.
+    windows_from_us: Option<i64>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) async fn begin(
+        transaction: Transaction<'a>,
+        want: &'a Want,
+        columns: &'a Columns,
+        position: &'a mut Position,
+    ) -> Result<Option<Step<'a>>, FollowError> {
+        let Some(bounds) = Bounds::read(&transaction, want, columns, position).await? else {
+            transaction.rollback().await.map_err(failed("ending a look at what is new"))?;
+            return Ok(None);
+        };
+        let mut parts = VecDeque::new();
+        if position.tables != Some(bounds.newest) {
+            if want.deletions && columns.has_changes && position.tables.is_some() {
+                parts.push_back(Part::Deleted);
+            }
+            let has_news = |table: &&Arc<Followed>| {
+                !table.is_window || position.tables.is_none() || bounds.windows_from_us.is_some()
+            };
+            parts.extend(columns.tables.iter().filter(has_news).cloned().map(Part::Rows));
+        }
+        if want.readings != Wanted::None {
+            parts.push_back(Part::Readings);
+        }
+        Ok(Some(Step { transaction, want, columns, position, bounds, parts, open: None }))
+    }
+
+    /// The epoch of the last reading that can come: the position once the step is taken.
+    pub fn epoch(&self) -> i64 {
+        self.bounds.until
+    }
+
+    /// The epoch of the tables' rows: the newest committed one.
+    pub fn tables_epoch(&self) -> i64 {
+        self.bounds.newest
+    }
+
+    /// Whether the readings reach as far as the tables: then a copy equals the database at this epoch.
+    pub fn is_current(&self) -> bool {
+        self.bounds.until == self.bounds.newest
+    }
+
+    /// The next page; `None` at the step's end.
+    pub async fn page(&mut self) -> Result<Option<Page>, FollowError> {
+        loop {
+            if self.open.is_none() {
+                let Some(part) = self.parts.pop_front() else { return Ok(None) };
+                let portal =
+                    self.portal(&part).await.map_err(failed(format!("asking for {}", part.what())))?;
+                self.open = Some((part, portal));
+            }
+            let (part, portal) = self.open.as_ref().expect("opened above");
+            let rows = self.transaction.query_portal(portal, self.want.page_rows).await;
+            let rows = rows.map_err(failed(format!("reading {}", part.what())))?;
+            let is_last = rows.len() < self.want.page_rows as usize;
+            let page = (!rows.is_empty()).then(|| part.page(&rows, self.columns.metrics.len()));
+            if is_last {
+                self.open = None;
+            }
+            if page.is_some() {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Ends the step: the next one begins behind it. Returns the position to store, once everything of the step is.
+    ///
+    /// # Panics
+    ///
+    /// When pages are left.
+    pub async fn finish(self) -> Result<i64, FollowError> {
+        assert!(self.parts.is_empty() && self.open.is_none(), "a step is finished after its last page");
+        self.transaction.rollback().await.map_err(failed("ending a look at what is new"))?;
+        *self.position = Position { readings: Some(self.bounds.until), tables: Some(self.bounds.newest) };
+        Ok(self.bounds.until)
+    }
+
+    async fn portal(&self, part: &Part) -> Result<Portal, tokio_postgres::Error> {
+        let Bounds { above, until, newest, windows_from_us } = self.bounds;
+        let from = windows_from_us.map(Timestamp);
+        let since = self.position.tables;
+        let followed: Vec<&str> = self.columns.tables.iter().map(|table| table.name.as_str()).collect();
+        let (sql, arguments): (String, Vec<&(dyn ToSql + Sync)>) = match part {
+            Part::Deleted => {
+                let sql = "select table_name, key::text from changes \
+                           where epoch > $1 and epoch <= $2 and table_name = any ($3) order by epoch";
+                (sql.to_owned(), vec![&since, &newest, &followed])
+            }
+            Part::Rows(table) => match since {
+                None => (table.all(), vec![]),
+                Some(_) if table.is_window => (table.since(), vec![&since, &from]),
+                Some(_) => (table.since(), vec![&since]),
+            },
+            Part::Readings => (query(&self.columns.metrics, self.want.readings), vec![&above, &until]),
+        };
+        let statement = self.transaction.prepare(&sql).await?;
+        self.transaction.bind(&statement, &arguments).await
+    }
+}
+
+impl Part {
+    fn what(&self) -> &str {
+        match self {
+            Part::Deleted => "changes",
+            Part::Rows(table) => &table.name,
+            Part::Readings => "sensor_data",
+        }
+    }
+
+    fn page(&self, rows: &[tokio_postgres::Row], metrics: usize) -> Page {
+        let deleted = |row: &tokio_postgres::Row| Deleted {
+            table: row.get(0),
+            key: serde_json::from_str(row.get(1)).expect("the column is JSON"),
+        };
+        let values = |row: &tokio_postgres::Row| (0..row.len()).map(|column| row.get(column)).collect();
+        match self {
+            Part::Deleted => Page::Deleted(rows.iter().map(deleted).collect()),
+            Part::Rows(table) => {
+                Page::Rows(table.clone(), rows.iter().map(values).collect::<Vec<Vec<Value>>>())
+            }
+            Part::Readings => Page::Readings(rows.iter().map(|row| reading(row, metrics)).collect()),
+        }
+    }
+}
+
+impl Bounds {
+    /// Finds them in the snapshot; `None` when nothing is new.
+    async fn read(
+        transaction: &Transaction<'_>,
+        want: &Want,
+        columns: &Columns,
+        position: &Position,
+    ) -> Result<Option<Bounds>, FollowError> {
+        let attempted = "looking for commits above the follower's epoch";
+        let ledger = "select coalesce((select max(epoch) from commits), 0), (select horizon_epoch from citytide_database)";
+        let row = transaction.query_one(ledger, &[]).await.map_err(failed(attempted))?;
+        let (newest, horizon): (i64, i64) = (row.get(0), row.get(1));
+        let above = position.readings.unwrap_or(horizon);
+        if above > newest {
+            return Err(FollowError::Ahead { epoch: above, newest });
+        }
+        if above < horizon {
+            let readings_gone = gone(transaction, horizon).await?;
+            return Err(FollowError::BehindHorizon { epoch: above, horizon, readings_gone });
+        }
+        if position.readings == Some(newest) || newest == 0 {
+            return Ok(None);
+        }
+        let until = match want.readings {
+            Wanted::None => newest,
+            // Of the next commits as many as have no more readings together; one at least.
+            _ => {
+                let sql = "select max(epoch) from ( \
+                               select epoch, sum(readings) over (order by epoch) as readings, row_number() over (order by epoch) as number \
+                               from (select epoch, readings from commits where epoch > $1 order by epoch limit $3) as next \
+                           ) as next where readings <= $2::bigint or number = 1";
+                let bound = [&above as &(dyn ToSql + Sync), &want.step_readings_max, &STEP_COMMITS_MAX];
+                let row = transaction.query_one(sql, &bound).await.map_err(failed(attempted))?;
+                // Everything that is left may lie behind the horizon: then there are tables, and no reading.
+                row.get::<_, Option<i64>>(0).unwrap_or(newest)
+            }
+        };
+        let has_windows = columns.tables.iter().any(|table| table.is_window);
+        let windows_from_us = match position.tables {
+            Some(tables) if has_windows => {
+                let sql = "select min(windows_from) from commits where epoch > $1";
+                let row = transaction.query_one(sql, &[&tables]).await.map_err(failed(attempted))?;
+                micros(&row, 0)
+            }
+            _ => None,
+        };
+        Ok(Some(Bounds { above, until, newest, windows_from_us }))
+    }
+}
+
+/// How many readings are behind the horizon: all that ever came, less those of the commits above it.
+async fn gone(transaction: &Transaction<'_>, horizon: i64) -> Result<i64, DatabaseError> {
+    let sql = "select (coalesce((select sum(accepted + late) from ingest_progress), 0) \
+                       - coalesce((select sum(readings) from commits where epoch > $1), 0))::bigint";
+    let row = transaction.query_one(sql, &[&horizon]).await;
+    Ok(row.map_err(failed("counting the readings that are gone"))?.get(0))
+}
