@@ -7,7 +7,6 @@ use citytide_core::NEVER;
 use citytide_core::batch::{Labelled, Tally};
 use citytide_core::detect::Standing;
 use citytide_core::position::Mark;
-use citytide_store::followers::Follower;
 
 use super::*;
 use crate::sources::Assigned;
