@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use citytide_detector::forest::{Block, LANES};
-use citytide_detector::{Layout, Learnt, Model, Rows, Sample, Scorer, SensorStates, Verdicts, ZoneModels};
+use citytide_detector::{
+    Layout, Model, Rows, Sample, Scorer, SensorStates, TrainingData, Verdicts, ZoneModels,
+};
 use citytide_domain::Domain;
 
 const ZONES: usize = 8;
@@ -92,7 +94,7 @@ struct City {
     zones: ZoneModels,
     zone_names: Vec<Arc<str>>,
     model: Option<Model>,
-    learnt: Learnt,
+    training_data: TrainingData,
     verdicts: Verdicts,
     /// By partition: sensors, their state, rows so far.
     partitions: Vec<(Vec<usize>, SensorStates, i64)>,
@@ -118,7 +120,10 @@ impl City {
             zones: ZoneModels::default(),
             zone_names: (0..ZONES).map(|zone| Arc::from(format!("Zone {zone}"))).collect(),
             model: None,
-            learnt: Learnt { sample: Sample::new(10_000, 7 * 1440 * MINUTE_US), ..Learnt::default() },
+            training_data: TrainingData {
+                sample: Sample::new(10_000, 7 * 1440 * MINUTE_US),
+                ..TrainingData::default()
+            },
             verdicts: Verdicts::default(),
             partitions,
             lasting: vec![([0.0; 5], [0.0; 5]); sensors],
@@ -135,7 +140,7 @@ impl City {
         let mut trained = false;
         while self.partitions[0].2 < (WARM_MINUTES * self.partitions[0].0.len()) as i64 {
             self.round();
-            if !trained && self.learnt.sample.len() >= 5_000 {
+            if !trained && self.training_data.sample.len() >= 5_000 {
                 self.train(1);
                 trained = true;
             }
@@ -146,7 +151,7 @@ impl City {
     }
 
     fn train(&mut self, version: i32) {
-        let model = Model::train(version, &self.layout, &self.learnt.sample, self.now_us);
+        let model = Model::train(version, &self.layout, &self.training_data.sample, self.now_us);
         self.model = Some(model.expect("rows enough"));
     }
 
@@ -189,13 +194,13 @@ impl City {
                 self.model.as_ref(),
                 states,
                 &mut self.verdicts,
-                &mut self.learnt,
+                &mut self.training_data,
             );
             spent += nanoseconds(started);
             self.rows += BATCH_ROWS;
             self.flagged += self.verdicts.flagged.len();
         }
-        let closed = self.learnt.lessons.take_before(until);
+        let closed = self.training_data.stats.take_before(until);
         let minutes = closed.by_tick.len();
         let started = now();
         self.zones.close(&self.layout, &closed);

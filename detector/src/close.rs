@@ -1,11 +1,11 @@
-//! Closing a tick: what its lessons change in a zone's model.
+//! Closing a tick: what its statistics change in a zone's model.
 //!
 //! Every rate here is one of forgetting: 1/rate ticks, days or readings back, a lesson has lost two thirds of its
 //! weight. Where the reason for a number is not said beside it, it was found by trying (see docs/detector.md).
 
 use crate::layout::{BLOCK, Layout};
-use crate::lessons::{BlockLessons, MOMENT_QUANTUM, SURPRISE_BINS, SURPRISES_PER_UNIT, ZoneLessons};
 use crate::member::TAILED;
+use crate::stats::{BlockStats, MOMENT_QUANTUM, SURPRISE_BINS, SURPRISES_PER_UNIT, ZoneStats};
 use crate::tails::{BINS, Shape};
 use crate::zone::{
     Calendar, DAY_BINS, DAY_HOURS, HALF_HOUR_US, HALF_HOURS, Level, Moments, THRESHOLD_FIRST, ZoneBlock,
@@ -31,7 +31,7 @@ const SCALE_RATE: f64 = 0.08;
 const SCALE_RATE_OVER_ALL: f64 = 0.1;
 /// Ticks until tails and inverses are made again.
 const FIT_TICKS: u64 = 60;
-/// Ticks after which a zone may be judged by its own lessons, and readings.
+/// Ticks after which a zone may be judged by its own statistics, and readings.
 const OWN_TICKS: u64 = 30;
 const OWN_ROWS: u64 = 512;
 /// Ticks after which a zone may be judged by what others taught.
@@ -58,8 +58,8 @@ pub(crate) fn surprise_bin(surprise: f32) -> usize {
 
 impl ZoneModel {
     /// Applies what a tick taught. Ticks are closed in order; one at or before the last is ignored.
-    pub fn close(&mut self, layout: &Layout, tick: i64, lessons: &ZoneLessons) {
-        if tick <= self.last_tick || lessons.is_empty() {
+    pub fn close(&mut self, layout: &Layout, tick: i64, stats: &ZoneStats) {
+        if tick <= self.last_tick || stats.is_empty() {
             return;
         }
         let at = Calendar::at(layout.local_us(tick * layout.tick_us));
@@ -70,36 +70,36 @@ impl ZoneModel {
                 self.close_bin(&before, &at);
             }
         }
-        if lessons.stale > 0 {
-            self.learn_levels(layout, &at, lessons);
+        if stats.stale > 0 {
+            self.learn_levels(layout, &at, stats);
         }
-        if lessons.rows == 0 {
+        if stats.rows == 0 {
             self.last_tick = tick;
             return;
         }
         let is_settling = self.ticks < SETTLING_TICKS || is_after_silence;
         self.hour_ticks[at.hour] += 1;
-        let rows = f64::from(lessons.rows);
+        let rows = f64::from(stats.rows);
         let hour =
-            HourTaught { rows_before: self.hour_rows[at.hour], is_first: self.hour_ticks[at.hour] == 1 };
+            HourBefore { rows_before: self.hour_rows[at.hour], is_first: self.hour_ticks[at.hour] == 1 };
         self.hour_rows[at.hour] += rows;
         // What moves the whole zone is no lesson: it would widen the scales until nothing is odd.
-        if is_settling || !self.judge_zone(layout, &at, lessons) {
-            for (block, taught) in lessons.blocks.iter().enumerate().take(self.blocks.len()) {
+        if is_settling || !self.judge_zone(layout, &at, stats) {
+            for (block, taught) in stats.blocks.iter().enumerate().take(self.blocks.len()) {
                 let quanta: [f64; BLOCK] = std::array::from_fn(|lane| {
                     layout.block(block).get(lane).map_or(1.0, |metric| metric.quantum)
                 });
                 self.blocks[block].learn(&at, &hour, is_settling, &quanta, taught);
             }
-            self.learn_tails(lessons);
+            self.learn_tails(stats);
         } else if self.ticks > HALF_HOURS as u64 * HALF_HOUR_US as u64 / layout.tick_us as u64 {
-            self.learn_unknown(layout, &at, lessons);
+            self.learn_unknown(layout, &at, stats);
         }
         if is_settling {
             self.blocks.iter_mut().for_each(|known| known.calm = known.now);
         }
         self.ticks += 1;
-        self.rows += u64::from(lessons.rows);
+        self.rows += u64::from(stats.rows);
         self.last_tick = tick;
         let is_due = self.ticks >= self.fitted_at + FIT_TICKS
             || (self.ticks >= OWN_TICKS && self.ticks <= FIT_TICKS && self.ticks.is_multiple_of(10));
@@ -141,9 +141,9 @@ impl ZoneModel {
     }
 
     /// Levels of readings that were not held against anything: the baseline learns them, and the zone is where they say.
-    fn learn_levels(&mut self, layout: &Layout, at: &Calendar, lessons: &ZoneLessons) {
+    fn learn_levels(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) {
         self.alarm = None;
-        for (block, (known, taught)) in self.blocks.iter_mut().zip(&lessons.blocks).enumerate() {
+        for (block, (known, taught)) in self.blocks.iter_mut().zip(&stats.blocks).enumerate() {
             for (lane, metric) in layout.block(block).iter().enumerate() {
                 let present = f64::from(taught.stale[lane]);
                 if present == 0.0 {
@@ -163,8 +163,8 @@ impl ZoneModel {
 
     /// Puts where a zone is that has moved into a bin that last week taught nothing: what comes at the same time every week
     /// is no event.
-    fn learn_unknown(&mut self, layout: &Layout, at: &Calendar, lessons: &ZoneLessons) {
-        for (block, (known, taught)) in self.blocks.iter_mut().zip(&lessons.blocks).enumerate() {
+    fn learn_unknown(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) {
+        for (block, (known, taught)) in self.blocks.iter_mut().zip(&stats.blocks).enumerate() {
             for (lane, metric) in layout.block(block).iter().enumerate() {
                 if known.baseline[at.bin][lane].is_nan() {
                     known.bin_sum[lane] += taught.moved[lane] as f64 * metric.quantum;
@@ -174,14 +174,14 @@ impl ZoneModel {
         }
     }
 
-    fn learn_tails(&mut self, lessons: &ZoneLessons) {
+    fn learn_tails(&mut self, stats: &ZoneStats) {
         // Young histograms forget faster: what was odd only because nothing was known yet must not stay.
         let memory = (self.ticks as f64 / 2.0).clamp(OWN_TICKS as f64, MEMORY_TICKS);
         self.weight *= (1.0 / memory).exp();
-        for (tail, counts) in self.tails.iter_mut().zip(lessons.statistics.0.chunks_exact(BINS)) {
+        for (tail, counts) in self.tails.iter_mut().zip(stats.tail_counts.0.chunks_exact(BINS)) {
             tail.add(counts, self.weight);
         }
-        for (sum, &count) in self.surprises.iter_mut().zip(&lessons.surprises.0) {
+        for (sum, &count) in self.surprises.iter_mut().zip(&stats.surprises.0) {
             *sum += f64::from(count) * self.weight;
         }
         if self.weight > 1e9 {
@@ -245,7 +245,7 @@ impl ZoneModel {
 }
 
 /// What the hour of a tick has been taught before.
-struct HourTaught {
+struct HourBefore {
     rows_before: f64,
     is_first: bool,
 }
@@ -270,10 +270,10 @@ impl ZoneBlock {
     fn learn(
         &mut self,
         at: &Calendar,
-        hour: &HourTaught,
+        hour: &HourBefore,
         is_settling: bool,
         quanta: &[f64; BLOCK],
-        taught: &BlockLessons,
+        taught: &BlockStats,
     ) {
         if hour.is_first {
             self.scale[at.hour] = self.scale_over_all;

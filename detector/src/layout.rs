@@ -40,7 +40,7 @@ pub struct MetricLayout {
     pub above: f64,
     /// Judged as its logarithm.
     pub is_logarithmic: bool,
-    /// What sums of lessons count in: a power of two well below the last decimal, and large enough for the range.
+    /// What sums of statistics count in: a power of two well below the last decimal, and large enough for the range.
     pub(crate) quantum: f64,
     pub(crate) per_quantum: f64,
     /// Smallest scale.
@@ -99,7 +99,7 @@ pub(crate) fn logarithmic(value: f64) -> f64 {
 pub struct Layout {
     /// The metrics, in the order of a batch's columns.
     pub metrics: Vec<MetricLayout>,
-    /// How often closed lessons are applied, in microseconds of event time: a minute, or where readings are rarer the
+    /// How often closed statistics are applied, in microseconds of event time: a minute, or where readings are rarer the
     /// time between two readings of a sensor.
     pub tick_us: i64,
     /// Whose hours of the week the baselines are of.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  rows of a partition ──▶ Scorer ──▶ Verdicts (a score for each row; why, for the flagged ones)
-//!    SensorStates ⇄ ┘  ▲       └────▶ Learnt: Lessons per (zone, tick), a Sample for training
+//!    SensorStates ⇄ ┘  ▲       └────▶ TrainingData: SufficientStats per (zone, tick), a Sample for training
 //!    (per partition)   │                        │ merge, in any order
 //!                 ZoneModels ◀── close ─────────┘            Model ◀── train ── Sample
 //!                 (snapshots, per zone)                      (a forest, with its version)
@@ -13,7 +13,7 @@
 //!
 //! 1. A verdict is a function of the reading, the earlier readings of its sensor in its partition, the snapshot of the
 //!    zone's model and the trained model.
-//! 2. While it scores, no model changes: rows teach [`Lessons`], which are integers and merge in any order to the
+//! 2. While it scores, no model changes: rows teach [`SufficientStats`], which are integers and merge in any order to the
 //!    same bits; closing a tick makes the next snapshot.
 //! 3. What is missing is missing: NaN never reaches a forest, and an unknown level says nothing.
 
@@ -26,7 +26,6 @@ mod close;
 mod explain;
 pub mod forest;
 mod layout;
-mod lessons;
 mod member;
 mod model;
 mod models;
@@ -34,6 +33,7 @@ mod observe;
 mod sample;
 mod scorer;
 mod sensors;
+mod stats;
 mod stray;
 mod tails;
 mod teach;
@@ -46,12 +46,12 @@ mod zone_bytes;
 
 pub use bytes::StateError;
 pub use layout::{BLOCK, Layout, MINUTE_US, MetricLayout};
-pub use lessons::{Lessons, ROWS_MAX, ZoneLessons};
 pub use member::{CERTAIN, MEMBERS, Member, Surprises};
 pub use model::{About, Model, ModelError, TrainError};
 pub use models::{ZONES_MAX, ZoneModels};
 pub use sample::{READMITTED_SHARE, Sample, SampleRow};
-pub use scorer::{Learnt, Rows, Scorer};
+pub use scorer::{Rows, Scorer, TrainingData};
 pub use sensors::SensorStates;
+pub use stats::{ROWS_MAX, SufficientStats, ZoneStats};
 pub use verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of};
 pub use zone::{Level, ZoneModel};

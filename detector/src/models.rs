@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::layout::Layout;
-use crate::lessons::{Lessons, ZoneLessons};
+use crate::stats::{SufficientStats, ZoneStats};
 use crate::zone::{Level, ZoneModel};
 
 /// Zones with a model of their own; in further ones only rules speak.
@@ -32,8 +32,8 @@ impl ZoneModels {
         self.zones.insert(zone, Arc::new(model));
     }
 
-    /// Closes a tick of a zone: its model becomes the one that has learnt these lessons.
-    pub fn close_minute(&mut self, layout: &Layout, zone: &Arc<str>, tick: i64, lessons: &ZoneLessons) {
+    /// Closes a tick of a zone: its model becomes the one that has learnt these statistics.
+    pub fn close_minute(&mut self, layout: &Layout, zone: &Arc<str>, tick: i64, stats: &ZoneStats) {
         if !self.zones.contains_key(zone) {
             if self.zones.len() >= ZONES_MAX {
                 return;
@@ -43,13 +43,13 @@ impl ZoneModels {
             self.zones.insert(zone.clone(), Arc::new(ZoneModel::of_type(layout, &others)));
         }
         let model = self.zones.get_mut(zone).expect("just put there");
-        Arc::make_mut(model).close(layout, tick, lessons);
+        Arc::make_mut(model).close(layout, tick, stats);
     }
 
-    /// Closes every tick of the lessons, in order.
-    pub fn close(&mut self, layout: &Layout, lessons: &Lessons) {
-        for ((tick, zone), lessons) in &lessons.by_tick {
-            self.close_minute(layout, zone, *tick, lessons);
+    /// Closes every tick of the statistics, in order.
+    pub fn close(&mut self, layout: &Layout, stats: &SufficientStats) {
+        for ((tick, zone), stats) in &stats.by_tick {
+            self.close_minute(layout, zone, *tick, stats);
         }
     }
 }

@@ -105,7 +105,7 @@ pub(crate) struct Scene {
 
 /// What a block of a reading teaches: 1 or 0 for each metric.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taught {
+pub(crate) struct RowStats {
     /// It has a value.
     pub(crate) present: Flags,
     /// Its residual is beyond the scale.
@@ -173,7 +173,7 @@ pub(crate) fn observe(
     readings: u32,
     sensor: &mut SensorBlock,
     scene: &mut Scene,
-) -> Taught {
+) -> RowStats {
     let mut judged = *values;
     for &lane in &rules.logarithmic {
         judged[lane] = logarithmic(values[lane]);
@@ -248,7 +248,7 @@ pub(crate) fn observe(
         (level[lane], moved[lane]) = (here(LEVEL_CLIP), here(MOVED_CLIP));
     }
     remember(scene, view, sensor);
-    Taught { present: present.map(u32::from), beyond, chance, repeated, in_long_run, level, moved }
+    RowStats { present: present.map(u32::from), beyond, chance, repeated, in_long_run, level, moved }
 }
 
 /// A level in whole quanta, within what a sum has room for: to the nearest, by the bits of a number so large that its last

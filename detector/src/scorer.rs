@@ -1,10 +1,10 @@
-//! Scoring a batch: rows in offset order through rules, state, members and forest to verdicts and lessons.
+//! Scoring a batch: rows in offset order through rules, state, members and forest to verdicts and statistics.
 //!
 //! ```text
 //!  a block of rows ─ observe (sensor by sensor) ─ features ─▶ forest, all at once
 //!                      │                                     │
 //!                      └─ statistics ─ tails ─▶ surprises ◀──┘ ─▶ the largest decides ─▶ verdict
-//!                      └─ lessons
+//!                      └─ statistics
 //! ```
 
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::close::surprise_bin;
 use crate::explain::{Cause, reasons};
 use crate::forest::{Block, LANES};
 use crate::layout::{BLOCK, Layout, SLOW_FEATURES};
-use crate::lessons::{Lessons, ROWS_MAX, ZoneLessons};
 use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, Surprises, TAILED};
 use crate::model::Model;
 use crate::models::ZoneModels;
-use crate::observe::{BlockRules, Scene, Taught, greatest, observe, statistics};
+use crate::observe::{BlockRules, RowStats, Scene, greatest, observe, statistics};
 use crate::sample::{Sample, SampleRow};
 use crate::sensors::{SensorBlock, SensorStates};
+use crate::stats::{ROWS_MAX, SufficientStats, ZoneStats};
 use crate::tails::chi_quantile;
 use crate::teach::{MOMENT_CHANCE, MOMENT_READINGS, ZoneView};
 use crate::verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
@@ -83,9 +83,9 @@ const FOREST_TRUST: f32 = 0.6;
 const DRIFT_FIRST_READINGS: f32 = 120.0;
 /// What readings have taught and no model knows yet.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Learnt {
+pub struct TrainingData {
     /// For the zones' models.
-    pub lessons: Lessons,
+    pub stats: SufficientStats,
     /// For the next training.
     pub sample: Sample,
 }
@@ -110,7 +110,7 @@ pub struct Scorer {
     odd: Block,
     scenes: Vec<Scene>,
     /// What the blocks of the row under way teach.
-    taught: Vec<Taught>,
+    taught: Vec<RowStats>,
     /// State of the sensors of the rows under way.
     found: [Option<usize>; LANES],
     lanes: [Lane; LANES],
@@ -170,7 +170,7 @@ impl Scorer {
         model: Option<&Model>,
         states: &mut SensorStates,
         verdicts: &mut Verdicts,
-        learnt: &mut Learnt,
+        training_data: &mut TrainingData,
     ) {
         verdicts.clear();
         let nothing = std::mem::replace(&mut self.nothing, ZoneModel::none());
@@ -190,7 +190,14 @@ impl Scorer {
             }
             for lane in 0..count {
                 let row = first + lane;
-                self.observe(&rows, row, lane, known[rows.zones[row] as usize], states, &learnt.sample);
+                self.observe(
+                    &rows,
+                    row,
+                    lane,
+                    known[rows.zones[row] as usize],
+                    states,
+                    &training_data.sample,
+                );
             }
             let forest = model.map(|model| model.forest().score_odd(&self.block, count, &mut self.odd));
             let beside = self.beside.as_ref();
@@ -203,11 +210,11 @@ impl Scorer {
                 if let Some(scores) = &forest {
                     self.isolation(lane, forest_statistic(scores[lane]), zone);
                 }
-                self.judge(&rows, first + lane, lane, zone, model, verdicts, learnt);
+                self.judge(&rows, first + lane, lane, zone, model, verdicts, training_data);
             }
         }
-        for view in self.views.drain(..).filter(|view| !view.lessons.is_empty()) {
-            learnt.lessons.add(view.tick, &rows.zone_names[view.zone as usize], view.lessons);
+        for view in self.views.drain(..).filter(|view| !view.stats.is_empty()) {
+            training_data.stats.add(view.tick, &rows.zone_names[view.zone as usize], view.stats);
         }
         self.nothing = nothing;
     }
@@ -245,7 +252,7 @@ impl Scorer {
             moments_skip: ((readings / MOMENT_READINGS + 1).next_power_of_two() - 1) as u32,
             sample_until: sample.greatest(first_us).max(sample.greatest(last_us)),
             is_stale: known.is_stale(tick),
-            lessons: ZoneLessons::new(self.layout.blocks()),
+            stats: ZoneStats::new(self.layout.blocks()),
         });
         self.views.len() - 1
     }
@@ -338,7 +345,7 @@ impl Scorer {
         }
         surprises[Member::Drift as usize] *= known_for(readings);
         let is_late = rows.late.get(row).copied().unwrap_or(false);
-        let mut teaches = !(is_broken || is_late || is_old) && view.lessons.rows < ROWS_MAX;
+        let mut teaches = !(is_broken || is_late || is_old) && view.stats.rows < ROWS_MAX;
         match found {
             Some(_) if teaches && view.is_stale => {
                 view.teach_level(&self.taught);
@@ -363,7 +370,7 @@ impl Scorer {
             surprises[Member::Forest as usize] = FOREST_TRUST * surprise;
         }
         if *teaches {
-            self.views[*view].lessons.count(TAILED - 1, statistic);
+            self.views[*view].stats.count(TAILED - 1, statistic);
         }
     }
 
@@ -397,7 +404,7 @@ impl Scorer {
         zone: &ZoneModel,
         model: Option<&Model>,
         verdicts: &mut Verdicts,
-        learnt: &mut Learnt,
+        training_data: &mut TrainingData,
     ) {
         let Lane { view, mut surprises, teaches } = self.lanes[lane];
         for (surprise, is_muted) in surprises.iter_mut().zip(self.muted) {
@@ -406,13 +413,13 @@ impl Scorer {
         if teaches {
             let surprise = most(&surprises);
             let view = &mut self.views[view];
-            view.lessons.surprises.0[surprise_bin(surprise)] += 1;
+            view.stats.surprises.0[surprise_bin(surprise)] += 1;
             if zone.level > Level::Rules
                 && let Some(&offset) = rows.offsets.get(row)
                 && let hash = Sample::hash(rows.partition, offset)
                 && hash <= view.sample_until
             {
-                self.sample(hash, rows.event_times_us[row], lane, surprise, &mut learnt.sample);
+                self.sample(hash, rows.event_times_us[row], lane, surprise, &mut training_data.sample);
             }
         }
         let by_rules = model.is_none() || zone.level == Level::Rules || self.views[view].is_stale;

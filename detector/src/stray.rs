@@ -10,7 +10,7 @@
 
 use crate::bytes::{StateError, Walk};
 use crate::layout::{BLOCK, Lanes, Layout};
-use crate::lessons::ZoneLessons;
+use crate::stats::ZoneStats;
 use crate::tails::bin;
 use crate::zone::{Calendar, FIFTH, Level, ZoneModel};
 
@@ -77,13 +77,13 @@ impl ZoneAlarm {
 impl ZoneModel {
     /// Holds the zone of a closed tick against where it was of late, and learns how far it strays. Returns whether it has
     /// moved.
-    pub(crate) fn judge_zone(&mut self, layout: &Layout, at: &Calendar, lessons: &ZoneLessons) -> bool {
+    pub(crate) fn judge_zone(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) -> bool {
         let mut most_strayed = 0.0f32;
         let mut furthest: Option<(f32, ZoneAlarm)> = None;
         let clip = if self.alarm.is_some() { MOVED_CLIP } else { CALM_CLIP };
         for (number, metric) in layout.metrics.iter().enumerate() {
             let (block, lane) = (number / BLOCK, number % BLOCK);
-            let (Some(taught), known) = (lessons.blocks.get(block), &mut self.blocks[block]) else {
+            let (Some(taught), known) = (stats.blocks.get(block), &mut self.blocks[block]) else {
                 continue;
             };
             let present = f64::from(taught.present[lane]);

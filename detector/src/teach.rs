@@ -1,9 +1,9 @@
 //! What rows teach about their zone and tick, until it is closed.
 
 use crate::layout::{BLOCK, Lanes};
-use crate::lessons::{BlockLessons, MOMENT_ROOTS, PAIRS, ZoneLessons};
 use crate::member::{FIRST_TAILED, Member, TAILED};
-use crate::observe::{BlockRules, Flags, Scene, Taught};
+use crate::observe::{BlockRules, Flags, RowStats, Scene};
+use crate::stats::{BlockStats, MOMENT_ROOTS, PAIRS, ZoneStats};
 use crate::zone::{BlockView, pair};
 
 /// Second moments are taught by residuals clipped to this, of readings whose distance is below the χ² of this chance.
@@ -31,18 +31,18 @@ pub(crate) struct ZoneView {
     pub(crate) is_stale: bool,
     /// Whether it is known of any metric that it goes with others.
     pub(crate) goes_together: bool,
-    pub(crate) lessons: ZoneLessons,
+    pub(crate) stats: ZoneStats,
 }
 
 impl ZoneView {
     /// Where the row under way says that the zone is.
     #[inline]
-    pub(crate) fn teach_level(&mut self, taught: &[Taught]) {
-        self.lessons.stale += 1;
-        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
-            add(&mut lessons.stale, &taught.present);
+    pub(crate) fn teach_level(&mut self, taught: &[RowStats]) {
+        self.stats.stale += 1;
+        for (stats, taught) in self.stats.blocks.iter_mut().zip(taught) {
+            add(&mut stats.stale, &taught.present);
             for lane in 0..BLOCK {
-                lessons.stale_level[lane] += taught.level[lane];
+                stats.stale_level[lane] += taught.level[lane];
             }
         }
     }
@@ -52,64 +52,64 @@ impl ZoneView {
     pub(crate) fn teach(
         &mut self,
         scenes: &[Scene],
-        taught: &[Taught],
+        taught: &[RowStats],
         rules: &[BlockRules],
         statistics: &[f32; TAILED - 1],
         teaches_moments: bool,
         near: f32,
     ) {
-        if self.lessons.rows == 0 {
-            self.lessons.unfold();
+        if self.stats.rows == 0 {
+            self.stats.unfold();
         }
-        self.lessons.rows += 1;
+        self.stats.rows += 1;
         for (at, statistic) in statistics.iter().enumerate() {
             if at != AGAINST || self.goes_together {
-                self.lessons.count(at, *statistic);
+                self.stats.count(at, *statistic);
             }
         }
-        for (lessons, taught) in self.lessons.blocks.iter_mut().zip(taught) {
-            add(&mut lessons.present, &taught.present);
-            add(&mut lessons.beyond, &taught.beyond);
-            add(&mut lessons.chances, &taught.chance);
-            add(&mut lessons.repeated, &taught.repeated);
-            add(&mut lessons.in_long_run, &taught.in_long_run);
+        for (stats, taught) in self.stats.blocks.iter_mut().zip(taught) {
+            add(&mut stats.present, &taught.present);
+            add(&mut stats.beyond, &taught.beyond);
+            add(&mut stats.chances, &taught.chance);
+            add(&mut stats.repeated, &taught.repeated);
+            add(&mut stats.in_long_run, &taught.in_long_run);
             for lane in 0..BLOCK {
-                lessons.level[lane] += taught.level[lane];
-                lessons.moved[lane] += taught.moved[lane];
+                stats.level[lane] += taught.level[lane];
+                stats.moved[lane] += taught.moved[lane];
             }
         }
         if teaches_moments && statistics[1] * statistics[1] < near {
             let is_near_recent = statistics[2] * statistics[2] < near;
-            for (((lessons, scene), rules), view) in
-                self.lessons.blocks.iter_mut().zip(scenes).zip(rules).zip(&self.blocks)
+            for (((stats, scene), rules), view) in
+                self.stats.blocks.iter_mut().zip(scenes).zip(rules).zip(&self.blocks)
             {
-                teach_moments(lessons, scene, rules.metrics, view, is_near_recent);
+                teach_moments(stats, scene, rules.metrics, view, is_near_recent);
             }
         }
     }
 }
 
 fn teach_moments(
-    lessons: &mut BlockLessons,
+    stats: &mut BlockStats,
     scene: &Scene,
     metrics: usize,
     view: &BlockView,
     is_near_recent: bool,
 ) {
-    lessons.near += 1;
-    add_products(&mut lessons.products, &scene.residual, metrics);
+    stats.near += 1;
+    add_products(&mut stats.products, &scene.residual, metrics);
     for lane in 0..BLOCK {
         for (sum, value, scale) in [
-            (&mut lessons.apart[lane], scene.apart[lane], view.apart_scale[lane]),
-            (&mut lessons.band[lane], scene.band[lane], view.band_scale[lane]),
+            (&mut stats.apart[lane], scene.apart[lane], view.apart_scale[lane]),
+            (&mut stats.band[lane], scene.band[lane], view.band_scale[lane]),
         ] {
             let value = (value.abs() * MEAN_TO_DEVIATION).min(SCALE_CLIP * scale);
             *sum += i64::from((value * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
         }
     }
     if is_near_recent {
-        lessons.near_recent += 1;
-        add_products(&mut lessons.recent_products, &scene.recent, metrics);
+        stats.near_recent += 1;
+        add_products(&mut stats.recent_products, &scene.recent, metrics);
     }
 }
 

@@ -16,7 +16,7 @@ struct Street {
     zones: ZoneModels,
     model: Option<Model>,
     states: SensorStates,
-    learnt: Learnt,
+    training_data: TrainingData,
     verdicts: Verdicts,
     numbers: Numbers,
     sensors: usize,
@@ -38,7 +38,10 @@ impl Street {
             zones: ZoneModels::default(),
             model: None,
             states: SensorStates::new(&layout),
-            learnt: Learnt { sample: Sample::new(10_000, 7 * 86_400_000_000), ..Learnt::default() },
+            training_data: TrainingData {
+                sample: Sample::new(10_000, 7 * 86_400_000_000),
+                ..TrainingData::default()
+            },
             verdicts: Verdicts::default(),
             numbers: Numbers(1),
             sensors,
@@ -64,7 +67,7 @@ impl Street {
     fn minute_of(&mut self, readings: &[[f64; 2]]) {
         self.score(readings);
         if self.minute % self.per_minute == 0 {
-            self.zones.close(&self.layout, &std::mem::take(&mut self.learnt.lessons));
+            self.zones.close(&self.layout, &std::mem::take(&mut self.training_data.stats));
         }
     }
 
@@ -98,7 +101,7 @@ impl Street {
             self.model.as_ref(),
             &mut self.states,
             &mut self.verdicts,
-            &mut self.learnt,
+            &mut self.training_data,
         );
         self.minute += 1;
     }
@@ -114,8 +117,9 @@ impl Street {
     fn train(&mut self) {
         let until_us = self.minute * MINUTE / self.per_minute;
         let version = self.model.as_ref().map_or(1, |model| model.version() + 1);
-        self.model =
-            Some(Model::train(version, &self.layout, &self.learnt.sample, until_us).expect("rows enough"));
+        self.model = Some(
+            Model::train(version, &self.layout, &self.training_data.sample, until_us).expect("rows enough"),
+        );
     }
 
     /// A street that has been watched for a day.
@@ -159,18 +163,20 @@ fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
     street.pass(1500);
     let louder = [Member::Largest, Member::Together, Member::Recent, Member::Drift, Member::Against];
     louder.into_iter().for_each(|member| street.scorer.mute(member));
-    let other =
-        Model::train(2, &street.layout, &street.learnt.sample, street.minute * MINUTE).expect("rows enough");
+    let other = Model::train(2, &street.layout, &street.training_data.sample, street.minute * MINUTE)
+        .expect("rows enough");
     let mut readings = street.readings();
     for (row, reading) in readings.iter_mut().enumerate().skip(2) {
         reading[0] += row as f64 * 0.7;
     }
     readings[1][0] = 120.0;
-    let (zones, states, learnt) = (street.zones.clone(), street.states.clone(), street.learnt.clone());
+    let (zones, states, training_data) =
+        (street.zones.clone(), street.states.clone(), street.training_data.clone());
     street.minute_of(&readings);
-    let alone = (street.verdicts.clone(), street.learnt.clone(), street.states.to_bytes());
+    let alone = (street.verdicts.clone(), street.training_data.clone(), street.states.to_bytes());
     let again = |street: &mut Street, in_force: Model, beside: Option<&Model>| {
-        (street.zones, street.states, street.learnt) = (zones.clone(), states.clone(), learnt.clone());
+        (street.zones, street.states, street.training_data) =
+            (zones.clone(), states.clone(), training_data.clone());
         street.minute -= 1;
         street.scorer.ask_beside(beside.cloned().map(Arc::new));
         street.model = Some(in_force);
@@ -179,7 +185,7 @@ fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
     let in_force = street.model.clone().expect("it was trained");
     again(&mut street, in_force, Some(&other));
     let beside = std::mem::take(&mut street.verdicts.beside);
-    assert!((street.verdicts.clone(), street.learnt.clone(), street.states.to_bytes()) == alone);
+    assert!((street.verdicts.clone(), street.training_data.clone(), street.states.to_bytes()) == alone);
     again(&mut street, other, None);
     assert!(street.verdicts.beside.is_empty());
     let flagged: Vec<bool> = (0..20).map(|row| street.flagged(row).is_some()).collect();
@@ -248,13 +254,13 @@ fn a_stuck_metric_and_a_missing_one_are_flagged_with_a_sentence() {
 
 #[test]
 fn lessons_of_two_workers_merge_in_any_order_to_the_same_bits() {
-    let lessons = |seed| {
+    let stats = |seed| {
         let mut street = Street::new(30);
         street.numbers = Numbers(seed);
         let readings = street.readings();
-        let mut taken = Lessons::default();
+        let mut taken = SufficientStats::default();
         street.minute_of(&readings);
-        std::mem::swap(&mut taken, &mut street.learnt.lessons);
+        std::mem::swap(&mut taken, &mut street.training_data.stats);
         let readings = street.readings();
         street.scorer.score(
             Rows {
@@ -276,18 +282,18 @@ fn lessons_of_two_workers_merge_in_any_order_to_the_same_bits() {
             None,
             &mut street.states,
             &mut street.verdicts,
-            &mut street.learnt,
+            &mut street.training_data,
         );
-        street.learnt.lessons
+        street.training_data.stats
     };
-    let (a, b) = (lessons(1), lessons(2));
+    let (a, b) = (stats(1), stats(2));
     let (mut forwards, mut backwards) = (a.clone(), b.clone());
     forwards.merge(&b);
     backwards.merge(&a);
     assert_eq!(forwards, backwards);
     assert_ne!(forwards, a);
     let text = serde_json::to_string(&forwards).expect("integers");
-    assert_eq!(serde_json::from_str::<Lessons>(&text).expect("just written"), forwards);
+    assert_eq!(serde_json::from_str::<SufficientStats>(&text).expect("just written"), forwards);
 }
 
 #[test]
@@ -435,7 +441,7 @@ fn a_backlog_whose_baselines_lag_by_hours_teaches_levels_and_is_judged_by_rules(
             by_rules += street.verdicts.by_rules.iter().filter(|by_rules| **by_rules).count();
             all += readings.len();
         }
-        street.zones.close(&street.layout, &std::mem::take(&mut street.learnt.lessons));
+        street.zones.close(&street.layout, &std::mem::take(&mut street.training_data.stats));
     }
     assert!(by_rules * 6 == all * 5, "all but the first of six hours: {by_rules} of {all}");
     assert!(flagged * 20 < all, "{flagged} of {all} are flagged");

@@ -3,14 +3,14 @@
 //!
 //! Invariants:
 //! 1. a model does not change while it scores; [`ZoneModel::close`](crate::close) makes the next one from a closed
-//!    tick's lessons, the same from the same;
+//!    tick's statistics, the same from the same;
 //! 2. a level that has never been seen is NaN, and everything that is NaN says nothing.
 
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{BLOCK, Lanes, Layout};
-use crate::lessons::PAIRS;
 use crate::member::TAILED;
+use crate::stats::PAIRS;
 use crate::stray::ZoneAlarm;
 use crate::tails::Tail;
 
@@ -350,7 +350,7 @@ impl ZoneModel {
             tails: vec![Tail::new(); TAILED],
             zone_tail: Tail::new(),
             alarm: None,
-            surprises: vec![0.0; crate::lessons::SURPRISE_BINS],
+            surprises: vec![0.0; crate::stats::SURPRISE_BINS],
             weight: 1.0,
             doubt: Vec::new(),
             fitted_at: 0,

@@ -2,7 +2,7 @@
 
 use crate::bytes::{Reader, StateError, Walk, Writer};
 use crate::layout::Layout;
-use crate::lessons::SURPRISE_BINS;
+use crate::stats::SURPRISE_BINS;
 use crate::stray::ZoneAlarm;
 use crate::zone::{Level, ZoneModel};
 

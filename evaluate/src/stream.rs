@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use citytide_detector::{
-    Layout, Learnt, Level, Member, Model, Rows, Sample, Scorer, SensorStates, Verdicts, ZoneModels, score_of,
+    Layout, Level, Member, Model, Rows, Sample, Scorer, SensorStates, TrainingData, Verdicts, ZoneModels,
+    score_of,
 };
 
 use crate::{Scored, Table};
@@ -56,7 +57,7 @@ struct Detector {
     scorer: Scorer,
     zones: ZoneModels,
     states: SensorStates,
-    learnt: Learnt,
+    training_data: TrainingData,
     model: Option<Model>,
     verdicts: Verdicts,
     tick: i64,
@@ -70,7 +71,7 @@ impl Detector {
             scorer: Scorer::new(layout.clone()),
             zones: ZoneModels::default(),
             states: SensorStates::new(&layout),
-            learnt: Learnt { sample, ..Learnt::default() },
+            training_data: TrainingData { sample, ..TrainingData::default() },
             model: None,
             verdicts: Verdicts::default(),
             tick: i64::MIN,
@@ -85,26 +86,33 @@ impl Detector {
         let tick = self.layout.tick(first_us);
         if tick > self.tick {
             self.tick = tick;
-            let closed = self.learnt.lessons.take_before(tick);
+            let closed = self.training_data.stats.take_before(tick);
             self.zones.close(&self.layout, &closed);
             self.train(first_us);
         }
         let model = self.model.as_ref();
-        self.scorer.score(rows, &self.zones, model, &mut self.states, &mut self.verdicts, &mut self.learnt);
+        self.scorer.score(
+            rows,
+            &self.zones,
+            model,
+            &mut self.states,
+            &mut self.verdicts,
+            &mut self.training_data,
+        );
         &self.verdicts
     }
 
     /// Trains if it is due; a training that fails leaves the model in force.
     fn train(&mut self, now_us: i64) {
         let is_due = match &self.model {
-            None => self.learnt.sample.len() >= FIRST_ROWS,
+            None => self.training_data.sample.len() >= FIRST_ROWS,
             Some(_) => now_us >= self.train_next_us,
         };
         if !is_due {
             return;
         }
         let version = self.model.as_ref().map_or(1, |model| model.version() + 1);
-        if let Ok(model) = Model::train(version, &self.layout, &self.learnt.sample, now_us) {
+        if let Ok(model) = Model::train(version, &self.layout, &self.training_data.sample, now_us) {
             self.model = Some(model);
         }
         self.train_next_us = now_us - now_us.rem_euclid(TRAIN_EVERY_US) + TRAIN_EVERY_US;

@@ -1,29 +1,29 @@
-//! The lessons of the zones that are routed to one worker, until their minutes are closed.
+//! The sufficient statistics of the zones that are routed to one worker, until their minutes are closed.
 //!
 //! Invariants:
 //! 1. a minute is closed in the epoch in which W passes its end, of all zones at once; what its rows taught up to and
 //!    with that epoch is all that it teaches, and later rows of it teach nothing;
-//! 2. lessons are integers: whichever workers they come from, in whichever order, they add up to the same bits.
+//! 2. statistics are integers: from any workers, in any order, they add up to the same bits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use citytide_detector::{Layout, Lessons, SampleRow, ZoneLessons};
+use citytide_detector::{Layout, SampleRow, SufficientStats, ZoneStats};
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Blob, BlobKind, MemoryError};
 
 /// What a worker's rows of one epoch teach.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Taught {
+pub enum StatsUpdate {
     /// A zone and minute.
-    Zone(Arc<str>, i64, Box<ZoneLessons>),
+    Zone(Arc<str>, i64, Box<ZoneStats>),
     /// Rows for the training's sample.
-    Sampled(Sampled),
+    Sample(SampledRows),
 }
 
 /// Rows for a sample, with the hashes by which they were chosen.
-pub type Sampled = Vec<(u64, SampleRow)>;
+pub type SampledRows = Vec<(u64, SampleRow)>;
 
 /// That minutes were closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +36,16 @@ pub struct Closing {
     pub holds_from: u64,
 }
 
-/// Lessons of minutes that are open, or closed by a [`Closing`] that does not hold yet.
+/// Statistics of minutes that are open, or closed by a [`Closing`] that does not hold yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Baselines {
     /// The metrics that all of it is about, as [`Layout::fingerprint`](citytide_detector::Layout::fingerprint) says it.
     metrics: String,
-    open: Lessons,
+    open: SufficientStats,
     /// Minutes before this one are closed.
     closed_before: Option<i64>,
     /// Closed ones, by the epoch from which it holds.
-    coming: BTreeMap<u64, Arc<Lessons>>,
+    coming: BTreeMap<u64, Arc<SufficientStats>>,
 }
 
 impl Baselines {
@@ -55,9 +55,9 @@ impl Baselines {
     }
 
     /// Adds what rows have taught a zone in a minute.
-    pub fn learn_one(&mut self, zone: Arc<str>, minute: i64, taught: ZoneLessons) {
+    pub fn add(&mut self, zone: Arc<str>, minute: i64, stats: ZoneStats) {
         if self.closed_before.is_none_or(|before| minute >= before) {
-            self.open.add(minute, &zone, taught);
+            self.open.add(minute, &zone, stats);
         }
     }
 
@@ -67,7 +67,7 @@ impl Baselines {
     }
 
     /// Closes minutes; returns what they teach, which is kept until it holds.
-    pub fn close(&mut self, closing: Closing) -> Arc<Lessons> {
+    pub fn close(&mut self, closing: Closing) -> Arc<SufficientStats> {
         self.closed_before = Some(closing.before);
         let closed = Arc::new(self.open.take_before(closing.before));
         if !closed.is_empty() {
@@ -82,14 +82,14 @@ impl Baselines {
     }
 
     /// What is closed and holds later.
-    pub(super) fn coming(&self) -> &BTreeMap<u64, Arc<Lessons>> {
+    pub(super) fn coming(&self) -> &BTreeMap<u64, Arc<SufficientStats>> {
         &self.coming
     }
 
     /// The part that belongs to some zones.
     pub fn of_zones(&self, is_mine: impl Fn(&str) -> bool) -> Baselines {
-        let part = |lessons: &Lessons| {
-            let mut part = lessons.clone();
+        let part = |stats: &SufficientStats| {
+            let mut part = stats.clone();
             part.by_tick.retain(|(_, zone), _| is_mine(zone));
             part
         };
@@ -97,7 +97,7 @@ impl Baselines {
             metrics: self.metrics.clone(),
             open: part(&self.open),
             closed_before: self.closed_before,
-            coming: self.coming.iter().map(|(epoch, lessons)| (*epoch, Arc::new(part(lessons)))).collect(),
+            coming: self.coming.iter().map(|(epoch, stats)| (*epoch, Arc::new(part(stats)))).collect(),
         }
     }
 
@@ -105,8 +105,8 @@ impl Baselines {
     pub(super) fn merge(&mut self, other: Baselines) {
         self.open.merge(&other.open);
         self.closed_before = self.closed_before.max(other.closed_before);
-        for (epoch, lessons) in other.coming {
-            Arc::make_mut(self.coming.entry(epoch).or_default()).merge(&lessons);
+        for (epoch, stats) in other.coming {
+            Arc::make_mut(self.coming.entry(epoch).or_default()).merge(&stats);
         }
     }
 
@@ -123,7 +123,7 @@ impl Baselines {
     /// When it is not of this program, damaged, or of other metrics.
     pub fn from_bytes(layout: &Layout, bytes: &[u8]) -> Result<Baselines, MemoryError> {
         let mut read: Baselines = bincode::deserialize(bytes).map_err(|error| MemoryError::Unreadable {
-            what: "the lessons of open minutes".to_owned(),
+            what: "the statistics of open minutes".to_owned(),
             why: error.to_string(),
         })?;
         let expected = layout.fingerprint();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use citytide_detector::Model;
 
 use super::agreement::Agreement;
-use super::judge::Judge;
+use super::scoring_state::ScoringState;
 use crate::batch::Batch;
 
 /// Differences that are kept, the largest ones.
@@ -50,28 +50,28 @@ pub struct Comparison {
 
 impl Comparison {
     /// Makes the judge ask `other` beside its own model.
-    pub fn new(judge: &mut Judge, other: Arc<Model>) -> Comparison {
+    pub fn new(scoring: &mut ScoringState, other: Arc<Model>) -> Comparison {
         let comparison = Comparison {
-            in_force: judge.standing().version,
+            in_force: scoring.status().version,
             other: other.version(),
             zones: BTreeMap::new(),
             rescored: 0,
             furthest: 0.0,
             differences: Vec::new(),
         };
-        judge.ask_beside(Some(other));
+        scoring.ask_beside(Some(other));
         comparison
     }
 
     /// Judges a batch by both.
-    pub fn judge(&mut self, judge: &mut Judge, batch: &mut Batch) {
-        judge.score(batch);
-        for (_, zone, agreement) in judge.take_agreements() {
+    pub fn score(&mut self, scoring: &mut ScoringState, batch: &mut Batch) {
+        scoring.score(batch);
+        for (_, zone, agreement) in scoring.take_agreements() {
             self.zones.entry(zone).or_default().merge(agreement);
         }
         let scores = &batch.opinion.as_ref().expect("it was just judged").scores;
         let mut flagged = batch.anomalies.iter().map(|anomaly| anomaly.row as usize).peekable();
-        for (row, (in_force, beside)) in scores.iter().zip(judge.beside()).enumerate() {
+        for (row, (in_force, beside)) in scores.iter().zip(scoring.beside()).enumerate() {
             let apart = (in_force - beside.score).abs();
             self.rescored += u64::from(apart > 0.0);
             self.furthest = self.furthest.max(apart);

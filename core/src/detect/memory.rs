@@ -8,7 +8,7 @@ use citytide_detector::{Layout, Model, Sample, SensorStates, StateError, ZoneMod
 use thiserror::Error;
 
 use super::baselines::{Baselines, Closing};
-use super::judge::{Change, Judge};
+use super::scoring_state::{Change, ScoringState};
 use crate::batch::Batch;
 
 /// What a blob holds.
@@ -18,7 +18,7 @@ pub enum BlobKind {
     Partition,
     /// A zone's model; the key is the zone. Written when it has changed.
     Zone,
-    /// Lessons of minutes that are not closed yet; the key is a worker.
+    /// Statistics of minutes that are not closed yet; the key is a worker.
     Lessons,
     /// The training's sample; the key is empty.
     Sample,
@@ -107,7 +107,7 @@ pub struct Past {
 pub struct Memory {
     layout: Arc<Layout>,
     /// What judges.
-    pub judge: Judge,
+    pub scoring: ScoringState,
     /// What is not closed yet.
     pub baselines: Baselines,
     closings: VecDeque<Closing>,
@@ -118,7 +118,7 @@ impl Memory {
     /// Knows nothing.
     pub fn new(layout: Arc<Layout>, sample: Sample) -> Memory {
         Memory {
-            judge: Judge::new(layout.clone(), sample),
+            scoring: ScoringState::new(layout.clone(), sample),
             baselines: Baselines::new(&layout),
             closings: VecDeque::new(),
             epoch: 0,
@@ -142,12 +142,12 @@ impl Memory {
                     why: "that is no partition".to_owned(),
                 })?;
                 let states = SensorStates::from_bytes(layout, &blob.state).map_err(unreadable)?;
-                self.judge.partitions.insert(partition, states);
+                self.scoring.partitions.insert(partition, states);
             }
             BlobKind::Zone => {
                 let unreadable = |why| MemoryError::State { what: of("zone"), why };
                 let zone = ZoneModel::from_bytes(layout, &blob.state).map_err(unreadable)?;
-                self.judge.zones.insert(Arc::from(blob.key.as_str()), zone);
+                self.scoring.zones.insert(Arc::from(blob.key.as_str()), zone);
             }
             BlobKind::Lessons => self.baselines.merge(Baselines::from_bytes(layout, &blob.state)?),
             BlobKind::Sample => {
@@ -157,8 +157,8 @@ impl Memory {
                         why: error.to_string(),
                     })?;
                 // Another domain's rows, or other settings: a sample is soon filled again.
-                if sample.fits(layout) && sample.is_like(&self.judge.learnt.sample) {
-                    self.judge.learnt.sample = sample;
+                if sample.fits(layout) && sample.is_like(&self.scoring.training_data.sample) {
+                    self.scoring.training_data.sample = sample;
                 }
             }
         }
@@ -167,11 +167,11 @@ impl Memory {
 
     /// After the last blob, before the first batch: notes what was decided since.
     pub fn begin(&mut self, past: Past) {
-        for (holds_from, lessons) in self.baselines.coming() {
-            self.judge.expect(*holds_from, Change::Closed(lessons.clone()));
+        for (holds_from, stats) in self.baselines.coming() {
+            self.scoring.expect(*holds_from, Change::Closed(stats.clone()));
         }
         for one in past.models {
-            self.judge.expect(one.holds_from, Change::Model(one.model));
+            self.scoring.expect(one.holds_from, Change::Model(one.model));
         }
         self.closings = past.closings;
     }
@@ -182,23 +182,23 @@ impl Memory {
         if epoch != self.epoch {
             self.end_epoch();
             self.close(|closing| closing.epoch < epoch);
-            self.judge.advance_to(epoch);
+            self.scoring.advance_to(epoch);
             self.epoch = epoch;
         }
-        self.judge.score(batch);
+        self.scoring.score(batch);
     }
 
     /// After the last batch.
     pub fn end(&mut self) {
         self.end_epoch();
         self.close(|_| true);
-        self.judge.take_learnt();
+        self.scoring.take_training_data();
     }
 
     fn end_epoch(&mut self) {
-        let (lessons, _) = self.judge.take_learnt();
-        for ((minute, zone), taught) in lessons.by_tick {
-            self.baselines.learn_one(zone, minute, taught);
+        let (stats, _) = self.scoring.take_training_data();
+        for ((minute, zone), stats) in stats.by_tick {
+            self.baselines.add(zone, minute, stats);
         }
         let epoch = self.epoch;
         self.close(|closing| closing.epoch <= epoch);
@@ -207,13 +207,13 @@ impl Memory {
     fn close(&mut self, is_due: impl Fn(&Closing) -> bool) {
         while let Some(closing) = self.closings.pop_front_if(|closing| is_due(closing)) {
             let closed = self.baselines.close(closing);
-            self.judge.expect(closing.holds_from, Change::Closed(closed));
+            self.scoring.expect(closing.holds_from, Change::Closed(closed));
         }
     }
 
     /// The training's sample.
     pub fn sample(&self) -> &Sample {
-        &self.judge.learnt.sample
+        &self.scoring.training_data.sample
     }
 }
 

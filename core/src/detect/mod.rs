@@ -1,9 +1,10 @@
 //! Verdicts: which readings are anomalous, how much, and why.
 //!
 //! ```text
-//!  batches ─▶ Judge (one per worker) ─▶ verdicts                 Change: a minute is closed, a model comes into force
-//!               ▲         └─ lessons ─▶ Baselines (a worker's zones) ─▶ Change, for every worker, from a later epoch on
-//!               └──────────────────────────────────────────────────────────┘
+//!  batches ─▶ ScoringState (one per worker) ─▶ verdicts
+//!              ▲   └─ statistics ─▶ Baselines (a worker's zones)
+//!              │                     └─▶ Change: a minute is closed, a model comes into force
+//!              └──────────────────────────── for every worker, from a later epoch on ─┘
 //! ```
 //!
 //! The detector itself is the crate `citytide-detector`; here is what makes its verdicts a function of what is
@@ -16,16 +17,16 @@
 mod agreement;
 mod baselines;
 mod comparison;
-mod judge;
 mod memory;
 mod rules;
+mod scoring_state;
 
 pub use agreement::Agreement;
-pub use baselines::{Baselines, Closing, Sampled, Taught};
+pub use baselines::{Baselines, Closing, SampledRows, StatsUpdate};
 pub use comparison::{Comparison, Difference};
-pub use judge::{Change, Judge, Standing};
 pub use memory::{Blob, BlobKind, InForce, Memory, MemoryError, Past, sample_blob};
 pub use rules::Rules;
+pub use scoring_state::{Change, DetectorStatus, ScoringState};
 
 /// From the epoch that decides something about the detector to the one from which it holds, milliseconds: by then every
 /// worker has heard of it, without waiting.

@@ -15,7 +15,7 @@ mod print;
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
-use citytide_core::detect::{Comparison, Judge};
+use citytide_core::detect::{Comparison, ScoringState};
 use citytide_detector::{Layout, Model, ModelError};
 use citytide_domain::Domain;
 use citytide_store::detector::models::PromoteError;
@@ -132,9 +132,9 @@ async fn train(client: &Client, layout: &Layout, known: &Known) -> Result<Model,
 /// Judges the readings by the model in force and by another one.
 fn compare(known: Known, other: Model) -> Comparison {
     let Known { loaded, mut batches, .. } = known;
-    let mut judge: Judge = loaded.memory.judge;
-    judge.advance_to(u64::MAX);
-    let mut comparison = Comparison::new(&mut judge, Arc::new(other));
-    batches.iter_mut().for_each(|batch| comparison.judge(&mut judge, batch));
+    let mut scoring: ScoringState = loaded.memory.scoring;
+    scoring.advance_to(u64::MAX);
+    let mut comparison = Comparison::new(&mut scoring, Arc::new(other));
+    batches.iter_mut().for_each(|batch| comparison.score(&mut scoring, batch));
     comparison
 }

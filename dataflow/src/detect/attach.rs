@@ -23,7 +23,7 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 
-use super::{Pace, Training};
+use super::{SnapshotPolicy, Training};
 use crate::commit::plan::DetectorNote;
 use crate::commit::training::{self, TrainingSettings};
 use crate::operators::{BaselinesParts, Epoch, ScoreParts, baselines, score};
@@ -87,15 +87,15 @@ fn by_detector<'scope>(
     share: WorkerShare,
 ) -> Detected<'scope> {
     let Ledger { marks, low_us, .. } = &plumbing.ledger;
-    let (judge, known, sample) = {
+    let (scoring, known, sample) = {
         let mut memory = start.memory.lock().expect("no holder panics");
-        let mut judge = memory.judge.split_off(|partition| share.reads(partition));
-        judge.ask_beside(start.shadow.clone());
-        (judge, memory.baselines.of_zones(|zone| share.keeps(zone)), memory.sample().clone())
+        let mut scoring = memory.scoring.split_off(|partition| share.reads(partition));
+        scoring.ask_beside(start.shadow.clone());
+        (scoring, memory.baselines.of_zones(|zone| share.keeps(zone)), memory.sample().clone())
     };
     let (later, directives) = batches.scope().feedback(HOLDS_AFTER_MS);
     let parts = ScoreParts {
-        judge,
+        scoring,
         layout: start.layout.clone(),
         is_mine: move |zone: &str| share.keeps(zone),
         telemetry: plumbing.telemetry.clone(),
@@ -120,14 +120,14 @@ fn by_detector<'scope>(
         baselines: known,
         layout: start.layout.clone(),
         low_us: *low_us,
-        pace: Pace::new(marks, start.replayed),
+        snapshot_policy: SnapshotPolicy::new(marks, start.replayed),
         open_training: (share.index == 0).then_some(open_training),
     };
-    let learnt = baselines(scored.taught, progress, parts);
-    learnt.directives.broadcast().connect_loop(later);
+    let learning = baselines(scored.updates, progress, parts);
+    learning.directives.broadcast().connect_loop(later);
     Detected {
         batches: scored.batches,
-        notes: learnt.notes.concat(scored.notes),
-        blobs: scored.blobs.concat(learnt.blobs),
+        notes: learning.notes.concat(scored.notes),
+        blobs: scored.blobs.concat(learning.blobs),
     }
 }

@@ -4,4 +4,4 @@ mod attach;
 mod training;
 
 pub use attach::{Detected, DetectorStart, attach};
-pub use training::{Pace, Ready, TrainAnswer, TrainJob, Training};
+pub use training::{Ready, SnapshotPolicy, TrainAnswer, TrainJob, Training};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use citytide_core::NEVER;
-use citytide_core::detect::{Blob, Sampled, sample_blob};
+use citytide_core::detect::{Blob, SampledRows, sample_blob};
 use citytide_core::position::Mark;
 use citytide_detector::Sample;
 use crossbeam_channel::Receiver;
@@ -20,19 +20,19 @@ const FIRST_ORDINARY: usize = 200;
 
 /// When to write down what is known: the same on every worker, since all see the same marks.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct SnapshotPolicy {
     readings: HashMap<i32, i64>,
     /// All readings when it was last written down.
     written: i64,
     at_epoch: u64,
 }
 
-impl Pace {
+impl SnapshotPolicy {
     /// Goes on from the committed marks, after `replayed` readings that are not written down.
-    pub fn new<'a>(marks: impl IntoIterator<Item = &'a Mark>, replayed: i64) -> Pace {
+    pub fn new<'a>(marks: impl IntoIterator<Item = &'a Mark>, replayed: i64) -> SnapshotPolicy {
         let readings: HashMap<i32, i64> =
             marks.into_iter().map(|mark| (mark.partition, mark.position.counts.readings())).collect();
-        Pace { written: readings.values().sum::<i64>() - replayed, readings, at_epoch: 0 }
+        SnapshotPolicy { written: readings.values().sum::<i64>() - replayed, readings, at_epoch: 0 }
     }
 
     /// Takes note of an epoch's marks; whether to write down what is known.
@@ -101,7 +101,7 @@ impl Training {
     }
 
     /// Adds rows to the sample.
-    pub fn sample(&mut self, rows: Sampled) {
+    pub fn sample(&mut self, rows: SampledRows) {
         rows.into_iter().for_each(|(hash, row)| self.sample.add(hash, row));
         self.sample.take_new();
     }
@@ -160,7 +160,7 @@ mod tests {
         let mut training = Training::new(sample, hour_us, None, start, answered);
         let rows = |numbers: std::ops::Range<u64>, is_severe: bool| {
             let row = |hash| (hash, SampleRow { event_time_us: 0, is_severe, features: vec![0.0] });
-            numbers.map(row).collect::<Sampled>()
+            numbers.map(row).collect::<SampledRows>()
         };
         training.sample(rows(0..900, true));
         training.look(1);

@@ -2,9 +2,9 @@
 //! what is known written down.
 //!
 //! ```text
-//!  lessons ── exchange by zone ─▶┐                              ┌▶ directives ─ broadcast, 500 ms later ─▶ score
-//!  progress ────────────────────▶┴─ an epoch at a time, in order ├▶ notes ─▶ commit
-//!                                                                └▶ blobs ─▶ copy
+//!  statistics ── exchange by zone ─▶┐                               ┌▶ directives ─ broadcast, 500 ms later ─▶ score
+//!  progress ───────────────────────▶┴─ an epoch at a time, in order ├▶ notes ─▶ commit
+//!                                                                   └▶ blobs ─▶ copy
 //! ```
 //!
 //! Every worker sees the same marks, so all close minutes and write down what they know in the same epochs; worker 0
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use citytide_core::NEVER;
-use citytide_core::detect::{Baselines, Blob, Closing, HOLDS_AFTER_MS, Sampled, Taught};
+use citytide_core::detect::{Baselines, Blob, Closing, HOLDS_AFTER_MS, SampledRows, StatsUpdate};
 use citytide_core::window::Progress;
 use citytide_detector::Layout;
 use citytide_store::session::Wake;
@@ -26,24 +26,24 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::score::Directive;
 use super::{Epoch, OpenEpochs, Rows, route};
 use crate::commit::plan::DetectorNote;
-use crate::detect::{Pace, Training};
+use crate::detect::{SnapshotPolicy, Training};
 
 /// What the operator of one worker needs.
 pub struct BaselinesParts<F> {
-    /// The lessons of the zones routed here.
+    /// The statistics of the zones routed here.
     pub baselines: Baselines,
     /// What minutes are.
     pub layout: Arc<Layout>,
     /// W of the last commit, microseconds.
     pub low_us: i64,
     /// When to write down what is known.
-    pub pace: Pace,
+    pub snapshot_policy: SnapshotPolicy,
     /// On worker 0: starts the training.
     pub open_training: Option<F>,
 }
 
 /// The streams behind `baselines`.
-pub struct Learnt<'scope> {
+pub struct BaselineStreams<'scope> {
     /// For all workers, from a later epoch on.
     pub directives: StreamVec<'scope, Epoch, Directive>,
     /// What the commit must know of.
@@ -54,7 +54,7 @@ pub struct Learnt<'scope> {
 
 #[derive(Default)]
 struct Arrived {
-    taught: Vec<Taught>,
+    updates: Vec<StatsUpdate>,
     progress: Option<Rc<Progress>>,
     /// Whether what is known before this epoch is written down.
     remember: bool,
@@ -62,21 +62,21 @@ struct Arrived {
 
 /// Builds the operator.
 pub fn baselines<'scope, F>(
-    taught: StreamVec<'scope, Epoch, Taught>,
+    updates: StreamVec<'scope, Epoch, StatsUpdate>,
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     parts: BaselinesParts<F>,
-) -> Learnt<'scope>
+) -> BaselineStreams<'scope>
 where
     F: FnOnce(Wake) -> Training,
 {
-    let scope = taught.scope();
+    let scope = updates.scope();
     let index = scope.worker().index();
     let mut builder = OperatorBuilder::new("baselines".to_owned(), scope);
-    let to = |taught: &Taught| match taught {
-        Taught::Zone(zone, ..) => route(zone),
-        Taught::Sampled(_) => 0,
+    let to = |update: &StatsUpdate| match update {
+        StatsUpdate::Zone(zone, ..) => route(zone),
+        StatsUpdate::Sample(_) => 0,
     };
-    let mut taught_in = builder.new_input(taught, Exchange::new(to));
+    let mut updates_in = builder.new_input(updates, Exchange::new(to));
     let mut progress_in = builder.new_input(progress, Pipeline);
     let (output, directives) = builder.new_output::<Vec<Directive>>();
     let mut to_score = OutputBuilder::<_, Rows<Directive>>::from(output);
@@ -85,7 +85,7 @@ where
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
     let mut to_copy = OutputBuilder::<_, Rows<Blob>>::from(output);
     let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
-    let BaselinesParts { mut baselines, layout, mut low_us, mut pace, open_training } = parts;
+    let BaselinesParts { mut baselines, layout, mut low_us, mut snapshot_policy, open_training } = parts;
     let mut training = open_training.map(|open| {
         open(Arc::new(move || {
             let _ = wake.activate();
@@ -96,7 +96,7 @@ where
         drop(capabilities);
         let mut epochs: OpenEpochs<Arrived, 3> = OpenEpochs::new(0);
         move |frontiers| {
-            taught_in.for_each(|capability, taught| epochs.of(&capability).taught.append(taught));
+            updates_in.for_each(|capability, updates| epochs.of(&capability).updates.append(updates));
             progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
             while let Some((epoch, open, capabilities)) = epochs.pop_complete(frontiers) {
                 let [order, note, known] = &capabilities;
@@ -107,10 +107,10 @@ where
                     session.give(baselines.blob(&index.to_string()));
                     session.give_iterator(training.iter().map(Training::blob));
                 }
-                for taught in open.taught {
-                    match taught {
-                        Taught::Zone(zone, minute, taught) => baselines.learn_one(zone, minute, *taught),
-                        Taught::Sampled(rows) => sample(&mut training, rows),
+                for update in open.updates {
+                    match update {
+                        StatsUpdate::Zone(zone, minute, stats) => baselines.add(zone, minute, *stats),
+                        StatsUpdate::Sample(rows) => sample(&mut training, rows),
                     }
                 }
                 let marks = open.progress.as_ref().map_or(&[][..], |progress| {
@@ -137,7 +137,7 @@ where
                     }
                     training.look(low_us);
                 }
-                if pace.is_due(epoch, marks) {
+                if snapshot_policy.is_due(epoch, marks) {
                     if training.is_some() {
                         directives.push(Directive::Remember);
                     }
@@ -148,10 +148,10 @@ where
             }
         }
     });
-    Learnt { directives, notes, blobs }
+    BaselineStreams { directives, notes, blobs }
 }
 
-fn sample(training: &mut Option<Training>, rows: Sampled) {
+fn sample(training: &mut Option<Training>, rows: SampledRows) {
     if let Some(training) = training {
         training.sample(rows);
     }

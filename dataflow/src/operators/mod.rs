@@ -15,7 +15,7 @@ mod score;
 mod watermark;
 mod window;
 
-pub use baselines::{BaselinesParts, Learnt, baselines};
+pub use baselines::{BaselineStreams, BaselinesParts, baselines};
 pub use commit::{CommitParts, Streams, commit};
 pub use copy::copy;
 pub use decode::decode;

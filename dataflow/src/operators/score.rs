@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  batches ────▶┐ an epoch at a time, in order ─▶ batches with verdicts ─▶ place
-//!               ├ when every directive for it is here └▶ lessons, sampled rows ─▶ baselines
+//!               ├ when every directive for it is here └▶ statistics, sampled rows ─▶ baselines
 //!  directives ─▶┘                                     ├▶ blobs ─▶ copy
 //!                                                     └▶ how far a shadow model agrees ─▶ commit
 //! ```
@@ -15,8 +15,8 @@
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
-use citytide_core::detect::{Blob, Change, Judge, Taught};
-use citytide_detector::{Layout, Lessons, Model};
+use citytide_core::detect::{Blob, Change, ScoringState, StatsUpdate};
+use citytide_detector::{Layout, Model, SufficientStats};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -31,7 +31,7 @@ use crate::telemetry::{Stage, Telemetry};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Directive {
     /// Let zones learn this: their minutes are closed.
-    Close(Arc<Lessons>),
+    Close(Arc<SufficientStats>),
     /// Judge by this model: its version and its bytes as they are stored.
     Model(i32, Arc<Vec<u8>>),
     /// Write down what is known.
@@ -41,7 +41,7 @@ pub enum Directive {
 /// What the operator of one worker needs.
 pub struct ScoreParts<F> {
     /// Judges.
-    pub judge: Judge,
+    pub scoring: ScoringState,
     /// For reading models.
     pub layout: Arc<Layout>,
     /// Whether a zone is routed here.
@@ -54,8 +54,8 @@ pub struct ScoreParts<F> {
 pub struct Scored<'scope> {
     /// Judged batches, in log order.
     pub batches: StreamVec<'scope, Epoch, Batch>,
-    /// Per epoch, what they teach.
-    pub taught: StreamVec<'scope, Epoch, Taught>,
+    /// Per epoch, the statistics of their rows.
+    pub updates: StreamVec<'scope, Epoch, StatsUpdate>,
     /// What must be written down.
     pub blobs: StreamVec<'scope, Epoch, Blob>,
     /// Per epoch, how far a shadow model agrees.
@@ -82,13 +82,13 @@ pub fn score<'scope>(
     let mut directives_in = builder.new_input(directives, Pipeline);
     let (output, batches) = builder.new_output::<Vec<Batch>>();
     let mut to_place = OutputBuilder::<_, Rows<Batch>>::from(output);
-    let (output, taught) = builder.new_output::<Vec<Taught>>();
-    let mut to_baselines = OutputBuilder::<_, Rows<Taught>>::from(output);
+    let (output, updates) = builder.new_output::<Vec<StatsUpdate>>();
+    let mut to_baselines = OutputBuilder::<_, Rows<StatsUpdate>>::from(output);
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
     let mut to_copy = OutputBuilder::<_, Rows<Blob>>::from(output);
     let (output, notes) = builder.new_output::<Vec<DetectorNote>>();
     let mut to_commit = OutputBuilder::<_, Rows<DetectorNote>>::from(output);
-    let ScoreParts { mut judge, layout, is_mine, telemetry } = parts;
+    let ScoreParts { mut scoring, layout, is_mine, telemetry } = parts;
 
     builder.build(move |capabilities| {
         drop(capabilities);
@@ -102,55 +102,55 @@ pub fn score<'scope>(
                 if frontiers[0].less_than(&epoch) || frontiers[1].less_equal(&epoch) {
                     break;
                 }
-                let OpenEpoch { state: open, capabilities: [placed, learnt, known, counted] } =
+                let OpenEpoch { state: open, capabilities: [placed, updated, known, counted] } =
                     first.get_mut();
                 if !open.begun {
                     open.begun = true;
                     let mut remember = false;
                     for directive in open.directives.drain(..) {
                         match directive {
-                            Directive::Close(lessons) => judge.expect(epoch, Change::Closed(lessons)),
+                            Directive::Close(stats) => scoring.expect(epoch, Change::Closed(stats)),
                             Directive::Model(version, bytes) => {
                                 match Model::from_bytes(version, &layout, &bytes) {
-                                    Ok(model) => judge.expect(epoch, Change::Model(Arc::new(model))),
+                                    Ok(model) => scoring.expect(epoch, Change::Model(Arc::new(model))),
                                     Err(error) => tracing::error!("{error}"),
                                 }
                             }
                             Directive::Remember => remember = true,
                         }
                     }
-                    judge.advance_to(epoch);
+                    scoring.advance_to(epoch);
                     if remember {
-                        to_copy.activate().session(known).give_iterator(judge.blobs(&is_mine).into_iter());
+                        to_copy.activate().session(known).give_iterator(scoring.blobs(&is_mine).into_iter());
                     }
-                    telemetry.detector_stands(index, judge.standing());
+                    telemetry.set_detector_status(index, scoring.status());
                 }
                 {
                     let mut to_place = to_place.activate();
                     let mut session = to_place.session(placed);
                     for mut batch in open.batches.drain(..) {
-                        telemetry.stages.time(Stage::Score, || judge.score(&mut batch));
+                        telemetry.stages.time(Stage::Score, || scoring.score(&mut batch));
                         session.give(batch);
                     }
                 }
                 if !passed(frontiers, epoch) {
                     break;
                 }
-                let agreements = judge.take_agreements().into_iter();
+                let agreements = scoring.take_agreements().into_iter();
                 let agreed = |(version, zone, agreement)| DetectorNote::Agreed { version, zone, agreement };
                 to_commit.activate().session(counted).give_iterator(agreements.map(agreed));
-                let (lessons, sampled) = judge.take_learnt();
-                let zones = lessons.by_tick.into_iter();
-                let mut taught: Vec<Taught> = zones
-                    .map(|((minute, zone), taught)| Taught::Zone(zone, minute, Box::new(taught)))
+                let (stats, sampled) = scoring.take_training_data();
+                let zones = stats.by_tick.into_iter();
+                let mut updates: Vec<StatsUpdate> = zones
+                    .map(|((minute, zone), stats)| StatsUpdate::Zone(zone, minute, Box::new(stats)))
                     .collect();
                 if !sampled.is_empty() {
-                    taught.push(Taught::Sampled(sampled));
+                    updates.push(StatsUpdate::Sample(sampled));
                 }
-                to_baselines.activate().session(learnt).give_iterator(taught.into_iter());
+                to_baselines.activate().session(updated).give_iterator(updates.into_iter());
                 first.remove();
             }
         }
     });
-    Scored { batches, taught, blobs, notes }
+    Scored { batches, updates, blobs, notes }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use citytide_core::NEVER;
 use citytide_core::batch::Tally;
-use citytide_core::detect::Standing;
+use citytide_core::detect::DetectorStatus;
 use citytide_core::position::{Counts, Mark};
 use citytide_store::clock;
 use citytide_store::followers::Follower;
@@ -35,7 +35,7 @@ pub struct Telemetry {
 
 #[derive(Debug, Default)]
 struct Detector {
-    workers: BTreeMap<usize, Standing>,
+    workers: BTreeMap<usize, DetectorStatus>,
     trainings: u64,
     failed: u64,
     failure: Option<String>,
@@ -99,8 +99,8 @@ impl Telemetry {
     }
 
     /// How far the detector of a worker is.
-    pub fn detector_stands(&self, worker: usize, standing: Standing) {
-        self.detector.lock().expect("no holder panics").workers.insert(worker, standing);
+    pub fn set_detector_status(&self, worker: usize, status: DetectorStatus) {
+        self.detector.lock().expect("no holder panics").workers.insert(worker, status);
     }
 
     /// How far the followers are.

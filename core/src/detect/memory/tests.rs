@@ -42,7 +42,7 @@ fn sample() -> Sample {
 /// A run of two workers, as the operators drive it.
 struct Live {
     layout: Arc<Layout>,
-    judges: Vec<Judge>,
+    states: Vec<ScoringState>,
     baselines: Vec<Baselines>,
     past: Past,
 }
@@ -55,7 +55,7 @@ impl Live {
     fn new() -> Live {
         let layout = layout();
         Live {
-            judges: (0..WORKERS).map(|_| Judge::new(layout.clone(), sample())).collect(),
+            states: (0..WORKERS).map(|_| ScoringState::new(layout.clone(), sample())).collect(),
             baselines: (0..WORKERS).map(|_| Baselines::new(&layout)).collect(),
             past: Past::default(),
             layout,
@@ -65,9 +65,9 @@ impl Live {
     /// What is written down before the first row of an epoch.
     fn remember(&mut self, epoch: u64) -> Vec<Blob> {
         let mut blobs = Vec::new();
-        for (worker, judge) in self.judges.iter_mut().enumerate() {
-            judge.advance_to(epoch);
-            blobs.extend(judge.blobs(|zone| worker_of(zone) == worker));
+        for (worker, scoring) in self.states.iter_mut().enumerate() {
+            scoring.advance_to(epoch);
+            blobs.extend(scoring.blobs(|zone| worker_of(zone) == worker));
         }
         for (worker, baselines) in self.baselines.iter_mut().enumerate() {
             baselines.advance_to(epoch);
@@ -77,16 +77,16 @@ impl Live {
     }
 
     fn epoch(&mut self, epoch: u64, batches: &[Batch], closed_before: Option<i64>) {
-        for judge in &mut self.judges {
-            judge.advance_to(epoch);
+        for scoring in &mut self.states {
+            scoring.advance_to(epoch);
         }
         for batch in batches {
-            self.judges[batch.partition as usize % WORKERS].score(&mut batch.clone());
+            self.states[batch.partition as usize % WORKERS].score(&mut batch.clone());
         }
-        for judge in 0..WORKERS {
-            let (lessons, _) = self.judges[judge].take_learnt();
-            for ((minute, zone), taught) in lessons.by_tick {
-                self.baselines[worker_of(&zone)].learn_one(zone, minute, taught);
+        for worker in 0..WORKERS {
+            let (stats, _) = self.states[worker].take_training_data();
+            for ((minute, zone), stats) in stats.by_tick {
+                self.baselines[worker_of(&zone)].add(zone, minute, stats);
             }
         }
         if let Some(before) = closed_before {
@@ -94,8 +94,8 @@ impl Live {
             self.past.closings.push_back(closing);
             for baselines in &mut self.baselines {
                 let closed = baselines.close(closing);
-                self.judges.iter_mut().for_each(|judge| {
-                    judge.expect(closing.holds_from, Change::Closed(closed.clone()));
+                self.states.iter_mut().for_each(|scoring| {
+                    scoring.expect(closing.holds_from, Change::Closed(closed.clone()));
                 });
             }
         }
@@ -103,11 +103,11 @@ impl Live {
 
     fn train(&mut self, epoch: u64, until_us: i64) {
         let mut rows = sample();
-        self.judges.iter().for_each(|judge| rows.merge(&judge.learnt.sample));
+        self.states.iter().for_each(|scoring| rows.merge(&scoring.training_data.sample));
         let Ok(model) = Model::train(1, &self.layout, &rows, until_us) else { return };
         let (holds_from, model) = (epoch + HOLDS_AFTER_MS, Arc::new(model));
         self.past.models.push(InForce { holds_from, model: model.clone() });
-        self.judges.iter_mut().for_each(|judge| judge.expect(holds_from, Change::Model(model.clone())));
+        self.states.iter_mut().for_each(|scoring| scoring.expect(holds_from, Change::Model(model.clone())));
     }
 }
 
@@ -191,22 +191,22 @@ fn what_is_read_back_and_replayed_is_what_a_run_that_went_on_knows() {
 
         // One more epoch lets everything hold that was decided.
         let last = history[history.len() - 1].0 + 2 * HOLDS_AFTER_MS;
-        memory.judge.advance_to(last);
+        memory.scoring.advance_to(last);
         memory.baselines.advance_to(last);
         let mut known = Baselines::new(&memory.layout);
         for worker in 0..WORKERS {
-            live.judges[worker].advance_to(last);
+            live.states[worker].advance_to(last);
             live.baselines[worker].advance_to(last);
-            assert_eq!(zones(&live.judges[worker].zones), zones(&memory.judge.zones), "seed {seed}");
-            assert_eq!(live.judges[worker].model, memory.judge.model, "seed {seed}");
-            for (partition, states) in &live.judges[worker].partitions {
-                assert_eq!(states.to_bytes(), memory.judge.partitions[partition].to_bytes(), "seed {seed}");
+            assert_eq!(zones(&live.states[worker].zones), zones(&memory.scoring.zones), "seed {seed}");
+            assert_eq!(live.states[worker].model, memory.scoring.model, "seed {seed}");
+            for (partition, states) in &live.states[worker].partitions {
+                assert_eq!(states.to_bytes(), memory.scoring.partitions[partition].to_bytes(), "seed {seed}");
             }
             known.merge(live.baselines[worker].of_zones(|_| true));
         }
         assert_eq!(known.blob("").state, memory.baselines.blob("").state, "seed {seed}");
-        assert!(memory.judge.model.is_some(), "a model was trained");
-        let levels: Vec<Level> = memory.judge.zones.iter().map(|(_, zone)| zone.level).collect();
+        assert!(memory.scoring.model.is_some(), "a model was trained");
+        let levels: Vec<Level> = memory.scoring.zones.iter().map(|(_, zone)| zone.level).collect();
         assert_eq!(levels, [Level::Zone; 3], "the zones have warmed up");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use citytide_core::NEVER;
 use citytide_core::batch::{Labelled, Tally};
-use citytide_core::detect::Standing;
+use citytide_core::detect::DetectorStatus;
 use citytide_core::position::Mark;
 
 use super::*;
@@ -33,9 +33,9 @@ fn run() -> Arc<Telemetry> {
     let tally = Tally { by_rules: 1, by_model: 2, by_both: 0, labelled };
     run.stages.add(Stage::Decode, Duration::from_millis(250));
     run.committed(1_000, Duration::from_millis(500), 1_250_000, [&mark], &BTreeMap::from([(1, tally)]));
-    let standing = Standing { version: 4, zones: [1, 2, 5], sensors: 40, partitions_full: 1 };
-    run.detector_stands(0, standing.clone());
-    run.detector_stands(1, standing);
+    let status = DetectorStatus { version: 4, zones: [1, 2, 5], sensors: 40, partitions_full: 1 };
+    run.set_detector_status(0, status.clone());
+    run.set_detector_status(1, status);
     run.trained(Ok(()));
     run.trained(Err("too few rows".to_owned()));
     run.follow(vec![Follower {

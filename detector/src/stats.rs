@@ -1,7 +1,7 @@
 //! What readings teach, until their minute is closed: counts, sums and histograms per zone and minute.
 //!
 //! Invariant: everything is an integer (sums are in quanta, see [`MetricLayout`](crate::MetricLayout)), so that the
-//! lessons of any number of workers merge in any order to the same bits. A minute that teaches more than
+//! statistics of any number of workers merge in any order to the same bits. A minute that teaches more than
 //! [`ROWS_MAX`] readings of a zone leaves out the rest, on which no sum can overflow.
 
 use std::collections::BTreeMap;
@@ -27,42 +27,42 @@ pub(crate) const SURPRISE_BINS: usize = 128;
 /// Bins for one unit of surprise.
 pub(crate) const SURPRISES_PER_UNIT: f32 = 10.0;
 
-/// Lessons of several zones and minutes.
+/// Sufficient statistics of several zones and minutes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Lessons {
+pub struct SufficientStats {
     /// By tick, then zone.
     #[serde(with = "as_list")]
-    pub by_tick: BTreeMap<(i64, Arc<str>), ZoneLessons>,
+    pub by_tick: BTreeMap<(i64, Arc<str>), ZoneStats>,
 }
 
-impl Lessons {
-    /// Adds the lessons of another worker, partition or batch.
-    pub fn merge(&mut self, other: &Lessons) {
-        for ((tick, zone), lessons) in &other.by_tick {
+impl SufficientStats {
+    /// Adds the statistics of another worker, partition or batch.
+    pub fn merge(&mut self, other: &SufficientStats) {
+        for ((tick, zone), stats) in &other.by_tick {
             match self.by_tick.get_mut(&(*tick, zone.clone())) {
-                Some(mine) => mine.merge(lessons),
+                Some(mine) => mine.merge(stats),
                 None => {
-                    self.by_tick.insert((*tick, zone.clone()), lessons.clone());
+                    self.by_tick.insert((*tick, zone.clone()), stats.clone());
                 }
             }
         }
     }
 
-    /// Adds the lessons of a zone and tick.
-    pub fn add(&mut self, tick: i64, zone: &Arc<str>, lessons: ZoneLessons) {
+    /// Adds the statistics of a zone and tick.
+    pub fn add(&mut self, tick: i64, zone: &Arc<str>, stats: ZoneStats) {
         match self.by_tick.entry((tick, zone.clone())) {
-            Entry::Occupied(mut mine) => mine.get_mut().merge(&lessons),
+            Entry::Occupied(mut mine) => mine.get_mut().merge(&stats),
             Entry::Vacant(free) => {
-                free.insert(lessons);
+                free.insert(stats);
             }
         }
     }
 
-    /// Takes out the lessons of all ticks before `tick`, in order: what can be closed.
-    pub fn take_before(&mut self, tick: i64) -> Lessons {
+    /// Takes out the statistics of all ticks before `tick`, in order: what can be closed.
+    pub fn take_before(&mut self, tick: i64) -> SufficientStats {
         let nobody: Arc<str> = Arc::from("");
         let kept = self.by_tick.split_off(&(tick, nobody));
-        Lessons { by_tick: std::mem::replace(&mut self.by_tick, kept) }
+        SufficientStats { by_tick: std::mem::replace(&mut self.by_tick, kept) }
     }
 
     /// Whether there is nothing to learn.
@@ -75,34 +75,34 @@ impl Lessons {
 mod as_list {
     use super::*;
 
-    type Map = BTreeMap<(i64, Arc<str>), ZoneLessons>;
+    type Map = BTreeMap<(i64, Arc<str>), ZoneStats>;
 
     pub(super) fn serialize<S: serde::Serializer>(map: &Map, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(map)
     }
 
     pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
-        Ok(Vec::<((i64, Arc<str>), ZoneLessons)>::deserialize(from)?.into_iter().collect())
+        Ok(Vec::<((i64, Arc<str>), ZoneStats)>::deserialize(from)?.into_iter().collect())
     }
 }
 
 /// What the readings of one zone and minute teach.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ZoneLessons {
+pub struct ZoneStats {
     /// Readings that taught.
     pub rows: u32,
     /// Readings that taught a level alone: what was known of the zone was of long ago.
     pub(crate) stale: u32,
-    pub(crate) blocks: Vec<BlockLessons>,
+    pub(crate) blocks: Vec<BlockStats>,
     /// Counts by bin of the statistics with tails, one after the other.
-    pub(crate) statistics: Histogram,
+    pub(crate) tail_counts: Histogram,
     /// Counts by bin of the combined surprise.
     pub(crate) surprises: Histogram,
 }
 
 /// What they teach about a block of metrics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct BlockLessons {
+pub(crate) struct BlockStats {
     /// Readings with a value.
     pub(crate) present: [u32; BLOCK],
     /// Of these, with a residual beyond the scale.
@@ -133,8 +133,8 @@ pub(crate) struct BlockLessons {
     pub(crate) band: [i64; BLOCK],
 }
 
-impl BlockLessons {
-    fn merge(&mut self, other: &BlockLessons) {
+impl BlockStats {
+    fn merge(&mut self, other: &BlockStats) {
         add_counts(&mut self.present, &other.present);
         add_counts(&mut self.beyond, &other.beyond);
         add_sums(&mut self.level, &other.level);
@@ -153,9 +153,9 @@ impl BlockLessons {
     }
 }
 
-impl ZoneLessons {
-    pub(crate) fn new(blocks: usize) -> ZoneLessons {
-        ZoneLessons { blocks: vec![BlockLessons::default(); blocks], ..ZoneLessons::default() }
+impl ZoneStats {
+    pub(crate) fn new(blocks: usize) -> ZoneStats {
+        ZoneStats { blocks: vec![BlockStats::default(); blocks], ..ZoneStats::default() }
     }
 
     /// Whether nothing was taught.
@@ -165,7 +165,7 @@ impl ZoneLessons {
 
     /// Makes room for what more than a level is taught by: kilobytes, which few readings need behind a backlog.
     pub(crate) fn unfold(&mut self) {
-        self.statistics.0.resize(TAILED * BINS, 0);
+        self.tail_counts.0.resize(TAILED * BINS, 0);
         self.surprises.0.resize(SURPRISE_BINS, 0);
         for block in &mut self.blocks {
             block.products.resize(PAIRS, 0);
@@ -176,16 +176,16 @@ impl ZoneLessons {
     /// Counts a value of one of the statistics with tails.
     #[inline]
     pub(crate) fn count(&mut self, tail: usize, statistic: f32) {
-        self.statistics.0[tail * BINS + bin(statistic)] += 1;
+        self.tail_counts.0[tail * BINS + bin(statistic)] += 1;
     }
 
-    fn merge(&mut self, other: &ZoneLessons) {
+    fn merge(&mut self, other: &ZoneStats) {
         self.rows += other.rows;
         self.stale += other.stale;
         for (mine, theirs) in self.blocks.iter_mut().zip(&other.blocks) {
             mine.merge(theirs);
         }
-        add_lists(&mut self.statistics.0, &other.statistics.0, add_counts);
+        add_lists(&mut self.tail_counts.0, &other.tail_counts.0, add_counts);
         add_lists(&mut self.surprises.0, &other.surprises.0, add_counts);
     }
 }

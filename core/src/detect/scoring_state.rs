@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use citytide_detector::{
-    Beside, Layout, Learnt, Lessons, Model, Rows, Sample, SampleRow, Scorer, SensorStates, Verdicts,
-    ZoneModels,
+    Beside, Layout, Model, Rows, Sample, SampleRow, Scorer, SensorStates, SufficientStats, TrainingData,
+    Verdicts, ZoneModels,
 };
 
 use super::agreement::Agreement;
@@ -16,14 +16,14 @@ use crate::batch::{Anomaly, Batch, Opinion, RULES_ONLY};
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Minutes are closed: their zones learn this.
-    Closed(Arc<Lessons>),
+    Closed(Arc<SufficientStats>),
     /// A trained model comes into force.
     Model(Arc<Model>),
 }
 
 /// How far the detector is, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct DetectorStatus {
     /// Version of the model in force; 0 when there is none.
     pub version: i32,
     /// Zones that are judged by rules alone, by what other zones taught, and by what they taught themselves.
@@ -36,7 +36,7 @@ pub struct Standing {
 
 /// Judges batches; one per worker.
 #[derive(Debug)]
-pub struct Judge {
+pub struct ScoringState {
     layout: Arc<Layout>,
     scorer: Scorer,
     verdicts: Verdicts,
@@ -45,7 +45,7 @@ pub struct Judge {
     pub(super) partitions: BTreeMap<i32, SensorStates>,
     /// What will change, by the epoch from which it holds.
     pub(super) coming: BTreeMap<u64, Vec<Change>>,
-    pub(super) learnt: Learnt,
+    pub(super) training_data: TrainingData,
     /// Zones whose model changed since it was last written down.
     changed: BTreeSet<Arc<str>>,
     /// A model that is asked too and decides nothing.
@@ -54,17 +54,17 @@ pub struct Judge {
     agreements: BTreeMap<Arc<str>, Agreement>,
 }
 
-impl Judge {
+impl ScoringState {
     /// A judge that knows nothing yet; `sample` is empty and says how many rows a training takes.
-    pub fn new(layout: Arc<Layout>, sample: Sample) -> Judge {
-        Judge {
+    pub fn new(layout: Arc<Layout>, sample: Sample) -> ScoringState {
+        ScoringState {
             scorer: Scorer::new(layout.clone()),
             verdicts: Verdicts::default(),
             zones: ZoneModels::default(),
             model: None,
             partitions: BTreeMap::new(),
             coming: BTreeMap::new(),
-            learnt: Learnt { sample, ..Learnt::default() },
+            training_data: TrainingData { sample, ..TrainingData::default() },
             changed: BTreeSet::new(),
             shadow: None,
             agreements: BTreeMap::new(),
@@ -73,8 +73,8 @@ impl Judge {
     }
 
     /// A judge that knows the same, with the sensors of those partitions, which leave this one.
-    pub fn split_off(&mut self, is_wanted: impl Fn(i32) -> bool) -> Judge {
-        let mut split = Judge::new(self.layout.clone(), self.learnt.sample.clone());
+    pub fn split_off(&mut self, is_wanted: impl Fn(i32) -> bool) -> ScoringState {
+        let mut split = ScoringState::new(self.layout.clone(), self.training_data.sample.clone());
         split.zones = self.zones.clone();
         split.model = self.model.clone();
         split.coming = self.coming.clone();
@@ -91,11 +91,11 @@ impl Judge {
     /// Applies what holds by `epoch`. Rows of earlier epochs must have been judged.
     pub fn advance_to(&mut self, epoch: u64) {
         while let Some(first) = self.coming.first_entry().filter(|first| *first.key() <= epoch) {
-            // Each zone's lessons come from one worker; together they are closed in the order of minute and zone.
-            let mut closed = Lessons::default();
+            // Each zone's statistics come from one worker; together they are closed in the order of minute and zone.
+            let mut closed = SufficientStats::default();
             for change in first.remove() {
                 match change {
-                    Change::Closed(lessons) => closed.merge(&lessons),
+                    Change::Closed(stats) => closed.merge(&stats),
                     Change::Model(model) => self.model = Some(model),
                 }
             }
@@ -128,7 +128,7 @@ impl Judge {
         let (zones, model) = (&self.zones, self.model.as_deref());
         let other = self.shadow.clone().filter(|other| model.map(Model::version) != Some(other.version()));
         self.scorer.ask_beside(other);
-        self.scorer.score(rows, zones, model, states, &mut self.verdicts, &mut self.learnt);
+        self.scorer.score(rows, zones, model, states, &mut self.verdicts, &mut self.training_data);
         let Verdicts { scores, confidences, by_rules, flagged, beside, .. } = &mut self.verdicts;
         let mut flags = flagged.iter().map(|verdict| verdict.row as usize).peekable();
         for (row, beside) in beside.iter().enumerate() {
@@ -169,9 +169,9 @@ impl Judge {
         agreements.into_iter().map(|(zone, agreement)| (version, zone, agreement)).collect()
     }
 
-    /// What rows have taught since this was last called: lessons, and rows for the training's sample.
-    pub fn take_learnt(&mut self) -> (Lessons, Vec<(u64, SampleRow)>) {
-        (std::mem::take(&mut self.learnt.lessons), self.learnt.sample.take_new())
+    /// What rows have taught since this was last called: statistics, and rows for the training's sample.
+    pub fn take_training_data(&mut self) -> (SufficientStats, Vec<(u64, SampleRow)>) {
+        (std::mem::take(&mut self.training_data.stats), self.training_data.sample.take_new())
     }
 
     /// What must be written down of this worker's partitions, and of those zones that are its own and have changed.
@@ -192,14 +192,14 @@ impl Judge {
     }
 
     /// How far it is.
-    pub fn standing(&self) -> Standing {
-        let mut standing = Standing {
+    pub fn status(&self) -> DetectorStatus {
+        let mut status = DetectorStatus {
             version: self.model.as_ref().map_or(RULES_ONLY, |model| model.version()),
             zones: [0; 3],
             sensors: self.partitions.values().map(SensorStates::len).sum(),
             partitions_full: self.partitions.values().filter(|states| states.is_full()).count(),
         };
-        self.zones.iter().for_each(|(_, zone)| standing.zones[zone.level as usize] += 1);
-        standing
+        self.zones.iter().for_each(|(_, zone)| status.zones[zone.level as usize] += 1);
+        status
     }
 }
