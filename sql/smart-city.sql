@@ -13,17 +13,17 @@ create table citytide_database (
     cluster_id      text,
     topic_id        text
 );
-comment on table citytide_database is 'What this database is for; one row';
-comment on column citytide_database.only_row is 'Holds the table to one row';
+comment on table citytide_database is 'The domain, source and windows of this database; one row';
+comment on column citytide_database.only_row is 'Limits the table to one row';
 comment on column citytide_database.schema_version is 'Version of this schema';
 comment on column citytide_database.domain is 'Name of the domain whose readings are here';
-comment on column citytide_database.topic is 'The Kafka topic they come from, or what other source';
+comment on column citytide_database.topic is 'The Kafka topic, or other source, that the readings come from';
 comment on column citytide_database.windows is 'The windows: name, size_us, slide_us, in the order of the domain file';
 comment on column citytide_database.pane_us is 'Length of a pane in microseconds';
 comment on column citytide_database.horizon_epoch is 'Rows up to this epoch are no longer shown; retention raises it';
-comment on column citytide_database.horizon_raised_at is 'When horizon_epoch was last raised; partitions behind it go an hour later';
-comment on column citytide_database.cluster_id is 'The id of the Kafka cluster, noted at first sight';
-comment on column citytide_database.topic_id is 'The topic''s id there: a topic that was made again has another one';
+comment on column citytide_database.horizon_raised_at is 'When horizon_epoch was last raised; partitions at or below it are dropped an hour later';
+comment on column citytide_database.cluster_id is 'Id of the Kafka cluster, stored when it is first seen';
+comment on column citytide_database.topic_id is 'Id of the topic in that cluster; a topic that was deleted and created again has a new one';
 
 insert into citytide_database (schema_version, domain, topic, windows, pane_us)
 values (1, 'smart-city', 'sensor-data', '[{"name":"1min","size_us":60000000,"slide_us":60000000},{"name":"5min","size_us":300000000,"slide_us":60000000}]', 60000000);
@@ -33,7 +33,7 @@ create table fence (
     run_id          bigint not null
 );
 comment on table fence is 'The run that may write; one row';
-comment on column fence.only_row is 'Holds the table to one row';
+comment on column fence.only_row is 'Limits the table to one row';
 comment on column fence.run_id is 'The run that may write';
 
 insert into fence (run_id) values (0);
@@ -48,7 +48,7 @@ begin
         raise exception 'run % has been taken over by run %', mine, current using errcode = 'CT001';
     end if;
 end $$;
-comment on function citytide_fence(bigint) is 'Begins every writing transaction: a run that was taken over fails here, with SQLSTATE CT001. The lock is taken first and run_id read by a later statement, whose snapshot is not older than it';
+comment on function citytide_fence(bigint) is 'Begins every writing transaction: a run that was taken over fails here, with SQLSTATE CT001. It takes the lock first and reads run_id in a later statement, whose snapshot is taken after the lock';
 
 create table runs (
     run_id          bigint primary key,
@@ -64,13 +64,13 @@ create table runs (
 );
 comment on table runs is 'Every start of citytide on this database';
 comment on column runs.run_id is 'Number of the run, ascending';
-comment on column runs.host is 'Where its process 0 runs';
-comment on column runs.process_id is 'Process id of its process 0 there';
+comment on column runs.host is 'Host of its process 0';
+comment on column runs.process_id is 'Process id of its process 0 on that host';
 comment on column runs.processes is 'Number of processes';
 comment on column runs.workers is 'Workers per process';
-comment on column runs.epoch_offset_ms is 'What the run adds to the clock so that epochs never repeat, milliseconds';
+comment on column runs.epoch_offset_ms is 'Milliseconds that the run adds to the clock, so that epochs never repeat';
 comment on column runs.started_at is 'When it started';
-comment on column runs.heartbeat_at is 'When it last said that it lives, every second';
+comment on column runs.heartbeat_at is 'Last heartbeat; one a second';
 comment on column runs.ended_at is 'When it ended; null while it runs and after a crash';
 comment on column runs.why is 'Why it ended';
 
@@ -84,7 +84,7 @@ create table run_members (
 comment on table run_members is 'The processes of each run';
 comment on column run_members.run_id is 'The run';
 comment on column run_members.process is 'Number of the process in the run, from 0';
-comment on column run_members.host is 'Where it runs';
+comment on column run_members.host is 'Host of the process';
 comment on column run_members.joined_at is 'When it joined';
 
 create table commits (
@@ -95,13 +95,13 @@ create table commits (
     watermark       timestamptz,
     readings        bigint not null
 );
-comment on table commits is 'The ledger: one row per commit; everything above the highest epoch does not exist yet';
-comment on column commits.epoch is 'Every row up to this epoch is committed, milliseconds';
-comment on column commits.previous_epoch is 'The commit before; unique, so that no epoch has two successors';
+comment on table commits is 'The ledger: one row per commit; rows above the highest epoch are not committed';
+comment on column commits.epoch is 'Every row up to this epoch is committed; milliseconds';
+comment on column commits.previous_epoch is 'Epoch of the previous commit; unique, so that no epoch has two successors';
 comment on column commits.run_id is 'The run that committed';
-comment on column commits.committed_at is 'When';
-comment on column commits.watermark is 'W: windows that end up to here are final; null before the first reading';
-comment on column commits.readings is 'Readings that this commit brought, late ones included';
+comment on column commits.committed_at is 'When it was committed';
+comment on column commits.watermark is 'W: windows that end at or before it are final; null before the first reading';
+comment on column commits.readings is 'Readings in this commit, including late ones';
 
 create table ingest_progress (
     kafka_partition integer primary key,
@@ -118,18 +118,18 @@ create table ingest_progress (
     cursor          text
 ) with (fillfactor = 50);
 comment on table ingest_progress is 'How far each partition has been read, as of the newest commit';
-comment on column ingest_progress.kafka_partition is 'The partition, as the readings name it';
-comment on column ingest_progress.source is 'What it is: topic and partition, or a file';
+comment on column ingest_progress.kafka_partition is 'Partition number, as in the readings';
+comment on column ingest_progress.source is 'Topic and partition, or file';
 comment on column ingest_progress.first_offset is 'The offset at which reading began';
 comment on column ingest_progress.next_offset is 'The next offset to read';
 comment on column ingest_progress.accepted is 'Readings in windows';
-comment on column ingest_progress.late is 'Readings too late for any window';
-comment on column ingest_progress.dead is 'Records that are no readings';
+comment on column ingest_progress.late is 'Late readings, in no window';
+comment on column ingest_progress.dead is 'Dead letters: records that are not readings';
 comment on column ingest_progress.lost is 'Offsets that Kafka deleted before they were read';
 comment on column ingest_progress.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
-comment on column ingest_progress.watermark is 'Highest event time of its accepted readings less out_of_orderness';
-comment on column ingest_progress.is_idle is 'Whether it has been silent for idle_after and no longer holds W back';
-comment on column ingest_progress.cursor is 'Where the source itself stands at next_offset, in its own words: to find the place again, and to notice that it is another one';
+comment on column ingest_progress.watermark is 'Highest event time of its accepted readings, less out_of_orderness';
+comment on column ingest_progress.is_idle is 'Whether it has brought nothing for idle_after and no longer holds W back';
+comment on column ingest_progress.cursor is 'Position of the source at next_offset, in a form of its own: finds the place again, and detects a source that was replaced';
 
 create table partition_zones (
     kafka_partition integer not null,
@@ -138,7 +138,7 @@ create table partition_zones (
 );
 comment on table partition_zones is 'Zones that count against zones_max, by partition';
 comment on column partition_zones.kafka_partition is 'The partition';
-comment on column partition_zones.zone is 'A zone it brought that the domain file does not name';
+comment on column partition_zones.zone is 'A zone of its readings that the domain file does not name';
 
 create table sensor_readings (
     epoch           bigint not null,
@@ -162,25 +162,25 @@ create table sensor_readings (
     detector        text
 ) partition by range (epoch);
 comment on table sensor_readings is 'All readings, also those whose epoch is not committed yet: read sensor_data instead';
-comment on column sensor_readings.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on column sensor_readings.epoch is 'Ingest epoch of the row, milliseconds';
 comment on column sensor_readings.kafka_partition is 'Partition; with kafka_offset the identity of a reading';
 comment on column sensor_readings.kafka_offset is 'Offset in the partition';
 comment on column sensor_readings.sensor_id is 'The sensor';
 comment on column sensor_readings.zone is 'The zone';
-comment on column sensor_readings.recorded_at is 'Event time, microseconds kept';
+comment on column sensor_readings.recorded_at is 'Event time, with microseconds';
 comment on column sensor_readings.temperature is 'In °C; null when not sent';
 comment on column sensor_readings.humidity is 'In %; null when not sent';
 comment on column sensor_readings.aqi is 'In AQI; null when not sent';
 comment on column sensor_readings.noise_level is 'In dB; null when not sent';
 comment on column sensor_readings.traffic_flow is 'In vehicles/min; null when not sent';
-comment on column sensor_readings.is_late is 'Came too late: in none of its windows';
+comment on column sensor_readings.is_late is 'Whether it came too late: then it is in no window';
 comment on column sensor_readings.is_anomaly is 'Whether it is anomalous';
-comment on column sensor_readings.anomaly_score is 'How odd it is, 0 … 1; with rules only 0 or 1';
+comment on column sensor_readings.anomaly_score is 'How unusual it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_readings.severity is 'low, medium or high; null when normal';
 comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual"} with "rule", or with "typical", "spread", "unit", "share", "member" and "text"; null when normal';
 comment on column sensor_readings.model_version is 'The model that judged; 0 = rules only';
-comment on column sensor_readings.confidence is 'Chance that the verdict is right, 0 … 1; null where rules alone judge';
-comment on column sensor_readings.detector is 'What found it: rules, model or both; null when normal';
+comment on column sensor_readings.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
+comment on column sensor_readings.detector is 'Who flagged it: rules, model or both; null when normal';
 
 create table dead_letter_records (
     epoch           bigint not null,
@@ -194,12 +194,12 @@ create table dead_letter_records (
     payload_bytes   integer not null
 ) partition by range (epoch);
 comment on table dead_letter_records is 'All dead letters, also those whose epoch is not committed yet: read dead_letters instead';
-comment on column dead_letter_records.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on column dead_letter_records.epoch is 'Ingest epoch of the row, milliseconds';
 comment on column dead_letter_records.kafka_partition is 'Partition; with kafka_offset the identity of a record';
 comment on column dead_letter_records.kafka_offset is 'Offset in the partition';
 comment on column dead_letter_records.received_at is 'Kafka''s timestamp of the record';
-comment on column dead_letter_records.reason is 'Why it is no reading: empty, not_utf8, not_json, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
-comment on column dead_letter_records.field is 'The field that is wrong; null when none is';
+comment on column dead_letter_records.reason is 'Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
+comment on column dead_letter_records.field is 'The wrong field; null when the whole record is';
 comment on column dead_letter_records.message is 'The reason as a sentence';
 comment on column dead_letter_records.payload is 'The first 64 KiB of the record';
 comment on column dead_letter_records.payload_bytes is 'Length of the whole record in bytes';
@@ -234,13 +234,13 @@ create table panes (
     primary key (zone, pane_start)
 ) with (fillfactor = 50);
 create index panes_pane_start on panes (pane_start);
-comment on table panes is 'What windows are merged from: exact sums by zone and pane, of accepted readings';
+comment on table panes is 'Exact sums of accepted readings by zone and pane; windows are merged from them';
 comment on column panes.zone is 'The zone';
 comment on column panes.pane_start is 'Start of the pane';
 comment on column panes.reading_count is 'Accepted readings';
 comment on column panes.anomaly_count is 'Anomalous ones among them';
-comment on column panes.first_epoch is 'The first epoch that added to it';
-comment on column panes.last_epoch is 'The last one';
+comment on column panes.first_epoch is 'First epoch that added to it';
+comment on column panes.last_epoch is 'Last epoch that added to it';
 comment on column panes.count_temperature is 'Readings with temperature';
 comment on column panes.sum_temperature is 'Exact sum of temperature: 128-bit two''s complement, big-endian, 60 binary places; null when none';
 comment on column panes.min_temperature is 'Least temperature in °C';
@@ -310,8 +310,8 @@ comment on column metrics_1min.max_noise_level is 'Greatest noise_level in dB; n
 comment on column metrics_1min.avg_traffic_flow is 'Average traffic_flow in vehicles/min; null when no reading has it';
 comment on column metrics_1min.min_traffic_flow is 'Least traffic_flow in vehicles/min; null when no reading has it';
 comment on column metrics_1min.max_traffic_flow is 'Greatest traffic_flow in vehicles/min; null when no reading has it';
-comment on column metrics_1min.is_final is 'Whether W has passed the window''s end; never taken back';
-comment on column metrics_1min.revision is 'How many commits corrected the row after it was final';
+comment on column metrics_1min.is_final is 'Whether W has passed the window''s end; never reset';
+comment on column metrics_1min.revision is 'Number of commits that corrected the row after it was final';
 comment on column metrics_1min.updated_at is 'When the row was last committed';
 
 create table metrics_5min (
@@ -362,8 +362,8 @@ comment on column metrics_5min.max_noise_level is 'Greatest noise_level in dB; n
 comment on column metrics_5min.avg_traffic_flow is 'Average traffic_flow in vehicles/min; null when no reading has it';
 comment on column metrics_5min.min_traffic_flow is 'Least traffic_flow in vehicles/min; null when no reading has it';
 comment on column metrics_5min.max_traffic_flow is 'Greatest traffic_flow in vehicles/min; null when no reading has it';
-comment on column metrics_5min.is_final is 'Whether W has passed the window''s end; never taken back';
-comment on column metrics_5min.revision is 'How many commits corrected the row after it was final';
+comment on column metrics_5min.is_final is 'Whether W has passed the window''s end; never reset';
+comment on column metrics_5min.revision is 'Number of commits that corrected the row after it was final';
 comment on column metrics_5min.updated_at is 'When the row was last committed';
 
 create table hot_sensors (
@@ -374,11 +374,11 @@ create table hot_sensors (
     last_anomaly_at timestamptz not null,
     primary key (zone, rank)
 ) with (fillfactor = 50);
-comment on table hot_sensors is 'The sensors with the most anomalies lately, by zone';
+comment on table hot_sensors is 'The sensors with the most anomalies in the five minutes before W, by zone';
 comment on column hot_sensors.zone is 'The zone';
 comment on column hot_sensors.rank is '1 … 10, ties by sensor_id';
 comment on column hot_sensors.sensor_id is 'The sensor';
-comment on column hot_sensors.anomaly_count is 'Its accepted anomalies of the five minutes before W';
+comment on column hot_sensors.anomaly_count is 'Its accepted anomalies in the five minutes before W';
 comment on column hot_sensors.last_anomaly_at is 'The latest of them, event time';
 
 create table zone_status (
@@ -394,7 +394,7 @@ create table zone_status (
     anomalies_5min  bigint not null,
     last_recorded_at timestamptz not null
 ) with (fillfactor = 50);
-comment on table zone_status is 'How each zone is: its last final row of metrics_1min, and what came since';
+comment on table zone_status is 'Current state of each zone: its last final row of metrics_1min, and its recent anomalies';
 comment on column zone_status.zone is 'The zone';
 comment on column zone_status.window_start is 'Start of its last final window; null before the first';
 comment on column zone_status.reading_count is 'Accepted readings of that window';
@@ -404,7 +404,7 @@ comment on column zone_status.avg_humidity is 'Average humidity of that window i
 comment on column zone_status.avg_aqi is 'Average aqi of that window in AQI';
 comment on column zone_status.avg_noise_level is 'Average noise_level of that window in dB';
 comment on column zone_status.avg_traffic_flow is 'Average traffic_flow of that window in vehicles/min';
-comment on column zone_status.anomalies_5min is 'Its accepted anomalies of the five minutes before W';
+comment on column zone_status.anomalies_5min is 'Its accepted anomalies in the five minutes before W';
 comment on column zone_status.last_recorded_at is 'The latest event time of its accepted readings';
 
 create table models (
@@ -423,12 +423,12 @@ comment on table models is 'Trained models: each is immutable, only its status c
 comment on column models.version is 'Number of the model, from 1';
 comment on column models.status is 'shadow, in_force or retired';
 comment on column models.fitted_from is 'Event time of the oldest reading it was fitted on';
-comment on column models.fitted_until is 'Event time of the newest';
+comment on column models.fitted_until is 'Event time of the newest one';
 comment on column models.rows is 'Readings it was fitted on';
 comment on column models.parameters is 'Trees, rows_per_tree, extension and the metrics it judges';
-comment on column models.figures is 'How it was made, and how it judges what it was fitted on';
+comment on column models.figures is 'How it was trained, and how it scores the rows it was fitted on';
 comment on column models.model is 'The model itself, with a checksum on its first line';
-comment on column models.in_force_from_epoch is 'The epoch from which it judged when it last came into force; null before';
+comment on column models.in_force_from_epoch is 'First epoch that it judged when it last came into force; null before';
 comment on column models.created_at is 'When it was stored';
 
 create table model_disagreements (
@@ -441,44 +441,44 @@ create table model_disagreements (
     since_epoch     bigint not null,
     primary key (version, zone)
 ) with (fillfactor = 50);
-comment on table model_disagreements is 'How far a shadow model agrees with the detector in force, while a run asks it';
+comment on table model_disagreements is 'Agreement of a shadow model with the detector in force, while a run asks it';
 comment on column model_disagreements.version is 'The shadow model';
 comment on column model_disagreements.zone is 'The zone';
-comment on column model_disagreements.readings is 'Committed readings that both it and the detector in force judged';
-comment on column model_disagreements.flagged_by_both is 'Flagged by both; what a rule flags, both do';
-comment on column model_disagreements.only_in_force is 'Flagged by the detector in force alone';
-comment on column model_disagreements.only_shadow is 'Flagged with the shadow model in its model''s place alone';
-comment on column model_disagreements.since_epoch is 'The first epoch that counts';
+comment on column model_disagreements.readings is 'Committed readings that both judged';
+comment on column model_disagreements.flagged_by_both is 'Flagged by both; a broken rule counts for both';
+comment on column model_disagreements.only_in_force is 'Flagged only by the detector in force';
+comment on column model_disagreements.only_shadow is 'Flagged only with the shadow model in place of the model in force';
+comment on column model_disagreements.since_epoch is 'First epoch that is counted';
 
 create table model_changes (
     epoch           bigint primary key,
     version         integer not null,
     in_force_from_epoch bigint not null
 );
-comment on table model_changes is 'Which model came into force when';
+comment on table model_changes is 'When each model came into force';
 comment on column model_changes.epoch is 'The epoch that decided it';
 comment on column model_changes.version is 'The model that comes into force';
-comment on column model_changes.in_force_from_epoch is 'The first epoch that it judges';
+comment on column model_changes.in_force_from_epoch is 'First epoch that it judges';
 
 create table model_requests (
     request         bigint primary key generated always as identity,
     version         integer not null,
     requested_at    timestamptz not null default clock_timestamp()
 );
-comment on table model_requests is 'Models that were asked for by hand; a run puts them in force';
+comment on table model_requests is 'Models that were requested by hand; a run puts them into force';
 comment on column model_requests.request is 'Number of the request';
-comment on column model_requests.version is 'The model that is to come into force';
-comment on column model_requests.requested_at is 'When it was asked for';
+comment on column model_requests.version is 'The requested model';
+comment on column model_requests.requested_at is 'When it was requested';
 
 create table detector_minutes (
     epoch           bigint primary key,
     closed_before   timestamptz not null,
     in_force_from_epoch bigint not null
 );
-comment on table detector_minutes is 'When minutes were closed: with the readings and models, what any verdict follows from';
+comment on table detector_minutes is 'When minutes were closed; with the readings and models, every verdict follows from it';
 comment on column detector_minutes.epoch is 'The epoch that closed them';
 comment on column detector_minutes.closed_before is 'Minutes that begin before this are closed';
-comment on column detector_minutes.in_force_from_epoch is 'The first epoch judged by what they taught';
+comment on column detector_minutes.in_force_from_epoch is 'First epoch judged by what they taught';
 
 create table detector_state (
     kind            text not null,
@@ -487,11 +487,11 @@ create table detector_state (
     state           bytea not null,
     primary key (kind, key, epoch)
 );
-comment on table detector_state is 'What the detector knows of sensors and zones; the newest state whose epoch is committed counts';
+comment on table detector_state is 'The detector''s state of sensors and zones; the newest state whose epoch is committed counts';
 comment on column detector_state.kind is 'partition, zone, lessons or sample';
-comment on column detector_state.key is 'Which partition or zone; the worker whose lessons these are';
-comment on column detector_state.epoch is 'What was known before the first row of this epoch';
-comment on column detector_state.state is 'The program''s own form';
+comment on column detector_state.key is 'The partition or zone; for lessons the worker';
+comment on column detector_state.epoch is 'The state is as of before the first row of this epoch';
+comment on column detector_state.state is 'The state in the program''s own format';
 
 create table followers (
     name            text primary key,
@@ -510,39 +510,39 @@ create view sensor_data as
     from sensor_readings
     where epoch <= (select max(epoch) from commits)
       and epoch > (select horizon_epoch from citytide_database);
-comment on view sensor_data is 'The committed readings, behind the retention horizon';
-comment on column sensor_data.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on view sensor_data is 'Committed readings above the retention horizon';
+comment on column sensor_data.epoch is 'Ingest epoch of the row, milliseconds';
 comment on column sensor_data.kafka_partition is 'Partition; with kafka_offset the identity of a reading';
 comment on column sensor_data.kafka_offset is 'Offset in the partition';
 comment on column sensor_data.sensor_id is 'The sensor';
 comment on column sensor_data.zone is 'The zone';
-comment on column sensor_data.recorded_at is 'Event time, microseconds kept';
+comment on column sensor_data.recorded_at is 'Event time, with microseconds';
 comment on column sensor_data.temperature is 'In °C; null when not sent';
 comment on column sensor_data.humidity is 'In %; null when not sent';
 comment on column sensor_data.aqi is 'In AQI; null when not sent';
 comment on column sensor_data.noise_level is 'In dB; null when not sent';
 comment on column sensor_data.traffic_flow is 'In vehicles/min; null when not sent';
-comment on column sensor_data.is_late is 'Came too late: in none of its windows';
+comment on column sensor_data.is_late is 'Whether it came too late: then it is in no window';
 comment on column sensor_data.is_anomaly is 'Whether it is anomalous';
-comment on column sensor_data.anomaly_score is 'How odd it is, 0 … 1; with rules only 0 or 1';
+comment on column sensor_data.anomaly_score is 'How unusual it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_data.severity is 'low, medium or high; null when normal';
 comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual"} with "rule", or with "typical", "spread", "unit", "share", "member" and "text"; null when normal';
 comment on column sensor_data.model_version is 'The model that judged; 0 = rules only';
-comment on column sensor_data.confidence is 'Chance that the verdict is right, 0 … 1; null where rules alone judge';
-comment on column sensor_data.detector is 'What found it: rules, model or both; null when normal';
+comment on column sensor_data.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
+comment on column sensor_data.detector is 'Who flagged it: rules, model or both; null when normal';
 
 create view dead_letters as
     select epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes
     from dead_letter_records
     where epoch <= (select max(epoch) from commits)
       and epoch > (select horizon_epoch from citytide_database);
-comment on view dead_letters is 'The committed records that are no readings, behind the retention horizon';
-comment on column dead_letters.epoch is 'Ingest epoch that brought the row, milliseconds';
+comment on view dead_letters is 'Committed records that are not readings, above the retention horizon';
+comment on column dead_letters.epoch is 'Ingest epoch of the row, milliseconds';
 comment on column dead_letters.kafka_partition is 'Partition; with kafka_offset the identity of a record';
 comment on column dead_letters.kafka_offset is 'Offset in the partition';
 comment on column dead_letters.received_at is 'Kafka''s timestamp of the record';
-comment on column dead_letters.reason is 'Why it is no reading: empty, not_utf8, not_json, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
-comment on column dead_letters.field is 'The field that is wrong; null when none is';
+comment on column dead_letters.reason is 'Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
+comment on column dead_letters.field is 'The wrong field; null when the whole record is';
 comment on column dead_letters.message is 'The reason as a sentence';
 comment on column dead_letters.payload is 'The first 64 KiB of the record';
 comment on column dead_letters.payload_bytes is 'Length of the whole record in bytes';
@@ -551,13 +551,13 @@ create view conservation as
     select kafka_partition, first_offset, next_offset, accepted, late, dead, lost, gaps,
            next_offset - first_offset = accepted + late + dead + lost + gaps as holds
     from ingest_progress;
-comment on view conservation is 'Nothing vanishes: what became of every offset of every partition';
-comment on column conservation.kafka_partition is 'The partition, as the readings name it';
+comment on view conservation is 'What became of every offset of each partition: nothing vanishes';
+comment on column conservation.kafka_partition is 'Partition number, as in the readings';
 comment on column conservation.first_offset is 'The offset at which reading began';
 comment on column conservation.next_offset is 'The next offset to read';
 comment on column conservation.accepted is 'Readings in windows';
-comment on column conservation.late is 'Readings too late for any window';
-comment on column conservation.dead is 'Records that are no readings';
+comment on column conservation.late is 'Late readings, in no window';
+comment on column conservation.dead is 'Dead letters: records that are not readings';
 comment on column conservation.lost is 'Offsets that Kafka deleted before they were read';
 comment on column conservation.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
 comment on column conservation.holds is 'Whether next_offset - first_offset is the sum of the others';

@@ -9,17 +9,17 @@ use crate::{Connection, ConnectionError, Property, Secrets};
 /// The options of the Kafka connection.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
-    /// Kafka's bootstrap servers, host:port, separated by commas
+    /// Connect to these bootstrap servers of Kafka, host:port, separated by commas
     #[arg(long, env = "KAFKA_BROKERS", default_value = "localhost:9092", value_name = "HOST:PORT")]
     #[arg(help_heading = "Kafka")]
     pub brokers: String,
-    /// A property of librdkafka, such as security.protocol=sasl_ssl; may be repeated
+    /// Set a property of librdkafka, such as security.protocol=sasl_ssl; may be repeated
     #[arg(long = "kafka-property", value_name = "KEY=VALUE", hide_env_values = true, help_heading = "Kafka")]
     pub kafka_properties: Vec<Property>,
-    /// A file that holds sasl.password; by default the environment's KAFKA_SASL_PASSWORD is used
+    /// Read sasl.password from this file; by default from KAFKA_SASL_PASSWORD in the environment
     #[arg(long, value_name = "FILE", help_heading = "Kafka")]
     pub kafka_password_file: Option<PathBuf>,
-    /// A file that holds ssl.key.password; by default the environment's KAFKA_SSL_KEY_PASSWORD is used
+    /// Read ssl.key.password from this file; by default from KAFKA_SSL_KEY_PASSWORD in the environment
     #[arg(long, value_name = "FILE", help_heading = "Kafka")]
     pub kafka_key_password_file: Option<PathBuf>,
 }

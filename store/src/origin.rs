@@ -22,9 +22,9 @@ pub struct Origin {
 pub enum OriginError {
     /// Another topic, or another cluster.
     #[error(
-        "this database was filled from the {what} with the id {there}, and the one that is here now has the id {now}: {how}; \
-         nothing was read or written. Use another database (createdb NAME); only if the offsets mean the same records all the \
-         same, run \"update citytide_database set topic_id = null, cluster_id = null\" and start again"
+        "this database was filled from the {what} with the id {there}, but its id is now {now}: {how}; nothing \
+         was read or written. Use a new database (createdb NAME); only if the offsets still mean the same \
+         records, run \"update citytide_database set topic_id = null, cluster_id = null\" and start again"
     )]
     Other {
         /// Topic or cluster.
@@ -51,9 +51,9 @@ pub async fn hold(client: &Client, seen: &Origin) -> Result<(), OriginError> {
     let row =
         client.query_one("select cluster_id, topic_id from citytide_database", &[]).await.map_err(failed)?;
     let Origin { topic_id, cluster_id } = seen;
-    let moved = "the bootstrap servers lead to another cluster, or the cluster was made anew";
+    let moved = "the bootstrap servers lead to another cluster, or the cluster was created anew";
     differs("cluster", moved, row.get(0), cluster_id)?;
-    differs("topic", "the topic was deleted and made again", row.get(1), topic_id)?;
+    differs("topic", "the topic was deleted and created again", row.get(1), topic_id)?;
     let note = "update citytide_database set cluster_id = coalesce(cluster_id, $1::text), \
                 topic_id = coalesce(topic_id, $2::text) \
                 where (cluster_id is null and $1::text is not null) or (topic_id is null and $2::text is not null)";

@@ -174,7 +174,7 @@ pub async fn take(
         .await
         .map_err(failed("the first heartbeat of the run"))?;
     let Run { run_id, committed_epoch, .. } = run;
-    tracing::info!("run {run_id} goes on from epoch {committed_epoch}; {deleted} uncommitted rows deleted");
+    tracing::info!("run {run_id} continues from epoch {committed_epoch}; {deleted} uncommitted rows deleted");
     Ok(run)
 }
 

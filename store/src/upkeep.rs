@@ -159,7 +159,7 @@ async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> 
         match future::select(indexing, std::pin::pin!(stopped)).await {
             // An index is a convenience: as long as the connection lives, the run goes on without it.
             future::Either::Left((Err(error), _)) if client.is_closed() => return Err(error),
-            future::Either::Left((Err(error), _)) => tracing::warn!("{error}; the index is tried again"),
+            future::Either::Left((Err(error), _)) => tracing::warn!("{error}; retrying the index"),
             future::Either::Left((Ok(()), _)) => {}
             future::Either::Right(_) => {
                 // What is left of the index is invalid, and dropped before the next attempt.

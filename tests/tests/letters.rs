@@ -173,7 +173,7 @@ fn letters_are_listed_and_shown_with_what_they_would_be_now() {
     let letter: serde_json::Value = serde_json::from_str(json.trim()).expect("a JSON object");
     assert_eq!((letter["offset"].as_i64(), letter["payload_hex"].as_str()), (Some(12), Some("ff")));
     assert!(said("show 0:2", 0).contains("would be a reading"), "the mended file knows more zones");
-    assert!(said("show 0:12", 0).contains("still no reading: not_utf8"));
+    assert!(said("show 0:12", 0).contains("still not a reading: not_utf8"));
     assert!(said("show 0:0", 78).contains("there is no dead letter 0:0"));
     assert!(said("show 0", 2).contains("0:4711"));
     assert!(said("list --reason nonsense", 2).contains("too_many_zones"));

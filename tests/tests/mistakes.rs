@@ -54,14 +54,14 @@ fn numbers_that_cannot_be_are_refused_with_those_that_can() {
         2,
         &["error: -p 2 does not exist with -n 2: processes count from 0, the last is 1"],
     );
-    says(run("-w 64 -n 64"), 2, &["4096 workers, at most 256 work together"]);
+    says(run("-w 64 -n 64"), 2, &["4096 workers, at most 256 can work together"]);
 }
 
 #[test]
 fn a_slip_in_a_word_is_answered_with_the_word_that_was_meant() {
     says(citytide("rnu"), 2, &["unrecognized subcommand 'rnu'", "a similar subcommand exists: 'run'"]);
     says(citytide("run --topik t"), 2, &["unexpected argument '--topik'", "'--topic'"]);
-    says(run("--log-level inof"), 2, &["--log-level inof: `inof` is no level; did you mean info?"]);
+    says(run("--log-level inof"), 2, &["--log-level inof: `inof` is not a log level; did you mean info?"]);
     says(run("--log-format jsno"), 2, &["did you mean json? It is one of text, json"]);
 }
 

@@ -125,7 +125,7 @@ fn an_idle_partition_lets_the_others_go_on_and_its_return_corrects_final_windows
         before.iter().map(|(row, revision)| (row.clone(), revision + 1)).collect();
     assert_eq!(revisions(returned), after, "one commit, one revision");
     scene.assert_tables();
-    assert!(scene.database.watermark_us() >= reached, "finality is never taken back");
+    assert!(scene.database.watermark_us() >= reached, "finality is never reset");
 
     // And with a later one, which moves its own watermark, and not W.
     reading(&scene, 1, DAWN + 20 * MINUTE + 1, -20.0);

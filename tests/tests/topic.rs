@@ -112,7 +112,7 @@ fn a_topic_that_was_made_again_is_refused_although_it_is_longer_than_the_one_tha
     scene.topic.flush();
     let (ended, said) = scene.run("--until-caught-up").finish(LIMIT);
     assert_eq!(ended, Ended::Exit(78), "{said}");
-    assert!(said.contains("the topic was deleted and made again"), "{said}");
+    assert!(said.contains("the topic was deleted and created again"), "{said}");
     assert_eq!(tables(), before, "nothing was written, not even a run");
 
     // Who knows that the records are the same may say so.
@@ -135,6 +135,6 @@ fn a_topic_that_is_made_again_while_it_is_read_ends_the_run() {
     scene.topic.make_again();
     assert_eq!(run.wait(LIMIT), Ended::Exit(78));
     let said = run.log();
-    assert!(said.contains("was deleted and made again"), "{said}");
+    assert!(said.contains("was deleted and created again"), "{said}");
     assert_eq!(scene.database.committed_offsets(), 30, "what was read is committed, and nothing else");
 }

@@ -66,7 +66,7 @@ pub enum MemoryError {
         why: String,
     },
     /// Of other metrics.
-    #[error("it is of the metrics {found}, and the domain has {expected}")]
+    #[error("it has the metrics {found}, but the domain has {expected}")]
     OtherDomain {
         /// Its metrics.
         found: String,

@@ -51,7 +51,7 @@ pub struct PaneState {
     pub start_us: i64,
     /// What its accepted readings add up to.
     pub sums: PaneSums,
-    /// The first epoch that added to it.
+    /// First epoch that added to it.
     pub first_epoch: u64,
     /// The last one.
     pub last_epoch: u64,

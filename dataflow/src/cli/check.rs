@@ -24,7 +24,7 @@ pub use report::{Report, State};
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  citytide check -w 2 && citytide run -w 2")]
 pub struct Args {
-    /// One JSON object instead of lines
+    /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -15,7 +15,7 @@ const ORIGIN_COLUMN: usize = 48;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Commands {
-    /// Print every setting of a run that is used, and where it came from
+    /// Print every setting that a run would use, and where it comes from
     Show(Box<Show>),
     /// Print the table of flags of docs/configuration.md
     #[command(hide = true)]

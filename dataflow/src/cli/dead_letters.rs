@@ -39,36 +39,36 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line per letter, oldest first, and how many there are of each reason
+    /// Print one line per letter, oldest first, and the number of letters for each reason
     List {
         #[command(flatten)]
         which: Which,
-        /// At most so many
+        /// Print at most this many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
-        /// A JSON object per letter instead, with all that is known of it
+        /// Print a JSON object per letter instead, with all that is known about it
         #[arg(long)]
         json: bool,
     },
-    /// All that is known of one letter, and what it would be as of now
+    /// Print all that is known about one letter, and what it would be now
     Show {
-        /// Its partition and offset
+        /// Partition and offset of the letter
         #[arg(value_name = "PARTITION:OFFSET", value_parser = place)]
         letter: (i32, i64),
     },
-    /// Decode letters again: what is a reading now moves into its windows, in one commit
+    /// Decode letters again: one commit moves those that are readings now into their windows
     ///
-    /// No run may write meanwhile. With --take-over a supervised run steps aside, and goes on when the replay is over.
+    /// No run may write meanwhile. With --take-over a supervised run ends, and continues after the replay.
     Replay {
         #[command(flatten)]
         which: Which,
         /// Only these letters
         #[arg(value_name = "PARTITION:OFFSET", value_parser = place)]
         letters: Vec<(i32, i64)>,
-        /// Tell what would become of them, and change nothing
+        /// Print what would become of the letters, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Let a living run step aside
+        /// Replace an active run; a supervised one continues after the replay
         #[arg(long)]
         take_over: bool,
     },
@@ -77,10 +77,10 @@ enum Command {
 /// Which letters are meant.
 #[derive(Debug, ClapArgs)]
 struct Which {
-    /// Only of this reason; may be repeated
+    /// Only letters with this reason; may be repeated
     #[arg(long = "reason", value_name = "REASON", value_parser = Reason::ALL.map(Reason::as_str))]
     reasons: Vec<String>,
-    /// Only of this partition
+    /// Only letters of this partition
     #[arg(long, value_name = "P")]
     partition: Option<i32>,
 }
@@ -156,7 +156,7 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
     let Some(found) = letters.first() else {
         let (partition, offset) = letter;
         let why = format!(
-            "there is no dead letter {partition}:{offset}; citytide dead-letters list shows those that there are"
+            "there is no dead letter {partition}:{offset}; citytide dead-letters list shows the existing ones"
         );
         return Err(ExitError::new(Exit::Config, why));
     };

@@ -23,26 +23,26 @@ use readings::Readings;
 /// What was typed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The input is CSV (commas, semicolons or tabs; a line of names) with a column of labels, or what
-`citytide-generator --stdout --truth FILE` writes. Every numeric column beside time, label, sensor
-and zone is a metric. Rows are judged in the order of their times, by a detector that knows nothing
-at the first one: after half an hour and 512 readings of a zone more than the rules can speak, and
-what is usual at an hour of the day takes days to learn. All rows count, unless --from says that
-those before it only teach.
+The input is CSV (commas, semicolons or tabs, with a header line) with a column of labels, or what
+`citytide-generator --stdout --truth FILE` writes. Every other numeric column besides time, label,
+sensor and zone is a metric. Rows are judged in the order of their times, by a detector that starts
+without any knowledge: for the first half hour and 512 readings of a zone only rules flag readings,
+and learning what is usual at an hour of the day takes days. All rows count, unless --from makes
+the first ones only teach.
 
-Rows of a single sensor that say nothing of the next one are no stream, and a stream may be too short
-to learn from: these are judged as a table, by the isolation forest on raw values, and the share
-that the domain expects to be anomalous (contamination, 5 %) is flagged. It is said when this is so.
+Rows of a single sensor that say nothing about the next row are not a stream, and some streams are too
+short to learn from. These are judged as a table, by the isolation forest on raw values, and the
+share that the domain expects to be anomalous (contamination, 5 %) is flagged. The output says so.
 
 The last line of standard output is one JSON object. auroc and ap need no threshold; precision,
-recall and f1 are those of the threshold that the detector set without labels; best_f1 and
-recall_at_precision_90 are of thresholds chosen by the labels. Nothing is point-adjusted.
+recall and f1 use the threshold that the detector set without labels; best_f1 and
+recall_at_precision_90 use thresholds chosen by the labels. Nothing is point-adjusted.
 
 Compared on the same rows: rules only; max|z| (zone's median and MAD); windowed PCA (eight readings
-of a sensor); an isolation forest on raw values (500 trees of 256 rows), and the hybrid's forest
+of a sensor); an isolation forest on raw values (500 trees of 256 rows); and the hybrid's forest
 alone. The first four learn from the rows before --from, without it from all rows. The oracle
-learns from the rows that are labelled normal, the future's too, and looks at one row at a time:
-what only shows over several rows it does not see, so it is no upper bound.
+learns from the rows that are labelled normal, including later ones, and looks at one row at a time:
+it does not see what only shows over several rows, so it is not an upper bound.
 
 Examples:
   citytide evaluate --input city.csv --label kind --time at --sensor id --zone area
@@ -51,32 +51,31 @@ Examples:
     --start 2026-11-02T00:00:00Z --truth truth.csv |
     citytide evaluate --input - --truth truth.csv")]
 pub struct Args {
-    /// Labelled readings: CSV, or JSON lines with --truth; - reads standard input
+    /// Read labelled readings from this file: CSV, or JSON lines with --truth; - reads standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Column of the labels: empty, 0, false, no and normal are normal, all else is a kind of anomaly
+    /// Column of the labels: empty, 0, false, no and normal are normal, anything else is a kind of anomaly
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
     /// Column of the event time: RFC 3339, seconds or milliseconds
     #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
-    /// Column of the sensor; without it there is one in each zone
+    /// Column of the sensor; without it each zone is one sensor
     #[arg(long, value_name = "COLUMN")]
     sensor: Option<String>,
-    /// Column of the zone; without it there is one
+    /// Column of the zone; without it there is one zone
     #[arg(long, value_name = "COLUMN")]
     zone: Option<String>,
-    /// A label that is normal, instead of those above; may be repeated
+    /// Treat this label as normal, instead of those above; may be repeated
     #[arg(long, value_name = "LABEL", allow_hyphen_values = true)]
     normal: Vec<String>,
-    /// The generator's truth about JSON lines, instead of labels
+    /// Read the generator's truth about JSON lines from this file, instead of labels
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
-    /// A domain file, whose rules and scales hold for its metrics [default: smart-city, where a table has all of its
-    /// metrics]
+    /// Use the rules and scales of this domain file [default: smart-city, if the table has all of its metrics]
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
-    /// The first rows only teach: a share of the time, as 0.667, or the time from which rows count
+    /// Let the first rows only teach: a share of the time, such as 0.667, or the time from which rows count
     #[arg(long, value_name = "SHARE|TIME")]
     from: Option<String>,
     /// Write each row's score as CSV, in the order of the input
@@ -85,7 +84,7 @@ pub struct Args {
     /// Write a page with pictures: scores, precision and recall, kinds, zones
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Judge again without each member of the hybrid in turn, and say what each is worth
+    /// Judge again without each member of the hybrid in turn, and print what each is worth
     #[arg(long)]
     ablation: bool,
 }

@@ -171,7 +171,7 @@ mod tests {
     fn a_full_disk_is_waited_for_and_certificates_are_not() {
         let (attempted, reason) = ("committing".to_owned(), "No space left on device".to_owned());
         let full = ExitError::from(DatabaseError::DiskFull { attempted, reason });
-        assert!(Exit::restart_helps(Some(full.exit().code())) && full.to_string().contains("make room"));
+        assert!(Exit::restart_helps(Some(full.exit().code())) && full.to_string().contains("free space"));
         let (address, reason) = ("db:5432/x".to_owned(), "its certificate has expired".to_owned());
         let expired = ExitError::from(DatabaseError::Tls { address, reason });
         assert!(!Exit::restart_helps(Some(expired.exit().code())));

@@ -27,11 +27,11 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Flags of every command that concern the log.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
-    /// What is logged: off, error, warn, info, debug, trace; also by module: info,citytide::commit=debug
+    /// Log at this level: off, error, warn, info, debug, trace; also by module: info,citytide::commit=debug
     #[arg(long, alias = "log", global = true, default_value = "info", value_name = "LEVELS")]
     #[arg(help_heading = "Log")]
     log_level: Levels,
-    /// A line for people, or a JSON object per line
+    /// Log in this format: a line for people, or a JSON object per line
     #[arg(long, global = true, default_value = "text", value_name = "FORMAT", help_heading = "Log")]
     log_format: Format,
 }
@@ -65,7 +65,7 @@ impl FromStr for Levels {
             };
             targets = match module {
                 Some("") => {
-                    return Err(format!("`{part}` names no module; write it as citytide::commit=debug"));
+                    return Err(format!("`{part}` has no module name; write it as citytide::commit=debug"));
                 }
                 Some(module) => targets.with_target(module, filter),
                 None => targets.with_default(filter),
@@ -77,8 +77,8 @@ impl FromStr for Levels {
 
 fn no_level(text: &str) -> String {
     match nearest(text, LEVELS) {
-        Some(level) => format!("`{text}` is no level; did you mean {level}?"),
-        None => format!("`{text}` is no level; it is one of {}", LEVELS.join(", ")),
+        Some(level) => format!("`{text}` is not a log level; did you mean {level}?"),
+        None => format!("`{text}` is not a log level; it is one of {}", LEVELS.join(", ")),
     }
 }
 
@@ -224,10 +224,10 @@ mod tests {
         let only: Levels = "citytide::commit=trace".parse().expect("levels");
         assert!(only.0.would_enable("citytide::window", &Level::INFO), "the others stay at info");
         for (text, said) in [
-            ("inof", "`inof` is no level; did you mean info?"),
-            ("loud", "`loud` is no level; it is one of off, error, warn, info, debug, trace"),
-            ("info,=debug", "`=debug` names no module; write it as citytide::commit=debug"),
-            ("info,", "`` is no level; it is one of off, error, warn, info, debug, trace"),
+            ("inof", "`inof` is not a log level; did you mean info?"),
+            ("loud", "`loud` is not a log level; it is one of off, error, warn, info, debug, trace"),
+            ("info,=debug", "`=debug` has no module name; write it as citytide::commit=debug"),
+            ("info,", "`` is not a log level; it is one of off, error, warn, info, debug, trace"),
         ] {
             assert_eq!(text.parse::<Levels>().expect_err(text), said);
         }

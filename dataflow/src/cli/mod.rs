@@ -43,7 +43,7 @@ use settings::{Configuration, Relations};
 pub struct Typed {
     #[command(subcommand)]
     command: Command,
-    /// The configuration file [default: citytide.toml, when there is one]
+    /// Read this configuration file [default: citytide.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
@@ -52,27 +52,27 @@ pub struct Typed {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the topic, score, aggregate and commit, until told to end
+    /// Read readings, score, aggregate and commit them, until stopped
     Run(Box<run::Args>),
-    /// Ask everything that a run needs, one line each: ok, or what to do
+    /// Check everything that a run needs, one line each: ok, or what to do
     Check(Box<check::Args>),
     /// Recompute every window from sensor_data and list each difference
     Verify(verify::Args),
-    /// What the detector is worth on labelled readings
+    /// Measure what the detector is worth on labelled readings
     Evaluate(evaluate::Args),
-    /// Train a model by hand, and tell how its verdicts would differ
+    /// Train a model by hand, and print how its verdicts would differ
     Train(train::Args),
-    /// The detector's models: list them, show one, put one in force, go back to the one before
+    /// List the detector's models, show one, put one into force, or go back to the one before
     Models(models::Args),
     /// Programs that follow the tables: how far each is, and ending one that retention waits for
     Followers(followers::Args),
-    /// List and show records that are no readings, and replay them once the domain file is mended
+    /// List and show records that are not readings, and replay them after the domain file is corrected
     DeadLetters(dead_letters::Args),
-    /// The topic: create it as citytide wants it
+    /// Create the topic as citytide needs it
     Topics(topics::Args),
-    /// The tables of a domain: print, make or compare them
+    /// Print, create or compare the tables of a domain
     Schema(schema::Args),
-    /// What is configured, and where
+    /// Show what is configured, and where
     #[command(subcommand)]
     Config(config::Commands),
     /// Print a script that completes citytide's command line in a shell

@@ -21,8 +21,9 @@ use print::Described;
 /// What was typed.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "A run trains a first model as soon as it can, and further ones on a schedule; each comes into force by \
-    itself.\nWhat was put in force by hand judges until the next of these.\n\n\
+    after_help = "A run trains a first model as soon as it can, and further ones on a schedule; each comes into \
+                  force by itself.\nA model that was put into force by hand judges until the next scheduled \
+                  training.\n\n\
     Examples:\n  citytide models list\n  citytide models show 3\n  citytide models promote 3\n  citytide models rollback"
 )]
 // They may stand behind the subcommand too; clap cannot require what is global.
@@ -36,28 +37,28 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line per model, oldest first
+    /// Print one line per model, oldest first
     List {
-        /// A JSON object per model instead, with all that is known of it
+        /// Print a JSON object per model instead, with all that is known about it
         #[arg(long)]
         json: bool,
     },
-    /// All that is known of one model: what made it, whether it can be used, when it was in force
+    /// Print all that is known about one model: how it was made, whether it can be used, when it was in force
     Show {
-        /// Its version; by default that of the model in force
+        /// Version of the model; by default the one in force
         #[arg(value_name = "VERSION")]
         version: Option<i32>,
-        /// One JSON object instead
+        /// Print one JSON object instead
         #[arg(long)]
         json: bool,
     },
-    /// Put a model in force: a living run does it within a moment, otherwise the next start
+    /// Put a model into force: an active run does it with its next commit, otherwise the next start
     Promote {
-        /// Its version
+        /// Version of the model
         #[arg(value_name = "VERSION")]
         version: i32,
     },
-    /// Put the model in force that was before the present one
+    /// Put the previous model into force
     Rollback,
 }
 
@@ -77,7 +78,7 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
         Command::Promote { version } => promote(&client, &layout, version).await,
         Command::Rollback => {
             let version = models::before(&client).await?;
-            println!("going back to model {version}");
+            println!("rolling back to model {version}");
             promote(&client, &layout, version).await
         }
     }
@@ -88,8 +89,8 @@ pub(super) async fn connect(database: &Database, domain: &Domain, name: &str) ->
     let client = database.connect(name).await?;
     verify::check_fits(&client, database, domain).await?;
     if !models::are_kept(&client).await? {
-        let why = "this database has no tables of the detector yet; citytide schema apply makes them, and so does \
-                   the next start of citytide run";
+        let why = "this database has no tables of the detector yet; citytide schema apply creates them, and so \
+                   does the next start of citytide run";
         return Err(ExitError::new(Exit::Config, why));
     }
     Ok(client)
@@ -113,7 +114,7 @@ async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool
             found.ok_or(PromoteError::Missing { version })?
         }
         None => stored.into_iter().find(models::StoredModel::is_in_force).ok_or_else(|| {
-            let why = "no model is in force; citytide models list shows those that there are".to_owned();
+            let why = "no model is in force; citytide models list shows the existing ones".to_owned();
             ExitError::new(Exit::Config, why)
         })?,
     };

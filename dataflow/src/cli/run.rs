@@ -38,43 +38,43 @@ const WORKERS_MAX: u32 = 256;
 #[command(after_help = "Examples:\n  \
     citytide run --topic sensor-data -w 2 --show       # DATABASE_URL and KAFKA_BROKERS in the environment\n  \
     citytide run --until-caught-up                     # a backlog, in a script\n  \
-    citytide run -n 2 -p 0 --hostfile hosts.txt        # one of two machines; the other one with -p 1\n  \
+    citytide run -n 2 -p 0 --hostfile hosts.txt        # the first of two hosts; the second with -p 1\n  \
     citytide run --config /etc/citytide.toml --log-format json\n\n\
-    Each flag may also be set as CITYTIDE_<NAME>, or in citytide.toml; citytide config show tells what is used.")]
+    Each flag may also be set as CITYTIDE_<NAME>, or in citytide.toml; citytide config show prints what is used.")]
 pub struct Args {
     #[command(flatten)]
     setup: SetupArgs,
-    /// A consumer group that committed offsets are also written to, for lag tools; '' for none
+    /// Also write committed offsets to this consumer group, for lag tools; '' writes to none
     #[arg(long, default_value = "citytide", value_name = "GROUP", help_heading = "Kafka")]
     consumer_group: String,
-    /// Run only this process of the run, counted from 0; without it all of them are started here
+    /// Start only this process of the run, counted from 0; without it, start all of them here
     #[arg(short = 'p', long, help_heading = "Run")]
     process: Option<u16>,
-    /// A file with one host:port per line, where the processes of the run meet
+    /// Read the addresses of the run's processes from this file, one host:port per line
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     hostfile: Option<PathBuf>,
     /// Serialize what the workers of one process exchange, as between processes
     #[arg(short = 'z', long, help_heading = "Run")]
     zerocopy: bool,
-    /// Process to the end offsets as of the start, commit, and exit; close nothing early
+    /// Read up to the end offsets as of the start, commit, and exit; no partition becomes idle
     #[arg(long, help_heading = "Run")]
     until_caught_up: bool,
     /// Do the work in this process instead of supervising one that does
     #[arg(long, help_heading = "Run")]
     no_supervise: bool,
-    /// Replace a run that still holds the database
+    /// Replace an active run of this database
     #[arg(long)]
     take_over: bool,
-    /// Ask what check asks and tell where each partition would be taken up, then end; nothing is written
+    /// Check everything that a run needs, print where each partition would be resumed, and exit; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Who judges: hybrid, that is rules and what has been learnt; or the domain's rules alone, which keep no state
+    /// Choose who judges: hybrid (rules and what has been learnt) or rules (the domain's rules alone, without state)
     #[arg(long, value_enum, default_value = "hybrid", value_name = "KIND", help_heading = "Detector")]
     detector: DetectorKind,
-    /// A model that is asked beside the one in force and decides nothing; model_disagreements counts where they differ
+    /// Ask this model beside the one in force; it decides nothing, model_disagreements counts where they differ
     #[arg(long, value_name = "VERSION", help_heading = "Detector")]
     shadow: Option<i32>,
-    /// Print readings, thinned out, and every window as it closes
+    /// Print some of the readings, and every window as it becomes final
     #[arg(long, help_heading = "Run")]
     show: bool,
     /// Where the processes of the run meet; given by the supervisor
@@ -110,12 +110,12 @@ impl Relations for Args {
         let all = u32::from(workers) * u32::from(processes);
         if all > WORKERS_MAX {
             wrong.push(format!(
-                "-w {workers} in each of -n {processes} processes are {all} workers, at most {WORKERS_MAX} work \
-                 together: each has a session of its own in PostgreSQL"
+                "-w {workers} in each of -n {processes} processes are {all} workers, at most {WORKERS_MAX} can \
+                 work together: each needs its own PostgreSQL session"
             ));
         }
         if self.shadow.is_some() && self.detector == DetectorKind::Rules {
-            wrong.push("--shadow asks a model, and with --detector rules there are none".to_owned());
+            wrong.push("--shadow needs a model, and --detector rules uses none".to_owned());
         }
         self.setup.source.check(processes, wrong);
         if let Err(error) = hosts::addresses(usize::from(processes), self.hostfile.as_deref(), &self.address)

@@ -23,18 +23,18 @@ pub struct Args {
     command: Command,
     #[command(flatten)]
     tables: TablesArgs,
-    /// What the readings come from; by default the domain's topic
+    /// Where the readings come from; by default the domain's topic
     #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the statements that make the tables in an empty database; asks nobody
+    /// Print the statements that create the tables in an empty database; needs no database
     Print,
-    /// Make the tables, or bring them up to the domain file; no run may live meanwhile
+    /// Create the tables, or update them to the domain file; exits with 73 if a run is active
     Apply,
-    /// List how the tables differ from the domain file: exit code 0 when they do not, else 1
+    /// List how the tables differ from the domain file; exits with 0 if they do not, else with 1
     Diff,
 }
 
@@ -58,17 +58,17 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         return match args.command {
             Command::Apply => {
                 migrate::prepare(&mut client, &schema, topic).await?;
-                println!("✓ {database}: the tables of {} are made", domain.name);
+                println!("✓ {database}: created the tables of {}", domain.name);
                 Ok(Exit::Done)
             }
             _ => {
-                println!("✗ {database} holds no tables of citytide; citytide schema apply makes them");
+                println!("✗ {database} holds no tables of citytide; citytide schema apply creates them");
                 Ok(Exit::Differs)
             }
         };
     };
     if found.is_empty() {
-        println!("✓ {database}: the tables are what the domain file {} asks for", domain.name);
+        println!("✓ {database}: the tables match the domain file {}", domain.name);
         return Ok(Exit::Done);
     }
     if let Command::Diff = args.command {
@@ -90,7 +90,7 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
         let there = migrate::declared_topic(&client).await?;
         for mended in migrate::apply(&mut client, &schema, &there).await? {
-            println!("✓ {mended}: mended");
+            println!("✓ {mended}: fixed");
         }
         takeover::finish(&client, run.run_id, "schema apply").await?;
     }
@@ -103,10 +103,10 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
 /// What to do about a difference.
 fn remedy(difference: &Difference) -> &'static str {
     if difference.is_mended() {
-        "; citytide schema apply mends it, as does the next run"
+        "; citytide schema apply fixes it, and so does the next run"
     } else if difference.breaks() {
-        "; a run refuses this: put it back, as citytide schema print shows it"
+        "; a run refuses this: restore it as citytide schema print shows"
     } else {
-        "; a run does not mind"
+        "; a run works with it"
     }
 }

@@ -10,18 +10,18 @@ use super::tables::TablesArgs;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct SetupArgs {
-    /// The topic; by default the domain's
+    /// Read this topic; by default the domain's
     #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
     tables: TablesArgs,
-    /// Worker threads per process
+    /// Use this many worker threads per process
     #[arg(short = 'w', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     #[arg(help_heading = "Run")]
     pub workers: u16,
-    /// Processes of the run
+    /// Use this many processes
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     #[arg(help_heading = "Run")]
     pub processes: u16,

@@ -19,7 +19,7 @@ use crate::sources::{Source, kafka};
 pub enum SourceKind {
     /// A Kafka topic
     Kafka,
-    /// The generator's city inside, no broker
+    /// The generator's city, inside this process; needs no broker
     Simulation,
     /// Files of JSON lines or CSV, plain or gzip
     Files,
@@ -28,39 +28,39 @@ pub enum SourceKind {
 /// Where the readings come from.
 #[derive(Debug, Clone, Args)]
 pub struct SourceArgs {
-    /// Where the readings come from
+    /// Read from this kind of source
     #[arg(long, value_enum, default_value = "kafka", value_name = "KIND", help_heading = "Source")]
     pub source: SourceKind,
-    /// Files, or directories of files: .json .jsonl .ndjson .csv, each also with .gz
+    /// Read these files or directories: .json .jsonl .ndjson .csv, each also with .gz
     #[arg(value_name = "PATH", help_heading = "Source")]
     paths: Vec<PathBuf>,
-    /// Go on with what is added to the files and to the directories
+    /// Keep reading what is added to the files and directories
     #[arg(long, help_heading = "Source")]
     follow: bool,
-    /// Another seed, another city
+    /// Simulate the city of this seed
     #[arg(long, default_value_t = 42, help_heading = "Simulation")]
     seed: u64,
-    /// How many sensors the simulated city has
+    /// Simulate this many sensors
     #[arg(long, default_value_t = 400, help_heading = "Simulation")]
     sensors: u32,
-    /// Simulated partitions
+    /// Simulate this many partitions
     #[arg(long, default_value_t = 4, help_heading = "Simulation")]
     partitions: u32,
-    /// Simulated readings per second of event time
+    /// Simulate this many readings per second of event time
     #[arg(long, default_value_t = 200.0, help_heading = "Simulation")]
     rate: f64,
-    /// Share of anomalous readings, 0 to 1
+    /// Make this share of the readings anomalous, 0 to 1
     #[arg(long, default_value_t = 0.05, value_name = "SHARE", help_heading = "Simulation")]
     anomalies: f64,
-    /// Event time of the first simulated reading, in RFC 3339; by default that of the database, else now
+    /// Start at this event time, in RFC 3339; by default the start stored in the database, else now
     ///
-    /// What lies between it and now is read as fast as it can be committed; then the simulation keeps up with the clock.
+    /// Readings up to now are committed as fast as possible; then the simulation follows the clock.
     #[arg(long, value_name = "TIME", value_parser = microseconds, help_heading = "Simulation")]
     start: Option<i64>,
-    /// End the simulation after this many readings
+    /// Stop the simulation after this many readings
     #[arg(long, help_heading = "Simulation")]
     count: Option<u64>,
-    /// End the simulation after this much event time, in seconds
+    /// Stop the simulation after this much event time, in seconds
     #[arg(long, value_name = "SECONDS", conflicts_with = "count", help_heading = "Simulation")]
     duration: Option<u64>,
 }
@@ -70,23 +70,23 @@ impl SourceArgs {
     pub fn check(&self, processes: u16, wrong: &mut Vec<String>) {
         let is_files = self.source == SourceKind::Files;
         if is_files && self.paths.is_empty() {
-            wrong.push("--source files needs the files: --source files PATH…".to_owned());
+            wrong.push("--source files needs at least one path: --source files PATH…".to_owned());
         }
         if is_files && self.paths.iter().any(|path| path.as_os_str() == "-") {
             wrong.push(
-                "standard input cannot be read exactly once: after a restart nobody can read it again; write it to a \
-                 file first"
+                "standard input cannot be read exactly once, because it cannot be read again after a restart; \
+                 write it to a file first"
                     .to_owned(),
             );
         }
         if is_files && processes > 1 {
             wrong.push(format!(
-                "-n {processes} with --source files: the files are read by one process, which sees them all at the \
-                 same time; use -w for more workers"
+                "-n {processes} does not work with --source files: one process reads all files; use -w for more \
+                 workers"
             ));
         }
         if !is_files && (self.follow || !self.paths.is_empty()) {
-            wrong.push("paths and --follow belong to --source files".to_owned());
+            wrong.push("PATH and --follow need --source files".to_owned());
         }
     }
 

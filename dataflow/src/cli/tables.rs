@@ -11,14 +11,14 @@ use crate::runtime::exit::Exit;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct TablesArgs {
-    /// A domain file; by default the built-in smart-city
+    /// Use this domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
-    /// The database, postgresql://user@host:port/name
+    /// Connect to this database, postgresql://user@host:port/name
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, required = true)]
     #[arg(help_heading = "Database")]
     database_url: Option<String>,
-    /// A file whose first line is the database's password; without it PGPASSWORD or ~/.pgpass
+    /// Read the database's password from the first line of this file; by default PGPASSWORD or ~/.pgpass
     #[arg(long, value_name = "FILE", help_heading = "Database")]
     database_password_file: Option<PathBuf>,
 }

@@ -29,31 +29,31 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create the topic, or say how the one that is there differs
+    /// Create the topic, or print how an existing one differs
     Create(Create),
 }
 
 #[derive(Debug, ClapArgs)]
 struct Create {
-    /// The topic; by default the domain's
+    /// Create this topic; by default the domain's
     #[arg(long, help_heading = "Kafka")]
     topic: Option<String>,
-    /// A domain file; by default the built-in smart-city
+    /// Use this domain file; by default the built-in smart-city
     #[arg(long, value_name = "FILE", help_heading = "Domain")]
     domain: Option<PathBuf>,
-    /// Partitions; at most as many workers have something to read
+    /// Create this many partitions; at most as many workers have something to read
     #[arg(long = "topic-partitions", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     partitions: u16,
-    /// Copies of each record; by default the broker's default.replication.factor
+    /// Keep this many copies of each record; by default the broker's default.replication.factor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     replication_factor: Option<u16>,
-    /// Whose clock stamps a record
+    /// Choose whose clock stamps a record
     #[arg(long, value_enum, default_value_t = Stamps::Broker)]
     timestamps: Stamps,
-    /// How long Kafka keeps a record; by default the broker's log.retention
+    /// Keep records for this long; by default the broker's log.retention
     #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
     retention_hours: Option<u32>,
-    /// A topic that is there is fine, however it differs
+    /// Accept an existing topic, however it differs
     #[arg(long)]
     if_not_exists: bool,
     #[command(flatten)]
@@ -120,11 +120,11 @@ async fn execute(create: &Create) -> Result<Exit, ExitError> {
         let at = connection.brokers();
         return match (differences.as_slice(), create.if_not_exists) {
             ([], true) => {
-                println!("✓ topic {name} is at {at} already, as asked for: {there}");
+                println!("✓ topic {name} already exists at {at}, as requested: {there}");
                 Ok(Exit::Done)
             }
             (_, true) => {
-                println!("! topic {name} is at {at} already, otherwise: {}", differences.join("; "));
+                println!("! topic {name} already exists at {at} and differs: {}", differences.join("; "));
                 Ok(Exit::Done)
             }
             (_, false) => {
@@ -134,8 +134,8 @@ async fn execute(create: &Create) -> Result<Exit, ExitError> {
                     format!("; {}", differences.join("; "))
                 };
                 let why = format!(
-                    "topic {name} is at {at} already: {there}{differs}; choose another --topic, or accept this one with \
-                     --if-not-exists"
+                    "topic {name} already exists at {at}: {there}{differs}; choose another --topic, or accept \
+                     this one with --if-not-exists"
                 );
                 Err(ExitError::new(Exit::Config, why))
             }
@@ -159,10 +159,7 @@ async fn execute(create: &Create) -> Result<Exit, ExitError> {
         Some(Ok(_)) => {}
         Some(Err((_, code))) => return Err(not_created(&attempted, connection.brokers(), code)),
         None => {
-            return Err(ExitError::new(
-                Exit::Bug,
-                format!("{attempted}: Kafka did not say what became of it"),
-            ));
+            return Err(ExitError::new(Exit::Bug, format!("{attempted}: Kafka did not report the result")));
         }
     }
     println!(
@@ -183,10 +180,10 @@ fn not_created(attempted: &str, brokers: &str, code: RDKafkaErrorCode) -> ExitEr
             (Exit::Config, "give a --replication-factor that is not above the number of brokers")
         }
         RDKafkaErrorCode::InvalidTopic => {
-            (Exit::Config, "a topic's name is made of letters, digits, dots, dashes and underscores")
+            (Exit::Config, "a topic's name consists of letters, digits, dots, dashes and underscores")
         }
         RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut => {
-            (Exit::Away, "try again; --if-not-exists if it came through")
+            (Exit::Away, "try again, with --if-not-exists in case it was created")
         }
         _ => (Exit::Config, "see the broker's log"),
     };

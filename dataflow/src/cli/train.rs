@@ -38,13 +38,13 @@ const COMPARED_MAX: usize = 200_000;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The model is stored as shadow: it judges nobody until it is promoted.\n\n\
+#[command(after_help = "The model is stored as shadow: it decides nothing until it is promoted.\n\n\
     Examples:\n  citytide train\n  citytide train --promote")]
 pub struct Args {
-    /// Put the model in force: a living run does it within a moment, otherwise the next start
+    /// Put the model into force: an active run does it with its next commit, otherwise the next start
     #[arg(long)]
     promote: bool,
-    /// One JSON object instead
+    /// Print one JSON object instead
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -107,7 +107,8 @@ async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result
     let newest = client.query_opt(newest, &[]).await.map_err(failed)?;
     let newest = newest.and_then(|row| Some((row.get::<_, i64>(0), micros(&row, 1)?)));
     let Some((committed_epoch, watermark_us)) = newest else {
-        let why = "training a model: nothing is committed that it could learn from; let citytide run read for a while";
+        let why =
+            "cannot train a model: nothing is committed yet to learn from; let citytide run read for a while";
         return Err(ExitError::new(Exit::Config, why));
     };
     let loaded = load(client, domain, layout, committed_epoch).await?;

@@ -35,7 +35,7 @@ pub use report::Report;
 #[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
     citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, others as those of run.")]
 pub struct Args {
-    /// Find every verdict of the detector again too, from the first reading on; a minute for twenty million
+    /// Also derive every verdict of the detector again, from the first reading on; a minute for twenty million
     #[arg(long)]
     verdicts: bool,
     #[command(flatten)]
@@ -64,7 +64,8 @@ pub enum VerifyError {
     Other(#[from] MigrateError),
     /// The role may not read everything.
     #[error(
-        "{attempted} failed: {reason}; connect as the tables' owner, or as a member of the role that sql/roles.sql makes"
+        "{attempted} failed: {reason}; connect as the tables' owner, or as a member of the role that \
+         sql/roles.sql creates"
     )]
     MayNotRead {
         /// What was attempted.

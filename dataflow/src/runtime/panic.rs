@@ -20,11 +20,11 @@ pub fn end_process_on_panic() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("(unnamed)");
         if message.starts_with(PEER_LOST) {
-            tracing::error!(thread, "a peer was lost, this process ends: {message}");
+            tracing::error!(thread, "a peer was lost; this process ends: {message}");
         } else {
             let location = info.location().map_or_else(|| "(unknown)".to_owned(), ToString::to_string);
             let backtrace = std::backtrace::Backtrace::capture();
-            tracing::error!(thread, %location, "panicked, this process ends: {message}\n{backtrace}");
+            tracing::error!(thread, %location, "panicked; this process ends: {message}\n{backtrace}");
         }
         let _ = std::io::stderr().flush();
         if message.starts_with(PEER_LOST) {

@@ -97,7 +97,7 @@ fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
         let next = generation + 1;
         tracing::warn!("generation {generation} ended: {what}; starting generation {next} in {delay:?}");
         if let Some(signal) = wait(delay, signal) {
-            tracing::info!("signal {signal} between two generations: nothing runs, nothing to drain");
+            tracing::info!("signal {signal} between two generations: no process runs, nothing to drain");
             return Exit::Done.code();
         }
         generation = next;
@@ -149,7 +149,7 @@ fn run_generation(
                 children.kill();
                 return Outcome::Failed(what);
             }
-            tracing::error!("{what}: starting again does not help");
+            tracing::error!("{what}: a restart does not help");
             children.signal(Signal::TERM);
             return Outcome::Over(wait_or_kill(&mut children, GRACE_PERIOD, signal).unwrap_or(exit.status()));
         }

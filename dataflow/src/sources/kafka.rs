@@ -194,8 +194,8 @@ impl Topic {
         let origin = self.seen.get().cloned().unwrap_or_default();
         if origin.topic_id.is_none() {
             tracing::warn!(
-                "Kafka at {} has no topic ids (they came with 2.8): that topic {} was deleted and made again is noticed \
-                 only when it ends below what has been read",
+                "Kafka at {} has no topic ids (they came with 2.8): that topic {} was deleted and created again \
+                 is noticed only when it ends below what has been read",
                 self.connection,
                 self.name
             );

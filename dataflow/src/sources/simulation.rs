@@ -65,7 +65,7 @@ pub enum SimulationError {
     #[error("{0} partitions cannot be simulated: ask for 1 to {PARTITIONS_MAX}")]
     Partitions(u32),
     /// A start beyond now.
-    #[error("the simulation cannot start at {0}: that is in the future; leave --start out to start now")]
+    #[error("the simulation cannot start at {0}, which is in the future; leave out --start to start now")]
     InTheFuture(String),
 }
 

@@ -24,13 +24,17 @@ fn hot_sensors(_: &Domain) -> Table {
         column("zone", "text not null", "The zone"),
         column("rank", "integer not null", "1 … 10, ties by sensor_id"),
         column("sensor_id", "text not null", "The sensor"),
-        column("anomaly_count", "bigint not null", "Its accepted anomalies of the five minutes before W"),
+        column("anomaly_count", "bigint not null", "Its accepted anomalies in the five minutes before W"),
         column("last_anomaly_at", "timestamptz not null", "The latest of them, event time"),
     ];
     Table {
         key: "zone, rank",
         storage: ROOM_FOR_UPDATES,
-        ..table("hot_sensors", "The sensors with the most anomalies lately, by zone", columns)
+        ..table(
+            "hot_sensors",
+            "The sensors with the most anomalies in the five minutes before W, by zone",
+            columns,
+        )
     }
 }
 

@@ -29,11 +29,12 @@ fn zone_status(domain: &Domain) -> Table {
         column(format!("avg_{}", metric.name), "double precision", comment)
     }));
     columns.extend([
-        column("anomalies_5min", "bigint not null", "Its accepted anomalies of the five minutes before W"),
+        column("anomalies_5min", "bigint not null", "Its accepted anomalies in the five minutes before W"),
         column("last_recorded_at", "timestamptz not null", "The latest event time of its accepted readings"),
     ]);
     let first = domain.windows.first().map_or(String::new(), Window::table);
-    let comment = format!("How each zone is: its last final row of {first}, and what came since");
+    let comment =
+        format!("Current state of each zone: its last final row of {first}, and its recent anomalies");
     Table { storage: ROOM_FOR_UPDATES, ..table("zone_status", &comment, columns) }
 }
 

@@ -152,7 +152,7 @@ fn one_request_waits_and_is_withdrawn_by_asking_for_what_is_in_force() {
             assert_eq!(number(&client, "select sum(version) from model_requests").await, i64::from(version));
         }
         let told = citytide(scratch, "models list");
-        assert!(told.out.ends_with("model 3 is asked for: a run puts it in force\n"), "{}", told.out);
+        assert!(told.out.ends_with("model 3 is requested; a run puts it into force\n"), "{}", told.out);
         let promoted = models::promote(&client, &layout, 1).await.expect("a good model");
         assert_eq!(promoted, Promoted::Already { from_epoch: epoch + 250, withdrawn: Some(3) });
         assert_eq!(number(&client, "select count(*) from model_requests").await, 0);
@@ -191,13 +191,13 @@ fn a_living_run_puts_in_force_what_is_asked_for_and_the_next_start_what_waits() 
         assert_eq!(number(&client, &changes(mine)).await, 1);
         let told = citytide(scratch, "models rollback");
         let (first, second) = told.out.split_once('\n').expect("two lines");
-        let back = first.strip_prefix("going back to model ").expect("which one");
+        let back = first.strip_prefix("rolling back to model ").expect("which one");
         assert!(second.starts_with(&format!("model {back} is in force from epoch 1")), "{}", told.out);
         assert_ne!(back, mine.to_string());
         assert_eq!(run.end(), Some(0));
 
         let told = citytide(scratch, &promote);
-        assert!(told.out.contains("no run lives, the next start"), "{} {}", told.out, told.err);
+        assert!(told.out.contains("no run is active, the next start"), "{} {}", told.out, told.err);
         assert_eq!(number(&client, "select count(*) from model_requests").await, 1);
         let run = Living::start(scratch, &since, "-w 1");
         wait_for(&client, &changes(mine), 2).await;

@@ -55,7 +55,7 @@ pub async fn load(
     let mut is_whole = true;
     for blob in blobs(client, from).await? {
         if let Err(error) = memory.read(&blob) {
-            tracing::warn!("the detector begins anew, its state cannot be used: {error}");
+            tracing::warn!("the detector starts without state, because its state cannot be used: {error}");
             is_whole = false;
             break;
         }
@@ -129,7 +129,7 @@ async fn replay(
         .map_err(failed(attempted))?;
     if counted.get::<_, i64>(0) > READINGS_MAX {
         tracing::warn!(
-            "the detector does not see {} readings again that came since its state was written: it goes on from there",
+            "the detector does not replay {} readings that came after its state was written; it continues from there",
             counted.get::<_, i64>(0)
         );
         return Ok(0);

@@ -38,7 +38,7 @@ pub struct StoredModel {
     pub rows: i64,
     /// Trees, rows per tree, extension, metrics.
     pub parameters: serde_json::Value,
-    /// How it was made, and how it judges what it was fitted on.
+    /// How it was trained, and how it scores the rows it was fitted on.
     pub figures: serde_json::Value,
     /// Size of the model in bytes.
     pub bytes: i64,
@@ -46,7 +46,7 @@ pub struct StoredModel {
     pub in_force_from_epoch: Option<i64>,
     /// When it was stored, microseconds.
     pub created_at_us: i64,
-    /// When it was asked for and did not come into force yet, microseconds.
+    /// When it was requested and did not come into force yet, microseconds.
     pub requested_at_us: Option<i64>,
 }
 
@@ -72,7 +72,7 @@ pub struct Term {
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
     /// There is no such model.
-    #[error("there is no model {version}; citytide models list shows those that there are")]
+    #[error("there is no model {version}; citytide models list shows the existing ones")]
     Missing {
         /// The version asked for.
         version: i32,
@@ -81,7 +81,7 @@ pub enum PromoteError {
     #[error("no other model was in force before {}; citytide models promote VERSION names one", .0.map_or("any".to_owned(), |version| format!("model {version}")))]
     NothingBefore(Option<i32>),
     /// It cannot be read.
-    #[error("it is not put in force: {0}")]
+    #[error("the model cannot be put into force: {0}")]
     Refused(#[from] ModelError),
     /// The database failed.
     #[error(transparent)]
@@ -103,7 +103,7 @@ pub enum Promoted {
     },
     /// A run put it in force.
     InForce {
-        /// The first epoch that it judges.
+        /// First epoch that it judges.
         from_epoch: i64,
     },
     /// No run lives; the next one does it.

@@ -18,7 +18,7 @@ pub enum MigrateError {
     },
     /// The database holds another topic's readings.
     #[error(
-        "this database belongs to the {}, not {}: read that, or use another database (createdb NAME)",
+        "this database belongs to the {}, not {}: read from that source, or use another database (createdb NAME)",
         what(there),
         wanted
     )]
@@ -30,7 +30,8 @@ pub enum MigrateError {
     },
     /// The domain file no longer has a metric whose values are in the database.
     #[error(
-        "the metric {metric} is in this database but not in the domain file, and removing it would lose its values: put it back, or use another database (createdb NAME)"
+        "the metric {metric} is in this database but not in the domain file, and removing it would lose its \
+         values: restore the metric, or use a new database (createdb NAME)"
     )]
     MetricGone {
         /// The metric.
@@ -38,7 +39,8 @@ pub enum MigrateError {
     },
     /// The windows of the domain file are not those of the database.
     #[error(
-        "the windows of this database are {there}, those of the domain file {wanted}; rows that are there cannot be cut anew: put the windows back, in this order, or use another database (createdb NAME)"
+        "the windows of this database are {there}, those of the domain file {wanted}; existing rows cannot be \
+         re-aggregated: restore the windows, in this order, or use a new database (createdb NAME)"
     )]
     OtherWindows {
         /// The windows of the database.
@@ -48,7 +50,8 @@ pub enum MigrateError {
     },
     /// A newer citytide made the schema, or changed it.
     #[error(
-        "this database has schema version {there}, this program knows {SCHEMA_VERSION}: use the program that made it, or a newer one"
+        "this database has schema version {there}, this program knows {SCHEMA_VERSION}: use the program that \
+         created it, or a newer one"
     )]
     OtherVersion {
         /// The version of the database.
@@ -56,7 +59,8 @@ pub enum MigrateError {
     },
     /// Some relations of the schema are there, others are not.
     #[error(
-        "the schema {schema} holds {present} but not {absent}, so it is no database of citytide or was changed by hand: use an empty database (createdb NAME), or restore what is missing"
+        "the schema {schema} holds {present} but not {absent}, so it is not a database of citytide, or it was \
+         changed by hand: use an empty database (createdb NAME), or restore what is missing"
     )]
     HalfMade {
         /// The schema of the search path in which citytide's tables live.
@@ -68,7 +72,8 @@ pub enum MigrateError {
     },
     /// Tables were changed by hand in a way that a run cannot live with.
     #[error(
-        "the tables were changed by hand, and a run would fail or write what nobody can trust: {what}; put that back (citytide schema print shows what it should be), or use another database (createdb NAME)"
+        "the tables were changed by hand, and a run would fail or write wrong rows: {what}; restore that \
+         (citytide schema print shows the tables), or use a new database (createdb NAME)"
     )]
     ChangedByHand {
         /// Table and column of each.
@@ -76,7 +81,8 @@ pub enum MigrateError {
     },
     /// Process 0 of the run has not brought the database up to the domain file.
     #[error(
-        "process 0 of the run has not brought the tables up to the domain file: {what}; is it started with the same --domain?"
+        "process 0 of the run has not updated the tables to the domain file: {what}; is it started with the same \
+         --domain?"
     )]
     NotApplied {
         /// What is still missing.
@@ -84,7 +90,8 @@ pub enum MigrateError {
     },
     /// Views or rules of others stand on views that must be made anew.
     #[error(
-        "a view of citytide must be made anew, but something of yours depends on it: {reason}; drop that, start again, then create it again"
+        "a view of citytide must be created again, but another object depends on it: {reason}; drop that object, \
+         start again, then create it again"
     )]
     Dependents {
         /// The server's words.

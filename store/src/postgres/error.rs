@@ -67,8 +67,8 @@ pub enum DatabaseError {
     Fenced(String),
     /// The server cannot write any more; a restart helps once there is room.
     #[error(
-        "the disk of PostgreSQL is full: {attempted} failed: {reason}; make room there (what is committed stays \
-         correct), and citytide run goes on by itself"
+        "the disk of PostgreSQL is full: {attempted} failed: {reason}; free space there (what is committed stays \
+         correct), and citytide run continues by itself"
     )]
     DiskFull {
         /// What was attempted.

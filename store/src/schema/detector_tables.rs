@@ -9,51 +9,55 @@ pub fn detector() -> Vec<Table> {
         column("version", "integer primary key", "Number of the model, from 1"),
         column("status", "text not null", "shadow, in_force or retired"),
         column("fitted_from", "timestamptz not null", "Event time of the oldest reading it was fitted on"),
-        column("fitted_until", "timestamptz not null", "Event time of the newest"),
+        column("fitted_until", "timestamptz not null", "Event time of the newest one"),
         column("rows", "bigint not null", "Readings it was fitted on"),
         column("parameters", "jsonb not null", "Trees, rows_per_tree, extension and the metrics it judges"),
-        column("figures", "jsonb not null", "How it was made, and how it judges what it was fitted on"),
+        column(
+            "figures",
+            "jsonb not null",
+            "How it was trained, and how it scores the rows it was fitted on",
+        ),
         column("model", "bytea not null", "The model itself, with a checksum on its first line"),
         column(
             "in_force_from_epoch",
             "bigint",
-            "The epoch from which it judged when it last came into force; null before",
+            "First epoch that it judged when it last came into force; null before",
         ),
         column("created_at", "timestamptz not null default clock_timestamp()", "When it was stored"),
     ];
     let changes = vec![
         column("epoch", "bigint primary key", "The epoch that decided it"),
         column("version", "integer not null", "The model that comes into force"),
-        column("in_force_from_epoch", "bigint not null", "The first epoch that it judges"),
+        column("in_force_from_epoch", "bigint not null", "First epoch that it judges"),
     ];
     let requests = vec![
         column("request", "bigint primary key generated always as identity", "Number of the request"),
-        column("version", "integer not null", "The model that is to come into force"),
-        column("requested_at", "timestamptz not null default clock_timestamp()", "When it was asked for"),
+        column("version", "integer not null", "The requested model"),
+        column("requested_at", "timestamptz not null default clock_timestamp()", "When it was requested"),
     ];
     let minutes = vec![
         column("epoch", "bigint primary key", "The epoch that closed them"),
         column("closed_before", "timestamptz not null", "Minutes that begin before this are closed"),
-        column("in_force_from_epoch", "bigint not null", "The first epoch judged by what they taught"),
+        column("in_force_from_epoch", "bigint not null", "First epoch judged by what they taught"),
     ];
     let state = vec![
         column("kind", "text not null", "partition, zone, lessons or sample"),
-        column("key", "text not null", "Which partition or zone; the worker whose lessons these are"),
-        column("epoch", "bigint not null", "What was known before the first row of this epoch"),
-        column("state", "bytea not null", "The program's own form"),
+        column("key", "text not null", "The partition or zone; for lessons the worker"),
+        column("epoch", "bigint not null", "The state is as of before the first row of this epoch"),
+        column("state", "bytea not null", "The state in the program's own format"),
     ];
     let disagreements = vec![
         column("version", "integer not null", "The shadow model"),
         column("zone", "text not null", "The zone"),
+        column("readings", "bigint not null", "Committed readings that both judged"),
+        column("flagged_by_both", "bigint not null", "Flagged by both; a broken rule counts for both"),
+        column("only_in_force", "bigint not null", "Flagged only by the detector in force"),
         column(
-            "readings",
+            "only_shadow",
             "bigint not null",
-            "Committed readings that both it and the detector in force judged",
+            "Flagged only with the shadow model in place of the model in force",
         ),
-        column("flagged_by_both", "bigint not null", "Flagged by both; what a rule flags, both do"),
-        column("only_in_force", "bigint not null", "Flagged by the detector in force alone"),
-        column("only_shadow", "bigint not null", "Flagged with the shadow model in its model's place alone"),
-        column("since_epoch", "bigint not null", "The first epoch that counts"),
+        column("since_epoch", "bigint not null", "First epoch that is counted"),
     ];
     let tables = vec![
         Table {
@@ -65,22 +69,22 @@ pub fn detector() -> Vec<Table> {
             storage: ROOM_FOR_UPDATES,
             ..table(
                 "model_disagreements",
-                "How far a shadow model agrees with the detector in force, while a run asks it",
+                "Agreement of a shadow model with the detector in force, while a run asks it",
                 disagreements,
             )
         },
-        table("model_changes", "Which model came into force when", changes),
-        table("model_requests", "Models that were asked for by hand; a run puts them in force", requests),
+        table("model_changes", "When each model came into force", changes),
+        table("model_requests", "Models that were requested by hand; a run puts them into force", requests),
         table(
             "detector_minutes",
-            "When minutes were closed: with the readings and models, what any verdict follows from",
+            "When minutes were closed; with the readings and models, every verdict follows from it",
             minutes,
         ),
         Table {
             key: "kind, key, epoch",
             ..table(
                 DETECTOR_STATE,
-                "What the detector knows of sensors and zones; the newest state whose epoch is committed counts",
+                "The detector's state of sensors and zones; the newest state whose epoch is committed counts",
                 state,
             )
         },

@@ -6,13 +6,13 @@ use super::table::{Table, column, table};
 /// The tables of the protocol.
 pub fn ledger() -> Vec<Table> {
     let only_row = || {
-        column("only_row", "boolean primary key default true check (only_row)", "Holds the table to one row")
+        column("only_row", "boolean primary key default true check (only_row)", "Limits the table to one row")
     };
     let database = vec![
         only_row(),
         column("schema_version", "integer not null", "Version of this schema"),
         column("domain", "text not null", "Name of the domain whose readings are here"),
-        column("topic", "text not null", "The Kafka topic they come from, or what other source"),
+        column("topic", "text not null", "The Kafka topic, or other source, that the readings come from"),
         column(
             "windows",
             "jsonb not null",
@@ -27,29 +27,34 @@ pub fn ledger() -> Vec<Table> {
         column(
             "horizon_raised_at",
             "timestamptz",
-            "When horizon_epoch was last raised; partitions behind it go an hour later",
+            "When horizon_epoch was last raised; partitions at or below it are dropped an hour later",
         ),
-        column("cluster_id", "text", "The id of the Kafka cluster, noted at first sight").later(),
-        column("topic_id", "text", "The topic's id there: a topic that was made again has another one")
-            .later(),
+        column("cluster_id", "text", "Id of the Kafka cluster, stored when it is first seen").later(),
+        column(
+            "topic_id",
+            "text",
+            "Id of the topic in that cluster; a topic that was deleted and created again \
+                has a new one",
+        )
+        .later(),
     ];
     let fence = vec![only_row(), column("run_id", "bigint not null", "The run that may write")];
     let runs = vec![
         column("run_id", "bigint primary key", "Number of the run, ascending"),
-        column("host", "text not null", "Where its process 0 runs"),
-        column("process_id", "integer not null", "Process id of its process 0 there"),
+        column("host", "text not null", "Host of its process 0"),
+        column("process_id", "integer not null", "Process id of its process 0 on that host"),
         column("processes", "integer not null", "Number of processes"),
         column("workers", "integer not null", "Workers per process"),
         column(
             "epoch_offset_ms",
             "bigint not null",
-            "What the run adds to the clock so that epochs never repeat, milliseconds",
+            "Milliseconds that the run adds to the clock, so that epochs never repeat",
         ),
         column("started_at", "timestamptz not null default clock_timestamp()", "When it started"),
         column(
             "heartbeat_at",
             "timestamptz not null default clock_timestamp()",
-            "When it last said that it lives, every second",
+            "Last heartbeat; one a second",
         ),
         column("ended_at", "timestamptz", "When it ended; null while it runs and after a crash"),
         column("why", "text", "Why it ended"),
@@ -57,37 +62,37 @@ pub fn ledger() -> Vec<Table> {
     let members = vec![
         column("run_id", "bigint not null", "The run"),
         column("process", "integer not null", "Number of the process in the run, from 0"),
-        column("host", "text not null", "Where it runs"),
+        column("host", "text not null", "Host of the process"),
         column("joined_at", "timestamptz not null default clock_timestamp()", "When it joined"),
     ];
     let commits = vec![
-        column("epoch", "bigint primary key", "Every row up to this epoch is committed, milliseconds"),
+        column("epoch", "bigint primary key", "Every row up to this epoch is committed; milliseconds"),
         column(
             "previous_epoch",
             "bigint not null unique",
-            "The commit before; unique, so that no epoch has two successors",
+            "Epoch of the previous commit; unique, so that no epoch has two successors",
         ),
         column("run_id", "bigint not null", "The run that committed"),
-        column("committed_at", "timestamptz not null default clock_timestamp()", "When"),
+        column("committed_at", "timestamptz not null default clock_timestamp()", "When it was committed"),
         column(
             "watermark",
             "timestamptz",
-            "W: windows that end up to here are final; null before the first reading",
+            "W: windows that end at or before it are final; null before the first reading",
         ),
-        column("readings", "bigint not null", "Readings that this commit brought, late ones included"),
+        column("readings", "bigint not null", "Readings in this commit, including late ones"),
     ];
     let zones = vec![
         column("kafka_partition", "integer not null", "The partition"),
-        column("zone", "text not null", "A zone it brought that the domain file does not name"),
+        column("zone", "text not null", "A zone of its readings that the domain file does not name"),
     ];
     vec![
-        table("citytide_database", "What this database is for; one row", database),
+        table("citytide_database", "The domain, source and windows of this database; one row", database),
         table("fence", "The run that may write; one row", fence),
         table("runs", "Every start of citytide on this database", runs),
         Table { key: "run_id, process", ..table("run_members", "The processes of each run", members) },
         table(
             "commits",
-            "The ledger: one row per commit; everything above the highest epoch does not exist yet",
+            "The ledger: one row per commit; rows above the highest epoch are not committed",
             commits,
         ),
         progress(),
@@ -101,13 +106,13 @@ pub fn ledger() -> Vec<Table> {
 /// `ingest_progress`.
 pub fn progress() -> Table {
     let columns = vec![
-        column("kafka_partition", "integer primary key", "The partition, as the readings name it"),
-        column("source", "text not null", "What it is: topic and partition, or a file"),
+        column("kafka_partition", "integer primary key", "Partition number, as in the readings"),
+        column("source", "text not null", "Topic and partition, or file"),
         column("first_offset", "bigint not null", "The offset at which reading began"),
         column("next_offset", "bigint not null", "The next offset to read"),
         column("accepted", "bigint not null", "Readings in windows"),
-        column("late", "bigint not null", "Readings too late for any window"),
-        column("dead", "bigint not null", "Records that are no readings"),
+        column("late", "bigint not null", "Late readings, in no window"),
+        column("dead", "bigint not null", "Dead letters: records that are not readings"),
         column("lost", "bigint not null", "Offsets that Kafka deleted before they were read"),
         column(
             "gaps",
@@ -117,18 +122,18 @@ pub fn progress() -> Table {
         column(
             "watermark",
             "timestamptz",
-            "Highest event time of its accepted readings less out_of_orderness",
+            "Highest event time of its accepted readings, less out_of_orderness",
         ),
         column(
             "is_idle",
             "boolean not null",
-            "Whether it has been silent for idle_after and no longer holds W back",
+            "Whether it has brought nothing for idle_after and no longer holds W back",
         ),
         column(
             "cursor",
             "text",
-            "Where the source itself stands at next_offset, in its own words: to find the place again, and to notice \
-             that it is another one",
+            "Position of the source at next_offset, in a form of its own: finds the place again, and detects a \
+             source that was replaced",
         )
         .later(),
     ];

@@ -21,15 +21,16 @@ begin
         raise exception 'run % has been taken over by run %', mine, current using errcode = 'CT001';
     end if;
 end $$;
-comment on function citytide_fence(bigint) is 'Begins every writing transaction: a run that was taken over fails here, \
-with SQLSTATE CT001. The lock is taken first and run_id read by a later statement, whose snapshot is not older than it';
+comment on function citytide_fence(bigint) is 'Begins every writing transaction: a run that was taken over fails \
+here, with SQLSTATE CT001. It takes the lock first and reads run_id in a later statement, whose snapshot is taken \
+after the lock';
 
 ";
 
 /// The columns of the readings' table, without `not null` where a view shows them.
 pub fn reading_columns(domain: &Domain) -> Vec<Column> {
     let mut columns = vec![
-        column("epoch", "bigint not null", "Ingest epoch that brought the row, milliseconds"),
+        column("epoch", "bigint not null", "Ingest epoch of the row, milliseconds"),
         column(
             "kafka_partition",
             "integer not null",
@@ -38,13 +39,13 @@ pub fn reading_columns(domain: &Domain) -> Vec<Column> {
         column("kafka_offset", "bigint not null", "Offset in the partition"),
         column("sensor_id", "text not null", "The sensor"),
         column("zone", "text not null", "The zone"),
-        column("recorded_at", "timestamptz not null", "Event time, microseconds kept"),
+        column("recorded_at", "timestamptz not null", "Event time, with microseconds"),
     ];
     columns.extend(domain.metrics.iter().map(reading_metric));
     columns.extend([
-        column("is_late", "boolean not null", "Came too late: in none of its windows"),
+        column("is_late", "boolean not null", "Whether it came too late: then it is in no window"),
         column("is_anomaly", "boolean not null", "Whether it is anomalous"),
-        column("anomaly_score", "real not null", "How odd it is, 0 … 1; with rules only 0 or 1"),
+        column("anomaly_score", "real not null", "How unusual it is, 0 … 1; with rules only 0 or 1"),
         column("severity", "text", "low, medium or high; null when normal"),
         column(
             "reasons",
@@ -53,8 +54,8 @@ pub fn reading_columns(domain: &Domain) -> Vec<Column> {
              and \"text\"; null when normal",
         ),
         column("model_version", "integer not null", "The model that judged; 0 = rules only"),
-        column("confidence", "real", "Chance that the verdict is right, 0 … 1; null where rules alone judge"),
-        column("detector", "text", "What found it: rules, model or both; null when normal"),
+        column("confidence", "real", "Probability that the verdict is right, 0 … 1; null where rules alone judge"),
+        column("detector", "text", "Who flagged it: rules, model or both; null when normal"),
     ]);
     columns
 }
@@ -66,7 +67,7 @@ fn reading_metric(metric: &Metric) -> Column {
 /// The columns of the dead letters' table.
 pub fn dead_letter_columns() -> Vec<Column> {
     vec![
-        column("epoch", "bigint not null", "Ingest epoch that brought the row, milliseconds"),
+        column("epoch", "bigint not null", "Ingest epoch of the row, milliseconds"),
         column(
             "kafka_partition",
             "integer not null",
@@ -77,10 +78,11 @@ pub fn dead_letter_columns() -> Vec<Column> {
         column(
             "reason",
             "text not null",
-            "Why it is no reading: empty, not_utf8, not_json, missing_field, wrong_type, \
-             duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones",
+            "Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, \
+             duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or \
+             too_many_zones",
         ),
-        column("field", "text", "The field that is wrong; null when none is"),
+        column("field", "text", "The wrong field; null when the whole record is"),
         column("message", "text not null", "The reason as a sentence"),
         column("payload", "bytea not null", "The first 64 KiB of the record"),
         column("payload_bytes", "integer not null", "Length of the whole record in bytes"),
@@ -114,8 +116,8 @@ pub fn panes(domain: &Domain) -> Table {
         column("pane_start", "timestamptz not null", "Start of the pane"),
         column("reading_count", "bigint not null", "Accepted readings"),
         column("anomaly_count", "bigint not null", "Anomalous ones among them"),
-        column("first_epoch", "bigint not null", "The first epoch that added to it"),
-        column("last_epoch", "bigint not null", "The last one"),
+        column("first_epoch", "bigint not null", "First epoch that added to it"),
+        column("last_epoch", "bigint not null", "Last epoch that added to it"),
     ];
     columns.extend(domain.metrics.iter().flat_map(pane_metric));
     Table {
@@ -124,7 +126,7 @@ pub fn panes(domain: &Domain) -> Table {
         index: Some("pane_start"),
         ..table(
             "panes",
-            "What windows are merged from: exact sums by zone and pane, of accepted readings",
+            "Exact sums of accepted readings by zone and pane; windows are merged from them",
             columns,
         )
     }
@@ -156,8 +158,8 @@ pub fn window_table(domain: &Domain, window: &Window) -> Table {
     ];
     columns.extend(domain.metrics.iter().flat_map(window_metric));
     columns.extend([
-        column("is_final", "boolean not null", "Whether W has passed the window's end; never taken back"),
-        column("revision", "integer not null", "How many commits corrected the row after it was final"),
+        column("is_final", "boolean not null", "Whether W has passed the window's end; never reset"),
+        column("revision", "integer not null", "Number of commits that corrected the row after it was final"),
         column("updated_at", "timestamptz not null", "When the row was last committed"),
     ]);
     let seconds = |us: i64| us / 1_000_000;
@@ -198,19 +200,19 @@ pub fn views(domain: &Domain) -> Vec<View> {
     vec![
         committed(
             "sensor_data",
-            "The committed readings, behind the retention horizon",
+            "Committed readings above the retention horizon",
             READINGS,
             reading_columns(domain),
         ),
         committed(
             "dead_letters",
-            "The committed records that are no readings, behind the retention horizon",
+            "Committed records that are not readings, above the retention horizon",
             DEAD_LETTERS,
             dead_letter_columns(),
         ),
         View {
             name: "conservation".to_owned(),
-            comment: "Nothing vanishes: what became of every offset of every partition".to_owned(),
+            comment: "What became of every offset of each partition: nothing vanishes".to_owned(),
             columns: conservation_columns(),
             expressions: vec![("holds", "next_offset - first_offset = accepted + late + dead + lost + gaps")],
             source: "from ingest_progress".to_owned(),

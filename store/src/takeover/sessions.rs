@@ -44,7 +44,7 @@ pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: u32) -> Res
         Ok(sessions) => {
             for session in sessions {
                 let (pid, name): (i32, String) = (session.get(0), session.get(1));
-                tracing::warn!("ended session {pid} ({name}) of the run that is taken over");
+                tracing::warn!("ended session {pid} ({name}) of the run that was taken over");
             }
             Ok(())
         }

@@ -47,7 +47,7 @@ pub async fn examine(setup: &Setup, seen: Option<&Seen>, report: &mut Report) {
             lives(&client, report).await?;
             progress(setup, seen, &client, report).await?;
         } else {
-            report.ok("run", "none has ever been here");
+            report.ok("run", "no run has used this database yet");
         }
         clocks(seen, &client, report).await?;
         space(is_there, &client, report).await?;
@@ -97,7 +97,7 @@ async fn tables(
                 None
             }
             Ok(None) => {
-                report.ok("tables", "none yet; the first run makes them");
+                report.ok("tables", "none yet; the first run creates them");
                 Some(false)
             }
             Ok(Some(found)) => {
@@ -111,10 +111,10 @@ async fn tables(
                 match (mended.is_empty(), left.is_empty()) {
                     (true, true) => {
                         let version = schema::SCHEMA_VERSION;
-                        report.ok("tables", format!("schema version {version}, as the domain file asks for"));
+                        report.ok("tables", format!("schema version {version}, matches the domain file"));
                     }
                     (false, _) => {
-                        report.warning("tables", format!("the next run mends: {}", in_words(&mended)))
+                        report.warning("tables", format!("the next run fixes: {}", in_words(&mended)))
                     }
                     (true, false) => report.warning("tables", in_words(&left)),
                 }
@@ -147,7 +147,7 @@ async fn rights(
     let (creates, others): (bool, Option<String>) = (row.get(2), row.get(3));
     if let Some(others) = others {
         let why = format!(
-            "the role {role} does not own {others}; connect as the role that made the tables, or let it run \
+            "the role {role} does not own {others}; connect as the role that created the tables, or let it run \
              \"grant OWNER to {role}\" with its own name"
         );
         report.failed("rights", &ExitError::new(Exit::Denied, why));
@@ -163,7 +163,7 @@ async fn rights(
 async fn lives(client: &Client, report: &mut Report) -> Result<(), DatabaseError> {
     match living_run(client, Patience::default().silence).await {
         Ok(Some(holder)) => report.failed("run", &TakeoverError::Held(holder).into()),
-        Ok(None) => report.ok("run", "no other one lives here"),
+        Ok(None) => report.ok("run", "no other run is active"),
         Err(error) => report.failed("run", &error.into()),
     }
     Ok(())
@@ -193,14 +193,14 @@ async fn progress(
             let place =
                 |one: &crate::sources::Assigned| format!("{} from offset {}", one.partition, one.next_offset);
             let places: Vec<String> = assigned.iter().map(place).collect();
-            let says = format!("partition {}; {} records wait", places.join(", "), thousands(lag));
+            let says = format!("partition {}; {} records waiting", places.join(", "), thousands(lag));
             if lost > 0 && ledger.marks.iter().any(|mark| mark.position.next_offset > 0) {
                 let retention = seen.facts.setting("retention.ms");
                 report.warning(
                     "progress",
                     format!(
-                        "{says}; {} were deleted before they were read and will be counted as lost: retention.ms is \
-                         {retention}, keep records for longer than a run may be down",
+                        "{says}; {} were deleted before they were read and will be counted as lost: retention.ms \
+                         is {retention}; keep records for longer than a run may be down",
                         thousands(lost)
                     ),
                 );
@@ -237,8 +237,8 @@ fn judge_clocks(database_ms: i64, ahead_ms: Option<i64>, stamps: &str) -> Result
     if database_ms.abs() > SKEW_MAX_MS {
         let side = if database_ms > 0 { "ahead of" } else { "behind" };
         return Err(format!(
-            "the database's clock is {:.1} s {side} this machine's: set both by NTP, epochs and heartbeats are \
-             compared with them",
+            "the database's clock is {:.1} s {side} this machine's; set both by NTP, epochs and heartbeats depend \
+             on them",
             seconds(database_ms.abs())
         ));
     }
@@ -250,12 +250,13 @@ fn judge_clocks(database_ms: i64, ahead_ms: Option<i64>, stamps: &str) -> Result
                 "a sender's clock (CreateTime)"
             };
             Err(format!(
-                "the newest record is {:.1} s ahead of this machine's clock: {whose} or this one is wrong, set both by NTP",
+                "the newest record is {:.1} s ahead of this machine's clock: {whose} or this one is wrong; set \
+                 both by NTP",
                 seconds(ahead)
             ))
         }
-        Some(_) => Ok(format!("the database's differs by {database_ms} ms, no record is ahead of time")),
-        None => Ok(format!("the database's differs by {database_ms} ms; the broker's is not known")),
+        Some(_) => Ok(format!("the database's clock differs by {database_ms} ms; no record is ahead of it")),
+        None => Ok(format!("the database's clock differs by {database_ms} ms; the broker's is not known")),
     }
 }
 
@@ -264,7 +265,7 @@ async fn space(is_there: bool, client: &Client, report: &mut Report) -> Result<(
         one(client, "asking for the database's size", "select pg_database_size(current_database())").await?;
     let size = bytes(row.get::<_, i64>(0));
     if !is_there {
-        report.ok("space", format!("the database has {size}; free space cannot be asked for"));
+        report.ok("space", format!("the database has {size}; PostgreSQL does not report free space"));
         return Ok(());
     }
     let row = one(
@@ -287,7 +288,8 @@ async fn space(is_there: bool, client: &Client, report: &mut Report) -> Result<(
     report.ok(
         "space",
         format!(
-            "the database has {size}, {} readings came in the last hour (about {growth}); free space cannot be asked for",
+            "the database has {size}, {} readings came in the last hour (about {growth}); PostgreSQL does not \
+             report free space",
             thousands(readings)
         ),
     );
@@ -317,7 +319,7 @@ async fn server(setup: &Setup, client: &Client, report: &mut Report) -> Result<(
     if warnings.is_empty() {
         report.ok(
             "server",
-            format!("{free} connections are free, {needed} are needed; what is committed stays"),
+            format!("{free} connections are free, {needed} are needed; commits survive a crash"),
         );
     } else {
         report.warning("server", warnings.join("; "));
@@ -329,19 +331,19 @@ fn judge_settings([fsync, pages, synchronous]: [&str; 3], free: i64, needed: i64
     let mut warnings = Vec::new();
     if fsync == "off" || pages == "off" {
         warnings.push(
-            "fsync or full_page_writes is off: a crash of the machine can ruin the database, set both on"
+            "fsync or full_page_writes is off: a crash of the machine can corrupt the database; set both to on"
                 .to_owned(),
         );
     }
     if matches!(synchronous, "off") {
         warnings.push(
-            "synchronous_commit is off: a crash of the server can take back the last commits, which are then read again"
+            "synchronous_commit is off: a crash of the server can lose the last commits, which are then read again"
                 .to_owned(),
         );
     }
     if free < needed {
         warnings.push(format!(
-            "{free} connections are free, {needed} are needed: raise max_connections, or take fewer -w"
+            "{free} connections are free, {needed} are needed; raise max_connections, or lower -w"
         ));
     }
     warnings

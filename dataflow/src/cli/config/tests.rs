@@ -97,7 +97,7 @@ fn all_mistakes_are_told_at_once_each_with_its_place() {
         "error: `workers` in [run] must be a whole number, not text\n --> citytide.toml:5:11\n",
         "error: `processes` in [run]: 65 is not in 1..=64\n",
         "error: unknown section `loog`; did you mean `log`?\n",
-        "error: `level` in [log]: `inof` is no level; did you mean info?\n",
+        "error: `level` in [log]: `inof` is not a log level; did you mean info?\n",
         "\nerror: citytide.toml has 6 mistakes",
     ] {
         assert!(said.contains(sentence), "{sentence}\nis not in\n{said}");
@@ -117,7 +117,8 @@ fn what_is_missing_is_told_with_every_way_to_give_it() {
     assert_eq!(exit, Exit::Usage);
     assert_eq!(
         said,
-        "error: --database-url <URL> is missing: The database, postgresql://user@host:port/name; type it, set \
+        "error: --database-url <URL> is missing (Connect to this database, postgresql://user@host:port/name); \
+         give the flag, set \
          DATABASE_URL, or write url under [database] in citytide.toml"
     );
     assert!(told("config show", &[], "").is_ok(), "what is not there can be shown");

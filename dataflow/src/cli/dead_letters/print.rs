@@ -57,13 +57,13 @@ pub fn described(letter: &Letter, now: &Outcome) -> String {
         false => format!(", the first {} kept", letter.payload.len()),
     };
     let as_of_now = if now.cut > 0 {
-        "cannot be replayed: its bytes are not all kept".to_owned()
+        "cannot be replayed: not all of its bytes are stored".to_owned()
     } else if now.expired > 0 {
         "cannot be replayed: older than what retention.windows keeps".to_owned()
     } else if let Some(reason) = now.dead.keys().next() {
-        format!("still no reading: {reason}")
+        format!("still not a reading: {reason}")
     } else {
-        "would be a reading; citytide dead-letters replay makes it one".to_owned()
+        "would be a reading now; citytide dead-letters replay makes it one".to_owned()
     };
     let payload = match std::str::from_utf8(&letter.payload) {
         Ok(text) => text.to_owned(),
@@ -129,7 +129,7 @@ mod tests {
         let mut now = Outcome::default();
         assert!(described(&letter(b"{}"), &now).contains("as of now would be a reading"));
         now.dead.insert("no_metric", 1);
-        assert!(described(&letter(b"{}"), &now).contains("as of now still no reading: no_metric"));
+        assert!(described(&letter(b"{}"), &now).contains("as of now still not a reading: no_metric"));
         let cut = Outcome { cut: 1, ..Outcome::default() };
         assert!(
             described(&Letter { payload_bytes: 70_000, ..letter(b"{}") }, &cut).contains("the first 2 kept")

@@ -30,7 +30,7 @@ pub enum EvaluateError {
     #[error("a table needs --label COLUMN and --time COLUMN; see citytide evaluate --help")]
     NoColumns,
     /// JSON lines without their truth.
-    #[error("the input is JSON lines, which carry no labels: name the generator's truth with --truth FILE")]
+    #[error("the input is JSON lines, which carry no labels: give the generator's truth with --truth FILE")]
     NoTruth,
     /// Columns of JSON lines.
     #[error(
@@ -39,7 +39,8 @@ pub enum EvaluateError {
     ColumnsOfLines,
     /// The truth about a table.
     #[error(
-        "--truth is for JSON lines as citytide-generator --stdout prints them, and the input is none; name a column with --label"
+        "--truth is for JSON lines as citytide-generator --stdout prints them, but the input is not; name a \
+         column with --label"
     )]
     TruthOfTable,
     /// A domain file that knows no metric of the table.
@@ -70,7 +71,8 @@ pub enum EvaluateError {
     },
     /// The truth about something else.
     #[error(
-        "the truth {path} speaks of partition {partition}, offset {offset}, and the input has no reading there; are they of the same run?"
+        "the truth {path} names partition {partition}, offset {offset}, but the input has no reading there; are \
+         they of the same run?"
     )]
     OtherTruth {
         /// The file.

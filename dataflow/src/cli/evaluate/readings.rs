@@ -84,7 +84,7 @@ impl Readings {
             Some((line, why)) if builder.is_empty() => return Err(EvaluateError::NoReading { line, why }),
             Some((line, why)) => {
                 tracing::warn!(
-                    "{letters} lines are no readings and not judged, the first is line {line}: {why}"
+                    "{letters} lines are not readings and are not judged; the first is line {line}: {why}"
                 );
             }
             None => {}

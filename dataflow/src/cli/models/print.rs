@@ -57,7 +57,7 @@ pub fn table(models: &[StoredModel]) -> String {
         );
     }
     for model in models.iter().filter(|model| model.requested_at_us.is_some()) {
-        line(&mut text, format_args!("model {} is asked for: a run puts it in force", model.version));
+        line(&mut text, format_args!("model {} is requested; a run puts it into force", model.version));
     }
     text
 }
@@ -109,7 +109,7 @@ impl Described<'_> {
             say("", &format!("and {} times before", terms.len() - TERMS_MAX));
         }
         if let Some(at_us) = model.requested_at_us {
-            say("asked for", &format!("{} UTC; a run puts it in force", when(at_us)));
+            say("requested", &format!("{} UTC; a run puts it into force", when(at_us)));
         }
         if let Some(since) = agreements.iter().map(|(_, since, _)| *since).min() {
             line(&mut text, format_args!("\nbeside the model in force since {} UTC:", of_epoch(since)));
@@ -187,7 +187,7 @@ pub fn promoted(version: i32, promoted: Promoted) -> String {
                 of_epoch(from_epoch)
             );
             match withdrawn {
-                Some(other) => format!("{is}; model {other} is asked for no more"),
+                Some(other) => format!("{is}; the request for model {other} is withdrawn"),
                 None => is,
             }
         }
@@ -195,11 +195,11 @@ pub fn promoted(version: i32, promoted: Promoted) -> String {
             format!("model {version} is in force from epoch {from_epoch} ({} UTC)", of_epoch(from_epoch))
         }
         Promoted::NextRun => {
-            format!("model {version} is asked for; no run lives, the next start puts it in force")
+            format!("model {version} is requested; no run is active, the next start puts it into force")
         }
         Promoted::NotYet { run_id } => format!(
-            "model {version} is asked for; run {run_id} has not put it in force within {} s, and does so with the next \
-             readings that it commits (unless it runs with --detector rules)",
+            "model {version} is requested; run {run_id} has not put it into force within {} s, and will do so \
+             with the next readings that it commits (unless it runs with --detector rules)",
             IN_FORCE_WITHIN.as_secs()
         ),
     }

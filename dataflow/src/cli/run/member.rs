@@ -134,7 +134,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
     if until_caught_up || drain.load(Ordering::Relaxed) {
         Ok(Exit::Done.code())
     } else {
-        tracing::info!("another process of the run was asked to end; this one has drained too");
+        tracing::info!("another process of the run was asked to stop; this one has drained too");
         Ok(Exit::PeerLost.code())
     }
 }
@@ -144,7 +144,7 @@ fn end_early(drain: Arc<AtomicBool>, begun: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         while !begun.load(Ordering::Relaxed) {
             if drain.load(Ordering::Relaxed) {
-                tracing::info!("asked to end before the run began");
+                tracing::info!("stopped before the run began");
                 signal_hook::low_level::exit(Exit::Done.code());
             }
             std::thread::sleep(POLL_INTERVAL);

@@ -71,7 +71,7 @@ pub async fn start(
         let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
         // Only now: a run that still wrote would fail on a column that it does not know.
         for mended in migrate::apply(&mut client, &schema, &source.identity()).await? {
-            tracing::info!("the database follows the domain file: {mended}");
+            tracing::info!("updated the tables to the domain file: {mended}");
         }
         let first_epoch_ms = clock::wall_ms().saturating_add_signed(run.epoch_offset_ms);
         upkeep::ensure_days(&mut client, run.run_id, first_epoch_ms).await?;
@@ -101,7 +101,7 @@ pub async fn start(
             let loaded = detector::load(&client, domain, &layout, run.committed_epoch).await?;
             let Loaded { memory, replayed, fitted_until_us } = loaded;
             if replayed > 0 {
-                tracing::info!("the detector has seen {replayed} readings again");
+                tracing::info!("the detector has replayed {replayed} readings");
             }
             let shadow = match args.shadow {
                 Some(version) => shadow(&client, &layout, version).await?,
@@ -118,7 +118,7 @@ async fn shadow(client: &Client, layout: &Layout, version: i32) -> Result<Option
     match detector::models::read(client, layout, version).await {
         Ok(model) => Ok(Some(Arc::new(model))),
         Err(PromoteError::Refused(reason)) => {
-            tracing::error!("no model is asked beside the one in force: {reason}");
+            tracing::error!("cannot use the shadow model: {reason}");
             Ok(None)
         }
         Err(error) => Err(error.into()),

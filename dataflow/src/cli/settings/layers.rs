@@ -66,7 +66,8 @@ pub(super) fn resolve(
                 warnings.extend(values.iter().any(is_masked).then(|| {
                     let ways = setting.ways();
                     format!(
-                        "{flag} holds a secret that everybody on this machine can read in the process list; {ways} instead"
+                        "{flag} holds a secret that everybody on this machine can read in the process list; \
+                         instead, {ways}"
                     )
                 }));
             }

@@ -130,7 +130,7 @@ pub fn read<T: CommandFactory + FromArgMatches + Relations>(
         Origin::File(path, _) => Some(path.display()),
         _ => None,
     });
-    text.extend(files.next().map(|file| format!("citytide config show tells what came from {file}")));
+    text.extend(files.next().map(|file| format!("citytide config show prints what comes from {file}")));
     Err(Stop::Wrong(text.join("\n"), Exit::Usage))
 }
 

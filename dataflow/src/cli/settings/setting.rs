@@ -120,7 +120,7 @@ impl Setting {
         }
         let known = match error.get(ContextKind::ValidValue) {
             Some(ContextValue::Strings(values)) if !values.is_empty() => values.join(", "),
-            _ => return Some("it is not understood".to_owned()),
+            _ => return Some("it cannot be understood".to_owned()),
         };
         Some(match error.get(ContextKind::SuggestedValue) {
             Some(ContextValue::String(near)) => format!("did you mean {near}? It is one of {known}"),
@@ -131,7 +131,7 @@ impl Setting {
     /// That it is missing, and every way to give it.
     pub fn missing(&self) -> String {
         let value = value_name(&self.argument);
-        format!("--{} <{value}> is missing: {}; type it, {}", self.name, self.help(), self.ways())
+        format!("--{} <{value}> is missing ({}); give the flag, {}", self.name, self.help(), self.ways())
     }
 
     /// The ways to give it that no process list shows.

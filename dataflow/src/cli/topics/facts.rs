@@ -93,7 +93,7 @@ pub fn admin(connection: &Connection) -> Result<AdminClient<Quiet>, ExitError> {
     AdminClient::from_config_and_context(&config, Quiet).map_err(|error| {
         ExitError::new(
             Exit::Config,
-            format!("cannot make a Kafka client for {}: {error}", connection.brokers()),
+            format!("cannot create a Kafka client for {}: {error}", connection.brokers()),
         )
     })
 }

@@ -53,7 +53,7 @@ impl Report<'_> {
         };
         let readings = thousands(comparison.all().readings as i64);
         let beside = match comparison.in_force {
-            0 => "the rules, for no model is in force".to_owned(),
+            0 => "the rules, because no model is in force".to_owned(),
             version => format!("model {version}, which is in force"),
         };
         say(String::new());
@@ -70,7 +70,7 @@ impl Report<'_> {
         say(by_zone(zones, [&name(comparison.in_force), &name(comparison.other)]));
         if comparison.rescored > 0 {
             let rescored = thousands(comparison.rescored as i64);
-            say(format!("another score: {rescored} readings, the furthest by {:.3}", comparison.furthest));
+            say(format!("scores differ on {rescored} readings, by at most {:.3}", comparison.furthest));
         }
         if comparison.differences.is_empty() {
             return;

@@ -73,7 +73,7 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
     let whole = "select not exists (select from commits) or exists (select from commits where previous_epoch = 0 \
                  and epoch > (select horizon_epoch from citytide_database))";
     if !client.query_one(whole, &[]).await.map_err(failed)?.get::<_, bool>(0) {
-        check.name = "verdicts (retention took the first readings away)".to_owned();
+        check.name = "verdicts (retention has dropped the first readings)".to_owned();
         return Ok(check);
     }
     let commits =
@@ -82,7 +82,7 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
     let others = "select exists (select from models where parameters ->> 'metrics' <> $1)";
     let metrics = layout.fingerprint();
     if client.query_one(others, &[&metrics]).await.map_err(failed)?.get::<_, bool>(0) {
-        check.name = "verdicts (some are of a time when the domain had other metrics)".to_owned();
+        check.name = "verdicts (some were made when the domain had other metrics)".to_owned();
         return Ok(check);
     }
     let mut memory = Memory::new(layout.clone(), Sample::of(domain));

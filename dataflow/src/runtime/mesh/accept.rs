@@ -50,7 +50,7 @@ pub(super) fn accept(
     let mut reported: Vec<(IpAddr, String)> = Vec::new();
     let mut report = |from: SocketAddr, why: &str| {
         if reported.iter().all(|known| (known.0, known.1.as_str()) != (from.ip(), why)) {
-            tracing::warn!("refused {from}: {why}");
+            tracing::warn!("rejected {from}: {why}");
             reported.truncate(REPORTED_MAX - 1);
             reported.push((from.ip(), why.to_owned()));
         }

@@ -36,23 +36,22 @@ pub enum FilesError {
         path: String,
     },
     /// A path that the ledger cannot hold.
-    #[error("the name of {path} is not UTF-8, so the database cannot keep it: rename the file")]
+    #[error("the name of {path} is not UTF-8, so the database cannot store it: rename the file")]
     NotUtf8 {
         /// The path, as far as it can be shown.
         path: String,
     },
     /// Nothing to read.
     #[error(
-        "no file to read in the directory {path}: it holds none that ends in .json, .jsonl, .ndjson or .csv (or these with .gz); with --follow they may come later"
+        "no file to read in the directory {path}: none ends in .json, .jsonl, .ndjson or .csv (or these with \
+         .gz); with --follow files may be added later"
     )]
     NothingThere {
         /// The directory.
         path: String,
     },
     /// Sixteen bits per character.
-    #[error(
-        "{path} is UTF-16: write it anew as UTF-8, for example with\n  iconv -f UTF-16 -t UTF-8 FILE > NEW"
-    )]
+    #[error("{path} is UTF-16: convert it to UTF-8, for example with\n  iconv -f UTF-16 -t UTF-8 FILE > NEW")]
     Utf16 {
         /// The file.
         path: String,
@@ -75,7 +74,8 @@ pub enum FilesError {
     },
     /// Bytes that gzip does not understand.
     #[error(
-        "{path} is damaged behind line {line}: {reason}; gzip -t tells the same; bring a whole copy, lines that were committed will not be read again"
+        "{path} is damaged after line {line}: {reason}; gzip -t reports the same; replace it with a complete \
+         copy, committed lines are not read again"
     )]
     Corrupt {
         /// The file.
@@ -87,7 +87,8 @@ pub enum FilesError {
     },
     /// The file is not the one that was read.
     #[error(
-        "{path} was read up to line {line} (byte {bytes}), but {what}: it was cut or replaced, so its line numbers no longer mean the same; bring the file back as it was, or give the new one another name"
+        "{path} was read up to line {line} (byte {bytes}), but {what}: it was cut or replaced, so its line \
+         numbers no longer mean the same; restore the file, or give the new one another name"
     )]
     Changed {
         /// The file.

@@ -123,7 +123,10 @@ impl Open {
         match self.lines.next(is_whole || self.is_gzip) {
             Ok(line) => Ok(line),
             Err(error) if is_written && error.kind() == io::ErrorKind::UnexpectedEof => {
-                tracing::warn!("{} ends in the middle; waiting for the rest of it", self.path.display());
+                tracing::warn!(
+                    "{} ends in the middle of its data; waiting for the rest",
+                    self.path.display()
+                );
                 Ok(None)
             }
             Err(error) => Err(match error.kind() {

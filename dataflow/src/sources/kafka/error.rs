@@ -28,8 +28,8 @@ pub enum KafkaSourceError {
     /// The topic is not the one that was read before.
     #[error(
         "partition {partition} of topic {topic} ends at offset {end_offset}, but the database has read it up to \
-         {next_offset}: the topic was deleted and made again, or this is another cluster; use another database, or \
-         another topic name"
+         {next_offset}: the topic was deleted and created again, or this is another cluster; use another \
+         database, or another topic name"
     )]
     OtherTopic {
         /// The topic.
@@ -43,7 +43,8 @@ pub enum KafkaSourceError {
     },
     /// The topic of that name is another one than the one that is being read.
     #[error(
-        "topic {topic} was deleted and made again while it was read (its id was {before} and is {now}); what was read \
+        "topic {topic} was deleted and created again while it was read (its id was {before} and is {now}); what \
+         was read \
          is committed; use another database, or another topic name"
     )]
     Recreated {
@@ -83,7 +84,7 @@ pub enum KafkaSourceError {
         reason: String,
     },
     /// Settings that librdkafka refuses.
-    #[error("cannot make a Kafka client for {connection}: {reason}")]
+    #[error("cannot create a Kafka client for {connection}: {reason}")]
     Unusable {
         /// The connection.
         connection: String,

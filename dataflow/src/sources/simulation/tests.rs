@@ -106,6 +106,6 @@ fn what_cannot_be_simulated_is_refused() {
     assert!(refused(SimulationSettings { partitions: 0, ..settings() }).contains("at least one partition"));
     assert!(
         refused(SimulationSettings { start_us: Some(1_900_000_000_000_000), ..settings() })
-            .contains("2030-03-17T17:46:40Z: that is in the future")
+            .contains("2030-03-17T17:46:40Z, which is in the future")
     );
 }

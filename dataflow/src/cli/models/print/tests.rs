@@ -28,7 +28,7 @@ fn the_table_fits_80_columns_and_says_who_is_asked_for() {
         "version  status    fitted until        rows  in force from (UTC)          epoch\n\
          \x20     3  in force  2026-11-21 12:00   9,872  2026-11-21 12:00:49  1795262449200\n\
          1000000  shadow    2026-11-21 12:00   9,872  –                                –\n\
-         model 1000000 is asked for: a run puts it in force\n"
+         model 1000000 is requested; a run puts it into force\n"
     );
     assert!(table(&[]).starts_with("no models yet"));
 }
@@ -70,7 +70,7 @@ fn one_model_is_told_with_why_it_cannot_be_used_and_when_it_judged() {
 fn a_model_that_never_judged_and_is_asked_for_says_so() {
     let stored = StoredModel { requested_at_us: Some(1_795_262_401_000_000), ..model(4, "shadow") };
     let text = Described { model: &stored, refused: None, terms: Vec::new(), agreements: Vec::new() }.text();
-    for part in ["usable      yes", "in force    never", "asked for   2026-11-21 12:00:01 UTC"] {
+    for part in ["usable      yes", "in force    never", "requested   2026-11-21 12:00:01 UTC"] {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -84,7 +84,7 @@ fn what_became_of_a_request_is_one_sentence() {
     );
     assert!(
         told(Promoted::Already { from_epoch: EPOCH, withdrawn: Some(4) })
-            .ends_with("model 4 is asked for no more")
+            .ends_with("the request for model 4 is withdrawn")
     );
     assert!(told(Promoted::NextRun).contains("the next start"));
     assert!(told(Promoted::NotYet { run_id: 7 }).contains("run 7"));

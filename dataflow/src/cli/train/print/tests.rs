@@ -62,7 +62,7 @@ fn a_training_is_told_in_80_columns_with_what_would_change() {
          Tech Hub                       100,000       4,000             12            7\n\
          a zone whose name goes on      100,000       4,000             12            7\n\
          all                            200,000       8,000             24           14\n\
-         another score: 4,321 readings, the furthest by 0.500\n\
+         scores differ on 4,321 readings, by at most 0.500\n\
          \n\
          furthest apart                                               before       now\n\
          2026-11-21 11:59:59  4711, a zone whose name goes on beyo     0.750     0.250\n"
@@ -76,7 +76,7 @@ fn without_a_model_in_force_it_is_held_against_the_rules() {
     let report = Report { stored: &stored, comparison: &comparison, is_cut: false, refused };
     let text = report.text();
     for part in
-        ["beside the rules, for no model is in force", "only rules", "cannot be used: reading model 3"]
+        ["beside the rules, because no model is in force", "only rules", "cannot be used: reading model 3"]
     {
         assert!(text.contains(part), "{text}");
     }
