@@ -14,17 +14,18 @@ end $$;
 -- epoch is not committed yet.
 grant select on sensor_data, dead_letters, conservation to citytide_reader;
 grant select on citytide_database, commits, ingest_progress, runs, run_members to citytide_reader;
-grant select on panes, hot_sensors, zone_status to citytide_reader;
-grant select on followers to citytide_reader;
-grant select on models, model_disagreements, model_changes, detector_minutes to citytide_reader;
+grant select on panes, models, model_disagreements to citytide_reader;
 
--- Every window table of the domain.
+-- Every other table that says by epoch what happened when: windows, live views, changes,
+-- followers and the detector's decisions.
 do $$
 declare
     name text;
 begin
     execute format('grant usage on schema %I to citytide_reader', current_schema());
-    for name in select window_name ->> 'name' from citytide_database, jsonb_array_elements(windows) as window_name loop
-        execute format('grant select on %I to citytide_reader', 'metrics_' || name);
+    for name in select relname from pg_class join pg_attribute on attrelid = pg_class.oid and attname = 'epoch'
+                where relnamespace = current_schema()::regnamespace and relkind = 'r' and not relispartition
+                  and relname <> 'detector_state' loop
+        execute format('grant select on %I to citytide_reader', name);
     end loop;
 end $$;

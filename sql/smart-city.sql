@@ -93,7 +93,8 @@ create table commits (
     run_id          bigint not null,
     committed_at    timestamptz not null default clock_timestamp(),
     watermark       timestamptz,
-    readings        bigint not null
+    readings        bigint not null,
+    windows_from    timestamptz
 );
 comment on table commits is 'The ledger: one row per commit; rows above the highest epoch are not committed';
 comment on column commits.epoch is 'Every row up to this epoch is committed; milliseconds';
@@ -102,6 +103,18 @@ comment on column commits.run_id is 'The run that committed';
 comment on column commits.committed_at is 'When it was committed';
 comment on column commits.watermark is 'W: windows that end at or before it are final; null before the first reading';
 comment on column commits.readings is 'Readings in this commit, including late ones';
+comment on column commits.windows_from is 'The earliest window_start that this commit wrote, in any window''s table; null when none';
+
+create table changes (
+    epoch           bigint not null,
+    table_name      text not null,
+    key             jsonb not null
+);
+create index changes_epoch on changes (epoch);
+comment on table changes is 'Rows that were deleted, kept for as long as readings are';
+comment on column changes.epoch is 'The deletion shows with the first commit at or above it, milliseconds';
+comment on column changes.table_name is 'The table: a live view''s or a window''s';
+comment on column changes.key is 'The columns of the row''s key';
 
 create table ingest_progress (
     kafka_partition integer primary key,
@@ -286,6 +299,7 @@ create table metrics_1min (
     is_final        boolean not null,
     revision        integer not null,
     updated_at      timestamptz not null,
+    epoch           bigint not null default 0,
     primary key (zone, window_start)
 ) with (fillfactor = 50);
 create index metrics_1min_window_start on metrics_1min (window_start);
@@ -313,6 +327,7 @@ comment on column metrics_1min.max_traffic_flow is 'Greatest traffic_flow in veh
 comment on column metrics_1min.is_final is 'Whether W has passed the window''s end; never reset';
 comment on column metrics_1min.revision is 'Number of commits that corrected the row after it was final';
 comment on column metrics_1min.updated_at is 'When the row was last committed';
+comment on column metrics_1min.epoch is 'The commit that last wrote the row, milliseconds';
 
 create table metrics_5min (
     window_start    timestamptz not null,
@@ -338,6 +353,7 @@ create table metrics_5min (
     is_final        boolean not null,
     revision        integer not null,
     updated_at      timestamptz not null,
+    epoch           bigint not null default 0,
     primary key (zone, window_start)
 ) with (fillfactor = 50);
 create index metrics_5min_window_start on metrics_5min (window_start);
@@ -365,6 +381,7 @@ comment on column metrics_5min.max_traffic_flow is 'Greatest traffic_flow in veh
 comment on column metrics_5min.is_final is 'Whether W has passed the window''s end; never reset';
 comment on column metrics_5min.revision is 'Number of commits that corrected the row after it was final';
 comment on column metrics_5min.updated_at is 'When the row was last committed';
+comment on column metrics_5min.epoch is 'The commit that last wrote the row, milliseconds';
 
 create table hot_sensors (
     zone            text not null,
@@ -372,6 +389,7 @@ create table hot_sensors (
     sensor_id       text not null,
     anomaly_count   bigint not null,
     last_anomaly_at timestamptz not null,
+    epoch           bigint not null default 0,
     primary key (zone, rank)
 ) with (fillfactor = 50);
 comment on table hot_sensors is 'The sensors with the most anomalies in the five minutes before W, by zone';
@@ -380,6 +398,7 @@ comment on column hot_sensors.rank is '1 … 10, ties by sensor_id';
 comment on column hot_sensors.sensor_id is 'The sensor';
 comment on column hot_sensors.anomaly_count is 'Its accepted anomalies in the five minutes before W';
 comment on column hot_sensors.last_anomaly_at is 'The latest of them, event time';
+comment on column hot_sensors.epoch is 'The commit that last wrote the row, milliseconds';
 
 create table zone_status (
     zone            text primary key,
@@ -392,7 +411,8 @@ create table zone_status (
     avg_noise_level double precision,
     avg_traffic_flow double precision,
     anomalies_5min  bigint not null,
-    last_recorded_at timestamptz not null
+    last_recorded_at timestamptz not null,
+    epoch           bigint not null default 0
 ) with (fillfactor = 50);
 comment on table zone_status is 'Current state of each zone: its last final row of metrics_1min, and its recent anomalies';
 comment on column zone_status.zone is 'The zone';
@@ -406,6 +426,7 @@ comment on column zone_status.avg_noise_level is 'Average noise_level of that wi
 comment on column zone_status.avg_traffic_flow is 'Average traffic_flow of that window in vehicles/min';
 comment on column zone_status.anomalies_5min is 'Its accepted anomalies in the five minutes before W';
 comment on column zone_status.last_recorded_at is 'The latest event time of its accepted readings';
+comment on column zone_status.epoch is 'The commit that last wrote the row, milliseconds';
 
 create table models (
     version         integer primary key,

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use super::panes::load_open;
 use super::postgres::DatabaseError;
 use super::row::{Row, Value};
-use super::schema::{Schema, quoted};
+use super::schema::{EPOCH, Schema, quoted};
 use super::time::{Timestamp, micros};
 
 /// What a run starts from.
@@ -127,7 +127,8 @@ async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, 
         if !there.get::<_, bool>(0) {
             continue;
         }
-        let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
+        let columns = table.columns.iter().filter(|column| column.name != EPOCH);
+        let columns: Vec<String> = columns.map(|column| quoted(&column.name)).collect();
         let rows = client.query(&format!("select {} from {}", columns.join(", "), table.name), &[]).await;
         let rows =
             rows.map_err(|error| DatabaseError::statement(format!("reading {}", table.name), &error))?;

@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::compare::AsOf;
 use super::postgres::DatabaseError;
-use super::schema::{self, Column, LOCK_SCHEMA, LOCK_SPACE, Schema, quoted};
+use super::schema::{self, Column, EPOCH, LOCK_SCHEMA, LOCK_SPACE, Schema, quoted};
 use crate::clock::instant;
 pub use declared::Declared;
 use differences::{Catalog, other_views};
@@ -313,9 +313,11 @@ async fn add_tables(
     for (live, table) in schema.live.iter().zip(schema.live_tables()) {
         if is_missing(&table.name) {
             let as_of = AsOf::read(transaction).await?;
-            let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
+            let columns = table.columns.iter().filter(|column| column.name != EPOCH);
+            let columns: Vec<String> = columns.map(|column| quoted(&column.name)).collect();
             let fill = format!(
-                "with {given}\ninsert into {name} ({columns}) select {columns} from expected",
+                "with {given}\ninsert into {name} ({columns}, {EPOCH}) select {columns}, {epoch} from expected",
+                epoch = as_of.epoch.unwrap_or(0),
                 given = (live.comparison)(&as_of, schema.domain).given,
                 name = table.name,
                 columns = columns.join(", "),

@@ -84,10 +84,26 @@ pub fn windows_json(domain: &Domain) -> String {
 /// A live view as the database knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveTable {
-    /// Its table for a domain; its key stands before the other columns.
+    /// Its table for a domain, without [`EPOCH`]; its key stands before the other columns.
     pub table: fn(&Domain) -> Table,
     /// What its rows should be, recomputed in SQL.
     pub comparison: fn(&AsOf, &Domain) -> Comparison,
+}
+
+impl LiveTable {
+    /// Its table as the database has it.
+    fn stored(&self, domain: &Domain) -> Table {
+        with_epoch((self.table)(domain))
+    }
+}
+
+/// The last column of tables whose rows change: a follower asks for what was written since some epoch.
+pub const EPOCH: &str = "epoch";
+
+fn with_epoch(mut table: Table) -> Table {
+    let written = "The commit that last wrote the row, milliseconds";
+    table.columns.push(column(EPOCH, "bigint not null default 0", written).later());
+    table
 }
 
 /// What a database for a domain holds.
@@ -109,7 +125,7 @@ impl Schema<'_> {
         tables.extend(tables::raw(domain));
         tables.push(panes(domain));
         tables.extend((0..domain.windows.len()).map(|window| window_table(domain, window)));
-        tables.extend(self.live.iter().map(|live| (live.table)(domain)));
+        tables.extend(self.live.iter().map(|live| live.stored(domain)));
         tables.extend(detector_tables::detector());
         tables.push(ledger_tables::followers());
         tables
@@ -117,7 +133,7 @@ impl Schema<'_> {
 
     /// The live views' tables, in their order.
     pub fn live_tables(&self) -> Vec<Table> {
-        self.live.iter().map(|live| (live.table)(self.domain)).collect()
+        self.live.iter().map(|live| live.stored(self.domain)).collect()
     }
 
     /// Every relation of the schema that is no partition and no index.
@@ -172,7 +188,7 @@ impl Schema<'_> {
 
 /// The table of one of the domain's windows.
 pub fn window_table(domain: &Domain, window: usize) -> Table {
-    tables::window_table(domain, &domain.windows[window])
+    with_epoch(tables::window_table(domain, &domain.windows[window]))
 }
 
 /// The table of panes.

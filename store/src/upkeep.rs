@@ -38,7 +38,7 @@ use held::Held;
 pub use days::{ensure_days, summarize};
 pub use past_days::index_past_days;
 pub use retention::{
-    drop_days, prune_commits, prune_detector, prune_windows, raise_horizon, retention_horizon,
+    drop_days, prune_changes, prune_commits, prune_detector, prune_windows, raise_horizon, retention_horizon,
 };
 pub use uncommitted::delete_uncommitted;
 
@@ -143,6 +143,7 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
         raise_horizon(client, run_id, raw_us, now_ms).await?;
     }
     prune_commits(client, run_id).await?;
+    prune_changes(client, run_id).await?;
     prune_windows(client, run_id, domain).await?;
     // Last: it is the one that a long query can keep from its lock for hours.
     drop_days(client, run_id).await

@@ -52,6 +52,8 @@ pub fn statement(city: &City) -> String {
             "t.revision is distinct from r.revision".to_owned(),
             "t.updated_at is distinct from (select committed_at from commits where epoch = r.written_epoch)"
                 .to_owned(),
+            "t.epoch is distinct from r.written_epoch".to_owned(),
+            "coalesce((select windows_from from commits where epoch = t.epoch) > t.window_start, true)".to_owned(),
             "t.is_final is distinct from coalesce(t.end_us <= (select w_us from newest), false)".to_owned(),
         ];
         for m in &metrics {
@@ -107,7 +109,14 @@ pub fn statement(city: &City) -> String {
         "select 'hot_sensors', coalesce(t.zone, c.zone) || ' ' || coalesce(t.rank, c.rank), row_to_json(t)::text, \
          row_to_json(c)::text from hot_sensors t full join hot c on t.zone = c.zone and t.rank = c.rank \
          where t.zone is null or c.zone is null or t.sensor_id is distinct from c.sensor_id or t.anomaly_count is \
-         distinct from c.anomaly_count or t.last_anomaly_at is distinct from c.last_anomaly_at"
+         distinct from c.anomaly_count or t.last_anomaly_at is distinct from c.last_anomaly_at \
+         or not exists (select from commits k where k.epoch = t.epoch)"
+            .to_owned(),
+    );
+    parts.push(
+        "select 'changes', d.key::text, d.epoch::text, row_to_json(t)::text from changes d join hot_sensors t \
+         on d.table_name = 'hot_sensors' and d.key ->> 'zone' = t.zone and (d.key ->> 'rank')::integer = t.rank \
+         where t.epoch <= d.epoch"
             .to_owned(),
     );
     parts.push(format!(
@@ -118,7 +127,7 @@ pub fn statement(city: &City) -> String {
          on (zone) * from metrics_{} where is_final order by zone, window_start desc) w using (zone)) c using (zone) \
          where t.window_start is distinct from c.window_start or t.reading_count is distinct from c.reading_count or \
          t.anomaly_count is distinct from c.anomaly_count or t.anomalies_5min is distinct from c.anomalies or \
-         t.last_recorded_at is distinct from c.last_recorded_at",
+         t.last_recorded_at is distinct from c.last_recorded_at or not exists (select from commits k where k.epoch = t.epoch)",
         city.windows[0].name
     ));
     format!(

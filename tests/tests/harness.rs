@@ -25,9 +25,10 @@ fn quoted(text: &str) -> String {
 fn write_tables(session: &Session, city: &City, expected: &Expected) {
     let mut sql = String::new();
     let metrics: Vec<&str> = city.metrics.iter().map(|metric| metric.name.as_str()).collect();
-    sql += "create table commits (epoch bigint, previous_epoch bigint, committed_at timestamptz, watermark timestamptz);";
+    sql += "create table commits (epoch bigint, previous_epoch bigint, committed_at timestamptz, watermark timestamptz, \
+            windows_from timestamptz); create table changes (epoch bigint, table_name text, key jsonb);";
     sql += &format!(
-        "insert into commits values (5, 0, '2026-11-21', null), (7, 5, '2026-11-22', {});",
+        "insert into commits values (5, 0, '2026-11-21', null, null), (7, 5, '2026-11-22', {}, '2000-01-01');",
         expected.watermark_us.map_or("null".to_owned(), at)
     );
     sql += &format!(
@@ -93,7 +94,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
             metrics.iter().map(|m| format!("avg_{m} float8, min_{m} float8, max_{m} float8")).collect();
         sql += &format!(
             "create table metrics_{} (zone text, window_start timestamptz, window_end timestamptz, reading_count bigint, \
-             anomaly_count bigint, {}, is_final bool, revision int, updated_at timestamptz);",
+             anomaly_count bigint, {}, is_final bool, revision int, updated_at timestamptz, epoch bigint);",
             window.name,
             columns.join(", ")
         );
@@ -107,7 +108,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
                 })
                 .collect();
             sql += &format!(
-                "insert into metrics_{} values ({}, {}, {}, {}, {}, {}, {}, 0, '2026-11-22');",
+                "insert into metrics_{} values ({}, {}, {}, {}, {}, {}, {}, 0, '2026-11-22', 7);",
                 window.name,
                 quoted(zone),
                 at(*start),
@@ -120,10 +121,10 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
         }
     }
     sql += "create table hot_sensors (zone text, rank int, sensor_id text, anomaly_count bigint, last_anomaly_at \
-            timestamptz);";
+            timestamptz, epoch bigint);";
     for (zone, rank, sensor, count, last) in &expected.hot {
         sql += &format!(
-            "insert into hot_sensors values ({}, {rank}, {}, {count}, {});",
+            "insert into hot_sensors values ({}, {rank}, {}, {count}, {}, 7);",
             quoted(zone),
             quoted(sensor),
             at(*last)
@@ -131,7 +132,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
     }
     sql += &format!(
         "create table zone_status (zone text, window_start timestamptz, reading_count bigint, anomaly_count bigint, \
-         avg_{} float8, anomalies_5min bigint, last_recorded_at timestamptz);",
+         avg_{} float8, anomalies_5min bigint, last_recorded_at timestamptz, epoch bigint);",
         metrics.join(" float8, avg_")
     );
     for (zone, status) in &expected.status {
@@ -141,7 +142,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
             .collect();
         let figure = |value: Option<i64>| value.map_or("null".to_owned(), |value| value.to_string());
         sql += &format!(
-            "insert into zone_status values ({}, {}, {}, {}, {}, {}, {});",
+            "insert into zone_status values ({}, {}, {}, {}, {}, {}, {}, 7);",
             quoted(zone),
             last.map_or("null".to_owned(), |(start, _)| at(*start)),
             figure(last.map(|(_, row)| row.readings)),
@@ -209,6 +210,10 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
     for (table, set, rows) in [
         ("metrics_5min", "revision = 1", some("metrics_5min")),
         ("metrics_1min", "updated_at = '2026-11-21'", some("metrics_1min")),
+        ("metrics_1min", "epoch = 5", some("metrics_1min")),
+        ("hot_sensors", "epoch = 6", some("hot_sensors")),
+        ("zone_status", "epoch = 8", some("zone_status")),
+        ("commits", "windows_from = 'infinity'", "epoch = 7".to_owned()),
         ("commits", "previous_epoch = 6", "epoch = 7".to_owned()),
     ] {
         session.batch(&format!("begin; update {table} set {set} where {rows}"));

@@ -76,8 +76,8 @@ struct PreparedView {
     upsert: Statement,
 }
 
-const INSERT_COMMIT: &str = "insert into commits (epoch, previous_epoch, run_id, committed_at, watermark, readings) \
-     values ($1, $2, $3, now(), $4, $5)";
+const INSERT_COMMIT: &str = "insert into commits (epoch, previous_epoch, run_id, committed_at, watermark, readings, \
+     windows_from) values ($1, $2, $3, now(), $4, $5, $6)";
 
 /// Starts the committing session on an open connection, the one that took the run over. `client` must be driven by
 /// `runtime`.
@@ -188,6 +188,7 @@ impl Committer {
             Box::new(self.settings.run_id),
             Box::new(Timestamp::watermark(plan.low_us)),
             Box::new(plan.readings),
+            Box::new(plan.windows.values().map(|row| row.start_us).min().map(Timestamp)),
         ];
         let source = |partition: i32| (self.settings.partition_name)(partition);
         let mut work: Vec<(&str, &Statement, Option<Arrays>)> =

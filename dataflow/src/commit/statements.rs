@@ -7,7 +7,7 @@ mod detector;
 
 use citytide_domain::Domain;
 use citytide_store::row::Value;
-use citytide_store::schema::{self, Column, Table, quoted};
+use citytide_store::schema::{self, Column, EPOCH, Table, quoted};
 use citytide_store::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
@@ -30,6 +30,7 @@ where
 }
 
 /// A column that an upsert fills by itself: its value in a new row, and in one that is there, which is called `kept`.
+/// `$1` is the epoch.
 struct Filled {
     column: &'static str,
     inserted: &'static str,
@@ -44,7 +45,9 @@ fn upsert(table: &Table, filled: &[Filled]) -> String {
     let names = filled.iter().map(|one| one.column.to_owned());
     let names = names.chain(brought.iter().map(|column| quoted(&column.name)));
     let values = filled.iter().map(|one| one.inserted).chain(["*"]);
-    let arrays = (1..).zip(&brought).map(|(number, column)| format!("${number}::{}[]", column.type_name()));
+    let first = 1 + filled.iter().filter(|one| one.inserted.starts_with('$')).count();
+    let arrays =
+        (first..).zip(&brought).map(|(number, column)| format!("${number}::{}[]", column.type_name()));
     let key = table.primary_key();
     let set = filled.iter().map(|one| format!("{} = {}", one.column, one.updated));
     let changing = brought.iter().filter(|column| !key.contains(&column.name.as_str()));
@@ -60,6 +63,9 @@ fn upsert(table: &Table, filled: &[Filled]) -> String {
     )
 }
 
+/// The commit that wrote the row.
+const WRITTEN: Filled = Filled { column: EPOCH, inserted: "$1::bigint", updated: "excluded.epoch" };
+
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
@@ -71,6 +77,7 @@ pub fn upsert_window(domain: &Domain, window: usize) -> String {
     let filled = [
         Filled { column: "revision", inserted: "0", updated: revision },
         Filled { column: "updated_at", inserted: "now()", updated: "excluded.updated_at" },
+        WRITTEN,
     ];
     upsert(&schema::window_table(domain, window), &filled)
 }
@@ -82,6 +89,7 @@ pub fn window_arrays(plan: &Plan, window: usize, metrics: usize) -> Option<Array
         return None;
     }
     let mut arrays: Arrays = vec![
+        Box::new(plan.epoch as i64),
         array(rows.iter().map(|row| Timestamp(row.start_us))),
         array(rows.iter().map(|row| Timestamp(row.end_us))),
         array(rows.iter().map(|row| row.zone.to_string())),
@@ -178,37 +186,39 @@ pub fn zone_arrays(plan: &Plan) -> Option<Arrays> {
 
 /// SQL of the upsert into a live view's table.
 pub fn upsert_view(table: &Table) -> String {
-    upsert(table, &[])
+    upsert(table, &[WRITTEN])
 }
 
 /// Arguments of [`upsert_view`].
 pub fn view_arrays(plan: &Plan, view: usize) -> Option<Arrays> {
     let rows = plan.views.iter().filter(|((of, _), _)| *of == view);
-    columns(rows.filter_map(|((_, key), rest)| Some(key.iter().chain(rest.as_ref()?))))
+    columns(plan, rows.filter_map(|((_, key), rest)| Some(key.iter().chain(rest.as_ref()?))))
 }
 
-/// SQL that deletes rows of a live view.
+/// SQL that deletes rows of a live view and leaves their keys in `changes`.
 pub fn delete_from_view(table: &Table) -> String {
     let keys: Vec<&Column> = table.columns.iter().take(table.primary_key().len()).collect();
-    let arrays = (1..).zip(&keys).map(|(number, column)| format!("${number}::{}[]", column.type_name()));
-    let same = keys.iter().map(|column| format!("{0}.{1} = gone.{1}", table.name, quoted(&column.name)));
+    let arrays = (2..).zip(&keys).map(|(number, column)| format!("${number}::{}[]", column.type_name()));
+    let same = keys.iter().map(|column| format!("kept.{0} = gone.{0}", quoted(&column.name)));
     format!(
-        "delete from {} using unnest({}) as gone ({}) where {}",
-        table.name,
-        joined(arrays),
-        joined(keys.iter().map(|column| quoted(&column.name))),
-        same.collect::<Vec<_>>().join(" and ")
+        "with deleted as (delete from {name} as kept using unnest({arrays}) as gone ({keys}) where {same} \
+         returning gone.*) insert into changes (epoch, table_name, key) select $1::bigint, '{name}', to_jsonb(deleted) \
+         from deleted",
+        name = table.name,
+        arrays = joined(arrays),
+        keys = joined(keys.iter().map(|column| quoted(&column.name))),
+        same = same.collect::<Vec<_>>().join(" and ")
     )
 }
 
 /// Arguments of [`delete_from_view`].
 pub fn gone_arrays(plan: &Plan, view: usize) -> Option<Arrays> {
     let gone = plan.views.iter().filter(|((of, _), rest)| *of == view && rest.is_none());
-    columns(gone.map(|((_, key), _)| key.iter()))
+    columns(plan, gone.map(|((_, key), _)| key.iter()))
 }
 
-/// Rows as an array per column; `None` when there is none.
-fn columns<'a, R>(rows: impl Iterator<Item = R>) -> Option<Arrays>
+/// The epoch, and rows as an array per column; `None` when there is no row.
+fn columns<'a, R>(plan: &Plan, rows: impl Iterator<Item = R>) -> Option<Arrays>
 where
     R: Iterator<Item = &'a Value>,
 {
@@ -221,7 +231,10 @@ where
             columns[column].push(value.clone());
         }
     }
-    (!columns.is_empty()).then(|| columns.into_iter().map(|column| array(column.into_iter())).collect())
+    let epoch: Box<dyn ToSql + Sync + Send> = Box::new(plan.epoch as i64);
+    let arrays = columns.into_iter().map(|column| array(column.into_iter()));
+    let arrays: Arrays = std::iter::once(epoch).chain(arrays).collect();
+    (arrays.len() > 1).then_some(arrays)
 }
 
 #[cfg(test)]

@@ -74,15 +74,23 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
 }
 
 #[test]
-fn a_ledger_that_was_made_before_a_column_came_gets_it() {
+fn a_database_that_was_made_before_a_column_or_a_table_came_gets_it() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
-        execute(&client, "alter table ingest_progress drop column cursor").await;
+        execute(
+            &client,
+            "alter table ingest_progress drop column cursor; alter table commits drop column windows_from; \
+             alter table metrics_1min drop column epoch; alter table hot_sensors drop column epoch; drop table changes; \
+             insert into hot_sensors values ('a', 1, '7', 1, now())",
+        )
+        .await;
         migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data").await.expect("added");
         migrate::apply(&mut client, &schema(&Domain::smart_city()), "sensor-data")
             .await
             .expect("nothing to do");
         assert_eq!(number(&client, "select count(cursor) from ingest_progress").await, 0);
+        assert_eq!(number(&client, "select epoch from hot_sensors").await, 0, "written before there were epochs");
+        assert_eq!(number(&client, "select count(windows_from) + (select count(*) from changes) from commits").await, 0);
     });
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use citytide_domain::Domain;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::upkeep::{
-    drop_days, ensure_days, index_past_days, prune_commits, prune_windows, raise_horizon, spawn, summarize,
+    drop_days, ensure_days, index_past_days, prune_changes, prune_commits, prune_windows, raise_horizon,
+    spawn, summarize,
 };
 
 use super::scratch::{DAY_MS, NOON_MS, execute, number, texts, with_database};
@@ -126,6 +127,53 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
         for table in ["panes", "metrics_5min"] {
             assert_eq!(number(&client, &format!("select count(*) from {table}")).await, 60, "{table}");
         }
+        // Whoever has read up to commit 1 sees with the next one which windows went.
+        let noted = "select count(distinct key) from changes where epoch = 2 and table_name = 'metrics_5min' \
+                     and key ->> 'zone' = 'a' and (key ->> 'window_start')::timestamptz < '2026-11-21 11:00:00+00'";
+        assert_eq!(number(&client, noted).await, 60);
+        assert_eq!(number(&client, "select count(*) from changes").await, 60, "panes leave no trace");
+        execute(&client, "update citytide_database set horizon_epoch = 1").await;
+        prune_changes(&mut client, 0).await.expect("nothing behind the horizon");
+        assert_eq!(number(&client, "select count(*) from changes").await, 60);
+        execute(&client, "update citytide_database set horizon_epoch = 2").await;
+        prune_changes(&mut client, 0).await.expect("forgotten with the readings");
+        assert_eq!(number(&client, "select count(*) from changes").await, 0);
+    });
+}
+
+#[test]
+fn windows_that_go_wait_for_a_commit_under_way_so_that_no_follower_passes_their_trace() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(
+            &client,
+            "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+             values (50, 0, 0, 0, '2026-11-21 12:00:00+00'); \
+             insert into metrics_5min (zone, window_start, window_end, reading_count, anomaly_count, is_final, revision, \
+             updated_at) values ('a', '2026-11-21 10:00:00+00', '2026-11-21 10:05:00+00', 1, 0, true, 0, now())",
+        )
+        .await;
+        let mut domain = Domain::smart_city();
+        domain.retention.windows_us = Some(3_600_000_000);
+        let committer = scratch.open().await;
+        execute(
+            &committer,
+            "begin; insert into commits (epoch, previous_epoch, run_id, readings) values (100, 50, 0, 0)",
+        )
+        .await;
+        let error = prune_windows(&mut client, 0, &domain).await.unwrap_err();
+        assert!(
+            matches!(&error, DatabaseError::Statement { sqlstate: Some(state), .. } if state == "55P03"),
+            "{error}"
+        );
+        assert_eq!(
+            number(&committer, "select count(*) from metrics_5min").await,
+            1,
+            "it is tried again later"
+        );
+        execute(&committer, "update commits set watermark = '2026-11-21 12:00:00+00'; commit").await;
+        prune_windows(&mut client, 0, &domain).await.expect("pruned");
+        assert_eq!(number(&client, "select epoch from changes").await, 101);
     });
 }
 

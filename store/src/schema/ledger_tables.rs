@@ -80,6 +80,21 @@ pub fn ledger() -> Vec<Table> {
             "W: windows that end at or before it are final; null before the first reading",
         ),
         column("readings", "bigint not null", "Readings in this commit, including late ones"),
+        column(
+            "windows_from",
+            "timestamptz",
+            "The earliest window_start that this commit wrote, in any window's table; null when none",
+        )
+        .later(),
+    ];
+    let changes = vec![
+        column(
+            "epoch",
+            "bigint not null",
+            "The deletion shows with the first commit at or above it, milliseconds",
+        ),
+        column("table_name", "text not null", "The table: a live view's or a window's"),
+        column("key", "jsonb not null", "The columns of the row's key"),
     ];
     let zones = vec![
         column("kafka_partition", "integer not null", "The partition"),
@@ -95,6 +110,11 @@ pub fn ledger() -> Vec<Table> {
             "The ledger: one row per commit; rows above the highest epoch are not committed",
             commits,
         ),
+        Table {
+            index: Some("epoch"),
+            came_later: true,
+            ..table("changes", "Rows that were deleted, kept for as long as readings are", changes)
+        },
         progress(),
         Table {
             key: "kafka_partition, zone",

@@ -4,7 +4,7 @@
 //! hole. Rows of the ledger, windows and panes go in small transactions.
 
 use citytide_domain::Domain;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 use super::{day_partitions, failed, fenced};
 use crate::postgres::DatabaseError;
@@ -89,7 +89,7 @@ pub async fn drop_days(client: &mut Client, run_id: i64) -> Result<(), DatabaseE
 pub async fn prune_commits(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let which = "select epoch from commits where epoch <= (select horizon_epoch from citytide_database) \
                  and epoch < (select max(epoch) from commits) order by epoch";
-    prune(client, run_id, "commits", "epoch", which).await
+    prune(client, run_id, "commits", "epoch", which, Trace::None).await
 }
 
 /// Deletes what the detector wrote down before its newest committed state. When minutes were closed is kept as long as
@@ -109,18 +109,34 @@ pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), Data
     transaction.commit().await.map_err(failed(attempted))
 }
 
-/// Deletes panes and windows that begin earlier than W less their retention, when there is one.
+/// Forgets deletions behind the horizon.
+pub async fn prune_changes(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
+    let which = "select ctid from changes where epoch <= (select horizon_epoch from citytide_database) order by epoch";
+    prune(client, run_id, "changes", "ctid", which, Trace::None).await
+}
+
+/// Deletes panes and windows that begin earlier than W less their retention, when there is one. Windows leave their keys
+/// in `changes`.
 pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
     let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
     let tables = domain.windows.iter().map(|window| (window.table(), "window_start"));
-    for (table, start) in tables.chain([("panes".to_owned(), "pane_start")]) {
+    let tables = tables.map(|(table, start)| (table, start, Trace::Keys));
+    for (table, start, trace) in tables.chain([("panes".to_owned(), "pane_start", Trace::None)]) {
         let which = format!(
             "select zone, {start} from {table} where {start} < (select watermark from commits \
              order by epoch desc limit 1) - interval '{windows_us} microseconds' order by {start}"
         );
-        prune(client, run_id, &table, &format!("zone, {start}"), &which).await?;
+        prune(client, run_id, &table, &format!("zone, {start}"), &which, trace).await?;
     }
     Ok(())
+}
+
+/// What deleted rows leave behind.
+#[derive(Clone, Copy)]
+enum Trace {
+    None,
+    /// Their keys in `changes`.
+    Keys,
 }
 
 /// Deletes from `table` the rows whose `key` the query finds, a batch at a time.
@@ -130,16 +146,44 @@ async fn prune(
     table: &str,
     key: &str,
     which: &str,
+    trace: Trace,
 ) -> Result<(), DatabaseError> {
     let attempted = format!("deleting what {table} no longer keeps");
     let delete = format!("delete from {table} where ({key}) in ({which} limit {BATCH_ROWS})");
+    let and_keys = format!("with gone as ({delete} returning {key}) select to_jsonb(gone)::text from gone");
     for _ in 0..BATCHES {
         let transaction = fenced(client, run_id).await?;
-        let deleted = transaction.execute(&delete, &[]).await.map_err(failed(attempted.as_str()))?;
+        let deleted = match trace {
+            Trace::None => transaction.execute(&delete, &[]).await.map_err(failed(attempted.as_str()))?,
+            Trace::Keys => {
+                // Times in the keys are those of UTC, whatever the role's setting.
+                let utc = transaction.batch_execute("set local time zone 'UTC'").await;
+                utc.map_err(failed(attempted.as_str()))?;
+                let rows = transaction.query(&and_keys, &[]).await.map_err(failed(attempted.as_str()))?;
+                let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+                note(&transaction, table, &keys).await?;
+                keys.len() as u64
+            }
+        };
         transaction.commit().await.map_err(failed(attempted.as_str()))?;
         if deleted < BATCH_ROWS {
             break;
         }
     }
     Ok(())
+}
+
+/// Leaves keys in `changes`. They bear the epoch after the newest commit, so that they show with the next one: whoever
+/// has read up to the newest commit has not passed them. No commit may come between that epoch's choice and the end of
+/// this transaction, so commits wait for it, from here on only.
+async fn note(transaction: &Transaction<'_>, table: &str, keys: &[String]) -> Result<(), DatabaseError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let attempted = "noting what was deleted";
+    let lock = "lock table commits in share row exclusive mode";
+    transaction.batch_execute(lock).await.map_err(failed(attempted))?;
+    let insert = "insert into changes (epoch, table_name, key) \
+                  select (select coalesce(max(epoch), 0) + 1 from commits), $1, key::jsonb from unnest($2::text[]) as key";
+    transaction.execute(insert, &[&table, &keys]).await.map_err(failed(attempted)).map(drop)
 }

@@ -180,20 +180,20 @@ fn a_shadows_counts_are_summed_over_epochs_and_workers_before_they_are_added() {
 #[test]
 fn the_arrays_of_a_window_tell_of_the_same_rows_in_the_same_order() {
     let arrays = window_arrays(&plan(), 1, 2).expect("rows of window 1");
-    let mut zones = texts(&*arrays[2]);
+    let mut zones = texts(&*arrays[3]);
     let numbers: Vec<i64> = zones.iter().map(|zone| zone[5..].parse().expect("a number")).collect();
     let told = |each: fn(i64) -> i64| numbers.iter().map(|number| Some(each(*number))).collect::<Vec<_>>();
-    assert_eq!(timestamps(&*arrays[0]), told(|number| number));
-    assert_eq!(timestamps(&*arrays[1]), told(|number| 10 * number));
-    assert_eq!(int8s(&*arrays[3]), told(|number| number));
-    assert_eq!(int8s(&*arrays[4]), told(|number| 100 + number));
+    assert_eq!(timestamps(&*arrays[1]), told(|number| number));
+    assert_eq!(timestamps(&*arrays[2]), told(|number| 10 * number));
+    assert_eq!(int8s(&*arrays[4]), told(|number| number));
+    assert_eq!(int8s(&*arrays[5]), told(|number| 100 + number));
     let finals = numbers.iter().map(|number| Some(vec![u8::from(*number > 2)])).collect::<Vec<_>>();
-    assert_eq!(elements(&*arrays[11], Type::BOOL), finals);
-    for (array, more) in arrays[5..8].iter().zip([0.0, -0.5, 0.5]) {
+    assert_eq!(elements(&*arrays[12], Type::BOOL), finals);
+    for (array, more) in arrays[6..9].iter().zip([0.0, -0.5, 0.5]) {
         let expected = numbers.iter().map(|number| Some(*number as f64 + more)).collect::<Vec<_>>();
         assert_eq!(doubles(&**array), expected);
     }
-    arrays[8..11].iter().for_each(|array| assert_eq!(doubles(&**array), vec![None; numbers.len()]));
+    arrays[9..12].iter().for_each(|array| assert_eq!(doubles(&**array), vec![None; numbers.len()]));
     zones.sort();
     assert_eq!(zones, ["zone 1", "zone 3"], "those of window 1 alone");
 }
@@ -227,15 +227,15 @@ fn zones_and_rows_of_views_go_where_they_belong() {
     assert_eq!(texts(&*zones[1]), ["Docks", "Mill"]);
     assert_eq!(elements(&*zones[0], Type::INT4), vec![Some(vec![0, 0, 0, 3]); 2]);
     let gone = gone_arrays(&plan, 0).expect("gone");
-    assert_eq!(texts(&*gone[0]), ["zone 1"]);
-    assert_eq!(elements(&*gone[1], Type::INT4), [Some(vec![0, 0, 0, 2])]);
-    assert_eq!(texts(&*gone_arrays(&plan, 1).expect("gone")[0]), ["zone 1"]);
-    assert_eq!(texts(&*view_arrays(&plan, 0).expect("rows")[2]), ["2", "3", "4"]);
+    assert_eq!(texts(&*gone[1]), ["zone 1"]);
+    assert_eq!(elements(&*gone[2], Type::INT4), [Some(vec![0, 0, 0, 2])]);
+    assert_eq!(texts(&*gone_arrays(&plan, 1).expect("gone")[1]), ["zone 1"]);
+    assert_eq!(texts(&*view_arrays(&plan, 0).expect("rows")[3]), ["2", "3", "4"]);
     let status = view_arrays(&plan, 1).expect("rows");
-    assert_eq!(timestamps(&*status[1]), [None, Some(3), Some(4)], "no final window yet, no start");
-    assert_eq!(doubles(&*status[4]), [None, Some(3.0), Some(4.0)]);
-    assert_eq!(doubles(&*status[5]), [None; 3]);
-    assert_eq!(int8s(&*status[6]), [Some(6); 3]);
+    assert_eq!(timestamps(&*status[2]), [None, Some(3), Some(4)], "no final window yet, no start");
+    assert_eq!(doubles(&*status[5]), [None, Some(3.0), Some(4.0)]);
+    assert_eq!(doubles(&*status[6]), [None; 3]);
+    assert_eq!(int8s(&*status[7]), [Some(6); 3]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_correction_of_a_final_row_raises_its_revision() {
     let sql = upsert_window(&domain(), 0);
     assert!(
         sql.starts_with(
-            "insert into metrics_1min as kept (revision, updated_at, window_start, window_end, zone, "
+            "insert into metrics_1min as kept (revision, updated_at, epoch, window_start, window_end, zone, "
         ),
         "{sql}"
     );
@@ -251,4 +251,22 @@ fn a_correction_of_a_final_row_raises_its_revision() {
         "on conflict (zone, window_start) do update set revision = kept.revision + kept.is_final::integer, "
     ));
     assert!(!sql.contains("zone = excluded.zone") && !sql.contains("window_start = excluded"), "{sql}");
+}
+
+#[test]
+fn what_a_commit_writes_bears_its_epoch_and_what_it_deletes_leaves_its_key() {
+    let domain = domain();
+    for sql in [upsert_window(&domain, 1), upsert_view(&schema(&domain).live_tables()[0])] {
+        assert!(
+            sql.contains("epoch") && sql.contains("$1::bigint") && sql.contains("epoch = excluded.epoch"),
+            "{sql}"
+        );
+    }
+    let sql = delete_from_view(&schema(&domain).live_tables()[0]);
+    assert_eq!(
+        sql,
+        "with deleted as (delete from hot_sensors as kept using unnest($2::text[], $3::integer[]) as gone (zone, rank) \
+         where kept.zone = gone.zone and kept.rank = gone.rank returning gone.*) insert into changes (epoch, table_name, \
+         key) select $1::bigint, 'hot_sensors', to_jsonb(deleted) from deleted"
+    );
 }
