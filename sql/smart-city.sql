@@ -428,6 +428,34 @@ comment on column zone_status.anomalies_5min is 'Its accepted anomalies in the f
 comment on column zone_status.last_recorded_at is 'The latest event time of its accepted readings';
 comment on column zone_status.epoch is 'The commit that last wrote the row, milliseconds';
 
+create table zone_latest (
+    zone            text primary key,
+    temperature     double precision,
+    temperature_at  timestamptz,
+    humidity        double precision,
+    humidity_at     timestamptz,
+    aqi             double precision,
+    aqi_at          timestamptz,
+    noise_level     double precision,
+    noise_level_at  timestamptz,
+    traffic_flow    double precision,
+    traffic_flow_at timestamptz,
+    epoch           bigint not null default 0
+) with (fillfactor = 50);
+comment on table zone_latest is 'The newest accepted value of each metric, by zone';
+comment on column zone_latest.zone is 'The zone';
+comment on column zone_latest.temperature is 'Its newest accepted temperature in °C; null before the first';
+comment on column zone_latest.temperature_at is 'When that was recorded';
+comment on column zone_latest.humidity is 'Its newest accepted humidity in %; null before the first';
+comment on column zone_latest.humidity_at is 'When that was recorded';
+comment on column zone_latest.aqi is 'Its newest accepted aqi in AQI; null before the first';
+comment on column zone_latest.aqi_at is 'When that was recorded';
+comment on column zone_latest.noise_level is 'Its newest accepted noise_level in dB; null before the first';
+comment on column zone_latest.noise_level_at is 'When that was recorded';
+comment on column zone_latest.traffic_flow is 'Its newest accepted traffic_flow in vehicles/min; null before the first';
+comment on column zone_latest.traffic_flow_at is 'When that was recorded';
+comment on column zone_latest.epoch is 'The commit that last wrote the row, milliseconds';
+
 create table models (
     version         integer primary key,
     status          text not null,

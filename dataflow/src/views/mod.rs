@@ -4,6 +4,7 @@
 //!  recent anomalies ─┬──────────────────────────▶ hot_sensors
 //!                    └▶ how many ─┐
 //!  facts of zones ────────────────┴─────────────▶ zone_status
+//!  placed batches ──────────────────────────────▶ zone_latest
 //! ```
 //!
 //! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide verify`,
@@ -13,6 +14,7 @@
 mod batches;
 mod hot_sensors;
 mod recent;
+mod zone_latest;
 mod zone_status;
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ pub use zone_status::facts_of;
 use crate::operators::Epoch;
 
 /// The live views, in the order of their tables.
-const VIEWS: [View; 2] = [hot_sensors::VIEW, zone_status::VIEW];
+const VIEWS: [View; 3] = [hot_sensors::VIEW, zone_status::VIEW, zone_latest::VIEW];
 
 /// All that there is to a live view.
 struct View {
