@@ -92,6 +92,7 @@ pub fn differences(session: &Session, city: &City, expected: &Expected) -> Diffe
     differences.same(|| "W of the newest commit".to_owned(), &watermark, &expected.watermark_us);
     hot_sensors(session, expected, &mut differences);
     zone_status(session, city, expected, &mut differences);
+    zone_latest(session, city, expected, &mut differences);
     differences
 }
 
@@ -301,6 +302,27 @@ fn zone_status(session: &Session, city: &City, expected: &Expected, differences:
     }
 }
 
+fn zone_latest(session: &Session, city: &City, expected: &Expected, differences: &mut Differences) {
+    let columns: Vec<String> = city
+        .metrics
+        .iter()
+        .map(|metric| format!("{}, {}", metric.name, us(&format!("{}_at", metric.name))))
+        .collect();
+    let rows = session.query(&format!("select zone, {} from zone_latest", columns.join(", ")));
+    let found = unique("zone_latest", rows.iter().map(|row| (row.get::<_, String>(0), row)), differences);
+    differences.keys("zone_latest", &found, &expected.status);
+    for (zone, row) in &found {
+        let Some(wanted) = expected.status.get(zone) else { continue };
+        for (index, metric) in city.metrics.iter().enumerate() {
+            let place = |column: &str| format!("zone_latest {zone:?} {}{column}", metric.name);
+            let value: Option<f64> = row.get(1 + 2 * index);
+            differences.same(|| place(""), &value, &wanted.latest[index].map(|(_, value)| value));
+            let at: Option<i64> = row.get(2 + 2 * index);
+            differences.same(|| place("_at"), &at, &wanted.latest[index].map(|(at, _)| at));
+        }
+    }
+}
+
 /// Every column that does not depend on when something was committed, as text: what two runs have in common to the
 /// last bit.
 pub fn dump(session: &Session, city: &City) -> Vec<String> {
@@ -332,6 +354,13 @@ pub fn dump(session: &Session, city: &City) -> Vec<String> {
             format!(
                 "zone, window_start, reading_count, anomaly_count, {}, anomalies_5min, last_recorded_at",
                 averages.join(", ")
+            ),
+        ),
+        (
+            "zone_latest".to_owned(),
+            format!(
+                "zone, {}",
+                metrics.iter().map(|m| format!("{m}, {m}_at")).collect::<Vec<_>>().join(", ")
             ),
         ),
     ];

@@ -124,6 +124,8 @@ pub struct Status {
     pub anomalies: i64,
     /// The newest accepted reading.
     pub last_recorded_us: i64,
+    /// `zone_latest`: by metric when the newest value was recorded, microseconds, and the value.
+    pub latest: Vec<Option<(i64, f64)>>,
 }
 
 /// All tables.
@@ -287,11 +289,16 @@ fn views(expected: &mut Expected) {
     let recent = expected.watermark_us.map(|w| w - RECENT_US..w).unwrap_or(0..0);
     let mut sensors: BTreeMap<String, BTreeMap<String, (i64, i64)>> = BTreeMap::new();
     for row in expected.rows.values().filter(|row| !row.is_late) {
-        let Reading { zone, sensor, event_us, .. } = &row.reading;
-        let status = expected
-            .status
-            .entry(zone.clone())
-            .or_insert_with(|| Status { last_recorded_us: i64::MIN, ..Status::default() });
+        let Reading { zone, sensor, event_us, values } = &row.reading;
+        let status = expected.status.entry(zone.clone()).or_insert_with(|| Status {
+            last_recorded_us: i64::MIN,
+            latest: vec![None; values.len()],
+            ..Status::default()
+        });
+        for (latest, value) in status.latest.iter_mut().zip(values) {
+            let at = value.map(|value| (*event_us, value));
+            *latest = if at > *latest { at } else { *latest };
+        }
         status.last_recorded_us = status.last_recorded_us.max(*event_us);
         if !row.reasons.is_empty() && recent.contains(event_us) {
             status.anomalies += 1;

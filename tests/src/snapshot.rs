@@ -53,7 +53,8 @@ pub fn statement(city: &City) -> String {
             "t.updated_at is distinct from (select committed_at from commits where epoch = r.written_epoch)"
                 .to_owned(),
             "t.epoch is distinct from r.written_epoch".to_owned(),
-            "coalesce((select windows_from from commits where epoch = t.epoch) > t.window_start, true)".to_owned(),
+            "coalesce((select windows_from from commits where epoch = t.epoch) > t.window_start, true)"
+                .to_owned(),
             "t.is_final is distinct from coalesce(t.end_us <= (select w_us from newest), false)".to_owned(),
         ];
         for m in &metrics {
@@ -129,6 +130,26 @@ pub fn statement(city: &City) -> String {
          t.anomaly_count is distinct from c.anomaly_count or t.anomalies_5min is distinct from c.anomalies or \
          t.last_recorded_at is distinct from c.last_recorded_at or not exists (select from commits k where k.epoch = t.epoch)",
         city.windows[0].name
+    ));
+    let newest: Vec<String> = metrics
+        .iter()
+        .map(|m| format!("max(array[us, {m}]::float8[]) filter (where {m} is not null) of_{m}"))
+        .collect();
+    let other: Vec<String> = metrics
+        .iter()
+        .map(|m| {
+            format!(
+                "t.{m} is distinct from c.of_{m}[2] or (extract(epoch from t.{m}_at) * 1000000)::float8 is distinct from \
+                 c.of_{m}[1]"
+            )
+        })
+        .collect();
+    parts.push(format!(
+        "select 'zone_latest', coalesce(t.zone, c.zone), row_to_json(t)::text, row_to_json(c)::text from zone_latest t \
+         full join (select zone, {} from kept group by 1) c using (zone) where not exists (select from commits k where \
+         k.epoch = t.epoch) or {}",
+        newest.join(", "),
+        other.join(" or ")
     ));
     format!(
         "with newest as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint w_us from commits \

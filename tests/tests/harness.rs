@@ -152,6 +152,18 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
             at(status.last_recorded_us)
         );
     }
+    sql += &format!(
+        "create table zone_latest (zone text, {}, epoch bigint);",
+        metrics.iter().map(|m| format!("{m} float8, {m}_at timestamptz")).collect::<Vec<_>>().join(", ")
+    );
+    for (zone, status) in &expected.status {
+        let latest = status.latest.iter().map(|latest| {
+            let recorded_at = latest.map_or("null".to_owned(), |(recorded_us, _)| at(recorded_us));
+            format!("{}, {recorded_at}", number(latest.map(|(_, value)| value + 0.0)))
+        });
+        let latest: Vec<String> = latest.collect();
+        sql += &format!("insert into zone_latest values ({}, {}, 7);", quoted(zone), latest.join(", "));
+    }
     session.batch(&sql);
 }
 
@@ -200,6 +212,8 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("hot_sensors", "anomaly_count = anomaly_count + 1", true),
         ("zone_status", "anomalies_5min = anomalies_5min + 1", true),
         ("zone_status", "avg_aqi = avg_aqi + 1", false),
+        ("zone_latest", "aqi = aqi + 1", true),
+        ("zone_latest", "humidity_at = humidity_at + interval '1 microsecond'", true),
     ] {
         session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
         assert!(!differences(session, &city, &expected).is_empty(), "{table} set {set} goes unnoticed");

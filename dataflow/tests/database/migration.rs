@@ -61,6 +61,7 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
                 "sensor_readings",
                 "sensor_readings_20261121",
                 "sensor_readings_20261122",
+                "zone_latest",
                 "zone_status"
             ]
         );
@@ -89,8 +90,15 @@ fn a_database_that_was_made_before_a_column_or_a_table_came_gets_it() {
             .await
             .expect("nothing to do");
         assert_eq!(number(&client, "select count(cursor) from ingest_progress").await, 0);
-        assert_eq!(number(&client, "select epoch from hot_sensors").await, 0, "written before there were epochs");
-        assert_eq!(number(&client, "select count(windows_from) + (select count(*) from changes) from commits").await, 0);
+        assert_eq!(
+            number(&client, "select epoch from hot_sensors").await,
+            0,
+            "written before there were epochs"
+        );
+        assert_eq!(
+            number(&client, "select count(windows_from) + (select count(*) from changes) from commits").await,
+            0
+        );
     });
 }
 

@@ -3,11 +3,11 @@
 use citytide::cli::verify::{Report, VerifyError, verify};
 use citytide::views::schema;
 use citytide_domain::{Domain, Window};
-use citytide_store::migrate;
+use citytide_store::migrate::{self, Difference};
 use citytide_store::upkeep::ensure_days;
 use tokio_postgres::Client;
 
-use super::scratch::{NOON_MS, Scratch, execute, with_database};
+use super::scratch::{NOON_MS, Scratch, execute, number, with_database};
 
 /// W of the database that [`fill`] makes, and the epochs of its readings.
 const WATERMARK: &str = "timestamptz '2026-11-21 12:08:20+00'";
@@ -87,10 +87,19 @@ async fn fill(client: &mut Client, domain: &Domain) {
              (select count(*) from sensor_readings as r where r.zone = z.zone and is_anomaly and not is_late \
              and recorded_at >= {WATERMARK} - interval '5 min' and recorded_at < {WATERMARK}), \
              (select max(recorded_at) from sensor_readings as r where r.zone = z.zone and not is_late) \
-             from {first} as z where is_final and window_start = (select max(window_start) from {first} where is_final)",
+             from {first} as z where is_final and window_start = (select max(window_start) from {first} where is_final); \
+             insert into zone_latest (zone, {newest_columns}) select zone, {newest} from zone_status as z",
             columns = each(&|name| format!("count_{name}, min_{name}, max_{name}")),
             figures = each(&|name| format!("count({name}), min({name}), max({name})")),
             averages = each(&|name| format!("avg_{name}")),
+            newest = each(&|name| {
+                let of = format!(
+                    "(select {{}} from sensor_readings as r where r.zone = z.zone and not is_late and {name} is not null \
+                     order by recorded_at desc, {name} desc limit 1)"
+                );
+                format!("{}, {}", of.replace("{}", name), of.replace("{}", "recorded_at"))
+            }),
+            newest_columns = each(&|name| format!("{name}, {name}_at")),
             pane = domain.pane_us(),
             first = domain.windows[0].table(),
         ),
@@ -120,6 +129,23 @@ fn a_right_database_agrees() {
         let report = report(scratch, &domain).await;
         assert!(report.agrees(), "{report}");
         assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
+    });
+}
+
+#[test]
+fn a_live_view_that_a_database_lacks_comes_filled() {
+    with_database(async |scratch| {
+        let domain = Domain::smart_city();
+        let mut client = scratch.open().await;
+        fill(&mut client, &domain).await;
+        execute(&client, "drop table zone_latest").await;
+        let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
+        assert_eq!(mended, [Difference::MissingTable { table: "zone_latest".to_owned() }]);
+        let report = report(scratch, &domain).await;
+        assert!(report.agrees(), "{report}");
+        assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
+        let epochs = "select count(*) from zone_latest where epoch = (select max(epoch) from commits)";
+        assert_eq!(number(&client, epochs).await, 3);
     });
 }
 
@@ -166,6 +192,12 @@ fn every_kind_of_damage_is_found() {
         ("update zone_status set avg_aqi = null where zone = 'zone 1'", "zone_status"),
         ("update zone_status set anomalies_5min = 0", "zone_status"),
         ("delete from zone_status where zone = 'zone 1'", "zone_status"),
+        ("update zone_latest set aqi = aqi + 1 where zone = 'zone 1'", "zone_latest"),
+        (
+            "update zone_latest set aqi_at = aqi_at + interval '1 microsecond' where zone = 'zone 1'",
+            "zone_latest",
+        ),
+        ("delete from zone_latest where zone = 'zone 1'", "zone_latest"),
     ];
     with_database(async |scratch| {
         let domain = Domain::smart_city();
@@ -181,6 +213,7 @@ fn every_kind_of_damage_is_found() {
             "commits",
             "hot_sensors",
             "zone_status",
+            "zone_latest",
         ];
         for table in tables {
             execute(&client, &format!("create table kept.{table} as table {table}")).await;
