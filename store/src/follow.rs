@@ -23,8 +23,7 @@
 //! 4. deletions come first: a key that was deleted and written again comes as both, in this order;
 //! 5. memory is bounded by a page, the server's transaction by a step; a single commit is never divided into steps.
 //!
-//! What retention removes is no deletion: readings go behind the horizon, windows when they are older than
-//! `retention.windows`. A copy has a retention of its own. A change of the domain's metrics or views needs a new `Follow`.
+//! Windows that retention removes come as deletions; readings that go behind the horizon do not. A change of the domain's metrics or views needs a new `Follow`.
 
 mod notice;
 mod reading;

@@ -30,20 +30,12 @@ pub fn with_database(test: impl AsyncFnOnce(&Database)) {
         client.batch_execute(include_str!("../../../sql/smart-city.sql")).await.expect("the schema");
         let everything = "create table sensor_readings_all partition of sensor_readings default";
         client.batch_execute(everything).await.expect("a partition");
-        client.batch_execute(LATER).await.expect("further columns");
         drop(client);
         // A test that fails leaves its database behind, for whoever looks into it.
         test(&scratch).await;
         server.batch_execute(&format!("drop database {name} with (force)")).await.expect("dropped");
     });
 }
-
-const LATER: &str = "create table if not exists changes (epoch bigint, table_name text, key jsonb); \
-     alter table commits add column if not exists windows_from timestamptz; \
-     alter table metrics_1min add column if not exists epoch bigint; \
-     alter table metrics_5min add column if not exists epoch bigint; \
-     alter table hot_sensors add column if not exists epoch bigint; \
-     alter table zone_status add column if not exists epoch bigint";
 
 /// xorshift64.
 pub struct Random(pub u64);
