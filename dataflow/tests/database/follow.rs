@@ -16,33 +16,27 @@ use futures_util::future::try_join_all;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use super::program::{Living, hours_ago, wait_for};
+use super::program::{Living, citytide, hours_ago, wait_for};
 use super::scratch::{Scratch, execute, number, texts, with_database};
 
 const NAME: &str = "copy";
 /// Deaths of each side.
 const DEATHS: u64 = 10;
 const READINGS: i64 = 30_000;
-const TABLES: [&str; 5] = ["sensor_data", "metrics_1min", "metrics_5min", "hot_sensors", "zone_status"];
+const TABLES: [&str; 6] =
+    ["sensor_data", "metrics_1min", "metrics_5min", "hot_sensors", "zone_status", "zone_latest"];
 
-const LATER: &str = "create table if not exists changes (epoch bigint, table_name text, key jsonb); \
-     alter table commits add column if not exists windows_from timestamptz; \
-     alter table metrics_1min add column if not exists epoch bigint; \
-     alter table metrics_5min add column if not exists epoch bigint; \
-     alter table hot_sensors add column if not exists epoch bigint; \
-     alter table zone_status add column if not exists epoch bigint";
-
-fn simulation(since: &str) -> String {
+fn simulation(since: &str, count: i64) -> String {
     format!(
         "run --no-supervise --source simulation --sensors 40 --partitions 2 --rate 2000 --start {since} \
-         --count {READINGS} --until-caught-up -w 2"
+         --count {count} --until-caught-up -w 2"
     )
 }
 
 #[test]
 fn each_commit_notifies_once_and_its_rows_are_there() {
     with_database(async |scratch| {
-        let client = scratch.with_schema().await;
+        let client = scratch.open().await;
         let (listener, mut connection) =
             tokio_postgres::connect(&scratch.address(), NoTls).await.expect("a session");
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -54,7 +48,7 @@ fn each_commit_notifies_once_and_its_rows_are_there() {
             }
         });
         execute(&listener, "listen citytide").await;
-        let arguments = simulation(&hours_ago(1)).replace(&READINGS.to_string(), "20000");
+        let arguments = simulation(&hours_ago(1), 20_000);
         let run = tokio::task::spawn_blocking({
             let run = Living::run(scratch, &arguments);
             move || run.wait()
@@ -87,8 +81,10 @@ fn each_commit_notifies_once_and_its_rows_are_there() {
 #[test]
 fn a_copy_equals_the_tables_although_the_run_and_the_consumer_are_killed() {
     with_database(async |scratch| {
-        let mut client = scratch.with_schema().await;
-        execute(&client, LATER).await;
+        let since = hours_ago(0);
+        let made = citytide(scratch, &simulation(&since, 1_000));
+        assert_eq!(made.code, Some(0), "{}", made.err);
+        let mut client = scratch.open().await;
         let mut script = String::from("create schema copy;");
         for table in TABLES {
             script += &format!("create table copy.{table} (like {table} including all);");
@@ -97,7 +93,6 @@ fn a_copy_equals_the_tables_although_the_run_and_the_consumer_are_killed() {
         execute(&client, &script).await;
         followers::register(&mut client, NAME, 0).await.expect("registered");
 
-        let since = hours_ago(0);
         let mut seed = 88_172_645_463_325_252_u64;
         let mut random = |below: u64| {
             seed ^= seed << 13;
@@ -105,14 +100,14 @@ fn a_copy_equals_the_tables_although_the_run_and_the_consumer_are_killed() {
             seed ^= seed << 17;
             seed % below
         };
-        let mut run = Living::run(scratch, &simulation(&since));
+        let mut run = Living::run(scratch, &simulation(&since, READINGS));
         let mut consumer = Consumer::start(scratch);
         for _ in 0..2 * DEATHS {
             tokio::time::sleep(Duration::from_millis(200 + random(800))).await;
             // Dropping kills: no time to say goodbye.
             if random(2) == 0 {
                 drop(run);
-                run = Living::run(scratch, &simulation(&since));
+                run = Living::run(scratch, &simulation(&since, READINGS));
             } else {
                 drop(consumer);
                 consumer = Consumer::start(scratch);
