@@ -31,6 +31,8 @@ pub const SCHEMA_VERSION: i32 = 1;
 pub const LOCK_SPACE: i32 = 1_667_855_481;
 /// Second key: taken shared by every writing transaction, exclusively by the run that takes over (the fence).
 pub const LOCK_FENCE: i32 = 1;
+/// Second key: held by the session of the run that commits.
+pub const LOCK_RUN: i32 = 2;
 /// Second key: held by the transaction that creates or changes the schema.
 pub const LOCK_SCHEMA: i32 = 3;
 /// Second key: held by the transaction that numbers and stores a model.
@@ -176,7 +178,7 @@ impl Schema<'_> {
             script.push('\n');
             match table.name.as_str() {
                 "citytide_database" => script += &database_row(self.domain, topic),
-                "fence" => script += tables::FENCE,
+                "fence" => script += &tables::fence(),
                 _ => {}
             }
         }

@@ -31,6 +31,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
 use super::postgres::DatabaseError;
+use super::schema::{LOCK_FENCE, LOCK_RUN, LOCK_SPACE};
 use super::time::EPOCH_GRID_MS;
 use crate::clock::{instant, wall_ms};
 
@@ -187,7 +188,7 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
     let mut waits = false;
     loop {
         let locked = client
-            .query_one("select pg_try_advisory_lock(1667855481, 2)", &[])
+            .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_RUN])
             .await
             .map_err(failed("locking the database for this run"))?;
         if locked.get(0) {
@@ -212,12 +213,12 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
                 Some(holder) if lives(&holder) && (ending || !request.take_over) => {
                     return Err(TakeoverError::Held(holder));
                 }
-                None if ending || !request.take_over => return stuck(client, 2).await,
-                Some(_) if ending => return stuck(client, 2).await,
+                None if ending || !request.take_over => return stuck(client, LOCK_RUN).await,
+                Some(_) if ending => return stuck(client, LOCK_RUN).await,
                 holder if request.take_over || holder.as_ref().is_some_and(silent) => {
                     // Only an operator's word ends a session that has no run yet: it may just be starting.
                     let run_id = holder.map_or(0, |holder| holder.run_id);
-                    end_sessions(client, run_id, if request.take_over { 2 } else { 0 }).await?;
+                    end_sessions(client, run_id, if request.take_over { LOCK_RUN } else { 0 }).await?;
                     ending = true;
                     until = instant() + patience.termination;
                 }
@@ -230,7 +231,7 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
 }
 
 /// Says who holds a lock that is not set free.
-async fn stuck<T>(client: &Client, lock: u32) -> Result<T, TakeoverError> {
+async fn stuck<T>(client: &Client, lock: i32) -> Result<T, TakeoverError> {
     Err(TakeoverError::Stuck { holders: holders(client, lock).await? })
 }
 
@@ -242,11 +243,11 @@ async fn raise_fence(client: &mut Client, request: &Takeover) -> Result<Run, Tak
             Some(run) => return Ok(run),
             None => {
                 let run_id = newest_run(client).await?.map_or(0, |run| run.run_id);
-                end_sessions(client, run_id, 1).await?;
+                end_sessions(client, run_id, LOCK_FENCE).await?;
             }
         }
     }
-    stuck(client, 1).await
+    stuck(client, LOCK_FENCE).await
 }
 
 /// As [`raise_fence`]; `None` when an old transaction holds the lock for longer than `waits`.
@@ -258,7 +259,7 @@ async fn raise_fence_within(
     let begun = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await;
     let transaction = begun.map_err(failed("beginning the takeover"))?;
     let lock = format!(
-        "set local lock_timeout = {}; select pg_advisory_xact_lock(1667855481, 1); set local lock_timeout = 0",
+        "set local lock_timeout = {}; select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_FENCE}); set local lock_timeout = 0",
         waits.as_millis().max(1)
     );
     match transaction.batch_execute(&lock).await {

@@ -32,8 +32,7 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_picture_of_the_crates_is_what_the_manifests_say() {
     let line = |(member, linked): (String, Vec<String>)| {
-        let mut crates: Vec<&str> =
-            linked.iter().filter_map(|name| name.strip_prefix("citytide-")).collect();
+        let mut crates: Vec<&str> = linked.iter().filter_map(|name| name.strip_prefix("citytide-")).collect();
         crates.sort_unstable();
         format!("{member} → {}", crates.join(" ")).trim_end().to_owned()
     };
@@ -41,8 +40,11 @@ fn the_picture_of_the_crates_is_what_the_manifests_say() {
     let page = read("docs/architecture.md");
     let (_, rest) = page.split_once("<!-- crates: begin -->").expect("where the picture begins");
     let (picture, _) = rest.split_once("<!-- crates: end -->").expect("where it ends");
-    let shown: Vec<&str> =
-        picture.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.starts_with("```")).collect();
+    let shown: Vec<&str> = picture
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty() && !line.starts_with("```"))
+        .collect();
     assert_eq!(shown, expected, "docs/architecture.md");
 }
 

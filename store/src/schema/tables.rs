@@ -4,18 +4,20 @@ use citytide_domain::{Domain, Metric, Window};
 
 use super::ledger_tables::progress;
 use super::table::{Column, Table, View, column, table};
-use super::{DEAD_LETTERS, READINGS, ROOM_FOR_UPDATES};
+use super::{DEAD_LETTERS, LOCK_FENCE, LOCK_SPACE, READINGS, ROOM_FOR_UPDATES};
 
 const BY_EPOCH: &str = "partition by range (epoch)";
 
 /// The fence's row and the function with which every writing transaction begins.
-pub const FENCE: &str = "insert into fence (run_id) values (0);
+pub fn fence() -> String {
+    format!(
+        "insert into fence (run_id) values (0);
 
 create function citytide_fence(mine bigint) returns void language plpgsql volatile as $$
 declare
     current bigint;
 begin
-    perform pg_advisory_xact_lock_shared(1667855481, 1);
+    perform pg_advisory_xact_lock_shared({LOCK_SPACE}, {LOCK_FENCE});
     select run_id into current from fence;
     if current is distinct from mine then
         raise exception 'run % has been taken over by run %', mine, current using errcode = 'CT001';
@@ -25,7 +27,9 @@ comment on function citytide_fence(bigint) is 'Begins every writing transaction:
 here, with SQLSTATE CT001. It takes the lock first and reads run_id in a later statement, whose snapshot is taken \
 after the lock';
 
-";
+"
+    )
+}
 
 /// The columns of the readings' table, without `not null` where a view shows them.
 pub fn reading_columns(domain: &Domain) -> Vec<Column> {

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::{TakeoverError, failed};
+use crate::schema::LOCK_SPACE;
 
 /// The run that is in the way, by the database's clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +25,8 @@ pub struct Holder {
     pub silent_s: f64,
 }
 
-/// Ends the sessions of run `run_id`, and those that hold the advisory lock (1667855481, `lock`), in this database.
-pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: u32) -> Result<(), TakeoverError> {
+/// Ends the sessions of run `run_id`, and those that hold the advisory lock `lock` of citytide, in this database.
+pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: i32) -> Result<(), TakeoverError> {
     let name = format!("citytide:{run_id}:%");
     let ended = client
         .query(
@@ -34,10 +35,10 @@ pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: u32) -> Res
              where a.datname = current_database() and a.pid <> pg_backend_pid()
                and (a.application_name like $1
                     or a.pid in (select l.pid from pg_locks l
-                                 where l.locktype = 'advisory' and l.granted and l.classid = 1667855481
-                                   and l.objid = $2 and l.objsubid = 2
+                                 where l.locktype = 'advisory' and l.granted and l.classid::bigint = $3
+                                   and l.objid::bigint = $2 and l.objsubid = 2
                                    and l.database = (select oid from pg_database where datname = current_database())))",
-            &[&name, &lock],
+            &[&name, &i64::from(lock), &i64::from(LOCK_SPACE)],
         )
         .await;
     match ended {
@@ -99,15 +100,15 @@ pub async fn living_run(client: &Client, silence: Duration) -> Result<Option<Hol
     Ok(newest.filter(|holder| holder.silent_s <= silence.as_secs_f64()))
 }
 
-/// Who holds the advisory lock (1667855481, `lock`), for people.
-pub(super) async fn holders(client: &Client, lock: u32) -> Result<String, TakeoverError> {
+/// Who holds the advisory lock `lock` of citytide, for people.
+pub(super) async fn holders(client: &Client, lock: i32) -> Result<String, TakeoverError> {
     let row = client
         .query_one(
             "select coalesce(string_agg(format('session %s (%s)', a.pid, a.application_name), ', '), 'nobody any more')
              from pg_locks l join pg_stat_activity a on a.pid = l.pid
-             where l.locktype = 'advisory' and l.granted and l.classid = 1667855481 and l.objid = $1
+             where l.locktype = 'advisory' and l.granted and l.classid::bigint = $2 and l.objid::bigint = $1
                and l.objsubid = 2 and a.datname = current_database() and a.pid <> pg_backend_pid()",
-            &[&lock],
+            &[&i64::from(lock), &i64::from(LOCK_SPACE)],
         )
         .await
         .map_err(failed("looking for the lock's holders"))?;
