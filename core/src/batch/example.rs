@@ -1,8 +1,8 @@
-//! Batches for tests and benchmarks, from rows as one would write them down.
+//! Batches for tests, from rows as one would write them down, and a chunk of records for benchmarks.
 
 use std::sync::Arc;
 
-use super::{Batch, ReadProgress};
+use super::{Batch, Chunk, ReadProgress};
 use crate::position::Reach;
 
 /// One reading of a batch.
@@ -67,4 +67,45 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
         late: vec![false; rows.len()],
         watermark_us: crate::NEVER,
     }
+}
+
+/// A chunk of JSON readings of the domain smart-city, about 170 bytes each: 400 sensors in 8 zones, a reading each 100
+/// ms, one in a hundred above a rule.
+pub fn chunk(partition: i32, records: i64) -> Chunk {
+    const ZONES: [&str; 8] = [
+        "Downtown",
+        "University District",
+        "Industrial Park",
+        "Residential North",
+        "Residential South",
+        "Shopping District",
+        "Tech Hub",
+        "Medical Center",
+    ];
+    /// 2026-11-21T05:00:00Z.
+    const START_MS: i64 = 1_795_237_200_000;
+
+    let mut chunk = Chunk { partition, begins_at: Some(0), ..Chunk::default() };
+    for offset in 0..records {
+        let at_ms = 100 * offset;
+        let (minute, second, millisecond) = (at_ms / 60_000 % 60, at_ms / 1_000 % 60, at_ms % 1_000);
+        let spread = |most: i64| offset * 7_919 % most;
+        let aqi = if spread(100) == 0 { 310 } else { 60 + spread(50) };
+        let payload = format!(
+            "{{\"sensor_id\":\"{}\",\"timestamp\":\"2026-11-21T05:{minute:02}:{second:02}.{millisecond:03}Z\",\"zone\":\"{}\",\
+             \"temperature\":{}.{},\"humidity\":{}.{},\"aqi\":{aqi},\"noise_level\":{}.{},\"traffic_flow\":{}}}",
+            offset % 400 + 1,
+            ZONES[(offset % 8) as usize],
+            10 + spread(15),
+            spread(10),
+            40 + spread(31),
+            spread(9),
+            50 + spread(13),
+            spread(7),
+            90 + spread(61)
+        );
+        chunk.push(offset, START_MS + at_ms, payload.as_bytes());
+    }
+    chunk.reach.end_offset = records;
+    chunk
 }

@@ -1,80 +1,76 @@
-//! What a reading costs: nanoseconds each for the forest alone, for everything but the forest, and for everything.
+//! Score: what the detector costs, per reading: the forest alone, everything but the forest, and everything; fitting a
+//! forest, and closing a zone's minute.
 //!
-//! `speed [ROUNDS]`: a city of eight zones in four partitions, sensors dealt as the generator deals them, batches of
-//! 4,096 rows of one partition, a reading a minute from each sensor, one in twenty anomalous. The machine may be busy with
-//! other things: of many rounds the fastest is what the work costs, the median what this machine made of it.
+//! A city of eight zones in four partitions, sensors distributed as by the generator, batches of 4,096 rows of one
+//! partition, a reading a minute from each sensor, one in twenty anomalous.
 
+use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use citytide_detector::forest::{Block, LANES};
 use citytide_detector::{
     Layout, Model, Rows, Sample, Scorer, SensorStates, TrainingData, Verdicts, ZoneModels,
 };
-use citytide_domain::Domain;
+use citytide_domain::{DAY_US, Domain, MINUTE_US};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ZONES: usize = 8;
 const PARTITIONS: usize = 4;
 const BATCH_ROWS: usize = 4096;
-const MINUTE_US: i64 = 60_000_000;
 /// Minutes of readings before anything is measured.
 const WARM_MINUTES: usize = 150;
 /// Minutes of which some sensors are odd in the same way.
 const ODD_MINUTES: u64 = 30;
 
-fn main() {
-    let rounds = std::env::args().nth(1).map_or(60, |rounds| rounds.parse().expect("a number of rounds"));
+fn score(criterion: &mut Criterion) {
     for sensors in [10_000, 400] {
         let mut city = City::new(sensors);
         city.warm_up();
-        println!(
-            "{sensors} sensors, {:.2} % flagged, ns a reading:       least  median",
-            100.0 * city.flagged_share()
-        );
         if sensors == 10_000 {
-            let block = city.some_block();
-            let model = city.model.clone().expect("trained");
-            let mut times: Vec<f64> = (0..rounds * 10)
-                .map(|_| {
-                    let started = now();
-                    for _ in 0..BATCH_ROWS / LANES {
-                        std::hint::black_box(model.forest().score(std::hint::black_box(&block)));
-                    }
-                    nanoseconds(started) / BATCH_ROWS as f64
-                })
-                .collect();
-            print("the forest alone", &mut times);
-            let mut times: Vec<f64> = (0..20)
-                .map(|version| {
-                    let started = now();
-                    city.train(version);
-                    nanoseconds(started)
-                })
-                .collect();
-            print("fitting it, a fit", &mut times);
+            forest(criterion, &mut city);
         }
+        let mut group = criterion.benchmark_group("score");
+        group.throughput(Throughput::Elements((PARTITIONS * BATCH_ROWS) as u64));
+        group.bench_function(BenchmarkId::new("everything", sensors), |bencher| {
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| city.round().scoring).sum());
+        });
         let model = city.model.take();
-        let (mut without, _) = city.measured(rounds);
-        print("everything but the forest", &mut without);
+        group.bench_function(BenchmarkId::new("everything but the forest", sensors), |bencher| {
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| city.round().scoring).sum());
+        });
         city.model = model;
-        let (mut with, mut closing) = city.measured(rounds);
-        print("everything", &mut with);
-        print("closing, a zone's minute", &mut closing);
+        group.finish();
+        criterion.bench_function(&format!("close/a zone's minute/{sensors}"), |bencher| {
+            bencher.iter_custom(|minutes| city.closing(minutes));
+        });
     }
 }
+
+fn forest(criterion: &mut Criterion, city: &mut City) {
+    let (block, model) = (city.some_block(), city.model.clone().expect("trained"));
+    let mut group = criterion.benchmark_group("forest");
+    group.throughput(Throughput::Elements(LANES as u64));
+    group.bench_function("score", |bencher| bencher.iter(|| model.forest().score(black_box(&block))));
+    group.throughput(Throughput::Elements(1));
+    group.sample_size(20);
+    group.bench_function("fit", |bencher| bencher.iter(|| city.train(1)));
+}
+
+criterion_group!(benches, score);
+criterion_main!(benches);
 
 #[expect(clippy::disallowed_methods, reason = "what is measured is time")]
 fn now() -> Instant {
     Instant::now()
 }
 
-fn nanoseconds(since: Instant) -> f64 {
-    since.elapsed().as_nanos() as f64
-}
-
-fn print(what: &str, times: &mut [f64]) {
-    times.sort_by(f64::total_cmp);
-    println!("  {what:28} {:>20.0} {:>8.0}", times[0], times[times.len() / 2]);
+/// What a round took.
+struct Round {
+    scoring: Duration,
+    closing: Duration,
+    /// How many zones' minutes were closed.
+    minutes: u32,
 }
 
 /// The rows of a batch.
@@ -103,8 +99,6 @@ struct City {
     numbers: Numbers,
     batch: Batch,
     now_us: i64,
-    rows: usize,
-    flagged: usize,
 }
 
 impl City {
@@ -121,7 +115,7 @@ impl City {
             zone_names: (0..ZONES).map(|zone| Arc::from(format!("Zone {zone}"))).collect(),
             model: None,
             training_data: TrainingData {
-                sample: Sample::new(10_000, 7 * 1440 * MINUTE_US),
+                sample: Sample::new(10_000, 7 * DAY_US),
                 ..TrainingData::default()
             },
             verdicts: Verdicts::default(),
@@ -130,8 +124,6 @@ impl City {
             numbers: Numbers(1),
             batch: Batch { metrics: vec![Vec::new(); layout.metrics.len()], ..Batch::default() },
             now_us: 0,
-            rows: 0,
-            flagged: 0,
             layout,
         }
     }
@@ -146,8 +138,6 @@ impl City {
             }
         }
         self.train(1);
-        (self.rows, self.flagged) = (0, 0);
-        self.measured(10);
     }
 
     fn train(&mut self, version: i32) {
@@ -155,19 +145,19 @@ impl City {
         self.model = Some(model.expect("rows enough"));
     }
 
-    fn flagged_share(&self) -> f64 {
-        self.flagged as f64 / self.rows as f64
+    /// What closing so many minutes of zones takes.
+    fn closing(&mut self, minutes: u64) -> Duration {
+        let (mut took, mut closed) = (Duration::ZERO, 0);
+        while closed < minutes {
+            let round = self.round();
+            (took, closed) = (took + round.closing, closed + u64::from(round.minutes));
+        }
+        took.mul_f64(minutes as f64 / closed as f64)
     }
 
-    fn measured(&mut self, rounds: usize) -> (Vec<f64>, Vec<f64>) {
-        let rounds: Vec<_> = (0..rounds).map(|_| self.round()).collect();
-        let closing = rounds.iter().map(|round| round.1).filter(|time| time.is_finite());
-        (rounds.iter().map(|round| round.0).collect(), closing.collect())
-    }
-
-    /// A batch of each partition; nanoseconds a reading, and for closing a zone's minute.
-    fn round(&mut self) -> (f64, f64) {
-        let mut spent = 0.0;
+    /// Scores a batch of each partition.
+    fn round(&mut self) -> Round {
+        let mut scoring = Duration::ZERO;
         let mut until = i64::MAX;
         for partition in 0..PARTITIONS {
             let last_us = self.fill(partition);
@@ -196,16 +186,13 @@ impl City {
                 &mut self.verdicts,
                 &mut self.training_data,
             );
-            spent += nanoseconds(started);
-            self.rows += BATCH_ROWS;
-            self.flagged += self.verdicts.flagged.len();
+            scoring += started.elapsed();
         }
         let closed = self.training_data.stats.take_before(until);
-        let minutes = closed.by_tick.len();
+        let minutes = closed.by_tick.len() as u32;
         let started = now();
         self.zones.close(&self.layout, &closed);
-        let closing = nanoseconds(started) / minutes as f64;
-        (spent / (PARTITIONS * BATCH_ROWS) as f64, closing)
+        Round { scoring, closing: started.elapsed(), minutes }
     }
 
     /// The next rows of a partition; the last one's event time.
