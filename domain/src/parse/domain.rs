@@ -92,7 +92,7 @@ fn read_time(time: &Section<'_>) -> TimeSettings {
         out_of_orderness_us,
         allowed_lateness_us,
         idle_after_us: more_than_0("idle_after").or(10 * SECOND_US),
-        // The default gives way to smaller limits; a value that was typed is held against them.
+        // The default follows smaller limits; a typed value is checked against them.
         future_max_us: future_max.or(trust_us.min(60 * SECOND_US)),
         max_age_us: more_than_0("max_age").or(366 * DAY_US),
     }
@@ -178,7 +178,7 @@ fn read_metric(
     }
 }
 
-/// The part of the usual range that trips no rule; all of it where the rules leave nothing.
+/// The part of the usual range that violates no rule; all of it if the rules leave nothing.
 fn normal_band(usual: (f64, f64), below: Option<f64>, above: Option<f64>) -> (f64, f64) {
     let low = below.map_or(usual.0, |below| below.max(usual.0));
     let high = above.map_or(usual.1, |above| above.min(usual.1));
@@ -202,7 +202,7 @@ fn read_zone(
         .refuse_if(|name| wrong_free_name(name))
         .refuse_if(|name| taken(names, "zone", name));
     let map = zone.integer_pair("map", "two whole numbers, column and row, as [2, 3]").option();
-    // A zone keeps its whole character in a domain with fewer metrics: only a name that is nearly known is a mistake.
+    // A zone may name metrics that the domain does not have; only a name close to a known one is a mistake.
     let index_of = |name: &_, complaint| {
         let known = metrics.iter().map(|metric| metric.name.as_str());
         zone.findings.index_of(name, known, complaint, '`', None)

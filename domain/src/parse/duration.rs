@@ -22,7 +22,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
-        return Err("it must begin with a whole number, as 90s".to_owned());
+        return Err("it must begin with a whole number, as in 90s".to_owned());
     }
     let unit_us: i64 = match unit {
         "ms" => 1_000,
@@ -32,7 +32,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         "d" => DAY_US,
         "" if number.bytes().all(|digit| digit == b'0') => 1,
         "" => return Err("its unit is missing; units are ms, s, m, h, d".to_owned()),
-        _ => return Err(format!("`{}` is no unit; units are ms, s, m, h, d", unit.escape_debug())),
+        _ => return Err(format!("`{}` is not a unit; units are ms, s, m, h, d", unit.escape_debug())),
     };
     number
         .parse::<i64>()

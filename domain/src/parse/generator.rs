@@ -1,4 +1,4 @@
-//! `[generator]`: hidden causes, the parts of the kinds of anomalies, and what a zone's event does.
+//! `[generator]`: factors, the parts of the kinds of anomalies, and the effect of a zone event.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use super::names::{taken, wrong_free_name};
 use super::section::Section;
 use crate::{Factor, GeneratorSettings, HOUR_US, Kind, Metric, Scope};
 
-/// Most factors: each costs a reading time.
+/// Most factors: each takes time for every reading.
 const FACTORS_MAX: usize = 64;
 
 /// The factors, which patterns name.
@@ -66,7 +66,7 @@ pub(super) fn read_generator(
     GeneratorSettings { factors, anomalies, zone_event }
 }
 
-/// What is listed counts; what is not listed does not happen.
+/// A kind that is not listed does not happen.
 fn read_parts(anomalies: &Section<'_>) -> [f64; 8] {
     if !anomalies.is_present() {
         return GeneratorSettings::default().anomalies;
@@ -74,7 +74,8 @@ fn read_parts(anomalies: &Section<'_>) -> [f64; 8] {
     let parts = Kind::ALL
         .map(|kind| anomalies.number(kind.name()).check(|part| *part >= 0.0, "cannot be negative").or(0.0));
     if !parts.iter().any(|part| *part > 0.0) {
-        let sentence = "at least one kind of anomaly needs a part above 0; ask for a share of 0 to have none";
+        let sentence =
+            "at least one kind of anomaly needs a part above 0; for no anomalies set their share to 0";
         anomalies.findings.add(anomalies.span.clone(), sentence);
     }
     parts

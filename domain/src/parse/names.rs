@@ -50,7 +50,7 @@ pub(super) fn wrong_metric_name(name: &str) -> Option<String> {
     KEYWORDS
         .split(' ')
         .any(|word| word == name)
-        .then(|| format!("`{name}` is a word of SQL; choose another name for the metric"))
+        .then(|| format!("`{name}` is a reserved word of SQL; choose another name for the metric"))
 }
 
 /// Why `name` cannot be a window: its table is `metrics_<name>`, so that it may begin with a digit.

@@ -1,4 +1,4 @@
-//! `pattern`: a metric's course, and where a zone has one of its own, what it has differently.
+//! `pattern`: how a metric behaves, and how a zone's pattern differs from it.
 
 use toml::Spanned;
 
@@ -8,20 +8,20 @@ use crate::{Day, Factor, MINUTE_US, Pattern, Season, Shape, Trend};
 
 /// Most hours at which a pattern peaks.
 const PEAKS_MAX: usize = 24;
-/// Width of a peak, in hours, where the file names none and there are several.
+/// The default width of a peak, in hours, if there are several.
 const PEAK_WIDTH_H: f64 = 2.2;
-/// What is left between peaks where the file says nothing.
+/// The default level between peaks.
 const VALLEY: f64 = 0.4;
-/// Greatest spread of the sensors' gain: beyond it some would run backwards.
+/// Greatest spread of the sensors' gain: beyond it some gains would be negative.
 const GAIN_MAX: f64 = 0.25;
 /// Greatest factor of a weekday.
 const WEEKDAY_MAX: f64 = 10.0;
-/// The sensors' spread, in standard deviations of the noise, where the file says nothing.
+/// The default spread of the sensors' offsets, in standard deviations of the noise.
 const OFFSET_SHARE: f64 = 0.6;
-/// How long the noise remembers where the file says nothing.
+/// The default time scale of the noise.
 const MEMORY_US: i64 = 20 * MINUTE_US;
 
-/// The course of a metric of which nothing is said: well inside `band`, half of it over a day, one peak after noon.
+/// The default pattern of a metric: well inside `band`, a quarter of it over a day, one peak after noon.
 pub(super) fn default_pattern(band: (f64, f64)) -> Pattern {
     let width = band.1 - band.0;
     Pattern {
@@ -63,8 +63,7 @@ pub(super) fn read_pattern(pattern: &Section<'_>, base: &Pattern, factors: &[Fac
     let gain = not_negative(pattern, "gain")
         .check(|gain| *gain <= GAIN_MAX, format!("is the sensors' spread around 1, at most {GAIN_MAX}"));
     let proportional = pattern.boolean("proportional").refuse_if(|is_proportional| {
-        (*is_proportional && day.mean <= 0.0)
-            .then(|| "what is `proportional` needs a `mean` above 0".to_owned())
+        (*is_proportional && day.mean <= 0.0).then(|| "`proportional` needs a `mean` above 0".to_owned())
     });
     Pattern {
         weekend,
@@ -100,17 +99,18 @@ fn read_shape(day: &Section<'_>, base: &Shape) -> Shape {
         .numbers("peaks")
         .check(|hours| (1..=PEAKS_MAX).contains(&hours.len()), format!("must list 1 to {PEAKS_MAX} hours"))
         .each(|hour| (0.0..=24.0).contains(&hour), "a peak is an hour of the day, from 0 to 24");
-    let width = day
-        .number("width")
-        .check(|width| *width > 0.0 && *width <= 12.0, "is that of a peak in hours, above 0 and at most 12");
+    let width = day.number("width").check(
+        |width| *width > 0.0 && *width <= 12.0,
+        "is the width of a peak in hours, above 0 and at most 12",
+    );
     let valley = day
         .number("valley")
-        .check(|valley| (0.0..=1.0).contains(valley), "is what is left between peaks, from 0 to 1");
+        .check(|valley| (0.0..=1.0).contains(valley), "is the level between peaks, from 0 to 1");
     let hours = day
         .numbers("hours")
         .each(
             |hour| (-1.0..=1.0).contains(&hour),
-            "an hour is between the lowest expectation, -1, and the highest, 1",
+            "an hour must lie between -1, the lowest expected value, and 1, the highest",
         )
         .refuse_if(|hours| {
             let count = hours.len();
@@ -118,9 +118,9 @@ fn read_shape(day: &Section<'_>, base: &Shape) -> Shape {
         });
 
     if hours.at.is_some() {
-        width.refuse_if(|_| Some("`width` goes with `peaks`; `hours` says it all".to_owned()));
-        valley.refuse_if(|_| Some("`valley` goes with `peaks`; `hours` says it all".to_owned()));
-        peaks.refuse_if(|_| Some("either `peaks` or `hours`, not both".to_owned()));
+        width.refuse_if(|_| Some("`width` applies to `peaks`, not to `hours`".to_owned()));
+        valley.refuse_if(|_| Some("`valley` applies to `peaks`, not to `hours`".to_owned()));
+        peaks.refuse_if(|_| Some("give either `peaks` or `hours`, not both".to_owned()));
         return hours.values().and_then(|hours| hours.try_into().ok()).map_or(Shape::default(), Shape::Hours);
     }
     let (base_hours, base_width_h, base_valley) = match base {
@@ -131,7 +131,7 @@ fn read_shape(day: &Section<'_>, base: &Shape) -> Shape {
     let hours = peaks.values().unwrap_or(base_hours);
     if hours.is_empty() {
         for number in [width, valley] {
-            let sentence = "this goes with `peaks`, and the pattern it changes has `hours`";
+            let sentence = "this applies to `peaks`, but the pattern that it changes has `hours`";
             number.refuse_if(|_| Some(sentence.to_owned()));
         }
         return base.clone();

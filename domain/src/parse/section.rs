@@ -234,7 +234,7 @@ impl<'a> Section<'a> {
     fn duration_of(&self, key: &str, text: &str, span: Range<usize>) -> Option<i64> {
         let add = |reason| {
             let sentence =
-                format!("{}: \"{}\" is no duration: {reason}", self.name(key), text.escape_debug());
+                format!("{}: \"{}\" is not a duration: {reason}", self.name(key), text.escape_debug());
             self.findings.add(span, sentence);
         };
         parse_duration(text).map_err(add).ok()

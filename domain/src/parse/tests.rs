@@ -298,7 +298,7 @@ fn ranges_and_rules_must_leave_something() {
 #[test]
 fn durations_and_limits_must_mean_something() {
     assert!(only_with("[time]\nmax_age = \"366\"").contains("its unit is missing"));
-    assert!(only_with("[time]\nmax_age = \"366days\"").contains("`days` is no unit"));
+    assert!(only_with("[time]\nmax_age = \"366days\"").contains("`days` is not a unit"));
     assert!(only_with("[time]\nmax_age = 366").contains("a duration such as"));
     assert!(only_with("[time]\nidle_after = \"0s\"").contains("longer than 0"));
     assert!(only_with("[limits]\nzones_max = 0").contains("from 1 to"));
@@ -405,7 +405,7 @@ fn a_pattern_must_make_sense() {
     assert!(pattern("width = 13").contains("above 0 and at most 12"));
     assert!(pattern("valley = 2").contains("from 0 to 1"));
     let hours = format!("hours = [{}]", "0, ".repeat(24));
-    assert!(pattern(&format!("{hours}, width = 2")).contains("`width` goes with `peaks`"));
+    assert!(pattern(&format!("{hours}, width = 2")).contains("`width` applies to `peaks`"));
     assert!(pattern(&format!("{hours}, peaks = [2]")).contains("not both"));
     assert!(pattern(&format!("{hours}, weekend = {{ width = 2 }}")).contains("has `hours`"));
     assert!(pattern("days = [1, 1]").contains("7 factors, Monday's first, not 2"));

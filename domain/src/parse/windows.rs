@@ -1,4 +1,4 @@
-//! The windows: that each is one, and that together they have panes of a bearable number.
+//! The windows, and the bound on the number of panes that one merges.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::section::Section;
 use crate::model::gcd;
 use crate::{MINUTE_US, SECOND_US, Window};
 
-/// Most panes in one window: what merging a window may cost.
+/// Most panes in one window: bounds the cost of a merge.
 const PANES_MAX: i64 = 1_000;
 /// Most windows: each is a table that every commit may write.
 const WINDOWS_MAX: usize = 32;
