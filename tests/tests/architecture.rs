@@ -15,9 +15,9 @@ fn read(path: &str) -> String {
 /// The names under `[dependencies]` of each member of the workspace.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let workspace = read("Cargo.toml");
-    let list =
-        workspace.lines().find_map(|line| line.strip_prefix("members = ")).expect("the members on a line");
-    let members = list.trim_matches(['[', ']']).split(", ").map(|member| member.trim_matches('"'));
+    let (_, list) = workspace.split_once("members = [").expect("the list of members");
+    let (list, _) = list.split_once(']').expect("its end");
+    let members = list.split(',').map(|member| member.trim().trim_matches('"'));
     let of = |member: &str| {
         let manifest = read(&format!("{member}/Cargo.toml"));
         let behind = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
@@ -26,7 +26,7 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         let names = linked.filter(|line| !line.is_empty() && !line.starts_with('#')).filter_map(name);
         (member.to_owned(), names.collect())
     };
-    members.map(of).collect()
+    members.filter(|member| !member.is_empty()).map(of).collect()
 }
 
 #[test]
