@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The timestamp is the ingest epoch. What it means that the *frontier* of a stream has passed epoch e:
-//! - `chunks`, `batches`: this worker reads, decodes and judges nothing of e any more;
+//! - `chunks`, `batches`: no worker reads, decodes or judges anything of e any more;
 //! - `progress`: every worker has read e to its end; W, finality and lateness of e are known, and the same everywhere;
 //! - `placed`, `windowed`, `views`: all that follows from the readings of e is computed;
 //! - `copied`: the raw rows, dead letters and blobs of e are in the database, invisible until e is committed;
