@@ -1,5 +1,6 @@
 //! How far a partition has been read, and what became of its offsets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -169,9 +170,11 @@ impl Mark {
         position(self) == position(other) && self.reach.activity == other.reach.activity
     }
 
-    /// Puts a later mark of the same partition in the place of this one.
-    pub fn replace(&mut self, mut later: Mark) {
-        later.new_zones.splice(0..0, std::mem::take(&mut self.new_zones));
-        *self = later;
+    /// Puts a mark in the place of an earlier one of its partition, whose new zones it takes over.
+    pub fn supersede(mut self, marks: &mut BTreeMap<i32, Mark>) {
+        if let Some(before) = marks.remove(&self.partition) {
+            self.new_zones.splice(0..0, before.new_zones);
+        }
+        marks.insert(self.partition, self);
     }
 }

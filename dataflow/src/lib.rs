@@ -23,9 +23,9 @@
 //! 4. PostgreSQL is the recovery point: no checkpoints, no Kafka offsets, any `-w`/`-n` after a restart.
 //! 5. A verdict can be explained, and a restart changes none.
 //!
-//! Rooms; arrows point downwards only: [`cli`] → [`launch`] → [`pipeline`] → [`operators`], [`source`] →
-//! [`window`], [`detect`], [`decode`], [`commit`]. The pure core (decode, detect, window, and the planning
-//! and encoding halves of commit) knows no timely, rdkafka, tokio or clock.
+//! Rooms; arrows point downwards only: [`cli`] → [`runtime`], [`pipeline`], [`replay`] → [`detect`], [`plumbing`] →
+//! [`views`] → [`operators`] → [`commit`], [`training`], [`sources`] → [`telemetry`]. What is done with readings is the
+//! crate `citytide-core`, what the database is `citytide-store`: neither knows this one.
 
 pub mod cli;
 pub mod commit;
@@ -33,7 +33,10 @@ pub mod detect;
 pub mod operators;
 pub mod pipeline;
 pub mod plumbing;
+pub mod replay;
 pub mod runtime;
+mod share;
 pub mod sources;
 pub mod telemetry;
+pub mod training;
 pub mod views;

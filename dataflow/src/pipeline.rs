@@ -30,7 +30,8 @@ use timely::worker::Worker;
 
 use crate::detect;
 use crate::operators::{Epoch, Streams, commit, copy, decode, lateness, place, read, watermark, window};
-use crate::plumbing::{Committing, Plumbing, WorkerShare};
+use crate::plumbing::{Committing, Plumbing};
+use crate::share::Share;
 use crate::views::{self, recent};
 
 /// Builds one worker's part of the dataflow; `on_batch` sees every batch that was judged. Returns the frontier of
@@ -41,7 +42,7 @@ pub fn build(
     committing: Option<Committing>,
     mut on_batch: impl FnMut(&Batch) + 'static,
 ) -> Handle<Epoch> {
-    let share = WorkerShare { index: worker.index(), peers: worker.peers() };
+    let share = Share { index: worker.index(), peers: worker.peers() };
     let (ledger, telemetry) = (&plumbing.ledger, &plumbing.telemetry);
     let committed = Handle::new();
 

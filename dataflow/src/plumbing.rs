@@ -1,12 +1,14 @@
 //! What a worker's dataflow is built from: settings, the ledger, and how sessions and sources are opened.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use citytide_core::batch::{Assembler, Batch};
+use citytide_core::detect::Memory;
 use citytide_core::position::Mark;
 use citytide_core::window::{Lateness, RecentAnomaly, Watermarks, Windows, ZoneFact};
+use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
 use citytide_store::ledger::Ledger;
 use citytide_store::panes;
@@ -21,9 +23,9 @@ use crate::commit::committer::Committed;
 use crate::commit::faults::FailAt;
 use crate::commit::plan::Plan;
 use crate::commit::writer::{self, Rows, WriterSettings};
-use crate::detect::DetectorStart;
-use crate::operators::{CommitParts, Epoch, ReadParts, WindowParts, route};
-use crate::sources::{Assigned, Intake, Share};
+use crate::operators::{CommitParts, Epoch, ReadParts, WindowParts};
+use crate::share::Share;
+use crate::sources::{Assigned, Intake};
 use crate::telemetry::Telemetry;
 use crate::views::{self, Batches, Inputs};
 
@@ -54,6 +56,20 @@ pub struct Plumbing {
     pub fail_at: Option<FailAt>,
 }
 
+/// What the learned detector of a process starts from.
+pub struct DetectorStart {
+    /// What it knows of the domain.
+    pub layout: Arc<Layout>,
+    /// What it knew at the last commit; the workers take their partitions out.
+    pub memory: Mutex<Memory>,
+    /// Readings that had to be seen again.
+    pub replayed: i64,
+    /// How far the model in force has seen, microseconds of event time.
+    pub fitted_until_us: Option<i64>,
+    /// A model that is asked too and decides nothing.
+    pub shadow: Option<Arc<Model>>,
+}
+
 /// What worker 0 of process 0 has beyond the others.
 pub struct Committing {
     /// Starts the committer.
@@ -64,36 +80,13 @@ pub struct Committing {
     pub on_mark: Box<dyn FnMut(&Mark)>,
 }
 
-/// Which partitions a worker reads, and which zones it keeps.
-#[derive(Debug, Clone, Copy)]
-pub struct WorkerShare {
-    pub index: usize,
-    pub peers: usize,
-}
-
-impl WorkerShare {
-    /// Whether the worker reads a partition.
-    pub fn reads(self, partition: i32) -> bool {
-        self.source().holds(partition)
-    }
-
-    /// Whether what concerns a zone is routed to the worker.
-    pub fn keeps(self, zone: &str) -> bool {
-        route(zone) % self.peers as u64 == self.index as u64
-    }
-
-    fn source(self) -> Share {
-        Share { index: self.index, peers: self.peers }
-    }
-}
-
 impl Plumbing {
-    fn assigned(&self, share: WorkerShare) -> Vec<Assigned> {
+    fn assigned(&self, share: Share) -> Vec<Assigned> {
         self.partitions.iter().filter(|one| share.reads(one.partition)).cloned().collect()
     }
 
     /// Where a worker's partitions stand: where the ledger says, else at the log's beginning.
-    fn marks(&self, share: WorkerShare) -> Vec<Mark> {
+    fn marks(&self, share: Share) -> Vec<Mark> {
         let mark = |one: &Assigned| {
             let known = self.ledger.marks.iter().find(|mark| mark.partition == one.partition);
             known.cloned().unwrap_or_else(|| Mark::at_start(one.partition, one.next_offset))
@@ -103,14 +96,14 @@ impl Plumbing {
 
     pub fn read_parts(
         &self,
-        share: WorkerShare,
+        share: Share,
         committed: &Handle<Epoch>,
     ) -> ReadParts<impl FnOnce(Wake) -> Intake> {
         let assigned = self.assigned(share);
         ReadParts {
             open: {
                 let assigned = assigned.clone();
-                move |wake| (self.open_intake)(share.source(), assigned, wake)
+                move |wake| (self.open_intake)(share, assigned, wake)
             },
             assigned,
             epoch_offset_ms: self.run.epoch_offset_ms,
@@ -124,11 +117,11 @@ impl Plumbing {
         }
     }
 
-    pub fn assembler(&self, share: WorkerShare) -> Assembler {
+    pub fn assembler(&self, share: Share) -> Assembler {
         Assembler::new(&self.domain, &self.marks(share))
     }
 
-    pub fn lateness(&self, share: WorkerShare) -> Lateness {
+    pub fn lateness(&self, share: Share) -> Lateness {
         Lateness::new(&self.domain, self.marks(share))
     }
 
@@ -139,7 +132,7 @@ impl Plumbing {
     /// How a worker's writer is started.
     pub fn open_writer(
         &self,
-        share: WorkerShare,
+        share: Share,
     ) -> impl FnOnce(crossbeam_channel::Sender<Epoch>, Wake) -> Session<Rows> {
         let settings = WriterSettings {
             database: self.database.clone(),
@@ -152,7 +145,7 @@ impl Plumbing {
         move |finished, wake| writer::spawn(settings, finished, wake, on_failure)
     }
 
-    pub fn window_parts(&self, share: WorkerShare, committed: &Handle<Epoch>) -> WindowParts {
+    pub fn window_parts(&self, share: Share, committed: &Handle<Epoch>) -> WindowParts {
         let ledger = &self.ledger;
         let mut windows = Windows::new(&self.domain, ledger.low_us);
         let open = ledger.panes.iter().filter(|pane| share.keeps(&pane.zone));
@@ -180,7 +173,7 @@ impl Plumbing {
     /// What a worker's share of the live views is made from.
     pub fn view_inputs<'scope>(
         &self,
-        share: WorkerShare,
+        share: Share,
         recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
         facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
         batches: StreamVec<'scope, Epoch, Batch>,

@@ -67,8 +67,7 @@ impl Watermarks {
     pub fn progress(&mut self, marks: Vec<Mark>) -> Progress {
         marks.iter().for_each(|mark| self.observe(mark));
         let low_us = self.advance();
-        let ahead = self.partitions.keys().copied().filter(|partition| self.is_ahead(*partition)).collect();
-        Progress { low_us, marks, ahead }
+        Progress { low_us, marks, ahead: self.ahead() }
     }
 
     /// W, [`NEVER`] before every active partition has an accepted reading.
@@ -76,15 +75,17 @@ impl Watermarks {
         self.low_us
     }
 
-    /// Whether a partition is so far ahead that it should wait for the slowest one that still has a backlog.
+    /// Partitions that are so far ahead that they should wait for the slowest one that still has a backlog, in order.
     /// A partition at its end is not waited for: pausing others would not bring it forward.
-    pub fn is_ahead(&self, partition: i32) -> bool {
-        let Some(Some((own_us, _, _))) = self.partitions.get(&partition) else { return false };
-        let behind = self.partitions.iter().filter_map(|(number, other)| match other {
-            Some((watermark_us, Activity::Active, false)) if *number != partition => Some(*watermark_us),
+    pub fn ahead(&self) -> Vec<i32> {
+        let known = || self.partitions.iter().filter_map(|(number, told)| told.map(|told| (*number, told)));
+        let behind = known().filter_map(|(_, told)| match told {
+            (watermark_us, Activity::Active, false) => Some(watermark_us),
             _ => None,
         });
-        behind.min().is_some_and(|least_us| *own_us > least_us.saturating_add(LEAD_MAX_US))
+        let Some(least_us) = behind.min() else { return Vec::new() };
+        let bound_us = least_us.saturating_add(LEAD_MAX_US);
+        known().filter(|(_, (own_us, ..))| *own_us > bound_us).map(|(number, _)| number).collect()
     }
 }
 

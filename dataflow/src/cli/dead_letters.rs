@@ -18,7 +18,7 @@ use super::run::start::host_name;
 use super::status::thousands;
 use super::tables::TablesArgs;
 use super::verify;
-use crate::commit::replay::{self, Outcome, Selection};
+use crate::replay::{self, Outcome, Selection};
 use crate::runtime::exit::Exit;
 use crate::views::schema;
 use print::{described, heading, line};

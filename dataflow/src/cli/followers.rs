@@ -117,7 +117,7 @@ fn object(one: &Follower) -> Value {
     })
 }
 
-/// What retention waits for now.
+/// What retention still waits for.
 fn waits_for(left: &[Follower]) -> String {
     let held: Vec<&str> =
         left.iter().filter(|one| one.holds_retention).map(|one| one.name.as_str()).collect();

@@ -14,10 +14,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use citytide_domain::{Domain, Window};
+use citytide_domain::Domain;
 use citytide_store::clock;
 use citytide_store::follow::{NOTIFY, payload};
 use citytide_store::postgres::DatabaseError;
+use citytide_store::schema::Table;
 use citytide_store::session::{OnFailure, Session, Wake};
 use citytide_store::time::Timestamp;
 use crossbeam_channel::Sender;
@@ -28,13 +29,14 @@ use tokio_postgres::{Client, Statement};
 use super::faults::{FailAt, Point, pass};
 use super::plan::Plan;
 use super::statements::{self, Arrays};
-use crate::views::schema;
 
 /// What the committer needs to know.
 #[derive(Clone)]
 pub struct CommitterSettings {
     /// The domain.
     pub domain: Arc<Domain>,
+    /// The tables of the live views, in the order of the plan's.
+    pub live: Arc<[Table]>,
     /// The run that the fence knows.
     pub run_id: i64,
     /// The epoch that this run goes on from; 0 when there is none.
@@ -57,7 +59,8 @@ pub struct Committed {
 
 struct Prepared {
     commit: Statement,
-    windows: Vec<Statement>,
+    /// By window: the table, and its upsert.
+    windows: Vec<(String, Statement)>,
     panes: Statement,
     progress: Statement,
     zones: Statement,
@@ -102,21 +105,21 @@ pub fn spawn(
     })
 }
 
-async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseError> {
+async fn prepare(client: &Client, domain: &Domain, live: &[Table]) -> Result<Prepared, DatabaseError> {
     let prepare = async |sql: String| {
         let statement = client.prepare(&sql).await;
         statement.map_err(|error| DatabaseError::statement("preparing the commit", &error))
     };
     let mut windows = Vec::new();
-    for window in 0..domain.windows.len() {
-        windows.push(prepare(statements::upsert_window(domain, window)).await?);
+    for (index, window) in domain.windows.iter().enumerate() {
+        windows.push((window.table(), prepare(statements::upsert_window(domain, index)).await?));
     }
     let mut views = Vec::new();
-    for table in schema(domain).live_tables() {
+    for table in live {
         views.push(PreparedView {
-            delete: prepare(statements::delete_from_view(&table)).await?,
-            upsert: prepare(statements::upsert_view(&table)).await?,
-            table: table.name,
+            delete: prepare(statements::delete_from_view(table)).await?,
+            upsert: prepare(statements::upsert_view(table)).await?,
+            table: table.name.clone(),
         });
     }
     Ok(Prepared {
@@ -136,8 +139,8 @@ async fn prepare(client: &Client, domain: &Domain) -> Result<Prepared, DatabaseE
 }
 
 /// The session that commits, and what it has prepared.
-pub(super) struct Committer {
-    pub(super) client: Client,
+pub struct Committer {
+    pub client: Client,
     prepared: Prepared,
     settings: CommitterSettings,
     /// The epoch of the last commit.
@@ -145,11 +148,8 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) async fn open(
-        client: Client,
-        settings: CommitterSettings,
-    ) -> Result<Committer, DatabaseError> {
-        let prepared = prepare(&client, &settings.domain).await?;
+    pub async fn open(client: Client, settings: CommitterSettings) -> Result<Committer, DatabaseError> {
+        let prepared = prepare(&client, &settings.domain, &settings.live).await?;
         Ok(Committer { previous: settings.committed_epoch, client, prepared, settings })
     }
 
@@ -162,14 +162,14 @@ impl Committer {
     }
 
     /// Begins the transaction, behind the fence.
-    pub(super) async fn begin(&self) -> Result<(), DatabaseError> {
+    pub async fn begin(&self) -> Result<(), DatabaseError> {
         let begin = format!("begin; select citytide_fence({})", self.settings.run_id);
         let taken = self.client.batch_execute(&begin).await;
         taken.map_err(|error| DatabaseError::statement("taking the fence for a commit", &error))
     }
 
     /// Writes the plan and commits.
-    pub(super) async fn finish(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
+    pub async fn finish(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
         self.write(plan).await?;
         let ended = self.client.batch_execute("commit").await;
         ended
@@ -193,9 +193,8 @@ impl Committer {
         let source = |partition: i32| (self.settings.partition_name)(partition);
         let mut work: Vec<(&str, &Statement, Option<Arrays>)> =
             vec![("commits", &prepared.commit, Some(commit))];
-        let tables: Vec<String> = self.settings.domain.windows.iter().map(Window::table).collect();
-        for (window, statement) in prepared.windows.iter().enumerate() {
-            work.push((&tables[window], statement, statements::window_arrays(plan, window, metrics)));
+        for (window, (table, statement)) in prepared.windows.iter().enumerate() {
+            work.push((table, statement, statements::window_arrays(plan, window, metrics)));
         }
         work.extend([
             ("panes", &prepared.panes, statements::pane_arrays(plan, metrics)),

@@ -12,7 +12,5 @@ pub mod committer;
 pub mod copy;
 pub mod faults;
 pub mod plan;
-pub mod replay;
 pub mod statements;
-pub mod training;
 pub mod writer;

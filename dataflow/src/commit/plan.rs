@@ -14,7 +14,16 @@ use citytide_core::position::Mark;
 use citytide_core::window::{Applied, PaneState, WindowRow};
 use citytide_store::row::Row;
 
-use crate::views::ViewRow;
+/// A row of a live view that appeared (+1) or disappeared (−1).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct ViewRow {
+    /// Index of the view.
+    pub view: usize,
+    /// The columns of the table's key.
+    pub key: Row,
+    /// The other ones.
+    pub rest: Row,
+}
 
 /// What the detector decided or found in an epoch, for the commit to keep.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -80,7 +89,7 @@ impl Plan {
 
     /// Adds a partition's mark.
     pub fn mark(&mut self, mark: Mark) {
-        self.marks.entry(mark.partition).and_modify(|before| before.replace(mark.clone())).or_insert(mark);
+        mark.supersede(&mut self.marks);
     }
 
     /// Adds rows of windows and panes of a later epoch.

@@ -74,7 +74,7 @@ struct Writer {
     open: Option<(u64, Option<CopyStream>)>,
 }
 
-pub(super) type CopyStream = std::pin::Pin<Box<CopyInSink<Bytes>>>;
+pub type CopyStream = std::pin::Pin<Box<CopyInSink<Bytes>>>;
 
 impl Writer {
     async fn run(
@@ -159,7 +159,7 @@ impl Writer {
 }
 
 /// Opens a COPY into a table.
-pub(super) async fn copy_into(
+pub async fn copy_into(
     client: &Client,
     copies: &mut HashMap<String, Statement>,
     table: String,
@@ -183,7 +183,7 @@ pub(super) async fn copy_into(
 }
 
 /// Ends a COPY.
-pub(super) async fn close(mut stream: CopyStream, attempted: &str) -> Result<(), DatabaseError> {
+pub async fn close(mut stream: CopyStream, attempted: &str) -> Result<(), DatabaseError> {
     let trailer = stream.send(Bytes::from_static(TRAILER)).await;
     trailer.map_err(|error| DatabaseError::statement(attempted, &error))?;
     let rows = stream.as_mut().finish().await;

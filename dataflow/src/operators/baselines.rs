@@ -24,9 +24,10 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::score::Directive;
-use super::{Epoch, OpenEpochs, Rows, route};
+use super::{Epoch, OpenEpochs, Rows, wake};
 use crate::commit::plan::DetectorNote;
-use crate::detect::{SnapshotPolicy, Training};
+use crate::share::route;
+use crate::training::{SnapshotPolicy, Training};
 
 /// What the operator of one worker needs.
 pub struct BaselinesParts<F> {
@@ -84,13 +85,9 @@ where
     let mut to_commit = OutputBuilder::<_, Rows<DetectorNote>>::from(output);
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
     let mut to_copy = OutputBuilder::<_, Rows<Blob>>::from(output);
-    let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let wake = wake(scope, &builder);
     let BaselinesParts { mut baselines, layout, mut low_us, mut snapshot_policy, open_training } = parts;
-    let mut training = open_training.map(|open| {
-        open(Arc::new(move || {
-            let _ = wake.activate();
-        }))
-    });
+    let mut training = open_training.map(|open| open(wake));
 
     builder.build(move |capabilities| {
         drop(capabilities);

@@ -15,7 +15,6 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use citytide_core::batch::Tally;
 use citytide_core::position::Mark;
@@ -26,10 +25,9 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::{Changes, Epoch, OpenEpochs};
+use super::{Changes, Epoch, OpenEpochs, wake};
 use crate::commit::committer::Committed;
-use crate::commit::plan::{DetectorNote, Plan};
-use crate::views::ViewRow;
+use crate::commit::plan::{DetectorNote, Plan, ViewRow};
 
 /// What the operator needs on worker 0.
 pub struct CommitParts {
@@ -76,12 +74,9 @@ pub fn commit<'scope>(streams: Streams<'scope>, parts: Option<CommitParts>) -> S
     let mut tallies_in = builder.new_input(streams.tallies, Exchange::new(|_: &(i32, Tally)| 0));
     let mut copied_in = builder.new_input(streams.copied, Pipeline);
     let (_output, committed) = builder.new_output::<Vec<()>>();
-    let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let wake = wake(scope, &builder);
     let mut state = parts.map(|parts| {
         let (acknowledge, acknowledged) = crossbeam_channel::unbounded();
-        let wake = Arc::new(move || {
-            let _ = wake.activate();
-        });
         let committer = (parts.open)(acknowledge, wake);
         let marks = parts.marks.into_iter().map(|mark| (mark.partition, mark)).collect();
         let told = (parts.on_committed, parts.on_mark);

@@ -1,6 +1,6 @@
-//! copy: encodes placed batches and what the detector wants kept, and hands them to this worker's writer, an epoch at a time. Its output carries no
-//! data: the epoch's capability is held until the writer has acknowledged it, so the frontier behind this operator
-//! says which raw rows are in the database.
+//! copy: encodes placed batches and what the detector wants kept, and hands them to this worker's writer, an epoch at a
+//! time. Its output carries no data: the epoch's capability is held until the writer has acknowledged it, so the frontier
+//! behind this operator says which raw rows are in the database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::{Epoch, passed};
+use super::{Epoch, passed, wake};
 use crate::commit::copy::{encode_blobs, encode_dead_letters, encode_readings};
 use crate::commit::writer::Rows;
 use crate::telemetry::{Stage, Telemetry};
@@ -61,14 +61,8 @@ pub fn copy<'scope>(
     let mut input = builder.new_input(batches, Pipeline);
     let mut blobs_in = builder.new_input(blobs, Pipeline);
     let (_output, copied) = builder.new_output::<Vec<()>>();
-    let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
     let (finished, acknowledged) = crossbeam_channel::unbounded();
-    let writer = open(
-        finished,
-        Arc::new(move || {
-            let _ = wake.activate();
-        }),
-    );
+    let writer = open(finished, wake(scope, &builder));
 
     builder.build(move |capabilities| {
         drop(capabilities);

@@ -38,11 +38,7 @@ pub fn lateness<'scope>(batches: StreamVec<'scope, Epoch, Batch>, mut lateness: 
             input.for_each(|capability, batches| {
                 let marks = epochs.of(&capability);
                 for batch in batches.iter_mut() {
-                    let mark = lateness.judge(batch);
-                    marks
-                        .entry(mark.partition)
-                        .and_modify(|before| before.replace(mark.clone()))
-                        .or_insert(mark);
+                    lateness.judge(batch).supersede(marks);
                 }
                 to_score.session(&capability.retain(0)).give_container(batches);
             });

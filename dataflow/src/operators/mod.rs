@@ -27,10 +27,12 @@ pub use score::{Directive, ScoreParts, Scored, score};
 pub use watermark::watermark;
 pub use window::{Changes, WindowParts, window};
 
-use std::hash::Hasher;
+use std::sync::Arc;
 
-use fnv::FnvHasher;
+use citytide_store::session::Wake;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 /// How outputs gather rows into messages.
 pub type Rows<D> = CapacityContainerBuilder<Vec<D>>;
@@ -38,11 +40,11 @@ pub type Rows<D> = CapacityContainerBuilder<Vec<D>>;
 /// The dataflow's timestamp: an ingest epoch, milliseconds.
 pub type Epoch = u64;
 
-/// What a worker says of a zone goes to the worker with this number modulo the number of workers. FNV-1a, mixed,
-/// because timely masks the low bits.
-pub fn route(zone: &str) -> u64 {
-    let mut hasher = FnvHasher::default();
-    hasher.write(zone.as_bytes());
-    let hash = hasher.finish();
-    hash ^ (hash >> 32) ^ (hash >> 17)
+/// Wakes an operator from another thread.
+fn wake(scope: Scope<'_, Epoch>, builder: &OperatorBuilder<'_, Epoch>) -> Wake {
+    let operator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    Arc::new(move || {
+        // It fails only when the worker is gone, and then nothing is to be woken.
+        let _ = operator.activate();
+    })
 }

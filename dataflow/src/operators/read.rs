@@ -10,7 +10,7 @@
 //! 1. epochs only rise, and the first lies above every committed one;
 //! 2. a worker that has `EPOCHS_IN_FLIGHT_MAX` epochs with data above the commit takes no more, but keeps stepping,
 //!    so that it never holds the others' commits up;
-//! 3. a partition far ahead in event time of one that still has a backlog waits (`Watermarks::is_ahead`); what had
+//! 3. a partition far ahead in event time of one that still has a backlog waits (`Watermarks::ahead`); what had
 //!    been read of it already is kept, at most a queue's worth;
 //! 4. a partition that is added while the others are read is introduced by its first chunk (`begins_at`); from then on
 //!    it counts as one that was there from the start. W does not fall for it;
@@ -36,7 +36,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
-use super::Epoch;
+use super::{Epoch, wake};
 use crate::sources::{Assigned, Intake};
 use crate::telemetry::{Stage, Telemetry};
 use partitions::Partitions;
@@ -88,13 +88,8 @@ where
     let (output, chunks) = builder.new_output::<Vec<Chunk>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
     let mut progress_in = builder.new_input_connection(progress, Pipeline, []);
-    let address = builder.operator_info().address;
-    let activator = scope.worker().activator_for(address.clone());
-    let wake = scope.worker().sync_activator_for(address.to_vec());
-    let intake = (parts.open)(Arc::new(move || {
-        // It fails only when the worker is gone, and then nothing is to be woken.
-        let _ = wake.activate();
-    }));
+    let activator = scope.worker().activator_for(builder.operator_info().address);
+    let intake = (parts.open)(wake(scope, &builder));
     let ReadParts {
         assigned, epoch_offset_ms, idle_after, until_caught_up, drain, committed, telemetry, ..
     } = parts;

@@ -18,7 +18,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
-use super::{Epoch, OpenEpoch, OpenEpochs, Rows, route};
+use super::{Epoch, OpenEpoch, OpenEpochs, Rows, wake};
+use crate::share::route;
 use crate::telemetry::{Stage, Telemetry};
 
 /// What a zone's worker tells the commit.
@@ -84,14 +85,8 @@ pub fn window<'scope>(
     let mut to_commit = OutputBuilder::<_, Rows<Changes>>::from(output);
     let (output, facts) = builder.new_output::<Vec<FactUpdate>>();
     let mut to_views = OutputBuilder::<_, Rows<FactUpdate>>::from(output);
-    let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
     let (answers, answered) = crossbeam_channel::unbounded();
-    let panes = (parts.open_panes)(
-        answers,
-        Arc::new(move || {
-            let _ = wake.activate();
-        }),
-    );
+    let panes = (parts.open_panes)(answers, wake(scope, &builder));
     let WindowParts { mut windows, mut low_us, facts: initial, committed, telemetry, .. } = parts;
 
     builder.build(move |capabilities| {

@@ -28,7 +28,8 @@ use citytide_store::ledger::Ledger;
 use citytide_store::session::Wake;
 
 use super::outlet::Outlet;
-use super::{Assigned, Intake, OnSourceFailure, Share};
+use super::{Assigned, Intake, OnSourceFailure};
+use crate::share::Share;
 use cursor::Cursor;
 pub use error::FilesError;
 use open::Kind;

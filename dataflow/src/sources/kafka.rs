@@ -24,7 +24,8 @@ use crossbeam_channel::bounded;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake, Share};
+use super::{Assigned, CHUNKS_QUEUED_MAX, Control, Intake};
+use crate::share::Share;
 pub use error::KafkaSourceError;
 pub use group::Group;
 use inquiry::{Description, Inquiry};

@@ -19,6 +19,8 @@ use citytide_store::origin::Origin;
 use citytide_store::session::Wake;
 use crossbeam_channel::Receiver;
 
+use crate::share::Share;
+
 /// Chunks that may wait between a reader and its worker.
 pub const CHUNKS_QUEUED_MAX: usize = 4;
 
@@ -35,22 +37,6 @@ pub struct Assigned {
     pub end_offset: i64,
     /// Whether that is known; else the source says when the end is reached.
     pub is_end_known: bool,
-}
-
-/// The partitions that a worker reads, also those that are added while it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// The worker.
-    pub index: usize,
-    /// How many workers there are, in all processes.
-    pub peers: usize,
-}
-
-impl Share {
-    /// Whether the partition is one of them.
-    pub fn holds(self, partition: i32) -> bool {
-        partition as usize % self.peers == self.index
-    }
 }
 
 /// Where the readings come from.

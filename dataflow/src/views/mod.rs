@@ -25,12 +25,12 @@ use citytide_domain::Domain;
 use citytide_store::row::{Row, Value};
 use citytide_store::schema::{LiveTable, Schema};
 use differential_dataflow::VecCollection;
-use serde::{Deserialize, Serialize};
 
 pub use batches::Batches;
 pub use recent::recent;
 pub use zone_status::facts_of;
 
+use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
 
 /// The live views, in the order of their tables.
@@ -53,17 +53,6 @@ pub struct Inputs<'scope> {
     pub batches: Batches<'scope>,
     /// The committed rows whose first column, a zone, is routed to this worker; by table.
     pub restored: BTreeMap<String, Vec<Row>>,
-}
-
-/// A row of a live view that appeared (+1) or disappeared (−1).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ViewRow {
-    /// Index of the view.
-    pub view: usize,
-    /// The columns of the table's key.
-    pub key: Row,
-    /// The other ones.
-    pub rest: Row,
 }
 
 /// The rows of all live views.

@@ -19,7 +19,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Inputs, View};
-use crate::operators::{Epoch, OpenEpochs, Rows, route};
+use crate::operators::{Epoch, OpenEpochs, Rows};
+use crate::share::route;
 
 pub(super) const VIEW: View = View { stored: LiveTable { table: zone_latest, comparison }, define };
 
@@ -54,21 +55,29 @@ struct Newest {
     at: At,
 }
 
-/// The newest values among the accepted readings of a batch.
+/// The newest values among the accepted readings of a batch. The work is that of its readings and of the zones that it
+/// has, not of all zones that the worker knows by name.
 fn newest_of(batch: &Batch, newest: &mut Vec<Newest>) {
+    const NONE: usize = usize::MAX;
     let metrics = batch.metrics.len();
-    let mut latest: Vec<Option<At>> = vec![None; batch.zone_names.len() * metrics];
-    for (metric, column) in batch.metrics.iter().enumerate() {
-        for (row, &value) in column.iter().enumerate() {
-            let at = (batch.event_times_us[row], value);
-            let latest = &mut latest[batch.zones[row] as usize * metrics + metric];
-            if !value.is_nan() && !batch.late[row] && latest.is_none_or(|latest| at > latest) {
+    let mut slots = vec![NONE; batch.zone_names.len()];
+    let (mut zones, mut latest): (Vec<u32>, Vec<Option<At>>) = (Vec::new(), Vec::new());
+    for row in (0..batch.rows()).filter(|row| !batch.late[*row]) {
+        let slot = &mut slots[batch.zones[row] as usize];
+        if *slot == NONE {
+            *slot = latest.len();
+            zones.push(batch.zones[row]);
+            latest.resize(latest.len() + metrics, None);
+        }
+        for (column, latest) in batch.metrics.iter().zip(&mut latest[*slot..]) {
+            let at = (batch.event_times_us[row], column[row]);
+            if !column[row].is_nan() && latest.is_none_or(|latest| at > latest) {
                 *latest = Some(at);
             }
         }
     }
     for (slot, latest) in latest.into_iter().enumerate() {
-        let zone = || batch.zone_names[slot / metrics].clone();
+        let zone = || batch.zone_names[zones[slot / metrics] as usize].clone();
         newest.extend(latest.map(|at| Newest { zone: zone(), metric: slot % metrics, at }));
     }
 }

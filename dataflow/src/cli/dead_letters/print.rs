@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use crate::commit::replay::{Letter, Outcome};
+use crate::replay::{Letter, Outcome};
 
 /// Columns of a line.
 const COLUMNS: usize = 80;

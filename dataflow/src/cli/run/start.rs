@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use super::{Args, DetectorKind};
 use crate::cli::exit_error::ExitError;
-use crate::detect::DetectorStart;
+use crate::plumbing::DetectorStart;
 use crate::sources::kafka::Topic;
 use crate::sources::{Assigned, Source};
 use crate::views;

@@ -13,13 +13,12 @@ use crate::cli::exit_error::ExitError;
 use crate::cli::screen;
 use crate::cli::show::{self, Sample};
 use crate::commit::committer::{self, Committed, CommitterSettings};
+use crate::pipeline;
+use crate::plumbing::{Committing, Plumbing};
 use crate::runtime::exit::Exit;
 use crate::runtime::mesh;
 use crate::sources::Source;
-use crate::{
-    pipeline,
-    plumbing::{Committing, Plumbing},
-};
+use crate::views;
 
 /// Effort that differential puts into idle merges, in records.
 const IDLE_MERGE_EFFORT: isize = 1000;
@@ -47,6 +46,7 @@ pub fn execute(
     let show = args.show;
     let settings = CommitterSettings {
         domain: plumbing.domain.clone(),
+        live: views::schema(&plumbing.domain).live_tables().into(),
         run_id: plumbing.run.run_id,
         committed_epoch: plumbing.run.committed_epoch,
         partition_name: Arc::new(move |partition| source.partition_name(partition)),

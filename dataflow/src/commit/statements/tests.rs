@@ -12,7 +12,8 @@ use tokio_postgres::types::{IsNull, Type};
 
 use super::*;
 use crate::commit::plan::DetectorNote;
-use crate::views::{ViewRow, schema};
+use crate::commit::plan::ViewRow;
+use crate::views::schema;
 
 /// The elements of an array in PostgreSQL's binary format, `None` for null.
 fn elements(array: &(dyn ToSql + Sync + Send), element: Type) -> Vec<Option<Vec<u8>>> {

@@ -20,7 +20,7 @@ use super::error::FilesError;
 use super::lines::Line;
 use super::open::{Open, stand_of};
 use super::{Files, LogFile};
-use crate::sources::Share;
+use crate::share::Share;
 use crate::sources::outlet::Outlet;
 
 /// Files that one worker has open at once.
@@ -189,7 +189,7 @@ impl<'a> FilesReader<'a> {
         let new: Vec<(i32, std::path::PathBuf)> = {
             let known = self.source.known.lock().expect("no holder panics");
             let is_new = |number: i32| number >= known.first_new && !self.files.contains_key(&number);
-            let mine = |number: i32| self.share.holds(number) && is_new(number);
+            let mine = |number: i32| self.share.reads(number) && is_new(number);
             let listed = known.numbers.iter().filter(|(_, number)| mine(**number));
             listed.map(|(path, number)| (*number, path.clone())).collect()
         };

@@ -24,7 +24,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::fetched::{Fetched, Queue};
 use super::inquiry::Inquiry;
 use super::{ANSWER_TIMEOUT, Bounds, KafkaSourceError, Topic};
-use crate::sources::{Assigned, Control, Share};
+use crate::share::Share;
+use crate::sources::{Assigned, Control};
 
 /// How long a poll waits for a record when nothing is pending.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
@@ -229,7 +230,7 @@ impl<'a> TopicReader<'a> {
 
     /// Begins to read the partitions of this worker's share that are new; `true` when there is one.
     fn add_partitions(&mut self, partitions: &[i32]) -> Result<bool, KafkaSourceError> {
-        let new = |partition: &&i32| self.share.holds(**partition) && !self.logs.contains_key(*partition);
+        let new = |partition: &&i32| self.share.reads(**partition) && !self.logs.contains_key(*partition);
         let new: Vec<i32> = partitions.iter().filter(new).copied().collect();
         if new.is_empty() {
             return Ok(false);

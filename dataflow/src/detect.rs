@@ -10,12 +10,10 @@
 //! ```
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 
 use citytide_core::batch::Batch;
-use citytide_core::detect::{Blob, HOLDS_AFTER_MS, Memory, Rules};
+use citytide_core::detect::{Blob, HOLDS_AFTER_MS, Rules};
 use citytide_core::window::Progress;
-use citytide_detector::{Layout, Model};
 use citytide_store::ledger::Ledger;
 use citytide_store::session::Wake;
 use timely::dataflow::StreamVec;
@@ -23,26 +21,12 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 
-use super::{SnapshotPolicy, Training};
 use crate::commit::plan::DetectorNote;
-use crate::commit::training::{self, TrainingSettings};
 use crate::operators::{BaselinesParts, Epoch, ScoreParts, baselines, score};
-use crate::plumbing::{Plumbing, WorkerShare};
+use crate::plumbing::{DetectorStart, Plumbing};
+use crate::share::Share;
 use crate::telemetry::Stage;
-
-/// What the learned detector of a process starts from.
-pub struct DetectorStart {
-    /// What it knows of the domain.
-    pub layout: Arc<Layout>,
-    /// What it knew at the last commit; the workers take their partitions out.
-    pub memory: Mutex<Memory>,
-    /// Readings that had to be seen again.
-    pub replayed: i64,
-    /// How far the model in force has seen, microseconds of event time.
-    pub fitted_until_us: Option<i64>,
-    /// A model that is asked too and decides nothing.
-    pub shadow: Option<Arc<Model>>,
-}
+use crate::training::{self, SnapshotPolicy, Training, TrainingSettings};
 
 /// The streams behind the detector.
 pub struct Detected<'scope> {
@@ -59,7 +43,7 @@ pub fn attach<'scope>(
     batches: StreamVec<'scope, Epoch, Batch>,
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     plumbing: &Plumbing,
-    share: WorkerShare,
+    share: Share,
 ) -> Detected<'scope> {
     match &plumbing.detector {
         Some(start) => by_detector(batches, progress, start, plumbing, share),
@@ -84,7 +68,7 @@ fn by_detector<'scope>(
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     start: &DetectorStart,
     plumbing: &Plumbing,
-    share: WorkerShare,
+    share: Share,
 ) -> Detected<'scope> {
     let Ledger { marks, low_us, .. } = &plumbing.ledger;
     let (scoring, known, sample) = {

@@ -17,8 +17,9 @@ use timely::dataflow::operators::Input;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::{Config, Worker};
 
+use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
-use crate::views::{self, Batches, Inputs, ViewRow};
+use crate::views::{self, Batches, Inputs};
 
 /// A fact that holds now (+1) or no longer (−1).
 type FactChange = (Arc<str>, ZoneFact, isize);

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::Client;
 
-use crate::detect::{Ready, TrainAnswer, TrainJob};
+use super::{Ready, TrainAnswer, TrainJob};
 use crate::telemetry;
 
 /// How often requests are looked for.

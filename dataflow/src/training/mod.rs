@@ -1,4 +1,7 @@
-//! When to write down what is known, and when to train: on worker 0, from the sample, at boundaries of event time.
+//! When to write down what is known, and when to train: on worker 0, from the sample, at boundaries of event time. The
+//! training itself is on a thread of its own.
+
+mod thread;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +11,8 @@ use citytide_core::detect::{Blob, SampledRows, sample_blob};
 use citytide_core::position::Mark;
 use citytide_detector::Sample;
 use crossbeam_channel::Receiver;
+
+pub use thread::{TrainingSettings, spawn};
 
 /// Readings after which what is known is written down: what a restart replays at most, and what it takes.
 const READINGS_MAX: i64 = 250_000;

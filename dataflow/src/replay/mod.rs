@@ -36,11 +36,11 @@ use citytide_store::{schema, upkeep};
 use futures_util::SinkExt;
 use tokio_postgres::Client;
 
-use super::committer::{Committer, CommitterSettings};
-use super::copy::encode_readings;
-use super::plan::Plan;
-use super::statements;
-use super::writer::{close, copy_into};
+use crate::commit::committer::{Committer, CommitterSettings};
+use crate::commit::copy::encode_readings;
+use crate::commit::plan::Plan;
+use crate::commit::statements;
+use crate::commit::writer::{close, copy_into};
 use crate::views::{facts_of, schema as schema_of};
 pub use letters::{Letter, Selection, page};
 use views::{Changes, Views};
@@ -141,6 +141,7 @@ pub async fn replay(
     }
     let settings = CommitterSettings {
         domain: domain.clone(),
+        live: schema_of(&domain).live_tables().into(),
         run_id: run.run_id,
         committed_epoch: run.committed_epoch,
         // A replay writes no mark of a partition.
