@@ -404,7 +404,7 @@ fn files_that_cannot_be_read_are_named_with_what_to_do() {
     refuses("empty", 78, &["no file to read", "--follow"]);
     let (ended, said) = place.run(&["half.jsonl.gz"], &[]).finish(LIMIT);
     assert_eq!(ended, Ended::Exit(78), "{said}");
-    assert!(said.contains("half.jsonl.gz is damaged behind line"), "{said}");
+    assert!(said.contains("half.jsonl.gz is damaged after line"), "{said}");
     let usage = |paths: &[&str], arguments: &[&str], words: &[&str]| {
         let (ended, said) = place.run(paths, arguments).finish(LIMIT);
         assert!(matches!(ended, Ended::Exit(2 | 78)), "{ended:?}: {said}");
