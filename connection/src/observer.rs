@@ -1,8 +1,8 @@
 //! Why a connection to a broker failed, and what to do about it.
 //!
-//! librdkafka's error codes say little (`Local: Broker transport failure`); its log says more. [`ErrorObserver`] keeps the
-//! message of the last failed connection, and [`BrokerError::of`] recognises the phrases. `tests/tests/security.rs` tests
-//! each of them against a real broker.
+//! librdkafka's error codes say little (`Local: Broker transport failure`); its log says more. [`ErrorObserver`] keeps
+//! the message of the last failed connection, and [`BrokerError::of`] recognises the phrases. `tests/tests/security.rs`
+//! tests each of them against a real broker.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

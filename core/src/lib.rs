@@ -1,5 +1,5 @@
-//! What citytide does with readings, as plain structs: no thread, no clock, no I/O, no async. The manifest keeps timely,
-//! tokio and rdkafka out.
+//! What citytide does with readings, as plain structs: no thread, no clock, no I/O, no async. The manifest keeps
+//! timely, tokio and rdkafka out.
 //!
 //! ```text
 //!  chunk ─ batch ─▶ decode ─▶ batch ─ window ─▶ lateness ─ detect ─▶ verdicts ─ window ─▶ partials, windows

@@ -140,8 +140,8 @@ impl Default for Reach {
     }
 }
 
-/// What a partition says of itself at the end of an epoch. The position's counts are totals, so that a later mark stands
-/// for all earlier ones, except for `new_zones`, which add up.
+/// What a partition says of itself at the end of an epoch. The position's counts are totals, so that a later mark
+/// stands for all earlier ones, except for `new_zones`, which add up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The partition.

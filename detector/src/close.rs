@@ -140,7 +140,8 @@ impl ZoneModel {
         }
     }
 
-    /// Levels of readings that were not held against anything: the baseline learns them, and the zone is where they say.
+    /// Levels of readings that were not held against anything: the baseline learns them, and the zone is where they
+    /// say.
     fn learn_levels(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) {
         self.alarm = None;
         for (block, (known, taught)) in self.blocks.iter_mut().zip(&stats.blocks).enumerate() {
@@ -161,8 +162,8 @@ impl ZoneModel {
         }
     }
 
-    /// Puts where a zone is that has moved into a bin that last week taught nothing: what comes at the same time every week
-    /// is no event.
+    /// Puts where a zone is that has moved into a bin that last week taught nothing: what comes at the same time every
+    /// week is no event.
     fn learn_unknown(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) {
         for (block, (known, taught)) in self.blocks.iter_mut().zip(&stats.blocks).enumerate() {
             for (lane, metric) in layout.block(block).iter().enumerate() {

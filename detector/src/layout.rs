@@ -99,8 +99,8 @@ pub(crate) fn logarithmic(value: f64) -> f64 {
 pub struct Layout {
     /// The metrics, in the order of a batch's columns.
     pub metrics: Vec<MetricLayout>,
-    /// How often closed statistics are applied, in microseconds of event time: a minute, or where readings are rarer the
-    /// time between two readings of a sensor.
+    /// How often closed statistics are applied, in microseconds of event time: a minute, or where readings are rarer
+    /// the time between two readings of a sensor.
     pub tick_us: i64,
     /// Whose hours of the week the baselines are of.
     pub time_zone: Tz,

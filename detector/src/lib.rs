@@ -13,8 +13,8 @@
 //!
 //! 1. A verdict is a function of the reading, the earlier readings of its sensor in its partition, the snapshot of the
 //!    zone's model and the trained model.
-//! 2. While it scores, no model changes: rows teach [`SufficientStats`], which are integers and merge in any order to the
-//!    same bits; closing a tick makes the next snapshot.
+//! 2. While it scores, no model changes: rows teach [`SufficientStats`], which are integers and merge in any order to
+//!    the same bits; closing a tick makes the next snapshot.
 //! 3. What is missing is missing: NaN never reaches a forest, and an unknown level says nothing.
 
 #![forbid(unsafe_code)]

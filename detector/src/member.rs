@@ -18,7 +18,8 @@ pub enum Member {
     Together,
     /// The last readings together: the same of an average over about eight readings.
     Recent,
-    /// A metric that has long been on one side of where the others say that it is: an average over about forty readings.
+    /// A metric that has long been on one side of where the others say that it is: an average over about forty
+    /// readings.
     Drift,
     /// A metric that moves against others with which it otherwise goes.
     Against,

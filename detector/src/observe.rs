@@ -14,8 +14,8 @@ const SLOW_CLIP: f32 = 2.5;
 const FAR: f32 = 4.0;
 /// Rates of the quick, recent and slow averages.
 const RATES: [f32; 3] = [0.4, 0.22, 0.025];
-/// What moves within minutes: the quick average less so much of the recent one, which takes off most of what wanders for
-/// longer, clipped in its own deviations.
+/// What moves within minutes: the quick average less so much of the recent one, which takes off most of what wanders
+/// for longer, clipped in its own deviations.
 const BAND_RECENT: f32 = 0.85;
 const BAND_CLIP: f32 = 1.0;
 /// A metric that is further off than this says nothing of how it moves.
@@ -92,8 +92,8 @@ pub(crate) struct Scene {
     /// −log₁₀ of the chance of the run that each metric is in, and its length.
     pub(crate) stuck: Lanes,
     pub(crate) run: Lanes,
-    /// What was typical for this sensor here and now, on the judged scale, and its standard deviation; NaN where nothing
-    /// was known.
+    /// What was typical for this sensor here and now, on the judged scale, and its standard deviation; NaN where
+    /// nothing was known.
     pub(crate) typical: [f64; BLOCK],
     pub(crate) spread: Lanes,
     /// Share of the sensor's readings that had the metric, before this one.
@@ -251,8 +251,8 @@ pub(crate) fn observe(
     RowStats { present: present.map(u32::from), beyond, chance, repeated, in_long_run, level, moved }
 }
 
-/// A level in whole quanta, within what a sum has room for: to the nearest, by the bits of a number so large that its last
-/// one is worth 1.
+/// A level in whole quanta, within what a sum has room for: to the nearest, by the bits of a number so large that its
+/// last one is worth 1.
 #[inline]
 fn quanta(level: f64) -> i64 {
     const MOST: f64 = (1i64 << 43) as f64;

@@ -69,8 +69,8 @@ impl Rows<'_> {
 
 /// Silence of a sensor, in ticks, after which its slow averages and runs begin anew.
 const SILENCE_TICKS: i64 = 60;
-/// What a run's surprise begins with: that there are values which repeat. What that of all runs together begins with, for
-/// each metric: that any of them may be among those that repeat.
+/// What a run's surprise begins with: that there are values which repeat. What that of all runs together begins with,
+/// for each metric: that any of them may be among those that repeat.
 const RUN_FIRST: f32 = 0.7;
 const RUNS_FIRST: f32 = 0.5;
 /// Residuals are clipped to this for the forest.
@@ -374,8 +374,8 @@ impl Scorer {
         }
     }
 
-    /// What would be said of a row with another forest, of this score, in force; all else is as it is, the forest's tail
-    /// too.
+    /// What would be said of a row with another forest, of this score, in force; all else is as it is, the forest's
+    /// tail too.
     fn verdict_beside(&self, lane: usize, score: f32, zone: &ZoneModel) -> Beside {
         let Lane { view, mut surprises, .. } = self.lanes[lane];
         if zone.level > Level::Rules && !self.views[view].is_stale {
@@ -535,8 +535,8 @@ impl Scorer {
     }
 }
 
-/// A feature in sixteenths of a deviation: a metric that stands still has residuals that differ in the eighth decimal, and
-/// a forest would split on those. By adding a number so large that its last bit is worth that much.
+/// A feature in sixteenths of a deviation: a metric that stands still has residuals that differ in the eighth decimal,
+/// and a forest would split on those. By adding a number so large that its last bit is worth that much.
 #[inline]
 fn stepped(feature: f32) -> f32 {
     const LARGE: f32 = (3 << 18) as f32;

@@ -128,7 +128,8 @@ pub(crate) struct BlockStats {
     pub(crate) near_recent: u32,
     /// The same of the recent averages.
     pub(crate) recent_products: Vec<i64>,
-    /// Sums of the absolute long averages, as far as they stand apart, and of what moves within minutes, in moment quanta.
+    /// Sums of the absolute long averages, as far as they stand apart, and of what moves within minutes, in moment
+    /// quanta.
     pub(crate) apart: [i64; BLOCK],
     pub(crate) band: [i64; BLOCK],
 }

@@ -2,11 +2,11 @@
 //!
 //! Readings are held against the zone's present, which follows them within minutes: an event that moves all of a zone
 //! would be its own excuse. So the zone is held against a present that follows slowly, one value for each tick and
-//! metric; and while it strays further than chance lets it, the present of its readings is the slow one too. They are odd
-//! then for as long as the event lasts, and no longer.
+//! metric; and while it strays further than chance lets it, the present of its readings is the slow one too. They are
+//! odd then for as long as the event lasts, and no longer.
 //!
-//! A series of its own for each zone and metric (`Series` of `citytide-evaluate`) was the alternative: ten times the state and, at
-//! fifty readings to a zone's minute, as much work for each reading as all the rest.
+//! A series of its own for each zone and metric (`Series` of `citytide-evaluate`) was the alternative: ten times the
+//! state and, at fifty readings to a zone's minute, as much work for each reading as all the rest.
 
 use crate::bytes::{StateError, Walk};
 use crate::layout::{BLOCK, Lanes, Layout};
@@ -75,8 +75,8 @@ impl ZoneAlarm {
 }
 
 impl ZoneModel {
-    /// Holds the zone of a closed tick against where it was of late, and learns how far it strays. Returns whether it has
-    /// moved.
+    /// Holds the zone of a closed tick against where it was of late, and learns how far it strays. Returns whether it
+    /// has moved.
     pub(crate) fn judge_zone(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) -> bool {
         let mut most_strayed = 0.0f32;
         let mut furthest: Option<(f32, ZoneAlarm)> = None;

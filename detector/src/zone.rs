@@ -194,8 +194,8 @@ impl Moments {
         });
     }
 
-    /// Each lane's regression on the others, all in their deviations and scaled to deviation 1, by the others' lanes, then
-    /// its own; and its multiple correlation. 0 where that is weak.
+    /// Each lane's regression on the others, all in their deviations and scaled to deviation 1, by the others' lanes,
+    /// then its own; and its multiple correlation. 0 where that is weak.
     fn regression(&self) -> ([Lanes; BLOCK], Lanes) {
         let (mut others, mut together) = ([[0.0; BLOCK]; BLOCK], [0.0; BLOCK]);
         let deviation = &self.deviation;
@@ -275,8 +275,8 @@ impl ZoneBlock {
         }
     }
 
-    /// How far the levels of a half-hour and its neighbour are apart, by how near a time is to their edge: when in between
-    /// the step comes is not known.
+    /// How far the levels of a half-hour and its neighbour are apart, by how near a time is to their edge: when in
+    /// between the step comes is not known.
     pub(crate) fn step(&self, lane: usize, at: &Calendar) -> f64 {
         let apart =
             |bins: &[[f64; BLOCK]], here: usize, there: usize| (bins[there][lane] - bins[here][lane]).abs();
@@ -287,7 +287,8 @@ impl ZoneBlock {
         if apart.is_nan() { 0.0 } else { apart * at.towards }
     }
 
-    /// The hour of the day whose moments hold at a time. Until an hour has been seen, these are those of the hour before.
+    /// The hour of the day whose moments hold at a time. Until an hour has been seen, these are those of the hour
+    /// before.
     fn hour_of_day(&self, at: &Calendar) -> usize {
         let hour = at.hour % DAY_HOURS;
         let before = (hour + DAY_HOURS - 1) % DAY_HOURS;
@@ -327,8 +328,8 @@ pub(crate) struct BlockView {
     /// Inverse second moments at this hour of the day, of residuals and of their recent averages.
     pub(crate) inverse: [Lanes; BLOCK],
     pub(crate) recent_inverse: [Lanes; BLOCK],
-    /// What each metric is expected to do by what the others do, both in their deviations: by the others' lanes, then the
-    /// metric's; and the correlation of the two. 0 where they do not go together.
+    /// What each metric is expected to do by what the others do, both in their deviations: by the others' lanes, then
+    /// the metric's; and the correlation of the two. 0 where they do not go together.
     pub(crate) others: [Lanes; BLOCK],
     pub(crate) together: Lanes,
 }
@@ -422,8 +423,8 @@ impl ZoneModel {
         }
     }
 
-    /// Whether a tick lies so far ahead of what the zone was last taught that its present is not known: behind a backlog
-    /// that is read a thousand times faster than it was written, or after a silence.
+    /// Whether a tick lies so far ahead of what the zone was last taught that its present is not known: behind a
+    /// backlog that is read a thousand times faster than it was written, or after a silence.
     pub(crate) fn is_stale(&self, tick: i64) -> bool {
         self.last_tick != i64::MIN && tick.saturating_sub(self.last_tick) > STALE_TICKS
     }

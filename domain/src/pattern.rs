@@ -31,8 +31,8 @@ pub struct Pattern {
     pub gain: f64,
     /// Whether noise, offset and weights are proportional to the expected value; their settings are those at the mean.
     pub proportional: bool,
-    /// Index of a factor in [`GeneratorSettings::factors`], and its weight: how far the metric moves when the factor moves by
-    /// one standard deviation.
+    /// Index of a factor in [`GeneratorSettings::factors`], and its weight: how far the metric moves when the factor
+    /// moves by one standard deviation.
     pub follows: Vec<(usize, f64)>,
 }
 

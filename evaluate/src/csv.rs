@@ -44,8 +44,8 @@ struct Candidate {
     first_text: Option<(usize, String)>,
 }
 
-/// Reads a table whose first line has the names of the columns. A named column that is not in `columns` is a metric if it
-/// holds numbers, and else [ignored](Table::ignored).
+/// Reads a table whose first line has the names of the columns. A named column that is not in `columns` is a metric if
+/// it holds numbers, and else [ignored](Table::ignored).
 ///
 /// # Errors
 ///

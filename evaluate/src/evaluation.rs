@@ -108,8 +108,8 @@ impl Evaluation<'_> {
     }
 }
 
-/// The detector on this thread, the reference detectors on another one. A table that is not a stream needs the scores of
-/// the reference forest.
+/// The detector on this thread, the reference detectors on another one. A table that is not a stream needs the scores
+/// of the reference forest.
 fn score_by_all(
     table: &Table,
     layout: &Arc<Layout>,

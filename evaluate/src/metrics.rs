@@ -1,7 +1,7 @@
 //! Metrics of scores and flags against labels: by reading, by kind, by event.
 //!
-//! Nothing is point-adjusted: flagging one reading of an event counts as one reading. How many events were detected at all
-//! is a figure of its own ([`by_event`]).
+//! Nothing is point-adjusted: flagging one reading of an event counts as one reading. How many events were detected at
+//! all is a figure of its own ([`by_event`]).
 
 use std::collections::BTreeMap;
 
@@ -158,7 +158,8 @@ pub fn by_kind<'a>(kinds: impl Iterator<Item = (Option<&'a str>, bool)>) -> BTre
     found
 }
 
-/// Recall by event: an event is detected if one of its readings is flagged. A normal reading has neither kind nor event.
+/// Recall by event: an event is detected if one of its readings is flagged. A normal reading has neither kind nor
+/// event.
 pub fn by_event<'a>(
     readings: impl Iterator<Item = (Option<&'a str>, Option<u32>, bool)>,
 ) -> BTreeMap<String, Detected> {

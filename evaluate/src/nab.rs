@@ -1,7 +1,7 @@
 //! The Numenta Anomaly Benchmark's own scoring, standard profile: windows, not points.
 //!
-//! The earliest alarm in a window earns the more the earlier it is; alarms outside cost, less just behind a window;
-//! a window without an alarm costs one. 100 is perfect, 0 is no alarm at all (Lavin, Ahmad: Evaluating Real-Time Anomaly
+//! The earliest alarm in a window earns the more the earlier it is; alarms outside cost, less just behind a window; a
+//! window without an alarm costs one. 100 is perfect, 0 is no alarm at all (Lavin, Ahmad: Evaluating Real-Time Anomaly
 //! Detection Algorithms, 2015; constants and details as in its `sweeper.py`).
 
 /// Cost of a false alarm far from any window.

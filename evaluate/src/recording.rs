@@ -1,9 +1,9 @@
 //! Scores a short recording as a whole: how unusual a row is among all rows of its series, the later ones included.
 //!
-//! A stream is scored by what was learnt before, and from a recording of some hours no baselines can be learnt. Instead a
-//! running median is subtracted from each metric of a series, which removes the time of day and other slow changes. The
-//! rest is scaled robustly, and its Mahalanobis distance becomes a surprise by a Weibull tail through the median and the
-//! 90th percentile of all rows, so that a share of anomalies does not change it.
+//! A stream is scored by what was learnt before, and from a recording of some hours no baselines can be learnt. Instead
+//! a running median is subtracted from each metric of a series, which removes the time of day and other slow changes.
+//! The rest is scaled robustly, and its Mahalanobis distance becomes a surprise by a Weibull tail through the median
+//! and the 90th percentile of all rows, so that a share of anomalies does not change it.
 //!
 //! No label is used. Not found are a shift of level that lasts longer than half of the running median's window, and a
 //! stuck value unless the values around it move on.
@@ -17,15 +17,16 @@ use crate::covariance::Moments;
 
 /// Fewest rows of a series that is scored.
 const ROWS_LEAST: usize = 50;
-/// The running median spans this part of a series, within these numbers of rows: an event shorter than half of it stands
-/// out.
+/// The running median spans this part of a series, within these numbers of rows: an event shorter than half of it
+/// stands out.
 const WINDOW_PART: usize = 8;
 const WINDOW: (usize, usize) = (51, 1_001);
 /// Most metrics that are used.
 const METRICS_MAX: usize = 64;
 /// Scaled values are clipped to this for the covariance.
 const CLIP: f64 = 4.0;
-/// Times that the covariance is computed, from the second time on without the farthest rows; share of rows that are kept.
+/// Times that the covariance is computed, from the second time on without the farthest rows; share of rows that are
+/// kept.
 const ROUNDS: usize = 3;
 const NEAREST: f64 = 0.9;
 /// Share of a series' rows with a metric above which a row without it is anomalous, and the surprise of such a row.
@@ -69,8 +70,8 @@ pub fn surprises(table: &Table) -> Vec<Surprise> {
     found
 }
 
-/// The smallest threshold that keeps the share of false discoveries allowed (Benjamini and Hochberg) and flags no larger
-/// share of rows than is expected to be anomalous.
+/// The smallest threshold that keeps the share of false discoveries allowed (Benjamini and Hochberg) and flags no
+/// larger share of rows than is expected to be anomalous.
 pub fn threshold(surprises: &[Surprise], layout: &Layout) -> f32 {
     let mut sorted: Vec<f32> = surprises.iter().map(|(surprise, _)| *surprise).collect();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));

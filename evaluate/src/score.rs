@@ -10,8 +10,8 @@ use crate::{Table, recording, score_stream};
 /// The verdicts on all rows of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scored {
-    /// Scores, 0 to 1: those of `anomaly_score`, except that a broken rule is a member like the others here (0.92 instead
-    /// of 1), so that it does not rank above everything that is more unusual.
+    /// Scores, 0 to 1: those of `anomaly_score`, except that a broken rule is a member like the others here (0.92
+    /// instead of 1), so that it does not rank above everything that is more unusual.
     pub scores: Vec<f32>,
     /// Whether the rules or the model flag the row.
     pub flags: Vec<bool>,
@@ -31,12 +31,13 @@ pub enum AsTable {
     NoPast,
     /// There are too few rows: on more than half of them only the rules could judge.
     TooShort,
-    /// Rows follow on one another, but there are too few days or series for baselines: each series is scored as a whole.
+    /// Rows follow on one another, but there are too few days or series for baselines: each series is scored as a
+    /// whole.
     Recording,
 }
 
-/// A metric has a past if being above its median at one row and at the next one correlate by more than this. For normally
-/// distributed values this corresponds to a correlation of 0.45; single large values do not change it.
+/// A metric has a past if being above its median at one row and at the next one correlate by more than this. For
+/// normally distributed values this corresponds to a correlation of 0.45; single large values do not change it.
 const PAST: f64 = 0.3;
 /// A metric is ignored if, because of ties, a smaller share of its values than this lies above the median.
 const UPPER_LEAST: f64 = 0.05;
@@ -49,8 +50,8 @@ const SERIES_FEW: usize = 5;
 /// and at least this many rows per series.
 const SERIES_ROWS: usize = 200;
 
-/// Scores all rows; `from` is the first that counts. `forest_scores` are those of the reference forest on raw values, which
-/// scores what is not a stream: the share that the layout expects to be anomalous is flagged, as scikit-learn's
+/// Scores all rows; `from` is the first that counts. `forest_scores` are those of the reference forest on raw values,
+/// which scores what is not a stream: the share that the layout expects to be anomalous is flagged, as scikit-learn's
 /// `contamination` does, and what breaks a rule.
 pub fn score_table(
     table: &Table,

@@ -1,9 +1,9 @@
 //! One series on its own: what is unusual for it, whatever it measures.
 //!
 //! Six statistics, each an absolute value that is small on ordinary days: the error of a forecast, averages over four
-//! and sixteen values, the distance from the hour of day and its average, and the roughness of the last sixteen. Each has
-//! a decayed histogram of its logarithm, whose upper twentieth is taken to be exponential; the surprise of the series is
-//! the mean of the two greatest. An alarm needs more of it the more alarms there were lately.
+//! and sixteen values, the distance from the hour of day and its average, and the roughness of the last sixteen. Each
+//! has a decayed histogram of its logarithm, whose upper twentieth is taken to be exponential; the surprise of the
+//! series is the mean of the two greatest. An alarm needs more of it the more alarms there were lately.
 //!
 //! The recipe is that of the shared notes ("B6"): a nearest-neighbour and a windowed-PCA statistic beside these bought
 //! nothing on eight files and three percent on thirty-two, for ten times the cost.

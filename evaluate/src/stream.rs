@@ -1,7 +1,7 @@
 //! Scores a table as a stream: tick by tick in event time, by the code that a run scores with, starting from nothing.
 //!
-//! A tick closes when a row of a later one comes. A first model is trained as soon as there are enough rows, further ones
-//! at boundaries of event time.
+//! A tick closes when a row of a later one comes. A first model is trained as soon as there are enough rows, further
+//! ones at boundaries of event time.
 
 use std::sync::Arc;
 

@@ -63,8 +63,8 @@ pub(crate) struct Anomalies {
 }
 
 impl Anomalies {
-    /// A `share` of all readings is anomalous. `intervals_us` is how often a sensor reports, by partition; `sample` returns
-    /// the turn of an arbitrary reading, and `time_of` the time of one of the sensor's readings.
+    /// A `share` of all readings is anomalous. `intervals_us` is how often a sensor reports, by partition; `sample`
+    /// returns the turn of an arbitrary reading, and `time_of` the time of one of the sensor's readings.
     pub(crate) fn new(
         domain: &Domain,
         signals: &Signals,
@@ -113,7 +113,8 @@ impl Anomalies {
         anomalies
     }
 
-    /// What is wrong with a reading, for which `random` draws. `time_of` returns the time of one of the sensor's readings.
+    /// What is wrong with a reading, for which `random` draws. `time_of` returns the time of one of the sensor's
+    /// readings.
     pub(crate) fn of(
         &self,
         turn: Turn,

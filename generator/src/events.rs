@@ -1,9 +1,9 @@
 //! When anomalies happen: events are derived by hashing (seed, sensor, slot), so that whether a reading lies in one is
 //! known without looking at any other reading.
 //!
-//! 1. Time is divided into slots: a sensor's are counted in its readings, a zone's in microseconds of event time. A slot
-//!    holds at most one event of a kind, wholly inside it. The requested share sets the length of the slots. The slots
-//!    of different sensors and zones are shifted against each other, so that a city has its share on any day.
+//! 1. Time is divided into slots: a sensor's are counted in its readings, a zone's in microseconds of event time. A
+//!    slot holds at most one event of a kind, wholly inside it. The requested share sets the length of the slots. The
+//!    slots of different sensors and zones are shifted against each other, so that a city has its share on any day.
 //! 2. A sensor has one event at a time: an event that overlaps one of a kind earlier in [`SensorKind::ALL`], or one of
 //!    its zone, is dropped.
 //! 3. The kind sets the length of an event, in readings or in time, however often a sensor reports.
@@ -14,8 +14,8 @@ use crate::random::{Random, Stream, unit};
 
 /// A slot is at least this much longer than its longest event.
 const SLACK: f64 = 1.25;
-/// Where in its slot an event starts, as a share of the free room: the least, and the random part, which is small so that
-/// events stay evenly spread.
+/// Where in its slot an event starts, as a share of the free room: the least, and the random part, which is small so
+/// that events stay evenly spread.
 const START: (f64, f64) = (0.48, 0.04);
 /// How far the slots of consecutive sensors are shifted, as a share of a slot in units of 2⁻⁶⁴: the fractional parts of
 /// square roots of primes, which spread any number of sensors evenly; one for each kind, so that no two are in step.
@@ -206,8 +206,8 @@ impl ZoneEvents {
 }
 
 impl SensorEvents {
-    /// `share` of the readings for each kind, of sensors that report every `interval_us`. A kind's share is raised by what
-    /// is dropped because of overlaps.
+    /// `share` of the readings for each kind, of sensors that report every `interval_us`. A kind's share is raised by
+    /// what is dropped because of overlaps.
     pub(crate) fn new(share: impl Fn(Kind) -> f64, interval_us: f64, zones: &ZoneEvents) -> SensorEvents {
         let mut plans: [Option<Plan>; SensorKind::ALL.len()] = [None; SensorKind::ALL.len()];
         for (index, kind) in SensorKind::ALL.into_iter().enumerate() {
@@ -225,8 +225,8 @@ impl SensorEvents {
         SensorEvents { plans }
     }
 
-    /// The event that contains the sensor's reading `place`. `in_zone_event` says whether an event of the zone overlaps a
-    /// range of the sensor's readings.
+    /// The event that contains the sensor's reading `place`. `in_zone_event` says whether an event of the zone overlaps
+    /// a range of the sensor's readings.
     pub(crate) fn at(
         &self,
         place: i64,

@@ -1,8 +1,8 @@
 //! The Kafka topic: an idempotent producer with bounded queues.
 //!
-//! 1. A reading is sent to an explicit partition, in order. librdkafka retries until it is acknowledged, without reordering
-//!    or duplicating; the caller bounds the wait ([`crate::patience`]). Readings that are dropped are therefore the last
-//!    ones of each partition, never a gap.
+//! 1. A reading is sent to an explicit partition, in order. librdkafka retries until it is acknowledged, without
+//!    reordering or duplicating; the caller bounds the wait ([`crate::patience`]). Readings that are dropped are
+//!    therefore the last ones of each partition, never a gap.
 //! 2. A full queue is not an error: the caller tries again later.
 //! 3. The offset of each acknowledgement is compared with the one its reading was generated for, which detects another
 //!    producer on the topic.
@@ -205,8 +205,8 @@ impl Topic {
     /// A reading was refused.
     pub fn serve(&self, wait: Duration) -> Result<(), Failure> {
         let deliveries = self.producer.context();
-        // A poll takes the report of one batch. With one poll a call, reports would pile up and their readings would fill the
-        // queue; the little free room would then give small batches, and these even more reports.
+        // A poll takes the report of one batch. With one poll a call, reports would pile up and their readings would
+        // fill the queue; the little free room would then give small batches, and these even more reports.
         for _ in 0..REPORTS_MAX {
             let before = self.delivered() + deliveries.failed.load(Ordering::Relaxed);
             self.producer.poll(Duration::ZERO);

@@ -53,8 +53,8 @@ impl Random {
         normal(self.bits(stream, index))
     }
 
-    /// Mean 0, standard deviation 1, within ±7: one draw in eight comes from a wider bell, so the tails are heavier than
-    /// Gaussian (kurtosis 6).
+    /// Mean 0, standard deviation 1, within ±7: one draw in eight comes from a wider bell, so the tails are heavier
+    /// than Gaussian (kurtosis 6).
     pub(crate) fn heavy(self, stream: Stream, index: usize) -> f64 {
         let bits = self.bits(stream, index);
         let is_heavy = unit(bits.wrapping_mul(0x9fb2_1c65_1e98_df25)) < HEAVY.0;

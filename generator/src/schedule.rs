@@ -1,8 +1,8 @@
 //! When readings happen: offsets are spread over time at a rate, with jitter and some disorder.
 //!
-//! The producing partitions take turns: offset `first + k` of the partition with rank r is reading
-//! `k · partitions + r`, counted from the start. No event time is after its reading's turn and, except for late readings,
-//! none is more than [`Schedule::lag_max_us`] before it, which is below the domain's `out_of_orderness`.
+//! The producing partitions take turns: offset `first + k` of the partition with rank r is reading `k · partitions +
+//! r`, counted from the start. No event time is after its reading's turn and, except for late readings, none is more
+//! than [`Schedule::lag_max_us`] before it, which is below the domain's `out_of_orderness`.
 
 use citytide_domain::Domain;
 

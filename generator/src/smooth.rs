@@ -1,7 +1,7 @@
 //! Smooth noise over time: value noise over hashed knots, in several octaves, of mean 0 and standard deviation 1.
 //!
-//! Used for the weather, the activity of a street and the slow part of a sensor's noise. A value depends only on the two
-//! knots around it in each octave.
+//! Used for the weather, the activity of a street and the slow part of a sensor's noise. A value depends only on the
+//! two knots around it in each octave.
 
 use crate::random::{Random, Stream, mix, normal, unit};
 

@@ -23,8 +23,8 @@
 //! 4. deletions come first: a key that was deleted and written again comes as both, in this order;
 //! 5. memory is bounded by a page, the server's transaction by a step; a single commit is never divided into steps.
 //!
-//! Windows that retention removes come as deletions; readings that go behind the horizon do not. A change of the domain's
-//! metrics or views needs a new `Follow`.
+//! Windows that retention removes come as deletions; readings that go behind the horizon do not. A change of the
+//! domain's metrics or views needs a new `Follow`.
 
 mod notice;
 mod reading;

@@ -1,9 +1,10 @@
 //! The one door to citytide's database. Whoever reads or writes it links this crate; the manifest keeps timely and
 //! rdkafka out.
 //!
-//! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run begins
-//! with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread with a
-//! connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in SQL. [`clock`] is the one file that asks the clock.
+//! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run
+//! begins with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread
+//! with a connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in
+//! SQL. [`clock`] is the one file that asks the clock.
 
 pub mod clock;
 pub mod compare;

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! 1. each step is one transaction under an advisory lock: of several first starts one creates, the others find it
-//!    done, and a crash leaves nothing half made. Creating is one step; columns and views are another; a table that came
-//!    later is made and filled in a third, which changes nothing that readers wait for;
+//!    done, and a crash leaves nothing half made. Creating is one step; columns and views are another; a table that
+//!    came later is made and filled in a third, which changes nothing that readers wait for;
 //! 2. nothing is ever dropped but the views, which come back in the same transaction with the rights they had;
 //! 3. no statement waits for another session's locks longer than [`LOCK_TIMEOUT_MS`]: readers and COPYs queue behind
 //!    a waiting ALTER TABLE. The whole transaction is tried again, [`TRIES`] times.

@@ -5,8 +5,8 @@ use citytide_core::NEVER;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-/// Ingest epochs lie on a grid of so many milliseconds of the processing clock; the first one of a run lies a step above
-/// the committed one.
+/// Ingest epochs lie on a grid of so many milliseconds of the processing clock; the first one of a run lies a step
+/// above the committed one.
 pub const EPOCH_GRID_MS: u64 = 50;
 
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.

@@ -37,8 +37,8 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// An assembler for the partitions that one worker reads, which goes on from these marks: each with all zones that its
-    /// partition has brought so far.
+    /// An assembler for the partitions that one worker reads, which goes on from these marks: each with all zones that
+    /// its partition has brought so far.
     pub fn new<'a>(domain: &Domain, marks: impl IntoIterator<Item = &'a Mark>) -> Assembler {
         let mut assembler = Assembler {
             decoder: Decoder::new(domain),

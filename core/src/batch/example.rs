@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use citytide_domain::Domain;
+
 use super::{Batch, Chunk, ReadProgress};
 use crate::position::Reach;
 
@@ -72,19 +74,10 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
 /// A chunk of JSON readings of the domain smart-city, about 170 bytes each: 400 sensors in 8 zones, a reading each 100
 /// ms, one in a hundred above a rule.
 pub fn chunk(partition: i32, records: i64) -> Chunk {
-    const ZONES: [&str; 8] = [
-        "Downtown",
-        "University District",
-        "Industrial Park",
-        "Residential North",
-        "Residential South",
-        "Shopping District",
-        "Tech Hub",
-        "Medical Center",
-    ];
     /// 2026-11-21T05:00:00Z.
     const START_MS: i64 = 1_795_237_200_000;
 
+    let zones = Domain::smart_city().zones;
     let mut chunk = Chunk { partition, begins_at: Some(0), ..Chunk::default() };
     for offset in 0..records {
         let at_ms = 100 * offset;
@@ -95,7 +88,7 @@ pub fn chunk(partition: i32, records: i64) -> Chunk {
             "{{\"sensor_id\":\"{}\",\"timestamp\":\"2026-11-21T05:{minute:02}:{second:02}.{millisecond:03}Z\",\"zone\":\"{}\",\
              \"temperature\":{}.{},\"humidity\":{}.{},\"aqi\":{aqi},\"noise_level\":{}.{},\"traffic_flow\":{}}}",
             offset % 400 + 1,
-            ZONES[(offset % 8) as usize],
+            zones[offset as usize % zones.len()].name,
             10 + spread(15),
             spread(10),
             40 + spread(31),

@@ -1,5 +1,5 @@
-//! Verdicts counted: who flagged, and how often the truth agrees where the stream tells it. For people only: nothing that
-//! is written depends on it.
+//! Verdicts counted: who flagged, and how often the truth agrees where the stream tells it. For people only: nothing
+//! that is written depends on it.
 //!
 //! All accepted readings count, whatever judged them: those of a zone that rules alone judge too, since whoever reads
 //! the figures asks what the verdicts in the tables are worth.

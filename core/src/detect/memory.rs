@@ -1,5 +1,5 @@
-//! Everything that the detector knows as of an epoch: written down as blobs, read back, and brought up to date by what was
-//! committed since.
+//! Everything that the detector knows as of an epoch: written down as blobs, read back, and brought up to date by what
+//! was committed since.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The detector itself is the crate `citytide-detector`; here is what makes its verdicts a function of what is
-//! committed: everything that a verdict depends on comes from the partition's earlier rows or is a [`Change`] that holds
-//! from an epoch on, on all workers. [`Memory`] is all of it as of some epoch; what was committed since is replayed
-//! through the same code.
+//! committed: everything that a verdict depends on comes from the partition's earlier rows or is a [`Change`] that
+//! holds from an epoch on, on all workers. [`Memory`] is all of it as of some epoch; what was committed since is
+//! replayed through the same code.
 //!
 //! [`Rules`] alone judge where no detector is wanted, and replayed dead letters.
 

@@ -125,8 +125,8 @@ impl Lateness {
         }
     }
 
-    /// Fills in `batch.late` and `batch.watermark_us`. Returns the partition's mark behind the batch, whose new zones are
-    /// those of this batch alone.
+    /// Fills in `batch.late` and `batch.watermark_us`. Returns the partition's mark behind the batch, whose new zones
+    /// are those of this batch alone.
     pub fn judge(&mut self, batch: &mut Batch) -> Mark {
         let progress = &batch.progress;
         if let Some(offset) = progress.begins_at {

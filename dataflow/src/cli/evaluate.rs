@@ -1,5 +1,5 @@
-//! `citytide evaluate`: reads labelled readings, evaluates the detector on them (see [`citytide_evaluate`]), and prints or
-//! writes what it is worth.
+//! `citytide evaluate`: reads labelled readings, evaluates the detector on them (see [`citytide_evaluate`]), and prints
+//! or writes what it is worth.
 
 mod error;
 mod readings;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Invariants:
-//! 1. one process writes to the terminal: the supervisor, to which its members hand everything (see `run::report`), or the
-//!    only process there is. All its threads write through here, each time in one write: nothing tears;
+//! 1. one process writes to the terminal: the supervisor, to which its members hand everything (see `run::report`), or
+//!    the only process there is. All its threads write through here, each time in one write: nothing tears;
 //! 2. the cursor rests in the first column below the block, is never hidden, and colours are closed on each line: a
 //!    process that is killed leaves a terminal that works;
 //! 3. in the background, or after it, there is no block to go back to: the shell has written meanwhile.

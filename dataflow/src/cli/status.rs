@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Rates and shares are those of the last few seconds. Of many partitions the slowest few are named and the others
-//! summed up. The line `detector` appears once it has judged, `truth` where the stream carries it, `followers` where some
-//! are registered. Stages of the workers share the workers' time; `commit` is the share of time in which one is under way.
+//! summed up. The line `detector` appears once it has judged, `truth` where the stream carries it, `followers` where
+//! some are registered. Stages of the workers share the workers' time; `commit` is the share of time in which one is
+//! under way.
 
 mod detector;
 mod followers;

@@ -5,10 +5,10 @@
 //!  sample ─▶ model, stored as shadow          batches ─▶ judged under both models ─▶ who flags what, and how far apart
 //! ```
 //!
-//! 1. Nothing that a run depends on is written: a shadow model judges nobody. So there is no fence to pass, and a run may
-//!    live meanwhile; what it commits after the snapshot is not learnt from.
-//! 2. The readings are judged by what the detector knows of zones and sensors now. They are older than what it has seen,
-//!    so the verdicts are not those of their time; both models are treated alike, and what differs is theirs.
+//! 1. Nothing that a run depends on is written: a shadow model judges nobody. So there is no fence to pass, and a run
+//!    may live meanwhile; what it commits after the snapshot is not learnt from.
+//! 2. The readings are judged by what the detector knows of zones and sensors now. They are older than what it has
+//!    seen, so the verdicts are not those of their time; both models are treated alike, and what differs is theirs.
 
 mod print;
 

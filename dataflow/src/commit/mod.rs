@@ -6,7 +6,8 @@
 //!  windows, marks, views ─▶ plan ───────────▼──▶ committer, one session per run: one transaction per plan
 //! ```
 //!
-//! Pure: [`copy`], [`plan`], [`statements`]. What the database is, and how it is reached, is the crate `citytide-store`.
+//! Pure: [`copy`], [`plan`], [`statements`]. What the database is, and how it is reached, is the crate
+//! `citytide-store`.
 
 pub mod committer;
 pub mod copy;

@@ -77,8 +77,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether there is nothing to say. Rows of views come with the mark that moved them; alone, as after a
-    /// restart, they repeat what the tables hold and wait. Closed minutes wait for the next reading, which they concern.
+    /// Whether there is nothing to say. Rows of views come with the mark that moved them; alone, as after a restart,
+    /// they repeat what the tables hold and wait. Closed minutes wait for the next reading, which they concern.
     pub fn is_empty(&self) -> bool {
         let model = |(_, note): &(u64, DetectorNote)| matches!(note, DetectorNote::InForce { .. });
         self.marks.is_empty()

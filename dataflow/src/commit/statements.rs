@@ -70,8 +70,8 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// SQL of the upsert into the table of one of the domain's windows. What `revision` becomes is decided by the row that is
-/// there: one more if it was final, else what it was.
+/// SQL of the upsert into the table of one of the domain's windows. What `revision` becomes is decided by the row that
+/// is there: one more if it was final, else what it was.
 pub fn upsert_window(domain: &Domain, window: usize) -> String {
     let revision = "kept.revision + kept.is_final::integer";
     let filled = [

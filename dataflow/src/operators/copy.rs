@@ -1,6 +1,6 @@
 //! copy: encodes placed batches and what the detector wants kept, and hands them to this worker's writer, an epoch at a
-//! time. Its output carries no data: the epoch's capability is held until the writer has acknowledged it, so the frontier
-//! behind this operator says which raw rows are in the database.
+//! time. Its output carries no data: the epoch's capability is held until the writer has acknowledged it, so the
+//! frontier behind this operator says which raw rows are in the database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,8 +91,8 @@ pub fn copy<'scope>(
                 }
             });
             blobs_in.for_each(|capability, blobs| {
-                // What is known before an epoch may be told when a later one is streamed already. It goes into that one's
-                // transaction; its own epoch is not done before.
+                // What is known before an epoch may be told when a later one is streamed already. It goes into that
+                // one's transaction; its own epoch is not done before.
                 let epoch = *capability.time();
                 let later = epochs.iter_mut().find(|(later, open)| **later > epoch && open.is_streamed);
                 match later {

@@ -1,5 +1,5 @@
-//! place: which panes accepted readings belong to. Batches pass through at once; what an epoch adds up to leaves when it
-//! is complete.
+//! place: which panes accepted readings belong to. Batches pass through at once; what an epoch adds up to leaves when
+//! it is complete.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

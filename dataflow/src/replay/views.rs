@@ -1,4 +1,5 @@
-//! The live views during a replay: the stream's own dataflow, on a worker without a thread, an epoch per page of letters.
+//! The live views during a replay: the stream's own dataflow, on a worker without a thread, an epoch per page of
+//! letters.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -263,8 +263,8 @@ impl Topic {
         assigned.collect()
     }
 
-    /// Starts the reader of the assigned partitions, and of those that are added in the worker's share. `wake` is called
-    /// after every chunk.
+    /// Starts the reader of the assigned partitions, and of those that are added in the worker's share. `wake` is
+    /// called after every chunk.
     pub fn read(
         &self,
         share: Share,

@@ -1,4 +1,5 @@
-//! Exposition: the figures of a run as Prometheus reads them, in the OpenMetrics text format, which says types and units.
+//! Exposition: the figures of a run as Prometheus reads them, in the OpenMetrics text format, which says types and
+//! units.
 //!
 //! Everything is copied when somebody asks; nothing is kept for it. docs/metrics.md is the inventory, held equal to
 //! this by a test. Labels are bounded: partitions, followers, and words of a short list; never zones or sensors.

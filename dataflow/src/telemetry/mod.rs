@@ -9,8 +9,8 @@
 //!
 //! Invariants:
 //! 1. whoever asks cannot hold a worker up: a lock is held for as long as it takes to copy figures;
-//! 2. process 0 has the figures of the whole run, because it sees every mark and every commit. Stage times and latency are those
-//!    of its own workers;
+//! 2. process 0 has the figures of the whole run, because it sees every mark and every commit. Stage times and latency
+//!    are those of its own workers;
 //! 3. nothing here decides anything: without it the same rows are written.
 
 mod exposition;

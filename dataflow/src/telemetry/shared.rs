@@ -136,8 +136,8 @@ impl Telemetry {
         partition.figures.activity = mark.reach.activity;
     }
 
-    /// Takes note of a commit: its epoch, how long its transaction took, W, the marks of what it moved, and how the readings
-    /// that it brought were judged, by partition.
+    /// Takes note of a commit: its epoch, how long its transaction took, W, the marks of what it moved, and how the
+    /// readings that it brought were judged, by partition.
     pub fn committed<'a>(
         &self,
         epoch: u64,

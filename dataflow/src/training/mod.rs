@@ -92,8 +92,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// Goes on with a sample. `fitted_until_us` is how far the model in force has seen, if there is one; `start` hands a
-    /// job to the thread, whose answers come through `answers`.
+    /// Goes on with a sample. `fitted_until_us` is how far the model in force has seen, if there is one; `start` hands
+    /// a job to the thread, whose answers come through `answers`.
     pub fn new(
         sample: Sample,
         every_us: i64,

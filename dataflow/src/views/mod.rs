@@ -7,9 +7,9 @@
 //!  placed batches ──────────────────────────────▶ zone_latest
 //! ```
 //!
-//! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide verify`,
-//! which also fills the table in a database that was made before the view. A further view is a file and a line in
-//! [`VIEWS`]: statements, plan, commit, replay, migration and schema follow from its table.
+//! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide
+//! verify`, which also fills the table in a database that was made before the view. A further view is a file and a line
+//! in [`VIEWS`]: statements, plan, commit, replay, migration and schema follow from its table.
 
 mod batches;
 mod hot_sensors;

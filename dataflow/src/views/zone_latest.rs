@@ -1,7 +1,8 @@
 //! zone_latest: per zone the newest accepted value of each metric, and when it was recorded.
 //!
-//! Newest is what was recorded last; of several values of one moment it is the greatest. So it follows from the readings
-//! alone, whatever partitions brought them in whatever order, and the table's own row is all that a restart needs.
+//! Newest is what was recorded last; of several values of one moment it is the greatest. So it follows from the
+//! readings alone, whatever partitions brought them in whatever order, and the table's own row is all that a restart
+//! needs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

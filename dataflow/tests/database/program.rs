@@ -32,8 +32,9 @@ fn command(scratch: &Scratch, arguments: &str) -> Command {
     command
 }
 
-/// Reads the first `until` readings of a simulated city in parts: what a run has taught judges the next one, however fast
-/// the machine is. Behind one long backlog baselines lag by more than they may, and there would be nothing to train from.
+/// Reads the first `until` readings of a simulated city in parts: what a run has taught judges the next one, however
+/// fast the machine is. Behind one long backlog baselines lag by more than they may, and there would be nothing to
+/// train from.
 pub fn learn_in_parts(scratch: &Scratch, since: &str, rate: u32, until: usize) {
     for count in (15_000..=until).step_by(15_000) {
         let arguments = format!(

@@ -4,8 +4,8 @@
 //! the score of a given model, and models are stored; tests pin properties of a fit, never its trees.
 //!
 //! The crate also splits on features that are constant among a node's rows, which leaves one side empty, and each such
-//! split uses up depth: of data that is mostly zeros nothing is learnt. At extension level 0 empty splits are
-//! therefore taken out; where there are many, trees are grown deeper than needed and cut at the depth of the method. A split
+//! split uses up depth: of data that is mostly zeros nothing is learnt. At extension level 0 empty splits are therefore
+//! taken out; where there are many, trees are grown deeper than needed and cut at the depth of the method. A split
 //! across two features may pass all rows by; that is part of the extended method and stays.
 
 use extended_isolation_forest as crate_forest;

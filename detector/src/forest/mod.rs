@@ -13,8 +13,8 @@
 //!    comparison in `f32` decides as the crate's in `f64` does;
 //! 3. the path lengths of a row are added in the order of the trees: the same model gives the same bits anywhere.
 //!
-//! Most rows are ordinary, and a quarter of the trees is enough to see it: [`Forest::score_odd`] asks the others only of
-//! rows that the first ones find odder than nine in ten of those it was fitted on. Which trees a row is asked of
+//! Most rows are ordinary, and a quarter of the trees is enough to see it: [`Forest::score_odd`] asks the others only
+//! of rows that the first ones find odder than nine in ten of those it was fitted on. Which trees a row is asked of
 //! depends on the row alone.
 
 mod fit;

@@ -13,8 +13,8 @@ const TREES: usize = 500;
 const FORESTS: usize = 20;
 
 /// Scores all rows by forests fitted on the first `fitted` rows; `None` if these are too few. A missing value counts as
-/// the median of its zone. If there are more metrics than a forest takes, several forests share the trees, each on metrics
-/// drawn at random.
+/// the median of its zone. If there are more metrics than a forest takes, several forests share the trees, each on
+/// metrics drawn at random.
 pub fn score(table: &Table, scales: &Scales, fitted: usize, options: &ForestOptions) -> Option<Vec<f32>> {
     let value = |metric: usize, row: usize| {
         let value = table.metrics[metric][row];
@@ -63,8 +63,8 @@ mod tests {
     use crate::metrics::Ranking;
     use crate::testing::{Numbers, build};
 
-    /// scikit-learn 1.9: `IsolationForest(n_estimators=500)` reaches 0.942 on these rows, with a standard deviation of 0.002
-    /// over twenty seeds.
+    /// scikit-learn 1.9: `IsolationForest(n_estimators=500)` reaches 0.942 on these rows, with a standard deviation of
+    /// 0.002 over twenty seeds.
     #[test]
     fn the_forest_on_raw_values_ranks_as_scikit_learns_does() {
         let mut numbers = Numbers(17);
@@ -75,8 +75,8 @@ mod tests {
         assert!((auroc - 0.942).abs() < 0.01, "{auroc}");
     }
 
-    /// scikit-learn 1.9.1: `IsolationForest(n_estimators=500)` reaches 0.661 on these rows, with a standard deviation of
-    /// 0.003 over ten seeds. Splits on metrics that are constant among a node's rows must not use up depth.
+    /// scikit-learn 1.9.1: `IsolationForest(n_estimators=500)` reaches 0.661 on these rows, with a standard deviation
+    /// of 0.003 over ten seeds. Splits on metrics that are constant among a node's rows must not use up depth.
     #[test]
     fn the_forest_on_mostly_zeros_ranks_as_scikit_learns_does() {
         let mut numbers = Numbers(18);

@@ -1,9 +1,9 @@
 //! An oracle that looks at one reading at a time: how well knowing the labels would do.
 //!
-//! It is fitted on the rows that are labelled normal, over the whole table including the future: the level of each zone at
-//! each hour of the day, the zone's deviation from it in each single hour, each sensor's offset, and the covariance of the
-//! residuals by zone and hour of the day. The score of a row is its Mahalanobis distance; a metric that normal rows nearly
-//! always have and this row lacks adds the largest distance.
+//! It is fitted on the rows that are labelled normal, over the whole table including the future: the level of each zone
+//! at each hour of the day, the zone's deviation from it in each single hour, each sensor's offset, and the covariance
+//! of the residuals by zone and hour of the day. The score of a row is its Mahalanobis distance; a metric that normal
+//! rows nearly always have and this row lacks adds the largest distance.
 //!
 //! It is not an upper bound: what only shows over several readings (a stuck value, a slow drift) it cannot see.
 
@@ -29,7 +29,8 @@ struct Means {
 }
 
 impl Means {
-    /// The means of the residuals of normal rows by `key`, shrunk towards 0 if there are few: `shrink` counts as rows at 0.
+    /// The means of the residuals of normal rows by `key`, shrunk towards 0 if there are few: `shrink` counts as rows
+    /// at 0.
     fn fit(
         residuals: &[Vec<f64>],
         is_normal: &[bool],

@@ -20,8 +20,8 @@ const STEPS_MAX: usize = 100_000;
 const SKEWED: f64 = 8.0;
 
 impl Table {
-    /// The layout of these metrics: as `domain` says for those that it has, else with decimals, range and scale from the
-    /// values. A tick is the table's cadence.
+    /// The layout of these metrics: as `domain` says for those that it has, else with decimals, range and scale from
+    /// the values. A tick is the table's cadence.
     pub fn layout(&self, domain: Option<&Domain>) -> Layout {
         let known = domain.map(Layout::new);
         let metrics = self.names.iter().zip(&self.metrics).map(|(name, column)| {

@@ -1,4 +1,5 @@
-//! Whether the readings are plausible: rush hours, weekends, weather and correlations of the city, and those of a plant.
+//! Whether the readings are plausible: rush hours, weekends, weather and correlations of the city, and those of a
+//! plant.
 
 use citytide_domain::Domain;
 

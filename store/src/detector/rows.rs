@@ -36,8 +36,8 @@ pub struct JudgedRows<X> {
 }
 
 impl<X> JudgedRows<X> {
-    /// Reads the committed rows of epochs `from` to `until` that the detector has judged. `columns` are read beside what
-    /// it judges by, beginning with a comma; `more` takes them from a row, from a column on.
+    /// Reads the committed rows of epochs `from` to `until` that the detector has judged. `columns` are read beside
+    /// what it judges by, beginning with a comma; `more` takes them from a row, from a column on.
     ///
     /// # Errors
     ///
@@ -52,7 +52,8 @@ impl<X> JudgedRows<X> {
     ) -> Result<JudgedRows<X>, DatabaseError> {
         // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden.
         client.batch_execute("set enable_seqscan = off").await.map_err(failed)?;
-        // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a detector.
+        // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a
+        // detector.
         let which = "where epoch between $1 and $2 and confidence is not null";
         let read = JudgedRows::select(client, domain, columns, which, [&from, &until], more).await?;
         client.batch_execute("reset enable_seqscan").await.map_err(failed)?;

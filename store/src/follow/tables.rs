@@ -1,5 +1,5 @@
-//! Which tables can be followed, as the catalog has it: those with a primary key and, outside of it, a column `epoch`, the
-//! commit that last wrote the row. So a follower knows of a view that came after it was built.
+//! Which tables can be followed, as the catalog has it: those with a primary key and, outside of it, a column `epoch`,
+//! the commit that last wrote the row. So a follower knows of a view that came after it was built.
 
 use std::sync::Arc;
 

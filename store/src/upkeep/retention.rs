@@ -21,8 +21,8 @@ pub fn retention_horizon(raw_us: i64, now_ms: u64) -> i64 {
     until_ms.saturating_sub(1) as i64
 }
 
-/// Raises the horizon to that of [`retention_horizon`], but neither beyond the committed epoch nor beyond what the slowest
-/// registered follower has taken.
+/// Raises the horizon to that of [`retention_horizon`], but neither beyond the committed epoch nor beyond what the
+/// slowest registered follower has taken.
 ///
 /// # Errors
 ///
@@ -115,8 +115,8 @@ pub async fn prune_changes(client: &mut Client, run_id: i64) -> Result<(), Datab
     prune(client, run_id, "changes", "ctid", which, Trace::None).await
 }
 
-/// Deletes panes and windows that begin earlier than W less their retention, when there is one. Windows leave their keys
-/// in `changes`.
+/// Deletes panes and windows that begin earlier than W less their retention, when there is one. Windows leave their
+/// keys in `changes`.
 pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
     let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
     let tables = domain.windows.iter().map(|window| (window.table(), "window_start"));

@@ -1,7 +1,7 @@
 //! Readings as lines of JSON, as `citytide-generator --stdout` prints them, and the truth about them.
 //!
-//! A line is a partition, a tab and the payload, or the payload alone, which is partition 0's. A line's offset is the number
-//! of lines of its partition before it. What would be a dead letter is no row.
+//! A line is a partition, a tab and the payload, or the payload alone, which is partition 0's. A line's offset is the
+//! number of lines of its partition before it. What would be a dead letter is no row.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead};

@@ -1,4 +1,5 @@
-//! Reports on the run while it goes on, on a thread of its own: a terminal that is stopped does not hold up the workers.
+//! Reports on the run while it goes on, on a thread of its own: a terminal that is stopped does not hold up the
+//! workers.
 //!
 //! ```text
 //!  at a terminal:   member 0 ── snapshots ──▶┐

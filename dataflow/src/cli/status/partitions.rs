@@ -60,8 +60,8 @@ fn partition(one: &PartitionFigures, now_ms: u64) -> String {
     format!("{}: {state}", one.partition)
 }
 
-/// How far W is behind this machine's clock. With all partitions idle it stands still, and no distance is shown: it would
-/// grow although nothing is behind.
+/// How far W is behind this machine's clock. With all partitions idle it stands still, and no distance is shown: it
+/// would grow although nothing is behind.
 pub fn low(snapshot: &Snapshot) -> String {
     let at = |us: i64, form: &str| {
         chrono::DateTime::from_timestamp_micros(us)

@@ -1,7 +1,7 @@
 //! Every verdict again, from the first reading on: a verdict is a function of the reading, the earlier readings of its
 //! sensor in its partition, the models, and what its zone had been taught by the row's epoch. Readings, models and the
-//! epochs in which minutes were closed are all in the database, so the same code must say the same, to the bit, whatever
-//! workers and restarts there were.
+//! epochs in which minutes were closed are all in the database, so the same code must say the same, to the bit,
+//! whatever workers and restarts there were.
 
 use std::sync::Arc;
 
@@ -64,8 +64,8 @@ impl Verdict {
     }
 }
 
-/// Compares all verdicts of the detector. Where retention has taken readings away, or the domain had other metrics once,
-/// nothing can be found again, and the check's name says so.
+/// Compares all verdicts of the detector. Where retention has taken readings away, or the domain had other metrics
+/// once, nothing can be found again, and the check's name says so.
 pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Check, DatabaseError> {
     let failed = |error| DatabaseError::statement("listing commits and models", &error);
     let mut check =

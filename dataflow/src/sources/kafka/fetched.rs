@@ -5,8 +5,8 @@
 //! `rd_kafka_consume_batch_queue` (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>)
 //! itself; everything else about the consumer stays with rdkafka.
 //!
-//! A topic tells the truth about its readings when one of its records carries the header `truth`: then a record with it is
-//! anomalous, and one without it, or with nothing in it, is normal. librdkafka copies headers when it is asked for
+//! A topic tells the truth about its readings when one of its records carries the header `truth`: then a record with it
+//! is anomalous, and one without it, or with nothing in it, is normal. librdkafka copies headers when it is asked for
 //! them, and takes as long when there are none: so of a backlog a sample is looked at, and of a live stream everything.
 
 use std::ffi::{CStr, CString, c_int};
@@ -197,8 +197,8 @@ unsafe fn truth(message: &native::rd_kafka_message_t) -> Option<bool> {
         return None;
     }
     let (mut headers, mut value, mut bytes) = (std::ptr::null_mut(), std::ptr::null(), 0);
-    // SAFETY: the message is valid; headers, which belong to it, are asked for their last one of that name only if there
-    // are any; all results may be written.
+    // SAFETY: the message is valid; headers, which belong to it, are asked for their last one of that name only if
+    // there are any; all results may be written.
     let found = unsafe {
         native::rd_kafka_message_headers(message, &mut headers)
             == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR

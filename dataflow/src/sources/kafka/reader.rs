@@ -203,7 +203,8 @@ impl<'a> TopicReader<'a> {
         }
     }
 
-    /// Asks for the topic's partitions when it is time to, and adds those that are new; `true` if there is a chunk to send.
+    /// Asks for the topic's partitions when it is time to, and adds those that are new; `true` if there is a chunk to
+    /// send.
     fn poll_partitions(&mut self) -> Result<bool, KafkaSourceError> {
         let Some((every, at)) = self.refresh else { return Ok(false) };
         if self.inquiry.under_way() {
