@@ -70,6 +70,8 @@ fn the_horizon_comes_first_and_partitions_go_an_hour_later() {
             )
         };
         execute(&client, &(commit(NOON_MS, 0) + &commit(NOON_MS + 50, NOON_MS))).await;
+        raise_horizon(&mut client, 0, DAY_US, NOON_MS).await.expect("no commit is that old");
+        assert_eq!(number(&client, horizon).await, 0);
         raise_horizon(&mut client, 0, DAY_US, now_ms).await.expect("raised");
         assert_eq!(number(&client, horizon).await, NOON_MS as i64 + 50, "not beyond the committed epoch");
         execute(&client, &commit(now_ms, NOON_MS + 50)).await;

@@ -22,7 +22,8 @@ pub fn retention_horizon(raw_us: i64, now_ms: u64) -> i64 {
 }
 
 /// Raises the horizon to that of [`retention_horizon`], but neither beyond the committed epoch nor beyond what the
-/// slowest registered follower has taken.
+/// slowest registered follower has taken, and only once a commit lies behind it: `verify` compares everything while
+/// nothing is hidden.
 ///
 /// # Errors
 ///
@@ -37,8 +38,9 @@ pub async fn raise_horizon(
     let horizon = retention_horizon(raw_us, now_ms);
     // Null, not $1, before the first commit: then there is nothing to hide.
     let above = "(select least($1, epoch, (select min(epoch) from followers)) from commits order by epoch desc limit 1)";
+    let raises = format!("horizon_epoch < {above} and exists (select from commits where epoch <= {above})");
     let row = client
-        .query_one(&format!("select horizon_epoch < {above} from citytide_database"), &[&horizon])
+        .query_one(&format!("select {raises} from citytide_database"), &[&horizon])
         .await
         .map_err(failed(attempted))?;
     if row.get::<_, Option<bool>>(0) != Some(true) {
@@ -49,8 +51,7 @@ pub async fn raise_horizon(
     let lock = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_FOLLOWERS})");
     transaction.batch_execute(&lock).await.map_err(failed(attempted))?;
     let update = format!(
-        "update citytide_database set horizon_epoch = {above}, horizon_raised_at = clock_timestamp() \
-         where horizon_epoch < {above}"
+        "update citytide_database set horizon_epoch = {above}, horizon_raised_at = clock_timestamp() where {raises}"
     );
     transaction.execute(&update, &[&horizon]).await.map_err(failed(attempted))?;
     transaction.commit().await.map_err(failed(attempted))
