@@ -27,6 +27,9 @@
 //! [`views`] → [`operators`] → [`commit`], [`training`], [`sources`] → [`telemetry`]. What is done with readings is the
 //! crate `citytide-core`, what the database is `citytide-store`: neither knows this one.
 
+// Commands print through `runtime::output` alone: these macros panic when nobody reads.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod commit;
 pub mod detect;

@@ -205,6 +205,7 @@ fn process_that_supervises() {
         arguments: &arguments,
         backoff: Backoff::default(),
         drain_max: DRAIN_MAX,
+        reader_is_gone: &|| false,
     };
     std::process::exit(supervise(&plan));
 }

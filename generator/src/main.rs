@@ -28,7 +28,7 @@ use failure::Failure;
 use kafka::Topic;
 use options::{CityOptions, Command, Fill, Options};
 use patience::Patience;
-use progress::{Progress, grouped};
+use progress::{Progress, complain, grouped};
 use run::Run;
 use sink::Sink;
 use span::Span;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            complain(&failure);
             ExitCode::from(failure.code())
         }
     }

@@ -6,7 +6,7 @@
 mod chart;
 mod scale;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use chrono::{Datelike, Days, NaiveDate, TimeZone};
 use citytide_domain::{DAY_US, Domain, Metric};
@@ -56,7 +56,11 @@ pub fn plot(options: &Plot, domain: &Domain, now_us: i64) -> Result<(), Failure>
     };
     let svg = picture.svg();
     match &options.output {
-        None => std::io::stdout().lock().write_all(svg.as_bytes()).map_err(Failure::Stdout),
+        None => match std::io::stdout().lock().write_all(svg.as_bytes()) {
+            // A reader that has read enough is no mistake.
+            Err(reason) if reason.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(Failure::Stdout),
+        },
         Some(file) => {
             std::fs::write(file, svg).map_err(|reason| Failure::Picture { file: file.clone(), reason })
         }

@@ -2,6 +2,7 @@
 //!
 //! Readings are shown on standard output, through this module, so that they scroll above the bar.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 const STATUS_US: i64 = 5 * SECOND_US;
 /// Time between two updates of the rate in the bar.
 const RATE_US: i64 = SECOND_US;
+
+/// Writes a line on standard error. That nobody reads it is no reason to end.
+pub fn complain(words: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
 
 enum Output {
     Silent,
@@ -63,12 +69,12 @@ impl Progress {
         }
         let in_flight = sent - delivered;
         match &self.output {
-            Output::Lines if is_due => eprintln!(
+            Output::Lines if is_due => complain(format_args!(
                 "{} readings sent, {} in flight, {}/s",
                 grouped(sent),
                 grouped(in_flight),
                 grouped(self.rate)
-            ),
+            )),
             Output::Bar(bar) if is_due => {
                 bar.set_position(sent);
                 let waiting = if in_flight > self.rate.max(1) {
@@ -86,8 +92,8 @@ impl Progress {
     /// Prints to standard error.
     pub fn print(&self, words: &str) {
         match &self.output {
-            Output::Bar(bar) => bar.suspend(|| eprintln!("{words}")),
-            Output::Lines => eprintln!("{words}"),
+            Output::Bar(bar) => bar.suspend(|| complain(words)),
+            Output::Lines => complain(words),
             Output::Silent => {}
         }
     }

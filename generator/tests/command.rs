@@ -34,6 +34,18 @@ fn the_same_seed_and_start_print_the_same_lines_and_another_seed_does_not() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for arguments in ["plot", "--rate 0 --stdout --count 100000"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let mut command = generator(&words);
+        command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+        assert_eq!(command.status().expect("the generator").code(), Some(0), "{arguments}");
+    }
+}
+
+#[test]
 fn how_fast_readings_are_sent_changes_none_of_them() {
     let at_once = printed("--rate 0 --start 2026-11-01T05:00:00Z --duration 1h --count 600");
     let paced = printed("--rate 3000 --speed 18000 --start 2026-11-01T05:00:00Z --duration 1h");

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::services::{Services, unique};
@@ -27,6 +29,8 @@ pub struct CommandLine {
     label: String,
     own_group: bool,
     environment: Vec<(&'static str, String)>,
+    stdout: Option<Arc<OwnedFd>>,
+    stderr: Option<Arc<OwnedFd>>,
 }
 
 impl CommandLine {
@@ -38,6 +42,8 @@ impl CommandLine {
             label: label.to_owned(),
             own_group: false,
             environment: Vec::new(),
+            stdout: None,
+            stderr: None,
         }
     }
 
@@ -74,6 +80,16 @@ impl CommandLine {
         }
     }
 
+    /// Gives it this in place of its log as standard output.
+    pub fn stdout(self, stdout: impl Into<OwnedFd>) -> CommandLine {
+        CommandLine { stdout: Some(Arc::new(stdout.into())), ..self }
+    }
+
+    /// Gives it this in place of its log as standard error.
+    pub fn stderr(self, stderr: impl Into<OwnedFd>) -> CommandLine {
+        CommandLine { stderr: Some(Arc::new(stderr.into())), ..self }
+    }
+
     /// Gives it a process group of its own, as a shell does with what is typed.
     pub fn own_group(self) -> CommandLine {
         CommandLine { own_group: true, ..self }
@@ -83,6 +99,10 @@ impl CommandLine {
     pub fn spawn(self) -> Process {
         let path = scratch().join(format!("{}.log", unique(&self.label)));
         let log = File::create(&path).expect("a log file");
+        let stream = |given: &Option<Arc<OwnedFd>>| match given {
+            Some(given) => Stdio::from(given.try_clone().expect("a stream")),
+            None => Stdio::from(log.try_clone().expect("a log file")),
+        };
         let mut command = Command::new(&self.program);
         if self.own_group {
             command.process_group(0);
@@ -93,8 +113,8 @@ impl CommandLine {
             .env_remove("DATABASE_URL")
             .envs(self.environment)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log file"))
-            .stderr(log)
+            .stdout(stream(&self.stdout))
+            .stderr(stream(&self.stderr))
             .spawn()
             .unwrap_or_else(|error| panic!("starting {}: {error}", self.program.display()));
         Process { child, path, arguments: self.arguments, ended: None }

@@ -18,6 +18,7 @@ use citytide_store::session;
 
 use super::exit_error::ExitError;
 use super::setup::{Setup, SetupArgs};
+use crate::runtime::output;
 pub use report::{Report, State};
 
 /// What was typed.
@@ -35,9 +36,9 @@ pub struct Args {
 pub fn run(args: &Args) -> i32 {
     let report = report(args.setup.setup());
     if args.json {
-        println!("{}", report.json());
+        output::print_line(report.json());
     } else {
-        print!("{report}");
+        output::print(&report);
     }
     report.exit().code()
 }
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> i32 {
 /// What `run --dry-run` does: the same for the run that was typed; returns the exit code.
 pub fn dry_run(setup: Result<Setup, ExitError>) -> i32 {
     let report = report(setup);
-    print!("{report}");
+    output::print(&report);
     report.exit().code()
 }
 

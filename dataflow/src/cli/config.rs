@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::settings::{Configuration, Relations, Setting, TEXT, Used};
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 
 /// The column at which the origin begins, where the line is short enough.
 const ORIGIN_COLUMN: usize = 48;
@@ -51,7 +52,7 @@ pub fn run(asked: &Commands, configuration: &Configuration, citytide: &Command) 
         Commands::Show(_) => as_file(configuration),
         Commands::Reference => reference::table(citytide),
     };
-    print!("{text}");
+    output::print(&text);
     Exit::Done.code()
 }
 

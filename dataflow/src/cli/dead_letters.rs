@@ -20,6 +20,7 @@ use super::tables::TablesArgs;
 use super::verify;
 use crate::replay::{self, Outcome, Selection};
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use crate::views::schema;
 use print::{described, heading, line};
 
@@ -126,7 +127,7 @@ impl Which {
 async fn list(client: &Client, selection: &Selection, limit: i64, json: bool) -> Result<(), ExitError> {
     let letters = replay::page(client, selection, None, limit).await?;
     if json {
-        letters.iter().for_each(|letter| println!("{}", print::json(letter)));
+        letters.iter().for_each(|letter| output::print_line(print::json(letter)));
         return Ok(());
     }
     let counts = client
@@ -138,15 +139,15 @@ async fn list(client: &Client, selection: &Selection, limit: i64, json: bool) ->
         .await
         .map_err(|error| DatabaseError::statement("counting dead letters", &error))?;
     if letters.is_empty() {
-        println!("no dead letters");
+        output::print_line("no dead letters");
         return Ok(());
     }
-    println!("{}", heading());
-    letters.iter().for_each(|letter| println!("{}", line(letter)));
+    output::print_line(heading());
+    letters.iter().for_each(|letter| output::print_line(line(letter)));
     let total: i64 = counts.iter().map(|row| row.get::<_, i64>(1)).sum();
     let by_reason: Vec<String> =
         counts.iter().map(|row| format!("{} {}", row.get::<_, &str>(0), thousands(row.get(1)))).collect();
-    println!("{} of {}: {}", letters.len(), thousands(total), by_reason.join(" · "));
+    output::print_line(format_args!("{} of {}: {}", letters.len(), thousands(total), by_reason.join(" · ")));
     Ok(())
 }
 
@@ -162,7 +163,7 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
     };
     let mut outcome = Outcome::default();
     reader(client, domain).await?.read(&letters, &mut outcome);
-    print!("{}", described(found, &outcome));
+    output::print(described(found, &outcome));
     Ok(())
 }
 
@@ -184,7 +185,7 @@ async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Res
         after = Some(last.key());
         reader.read(&letters, &mut outcome);
     }
-    println!("{}", summary(&outcome, "would be readings"));
+    output::print_line(summary(&outcome, "would be readings"));
     Ok(())
 }
 
@@ -211,7 +212,7 @@ async fn replay(
     };
     let (client, outcome) = replay::replay(client, domain, run, selection, said).await?;
     takeover::finish(&client, run.run_id, "dead letters replayed").await?;
-    println!("{}", summary(&outcome, "are readings now"));
+    output::print_line(summary(&outcome, "are readings now"));
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use citytide_evaluate::{Columns, Evaluation, Report, Table, read_csv, scores, ti
 use super::exit_error::ExitError;
 use super::tables::read_domain;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use error::EvaluateError;
 use readings::Readings;
 
@@ -117,13 +118,8 @@ fn evaluate(args: &Args) -> Result<(), EvaluateError> {
         file.write(|to| to.write_all(page(&report, &evaluation).as_bytes()))?;
     }
     let json = serde_json::to_string(&report).expect("names and numbers become JSON");
-    match writeln!(std::io::stdout(), "{}{json}", text(&report, &table)) {
-        // A reader that has read enough is no mistake.
-        Err(reason) if reason.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(EvaluateError::write(Path::new("standard output"), &reason))
-        }
-        _ => Ok(()),
-    }
+    output::print_line(format_args!("{}{json}", text(&report, &table)));
+    Ok(())
 }
 
 /// The table, and the domain that knows something of its metrics.

@@ -18,6 +18,7 @@ use super::status::coarse;
 use super::tables::TablesArgs;
 use super::verify;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 
 /// What was typed.
 #[derive(Debug, ClapArgs)]
@@ -64,15 +65,17 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
         Command::List { json } => {
             let found = followers::list(&client, horizon).await?;
             match json {
-                true => found.iter().for_each(|one| println!("{}", object(one))),
-                false => print!("{}", table(&found)),
+                true => found.iter().for_each(|one| output::print_line(object(one))),
+                false => output::print(table(&found)),
             }
         }
         Command::Drop { name } => {
             let epoch = followers::drop(&client, name).await?;
-            println!("dropped the follower {name}, which had taken everything up to epoch {epoch}");
+            output::print_line(format_args!(
+                "dropped the follower {name}, which had taken everything up to epoch {epoch}"
+            ));
             let left = followers::list(&client, horizon).await?;
-            println!("{}", waits_for(&left));
+            output::print_line(waits_for(&left));
         }
     }
     Ok(())

@@ -88,6 +88,48 @@ pub struct Started {
     pub is_for_a_terminal: bool,
     /// Whether there may be colours.
     pub colours: bool,
+    format: Format,
+}
+
+impl Started {
+    /// The line of the log that says how many lines are missing where it stands.
+    pub fn missing(&self) -> impl Fn(u64) -> String + Send + use<> {
+        let (format, colours) = (self.format, self.colours);
+        move |lines| missing(format, colours, lines, clock::wall_ms())
+    }
+}
+
+fn missing(format: Format, colours: bool, lines: u64, at_ms: u64) -> String {
+    let message = format!("{lines} lines of the log are missing here: they were read too slowly");
+    match format {
+        Format::Text => {
+            let (on, off) = if colours { (YELLOW, "\x1b[0m") } else { ("", "") };
+            format!("{} {on}warning: {off}{message}\n", time_of_day(at_ms))
+        }
+        Format::Json => {
+            let object = json!({
+                "timestamp": rfc3339(at_ms),
+                "level": "warn",
+                "target": module_path!(),
+                "message": message,
+                "fields": { "missing": lines },
+            });
+            format!("{object}\n")
+        }
+    }
+}
+
+const YELLOW: &str = "\x1b[33m";
+
+/// `12:05:49`
+fn time_of_day(at_ms: u64) -> String {
+    let seconds = at_ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+fn rfc3339(at_ms: u64) -> String {
+    let at = DateTime::from_timestamp_millis(at_ms as i64).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Starts the log. `is_handed_over` says that standard error is read by a supervisor at a terminal.
@@ -102,7 +144,8 @@ pub fn start(args: &LogArgs, is_handed_over: bool) -> Started {
         Format::Text => registry.with(lines.event_format(Line)).init(),
         Format::Json => registry.with(lines.event_format(Object)).init(),
     }
-    Started { is_for_a_terminal: is_terminal && !is_dumb && args.log_format == Format::Text, colours }
+    let format = args.log_format;
+    Started { is_for_a_terminal: is_terminal && !is_dumb && format == Format::Text, colours, format }
 }
 
 /// A line for people.
@@ -119,11 +162,10 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let seconds = clock::wall_ms() / 1000 % 86_400;
-        write!(writer, "{:02}:{:02}:{:02} ", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+        write!(writer, "{} ", time_of_day(clock::wall_ms()))?;
         let (word, colour) = match *event.metadata().level() {
             Level::ERROR => ("error: ", "\x1b[31m"),
-            Level::WARN => ("warning: ", "\x1b[33m"),
+            Level::WARN => ("warning: ", YELLOW),
             Level::INFO => ("", ""),
             _ => ("debug: ", "\x1b[2m"),
         };
@@ -155,11 +197,10 @@ where
 }
 
 fn object(event: &Event<'_>, at_ms: u64) -> Value {
-    let at = DateTime::from_timestamp_millis(at_ms as i64).unwrap_or_default();
     let mut fields = Fields::default();
     event.record(&mut fields);
     let mut object = json!({
-        "timestamp": at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "timestamp": rfc3339(at_ms),
         "level": event.metadata().level().as_str().to_lowercase(),
         "target": event.metadata().target(),
         "message": fields.message,
@@ -231,6 +272,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Levels>().expect_err(text), said);
         }
+    }
+
+    #[test]
+    fn a_gap_in_the_log_is_a_line_of_its_format() {
+        let at_ms = 1_795_262_231_500;
+        let said = "3 lines of the log are missing here: they were read too slowly";
+        assert_eq!(missing(Format::Text, false, 3, at_ms), format!("11:57:11 warning: {said}\n"));
+        let object: Value = serde_json::from_str(&missing(Format::Json, true, 3, at_ms)).expect("JSON");
+        assert_eq!(object["message"], said);
+        assert_eq!(object["timestamp"], "2026-11-21T11:57:11.500Z");
+        assert_eq!(object["fields"]["missing"], 3);
     }
 
     #[test]

@@ -33,6 +33,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use settings::{Configuration, Relations};
 
+use crate::runtime::output;
+
 /// From a Kafka topic of sensor readings to exactly-once tables in PostgreSQL
 #[derive(Debug, Parser)]
 #[command(name = "citytide", version, long_version = version::long(), arg_required_else_help = true)]
@@ -95,11 +97,9 @@ impl Relations for Typed {
 pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
     let is_handed_over = matches!(&typed.command, Command::Run(args) if args.report.is_handed_over());
     let log = log::start(&typed.log, is_handed_over);
-    if matches!(&typed.command, Command::Run(args) if !args.dry_run)
-        && !is_handed_over
-        && log.is_for_a_terminal
-    {
-        screen::begin(log.colours);
+    if matches!(&typed.command, Command::Run(args) if !args.dry_run) {
+        let draws = !is_handed_over && log.is_for_a_terminal;
+        screen::begin(draws.then_some(log.colours), log.missing());
     }
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let code = match typed.command {
@@ -114,8 +114,10 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Topics(args) => topics::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Config(commands) => Ok(config::run(&commands, configuration, &Typed::command())),
-        Command::Completions(args) => pages::completions(&args, Typed::command()),
+        Command::Completions(args) => Ok(pages::completions(&args, Typed::command())),
         Command::Man(args) => pages::man(&args, Typed::command()),
     };
-    code.unwrap_or_else(|error| error.report())
+    let code = code.unwrap_or_else(|error| error.report());
+    output::flush();
+    code
 }

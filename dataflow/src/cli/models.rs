@@ -16,6 +16,7 @@ use super::exit_error::ExitError;
 use super::tables::TablesArgs;
 use super::verify;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use print::Described;
 
 /// What was typed.
@@ -78,7 +79,7 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
         Command::Promote { version } => promote(&client, &layout, version).await,
         Command::Rollback => {
             let version = models::before(&client).await?;
-            println!("rolling back to model {version}");
+            output::print_line(format_args!("rolling back to model {version}"));
             promote(&client, &layout, version).await
         }
     }
@@ -99,10 +100,10 @@ pub(super) async fn connect(database: &Database, domain: &Domain, name: &str) ->
 async fn list(client: &Client, json: bool) -> Result<(), ExitError> {
     let stored = models::list(client).await?;
     if json {
-        stored.iter().for_each(|model| println!("{}", print::json(model)));
+        stored.iter().for_each(|model| output::print_line(print::json(model)));
         return Ok(());
     }
-    print!("{}", print::table(&stored));
+    output::print(print::table(&stored));
     Ok(())
 }
 
@@ -129,8 +130,8 @@ async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool
     let agreements = models::agreements(client, version).await?;
     let described = Described { model: &found, refused, terms, agreements };
     match json {
-        true => println!("{}", described.json()),
-        false => print!("{}", described.text()),
+        true => output::print_line(described.json()),
+        false => output::print(described.text()),
     }
     Ok(())
 }
@@ -138,6 +139,6 @@ async fn show(client: &Client, layout: &Layout, version: Option<i32>, json: bool
 /// Puts a model in force, and prints what became of it.
 pub(super) async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<(), ExitError> {
     let promoted = models::promote(client, layout, version).await?;
-    println!("{}", print::promoted(version, promoted));
+    output::print_line(print::promoted(version, promoted));
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! `citytide completions` and `citytide man`: what clap can make of the command line's own declaration.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
 
 use super::exit_error::ExitError;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  source <(citytide completions bash)\n  \
@@ -27,7 +27,7 @@ pub struct Man {
 }
 
 /// Prints a script that completes citytide's command line; returns the exit code.
-pub fn completions(args: &Completions, mut citytide: Command) -> Result<i32, ExitError> {
+pub fn completions(args: &Completions, mut citytide: Command) -> i32 {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut citytide, "citytide", &mut script);
     printed(&script)
@@ -37,7 +37,7 @@ pub fn completions(args: &Completions, mut citytide: Command) -> Result<i32, Exi
 pub fn man(args: &Man, citytide: Command) -> Result<i32, ExitError> {
     let Some(directory) = &args.output else {
         let whole = pages(citytide).into_iter().flat_map(|(_, page)| page).collect::<Vec<u8>>();
-        return printed(&whole);
+        return Ok(printed(&whole));
     };
     write_all(directory, citytide).map_err(|reason| {
         let why = format!("cannot write the manual into {}: {reason}", directory.display());
@@ -74,14 +74,9 @@ fn pages(citytide: Command) -> Vec<(String, Vec<u8>)> {
     pages
 }
 
-/// Prints; a reader that has read enough is no mistake.
-fn printed(bytes: &[u8]) -> Result<i32, ExitError> {
-    match std::io::stdout().write_all(bytes) {
-        Err(reason) if reason.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(ExitError::new(Exit::Away, format!("cannot print: {reason}")))
-        }
-        _ => Ok(Exit::Done.code()),
-    }
+fn printed(page: &[u8]) -> i32 {
+    output::print(String::from_utf8_lossy(page));
+    Exit::Done.code()
 }
 
 #[cfg(test)]

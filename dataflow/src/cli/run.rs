@@ -27,8 +27,9 @@ use crate::commit::faults::FailAt;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::exit::Exit;
 use crate::runtime::hosts;
+use crate::runtime::output;
 use crate::runtime::supervisor::{DRAIN_MAX, Supervision, supervise};
-use report::{HAND_OVER, ReportArgs};
+use report::{HAND_OVER, ReportArgs, SUPERVISED};
 
 /// Workers that work together at most, in all processes.
 const WORKERS_MAX: u32 = 256;
@@ -149,7 +150,7 @@ fn supervise_members(args: &Args, configuration: &Configuration) -> Result<i32, 
     let local = args.process.map_or(0..args.setup.processes, |process| process..process + 1);
     let on_line = screen::is_live().then(report::on_line);
     let arguments = |generation: u64| {
-        let mut common: Vec<OsString> = vec!["run".into(), "--no-supervise".into()];
+        let mut common: Vec<OsString> = vec!["run".into(), "--no-supervise".into(), SUPERVISED.into()];
         // Taking over is for the first generation: a later one must not push out whoever came since.
         if args.take_over && generation == 1 {
             common.push("--take-over".into());
@@ -176,6 +177,7 @@ fn supervise_members(args: &Args, configuration: &Configuration) -> Result<i32, 
         environment,
         on_line: on_line.clone(),
         arguments: &arguments,
+        reader_is_gone: &|| args.show && output::reader_is_gone(),
         backoff: Backoff::default(),
         drain_max: DRAIN_MAX,
     });

@@ -9,6 +9,7 @@ use super::exit_error::ExitError;
 use super::run::start::host_name;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use crate::views;
 
 /// What was typed.
@@ -47,7 +48,7 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
     let domain = args.tables.domain()?;
     let topic = args.topic.as_deref().unwrap_or(&domain.topic);
     if let Command::Print = args.command {
-        print!("{}", views::schema(&domain).create(topic));
+        output::print(views::schema(&domain).create(topic));
         return Ok(Exit::Done);
     }
     let database = args.tables.database()?;
@@ -58,22 +59,24 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         return match args.command {
             Command::Apply => {
                 migrate::prepare(&mut client, &schema, topic).await?;
-                println!("✓ {database}: created the tables of {}", domain.name);
+                output::print_line(format_args!("✓ {database}: created the tables of {}", domain.name));
                 Ok(Exit::Done)
             }
             _ => {
-                println!("✗ {database} holds no tables of citytide; citytide schema apply creates them");
+                output::print_line(format_args!(
+                    "✗ {database} holds no tables of citytide; citytide schema apply creates them"
+                ));
                 Ok(Exit::Differs)
             }
         };
     };
     if found.is_empty() {
-        println!("✓ {database}: the tables match the domain file {}", domain.name);
+        output::print_line(format_args!("✓ {database}: the tables match the domain file {}", domain.name));
         return Ok(Exit::Done);
     }
     if let Command::Diff = args.command {
         for difference in &found {
-            println!("✗ {difference}{}", remedy(difference));
+            output::print_line(format_args!("✗ {difference}{}", remedy(difference)));
         }
         return Ok(Exit::Differs);
     }
@@ -90,12 +93,12 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         let run = takeover::take(&mut client, &request, upkeep::delete_uncommitted).await?;
         let there = migrate::declared_topic(&client).await?;
         for mended in migrate::apply(&mut client, &schema, &there).await? {
-            println!("✓ {mended}: fixed");
+            output::print_line(format_args!("✓ {mended}: fixed"));
         }
         takeover::finish(&client, run.run_id, "schema apply").await?;
     }
     for difference in found.iter().filter(|difference| !difference.is_mended()) {
-        println!("✗ {difference}{}", remedy(difference));
+        output::print_line(format_args!("✗ {difference}{}", remedy(difference)));
     }
     Ok(if found.iter().all(Difference::is_mended) { Exit::Done } else { Exit::Differs })
 }

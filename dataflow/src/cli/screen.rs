@@ -9,22 +9,27 @@
 //!
 //! Invariants:
 //! 1. one process writes to the terminal: the supervisor, to which its members hand everything (see `run::report`), or
-//!    the only process there is. All its threads write through here, each time in one write: nothing tears;
+//!    the only process there is. One thread of it writes (see `runtime::output`): nothing tears, and nobody waits for a
+//!    terminal that is stopped;
 //! 2. the cursor rests in the first column below the block, is never hidden, and colours are closed on each line: a
 //!    process that is killed leaves a terminal that works;
 //! 3. in the background, or after it, there is no block to go back to: the shell has written meanwhile.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 use signal_hook::consts::SIGCONT;
 
 use super::status::Line;
+use crate::runtime::output::{self, Part};
 
-static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
+/// Whether this process draws on the terminal.
+static IS_LIVE: AtomicBool = AtomicBool::new(false);
+/// The block that is to be drawn next.
+static NEXT: Mutex<Option<Vec<Line>>> = Mutex::new(None);
 
 struct Screen {
     picture: Picture,
@@ -40,17 +45,31 @@ struct Size {
     rows: usize,
 }
 
-/// Takes the terminal that standard error is.
-pub fn begin(colours: bool) {
-    let continued = Arc::new(AtomicBool::new(false));
-    // Without it a block is drawn once in the wrong place after Ctrl-Z; no reason not to run.
-    let _ = signal_hook::flag::register(SIGCONT, continued.clone());
-    *lock() = Some(Screen { picture: Picture::default(), colours, continued });
+/// From here on the log goes through a queue. With `colours` given this process takes the terminal that standard error
+/// is, and they say whether there may be any. `missing` is the line that tells how many were dropped.
+pub fn begin(colours: Option<bool>, missing: impl Fn(u64) -> String + Send + 'static) {
+    IS_LIVE.store(colours.is_some(), Ordering::Relaxed);
+    let mut screen = colours.map(Screen::new);
+    output::begin_queues(move |part| {
+        let missing = |lines| missing(lines).into_bytes();
+        match (&mut screen, part) {
+            (Some(screen), Part::Lines(lines)) => screen.above(lines),
+            (Some(screen), Part::Dropped(lines)) => screen.above(&missing(lines)),
+            (Some(screen), Part::Block) => {
+                if let Some(block) = NEXT.lock().expect("no holder panics").take() {
+                    screen.draw(|picture, size, colours| picture.show(block, size, colours));
+                }
+            }
+            (None, Part::Lines(lines)) => write_all(lines),
+            (None, Part::Dropped(lines)) => write_all(&missing(lines)),
+            (None, Part::Block) => {}
+        }
+    });
 }
 
 /// Whether this process has taken the terminal.
 pub fn is_live() -> bool {
-    lock().is_some()
+    IS_LIVE.load(Ordering::Relaxed)
 }
 
 /// Columns that a line may have.
@@ -60,31 +79,30 @@ pub fn columns() -> usize {
 
 /// Writes lines of the log, above the block if there is one.
 pub fn log(lines: &[u8]) {
-    match lock().as_mut() {
-        Some(screen) => screen.draw(|picture, size, colours| picture.above(lines, size, colours)),
-        None => write_all(lines),
+    if !output::log(lines) {
+        write_all(lines);
     }
 }
 
-/// Writes a line on standard output, above the block if there is one.
+/// Shows a line on standard output, above the block if there is one.
 pub fn print(line: &str) {
-    match lock().as_mut() {
-        Some(screen) => screen.draw(|picture, size, colours| picture.above(line.as_bytes(), size, colours)),
-        None => println!("{line}"),
+    match is_live() {
+        true => log(line.as_bytes()),
+        false => output::show(line),
     }
 }
 
 /// Draws a block in place of the one that is there.
 pub fn show(block: Vec<Line>) {
-    if let Some(screen) = lock().as_mut() {
-        screen.draw(|picture, size, colours| picture.show(block, size, colours));
+    if is_live() {
+        *NEXT.lock().expect("no holder panics") = Some(block);
+        output::block_changed();
     }
 }
 
-/// Takes the block away and gives the terminal back.
+/// Takes the block away.
 pub fn end() {
     show(Vec::new());
-    *lock() = None;
 }
 
 /// What the log writes to.
@@ -101,16 +119,23 @@ impl Write for Log {
     }
 }
 
-fn lock() -> MutexGuard<'static, Option<Screen>> {
-    SCREEN.lock().expect("no holder panics")
-}
-
 fn write_all(bytes: &[u8]) {
     // When standard error cannot be written there is nowhere to report it.
     let _ = std::io::stderr().lock().write_all(bytes);
 }
 
 impl Screen {
+    fn new(colours: bool) -> Screen {
+        let continued = Arc::new(AtomicBool::new(false));
+        // Without it a block is drawn once in the wrong place after Ctrl-Z; no reason not to run.
+        let _ = signal_hook::flag::register(SIGCONT, continued.clone());
+        Screen { picture: Picture::default(), colours, continued }
+    }
+
+    fn above(&mut self, lines: &[u8]) {
+        self.draw(|picture, size, colours| picture.above(lines, size, colours));
+    }
+
     fn draw(&mut self, change: impl FnOnce(&mut Picture, Option<Size>, bool) -> Vec<u8>) {
         let background = is_background();
         if self.continued.swap(false, Ordering::Relaxed) || background {

@@ -13,6 +13,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::exit_error::ExitError;
 use super::tables::read_domain;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use crate::sources::kafka::{KafkaSourceError, Topic};
 use crate::sources::{Source, SourceError};
 use facts::{ANSWER_TIMEOUT, Facts, admin, refused};
@@ -120,11 +121,16 @@ async fn execute(create: &Create) -> Result<Exit, ExitError> {
         let at = connection.brokers();
         return match (differences.as_slice(), create.if_not_exists) {
             ([], true) => {
-                println!("✓ topic {name} already exists at {at}, as requested: {there}");
+                output::print_line(format_args!(
+                    "✓ topic {name} already exists at {at}, as requested: {there}"
+                ));
                 Ok(Exit::Done)
             }
             (_, true) => {
-                println!("! topic {name} already exists at {at} and differs: {}", differences.join("; "));
+                output::print_line(format_args!(
+                    "! topic {name} already exists at {at} and differs: {}",
+                    differences.join("; ")
+                ));
                 Ok(Exit::Done)
             }
             (_, false) => {
@@ -162,12 +168,12 @@ async fn execute(create: &Create) -> Result<Exit, ExitError> {
             return Err(ExitError::new(Exit::Bug, format!("{attempted}: Kafka did not report the result")));
         }
     }
-    println!(
+    output::print_line(format_args!(
         "✓ topic {name} created at {}: {} partitions, {}",
         connection.brokers(),
         create.partitions,
         settings[0].1
-    );
+    ));
     Ok(Exit::Done)
 }
 

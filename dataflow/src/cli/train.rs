@@ -29,6 +29,7 @@ use super::exit_error::ExitError;
 use super::models;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use print::Report;
 
 /// Event time before W that the models are compared on.
@@ -72,11 +73,11 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
     let comparison = compare(known, model);
     let report = Report { stored: &stored, comparison: &comparison, is_cut, refused };
     if !args.json {
-        print!("{}", report.text());
+        output::print(report.text());
         if args.promote {
             return models::promote(&client, &layout, version).await;
         }
-        println!("\ncitytide models promote {version} puts it in force");
+        output::print_line(format_args!("\ncitytide models promote {version} puts it in force"));
         return Ok(());
     }
     let mut object = report.json();
@@ -84,7 +85,7 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
         let promoted = citytide_store::detector::models::promote(&client, &layout, version).await?;
         object["promoted"] = models::print::promoted(version, promoted).into();
     }
-    println!("{object}");
+    output::print_line(&object);
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use citytide_store::session;
 use super::exit_error::ExitError;
 use super::tables::TablesArgs;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use crate::views::schema;
 use compare::comparisons;
 pub use report::Report;
@@ -104,7 +105,7 @@ impl From<VerifyError> for ExitError {
 pub fn run(args: &Args) -> Result<i32, ExitError> {
     let (domain, database) = args.tables.read()?;
     let report = verify(&database, &domain, args.verdicts)?;
-    print!("{report}");
+    output::print(&report);
     Ok(if report.agrees() { Exit::Done.code() } else { Exit::Differs.code() })
 }
 

@@ -4,6 +4,7 @@ pub mod children;
 pub mod exit;
 pub mod hosts;
 pub mod mesh;
+pub mod output;
 pub mod panic;
 pub mod signals;
 pub mod supervisor;

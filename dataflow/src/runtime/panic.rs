@@ -5,10 +5,10 @@
 //! 1. a panic that says that a peer's socket broke ends with [`Exit::PeerLost`]: it is the peer's failure;
 //! 2. every other panic is a bug here and aborts (SIGABRT), which leaves a core where the system wants one.
 
-use std::io::Write;
 use std::panic::PanicHookInfo;
 
 use super::exit::Exit;
+use super::output;
 
 /// How timely's network threads begin what they say when a peer's socket breaks; its sources promise to keep it.
 const PEER_LOST: &str = "timely communication error:";
@@ -26,7 +26,7 @@ pub fn end_process_on_panic() {
             let backtrace = std::backtrace::Backtrace::capture();
             tracing::error!(thread, %location, "panicked; this process ends: {message}\n{backtrace}");
         }
-        let _ = std::io::stderr().flush();
+        output::flush();
         if message.starts_with(PEER_LOST) {
             signal_hook::low_level::exit(Exit::PeerLost.code());
         }

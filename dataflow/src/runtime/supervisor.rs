@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use citytide_store::clock::instant;
 use rustix::process::Signal;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::backoff::Backoff;
@@ -50,6 +50,8 @@ pub struct Supervision<'a> {
     /// The arguments of each child of generation N, counted from 1. Asked anew for each generation, so that each
     /// can be given ports that are free then.
     pub arguments: &'a dyn Fn(u64) -> std::io::Result<Vec<Vec<OsString>>>,
+    /// Whether whoever read what the children print has gone: then they drain, as after a signal.
+    pub reader_is_gone: &'a dyn Fn() -> bool,
     /// The delays between generations.
     pub backoff: Backoff,
     /// How long a drain may take before the children are killed.
@@ -66,7 +68,18 @@ pub struct Supervision<'a> {
 /// - 128 + signal after the second signal.
 pub fn supervise(plan: &Supervision<'_>) -> i32 {
     match Signals::new([SIGTERM, SIGINT]) {
-        Ok(mut signals) => run(plan, &mut move || signals.pending().next()),
+        Ok(mut signals) => {
+            let mut is_gone = false;
+            run(plan, &mut move || {
+                let signal = signals.pending().next();
+                // Once, for a second signal kills.
+                if signal.is_none() && !is_gone && (plan.reader_is_gone)() {
+                    is_gone = true;
+                    return Some(SIGPIPE);
+                }
+                signal
+            })
+        }
         Err(reason) => {
             tracing::error!("cannot listen to signals: {reason}");
             Exit::Bug.code()
@@ -96,8 +109,8 @@ fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
         let delay = backoff.after(instant().saturating_duration_since(started));
         let next = generation + 1;
         tracing::warn!("generation {generation} ended: {what}; starting generation {next} in {delay:?}");
-        if let Some(signal) = wait(delay, signal) {
-            tracing::info!("signal {signal} between two generations: no process runs, nothing to drain");
+        if wait(delay, signal).is_some() {
+            tracing::info!("told to end between two generations: no process runs, nothing to drain");
             return Exit::Done.code();
         }
         generation = next;
@@ -210,7 +223,11 @@ fn drain(
     first: i32,
     signal: &mut dyn FnMut() -> Option<i32>,
 ) -> i32 {
-    tracing::info!("signal {first}: draining, for {} s at most", plan.drain_max.as_secs());
+    let why = match first {
+        SIGPIPE => "nobody reads standard output any more".to_owned(),
+        signal => format!("signal {signal}"),
+    };
+    tracing::info!("{why}: draining, for {} s at most", plan.drain_max.as_secs());
     children.signal(Signal::TERM);
     let mut until: Instant = instant() + plan.drain_max;
     loop {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use citytide_store::clock::instant;
 
 use super::exit::Exit;
+use super::output;
 
 /// How long a frontier may stand still before the run ends, unless set otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +84,7 @@ pub fn watch(name: &str, committed: &Arc<AtomicU64>, patience: Duration) -> std:
                     "the {name} frontier has stood at epoch {frontier} for {} s: the run is stuck and ends",
                     still.as_secs()
                 );
+                output::flush();
                 signal_hook::low_level::exit(Exit::Stalled.code());
             }
             std::thread::sleep(INTERVAL);

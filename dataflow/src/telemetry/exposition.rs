@@ -64,7 +64,7 @@ impl Collector for Figures {
         page.of_partitions(&now.partitions)?;
         page.of_the_detector(&now)?;
         page.of_followers(&now.followers)?;
-        page.of_this_process(&now)
+        page.of_this_process(&now, &self.run)
     }
 }
 
@@ -303,7 +303,14 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn of_this_process(&mut self, now: &Snapshot) -> fmt::Result {
+    fn of_this_process(&mut self, now: &Snapshot, run: &Telemetry) -> fmt::Result {
+        let dropped = run.dropped_lines().counts();
+        let streams = ["log", "show"].into_iter().zip(dropped);
+        self.counters(
+            "citytide_lines_dropped",
+            "Lines of the log and of --show that process 0 dropped because they were read too slowly",
+            &streams.map(|(stream, lines)| ([("stream", stream)], lines as i64)).collect::<Vec<_>>(),
+        )?;
         let mut stages = self.encoder.encode_descriptor(
             "citytide_stage",
             "Time that the workers of process 0 spent in a stage; for commit, time in transactions",

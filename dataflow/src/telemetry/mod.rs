@@ -13,6 +13,7 @@
 //!    are those of its own workers;
 //! 3. nothing here decides anything: without it the same rows are written.
 
+mod dropped_lines;
 mod exposition;
 mod health;
 mod http;
@@ -22,6 +23,7 @@ mod shared;
 mod snapshot;
 mod stages;
 
+pub use dropped_lines::DroppedLines;
 pub use exposition::Exposition;
 pub use health::{lives, ready};
 pub use http::{ListenAddress, ListenError, listen, routes, serve};

@@ -13,7 +13,7 @@ use citytide_store::clock;
 use citytide_store::followers::Follower;
 
 use super::last_hour::LastHour;
-use super::{DetectorFigures, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
+use super::{DetectorFigures, DroppedLines, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
 use crate::sources::Assigned;
 
 /// The figures of a run: its threads write them, anybody reads a [`Snapshot`].
@@ -31,6 +31,7 @@ pub struct Telemetry {
     figures: Mutex<Figures>,
     detector: Mutex<Detector>,
     followers: Mutex<Vec<Follower>>,
+    dropped: Arc<DroppedLines>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +73,18 @@ impl Telemetry {
             figures: Mutex::default(),
             detector: Mutex::default(),
             followers: Mutex::default(),
+            dropped: Arc::default(),
         }
+    }
+
+    /// Tells `dropped` as well.
+    pub fn counting(self, dropped: Arc<DroppedLines>) -> Telemetry {
+        Telemetry { dropped, ..self }
+    }
+
+    /// Lines that this process did not write.
+    pub fn dropped_lines(&self) -> &DroppedLines {
+        &self.dropped
     }
 
     /// The workers begin, where the last commit left off: `marks` and `low_us` are the ledger's.

@@ -18,7 +18,7 @@ use crate::cli::status::Status;
 use crate::plumbing::Plumbing;
 use crate::runtime::exit::Exit;
 use crate::runtime::mesh::{self, Mesh};
-use crate::runtime::{hosts, panic, signals, watchdog};
+use crate::runtime::{hosts, output, panic, signals, watchdog};
 use crate::sources::kafka::Topic;
 use crate::telemetry::Telemetry;
 
@@ -42,8 +42,11 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
         hosts::addresses(usize::from(args.setup.processes), args.hostfile.as_deref(), &args.address)
             .map_err(|error| ExitError::new(Exit::Config, error))?;
     let topic = Topic::new(connection, topic, !args.until_caught_up);
+    if !args.report.is_supervised() {
+        output::drain_without_reader(drain.clone());
+    }
 
-    let telemetry = Arc::new(Telemetry::new(process, drain.clone()));
+    let telemetry = Arc::new(Telemetry::new(process, drain.clone()).counting(output::dropped_lines()));
     let reporter = (process == 0)
         .then(|| Reporter::start(&args.report, telemetry.clone()))
         .transpose()
@@ -145,6 +148,7 @@ fn end_early(drain: Arc<AtomicBool>, begun: Arc<AtomicBool>) {
         while !begun.load(Ordering::Relaxed) {
             if drain.load(Ordering::Relaxed) {
                 tracing::info!("stopped before the run began");
+                output::flush();
                 signal_hook::low_level::exit(Exit::Done.code());
             }
             std::thread::sleep(POLL_INTERVAL);
@@ -154,5 +158,7 @@ fn end_early(drain: Arc<AtomicBool>, begun: Arc<AtomicBool>) {
 
 /// Ends the process at once: what is committed is committed, and the next run starts from there.
 fn exit_now(error: ExitError) {
-    signal_hook::low_level::exit(error.report());
+    let code = error.report();
+    output::flush();
+    signal_hook::low_level::exit(code);
 }

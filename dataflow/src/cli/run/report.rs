@@ -22,6 +22,7 @@ use crate::cli::screen;
 use crate::cli::status::Status;
 use crate::runtime::children::OnLine;
 use crate::runtime::exit::Exit;
+use crate::runtime::output;
 use crate::telemetry::{self, ListenAddress, Phase, Snapshot, Telemetry};
 
 /// Time between two lines in a log.
@@ -35,12 +36,20 @@ pub struct ReportArgs {
     /// The supervisor reads standard error, because it has the terminal; set by the supervisor
     #[arg(long, hide = true)]
     handed_over: bool,
+    /// A supervisor watches over this process, and drains it when nobody reads standard output; set by the supervisor
+    #[arg(long, hide = true)]
+    supervised: bool,
 }
 
 impl ReportArgs {
     /// Whether a supervisor at a terminal reads what this process writes.
     pub fn is_handed_over(&self) -> bool {
         self.handed_over
+    }
+
+    /// Whether a supervisor watches over this process.
+    pub fn is_supervised(&self) -> bool {
+        self.supervised
     }
 
     /// Checks that the address can be listened on, so that a mistake is reported once and not by every generation.
@@ -67,6 +76,8 @@ impl ReportArgs {
 
 /// The flag that says that the supervisor reads standard error, because it has the terminal.
 pub const HAND_OVER: &str = "--handed-over";
+/// The flag that says that there is a supervisor.
+pub const SUPERVISED: &str = "--supervised";
 /// Begins a line that is a snapshot as JSON instead of a line of the log.
 const FRAME: u8 = 0x1e;
 /// Time between two drawings on a terminal.
@@ -131,7 +142,7 @@ fn log(status: &mut Status, snapshot: Snapshot) {
 /// Hands a snapshot to the supervisor, unless it has not read the last one: it may be stopped, and the log must not
 /// wait behind snapshots.
 fn hand_over(snapshot: &Snapshot) {
-    if rustix::io::ioctl_fionread(std::io::stderr()) != Ok(0) {
+    if !output::log_is_written() || rustix::io::ioctl_fionread(std::io::stderr()) != Ok(0) {
         return;
     }
     let mut frame = vec![FRAME];

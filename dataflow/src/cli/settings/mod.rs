@@ -21,6 +21,7 @@ mod mask;
 mod setting;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches};
@@ -100,7 +101,8 @@ impl Stop {
         match self {
             Stop::Clap(said) => said.exit(),
             Stop::Wrong(text, exit) => {
-                eprintln!("{text}");
+                // Where nobody reads it, the exit code says it.
+                let _ = writeln!(std::io::stderr(), "{text}");
                 std::process::exit(exit.code())
             }
         }

@@ -27,6 +27,7 @@ fn supervise_shells(scripts: Scripts<'_>, signals: &mut dyn FnMut() -> Option<i3
         arguments: &arguments,
         backoff,
         drain_max: LONG,
+        reader_is_gone: &|| false,
     };
     run(&plan, signals)
 }
@@ -200,6 +201,7 @@ fn a_signal_between_two_generations_ends_at_once_with_0() {
         arguments: &arguments,
         backoff,
         drain_max: LONG,
+        reader_is_gone: &|| false,
     };
     // The first look after the child's death is followed by its reaping, the second one is between generations.
     let looks = Cell::new(0);
@@ -222,6 +224,7 @@ fn a_program_that_is_not_there_is_not_tried_for_ever() {
         arguments: &arguments,
         backoff: Backoff::default(),
         drain_max: LONG,
+        reader_is_gone: &|| false,
     };
     assert_eq!(run(&plan, &mut quiet), Exit::Config.code());
 }

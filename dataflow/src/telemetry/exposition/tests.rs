@@ -1,6 +1,7 @@
 //! The inventory in the docs, and what a scraper reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use citytide_core::NEVER;
@@ -45,6 +46,7 @@ fn run() -> Arc<Telemetry> {
         behind_ms: 900,
         holds_retention: true,
     }]);
+    run.dropped_lines().show.store(6, Ordering::Relaxed);
     Arc::new(run)
 }
 
@@ -147,6 +149,8 @@ fn the_page_tells_the_figures() {
         "citytide_follower_holds_retention{follower=\"parquet\"} 1.0",
         "citytide_stage_seconds_total{stage=\"decode\"} 0.25",
         "citytide_stage_seconds_total{stage=\"commit\"} 0.5",
+        "citytide_lines_dropped_total{stream=\"log\"} 0",
+        "citytide_lines_dropped_total{stream=\"show\"} 6",
         "citytide_workers 2",
         "processing_latency_seconds_count 0",
         "processing_latency_seconds_bucket{le=\"+Inf\"} 0",
