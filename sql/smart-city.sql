@@ -141,7 +141,7 @@ comment on column ingest_progress.dead is 'Dead letters: records that are not re
 comment on column ingest_progress.lost is 'Offsets that Kafka deleted before they were read';
 comment on column ingest_progress.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
 comment on column ingest_progress.watermark is 'Highest event time of its accepted readings, less out_of_orderness';
-comment on column ingest_progress.is_idle is 'Whether it has brought nothing for idle_after and no longer holds W back';
+comment on column ingest_progress.is_idle is 'Whether it has brought no accepted reading for idle_after and no longer holds W back';
 comment on column ingest_progress.cursor is 'Position of the source at next_offset, in a form of its own: finds the place again, and detects a source that was replaced';
 
 create table partition_zones (

@@ -103,7 +103,8 @@ pub enum Activity {
     /// It has been read to its end, which is for good. While others are active it does not count; when all have ended,
     /// what the furthest one brought is final.
     Ended,
-    /// It has been read to its end for `idle_after`: does not count until it brings something.
+    /// It has been read to its end and has brought no accepted reading for `idle_after`: does not count until it
+    /// brings one.
     Idle,
 }
 
@@ -125,12 +126,14 @@ pub struct Reach {
     pub end_offset: i64,
     /// Whether the process that reads it was asked to end: then all others drain too.
     pub leaving: bool,
+    /// For how long the source has looked for records, milliseconds: the time by which partitions are idle.
+    pub watched_ms: u64,
 }
 
 impl Reach {
     /// Active, with more to come up to `end_offset`.
     pub fn active(end_offset: i64) -> Reach {
-        Reach { activity: Activity::Active, at_end: false, end_offset, leaving: false }
+        Reach { activity: Activity::Active, at_end: false, end_offset, leaving: false, watched_ms: 0 }
     }
 }
 

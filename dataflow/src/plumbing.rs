@@ -122,7 +122,8 @@ impl Plumbing {
     }
 
     pub fn lateness(&self, share: Share) -> Lateness {
-        Lateness::new(&self.domain, self.marks(share))
+        let lateness = Lateness::new(&self.domain, self.marks(share));
+        if self.until_caught_up { lateness.without_idleness() } else { lateness }
     }
 
     pub fn watermarks(&self) -> Watermarks {

@@ -143,6 +143,44 @@ fn an_idle_partition_lets_the_others_go_on_and_its_return_corrects_final_windows
 }
 
 #[test]
+fn a_partition_that_goes_on_with_garbage_and_late_readings_holds_no_window_of_the_others_back() {
+    let scene = Scene::new("garbage", City::impatient(), 4);
+    let checker = Checker::start(&scene.database, &scene.city);
+    let mut run = scene.run("-w 2").spawn();
+    (0..4).for_each(|partition| reading(&scene, partition, DAWN, 20.0));
+    scene.wait_committed(&mut run);
+    // It brings records all the time, many of them within the second after which a silent partition is idle.
+    let mut second = 0;
+    wait_until("W goes on with the healthy partitions", LIMIT, || {
+        assert_eq!(run.ended(), None);
+        second += 1;
+        for partition in 0..3 {
+            reading(&scene, partition, DAWN + second * 5 * SECOND, 21.0);
+        }
+        let garbage = Meaning::Garbage { reason: "not_json", field: None };
+        scene.topic.send(3, DAWN / 1000, b"{".to_vec(), garbage);
+        reading(&scene, 3, DAWN - 10 * MINUTE, 22.0);
+        std::thread::sleep(Duration::from_millis(20));
+        scene.database.watermark_us() > Some(DAWN + 2 * MINUTE)
+    });
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    let session = &scene.database.session;
+    let is_idle = "select is_idle and dead > 0 and late > 0 from ingest_progress where kafka_partition = 3";
+    assert!(session.value::<bool>(is_idle));
+    let is_final = "select is_final from metrics_1min where window_start = '2024-01-01T00:00:00Z'";
+    assert!(session.value::<bool>(is_final));
+
+    // Its next accepted reading wakes it.
+    reading(&scene, 3, DAWN + MINUTE, 23.0);
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    checker.finish();
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+}
+
+#[test]
 fn a_row_first_written_after_its_end_is_final_with_revision_zero() {
     let scene = Scene::new("first", City::impatient(), 2);
     let mut run = scene.run("-w 1").spawn();

@@ -1,13 +1,14 @@
 //! Event time: lateness, panes, windows, watermarks. Plain structs: no timely, no tokio, no clock.
 //!
 //! ```text
-//!  batches ─▶ Lateness (one per worker) ── per partition: late or accepted, watermark, counts ──▶ Mark
+//!  batches ─▶ Lateness (one per worker) ── per partition: late or accepted, watermark, counts, idle ──▶ Mark
 //!  scored ──▶ EpochPartials (one per worker and epoch) ── per (zone, pane): PaneSums ──▶ partials
 //!  marks ───▶ Watermarks: W, the least watermark of the active partitions, never falling
 //!  partials, W ─▶ Windows (the zones of one worker) ──▶ window rows, panes, what became final
 //! ```
 
 mod exact;
+mod lateness;
 mod pane;
 mod place;
 mod recent;
@@ -15,8 +16,9 @@ mod watermarks;
 mod windows;
 
 pub use exact::ExactSum;
+pub use lateness::Lateness;
 pub use pane::{MetricSums, PaneSums};
-pub use place::{EpochPartials, Lateness, Partial, RecentAnomaly};
+pub use place::{EpochPartials, Partial, RecentAnomaly};
 pub use recent::{RECENT_US, Recent};
 pub use watermarks::{Progress, Watermarks};
 pub use windows::{Applied, PaneRange, PaneState, WindowRow, Windows, ZoneFact};

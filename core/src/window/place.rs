@@ -1,20 +1,13 @@
-//! Late or accepted, and if accepted, into the partial sums of the reading's (zone, pane).
-//!
-//! Invariants:
-//! 1. a reading is late iff `pane_end + allowed_lateness <= wm(p)`, where wm(p) is the highest event time of the
-//!    partition's *earlier accepted* readings less `out_of_orderness`: a function of the partition's log alone;
-//! 2. late readings and dead letters do not move a watermark;
-//! 3. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps` ([`crate::position::Counts`]).
+//! Accepted readings into the partial sums of their (zone, pane). Tested with what decides who is accepted: see
+//! `lateness`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use citytide_domain::Domain;
 use serde::{Deserialize, Serialize};
 
 use super::PaneSums;
 use crate::batch::Batch;
-use crate::position::Mark;
 use crate::{NEVER, floor_to};
 
 /// What one worker adds to one pane of one zone in one epoch.
@@ -103,61 +96,3 @@ impl EpochPartials {
         self.slots
     }
 }
-
-/// Decides which readings are late, and keeps the marks of the partitions that one worker reads. Before readings are
-/// scored: what is late teaches the detector nothing.
-pub struct Lateness {
-    pane_us: i64,
-    allowed_lateness_us: i64,
-    out_of_orderness_us: i64,
-    marks: HashMap<i32, Mark>,
-}
-
-impl Lateness {
-    /// Goes on from the given marks, those of the last commit.
-    pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Lateness {
-        let known = |mark: Mark| (mark.partition, Mark { new_zones: Vec::new(), ..mark });
-        Lateness {
-            pane_us: domain.pane_us(),
-            allowed_lateness_us: domain.time.allowed_lateness_us,
-            out_of_orderness_us: domain.time.out_of_orderness_us,
-            marks: marks.into_iter().map(known).collect(),
-        }
-    }
-
-    /// Fills in `batch.late` and `batch.watermark_us`. Returns the partition's mark behind the batch, whose new zones
-    /// are those of this batch alone.
-    pub fn judge(&mut self, batch: &mut Batch) -> Mark {
-        let progress = &batch.progress;
-        if let Some(offset) = progress.begins_at {
-            self.marks.entry(batch.partition).or_insert_with(|| Mark::at_start(batch.partition, offset));
-        }
-        let mark = self.marks.get_mut(&batch.partition).expect("a batch of an assigned partition");
-        let position = &mut mark.position;
-        batch.late.clear();
-        for &event_time_us in &batch.event_times_us {
-            let pane_end_us = floor_to(event_time_us, self.pane_us) + self.pane_us;
-            let is_late = pane_end_us + self.allowed_lateness_us <= position.watermark_us;
-            batch.late.push(is_late);
-            if is_late {
-                position.counts.late += 1;
-            } else {
-                position.counts.accepted += 1;
-                position.watermark_us = position.watermark_us.max(event_time_us - self.out_of_orderness_us);
-            }
-        }
-        batch.watermark_us = position.watermark_us;
-        position.counts.dead += batch.dead.len() as i64;
-        position.counts.lost += progress.lost;
-        position.counts.gaps += progress.gaps;
-        position.next_offset = progress.next_offset;
-        if progress.cursor.is_some() {
-            position.cursor.clone_from(&progress.cursor);
-        }
-        mark.reach = progress.reach;
-        Mark { new_zones: batch.new_zones.iter().map(|zone| zone.to_string()).collect(), ..mark.clone() }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,5 @@
-//! lateness: which readings are late, and how far each partition is. Batches pass through at once; the marks of an
-//! epoch leave when it is complete.
+//! lateness: which readings are late, how far each partition is, and which ones are idle. Batches pass through at once;
+//! the marks of an epoch leave when it is complete.
 
 use std::collections::BTreeMap;
 

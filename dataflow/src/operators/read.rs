@@ -14,7 +14,9 @@
 //!    been read of it already is kept, at most a queue's worth;
 //! 4. a partition that is added while the others are read is introduced by its first chunk (`begins_at`); from then on
 //!    it counts as one that was there from the start. W does not fall for it;
-//! 5. under `until_caught_up` records at or above the end offsets as of the start are left for the next run.
+//! 5. under `until_caught_up` records at or above the end offsets as of the start are left for the next run;
+//! 6. a partition at its end is told that time passes, by chunks without records, until `idle_after` has passed since its
+//!    last one: whether it is idle is decided where accepted readings are known (`lateness`).
 
 mod partitions;
 
@@ -62,7 +64,7 @@ pub struct ReadParts<F> {
     pub epoch_offset_ms: i64,
     /// The last committed epoch.
     pub committed_epoch: Epoch,
-    /// How long at its end makes a partition idle; `None` under `--until-caught-up`.
+    /// How long a quiet partition at its end is told of time; `None` under `--until-caught-up`.
     pub idle_after: Option<Duration>,
     /// Whether to end at the end offsets as of the start.
     pub until_caught_up: bool,
@@ -142,7 +144,7 @@ where
                 output.session(&*cap).give(chunk);
             }
             if let Some(idle_after) = idle_after {
-                for chunk in partitions.fall_idle(idle_after) {
+                for chunk in partitions.tick(idle_after) {
                     open.records += 1;
                     output.session(&*cap).give(chunk);
                 }

@@ -147,7 +147,7 @@ pub fn progress() -> Table {
         column(
             "is_idle",
             "boolean not null",
-            "Whether it has brought nothing for idle_after and no longer holds W back",
+            "Whether it has brought no accepted reading for idle_after and no longer holds W back",
         ),
         column(
             "cursor",

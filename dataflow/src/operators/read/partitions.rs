@@ -8,9 +8,21 @@ use citytide_core::position::{Activity, Reach};
 
 use crate::sources::{Assigned, Intake};
 
+/// What a look for records adds to the time that was watched at most. What lies further back is a stall: nobody knows
+/// what came meanwhile.
+const WATCHED_AT_ONCE_MAX: Duration = Duration::from_secs(1);
+/// Ticks of time during `idle_after`.
+const TICKS: u32 = 10;
+
 struct Partition {
+    /// Never idle: only who sees which readings are accepted can tell.
     activity: Activity,
-    at_end_since: Option<Instant>,
+    /// Whether it had been read to its end when it was last heard of.
+    at_end: bool,
+    /// When it last brought a record, as the time that was watched.
+    brought_at: Duration,
+    /// When it is next told that time passes; `None` when it has been told of `idle_after` since its last record.
+    tick_at: Option<Duration>,
     next_offset: i64,
     /// Where to end under `until_caught_up`.
     target: i64,
@@ -29,7 +41,9 @@ impl Partition {
                 true => Activity::Empty,
                 false => Activity::Active,
             },
-            at_end_since: None,
+            at_end: false,
+            brought_at: Duration::ZERO,
+            tick_at: Some(Duration::ZERO),
             next_offset: one.next_offset,
             target: if one.is_end_known { one.end_offset } else { i64::MAX },
             done: one.is_end_known && one.next_offset >= one.end_offset,
@@ -39,22 +53,25 @@ impl Partition {
         }
     }
 
-    fn reach(&self) -> Reach {
-        Reach { activity: self.activity, end_offset: self.end_offset, ..Reach::default() }
+    fn reach(&self, watched: Duration) -> Reach {
+        let watched_ms = u64::try_from(watched.as_millis()).expect("fewer than 2^64 milliseconds");
+        Reach { activity: self.activity, watched_ms, ..Reach::active(self.end_offset) }
     }
 }
 
 pub struct Partitions {
     by_number: BTreeMap<i32, Partition>,
     until_caught_up: bool,
-    /// When the queue was last asked for a chunk. While the commit stalls, what waits there is a backlog.
+    /// When the queue was last asked for a chunk.
     asked_at: Option<Instant>,
+    /// For how long it has been asked. While the commit stalls, what waits there is a backlog and no silence.
+    watched: Duration,
 }
 
 impl Partitions {
     pub fn new(assigned: &[Assigned], until_caught_up: bool) -> Partitions {
         let by_number = assigned.iter().map(|one| (one.partition, Partition::at_start(one))).collect();
-        Partitions { by_number, until_caught_up, asked_at: None }
+        Partitions { by_number, until_caught_up, asked_at: None, watched: Duration::ZERO }
     }
 
     /// A chunk without records for every partition, so that all workers hear of it: what has not spoken holds the
@@ -62,7 +79,7 @@ impl Partitions {
     pub fn introduce(&self, assigned: &[Assigned]) -> impl Iterator<Item = Chunk> {
         assigned.iter().map(|one| {
             let partition = &self.by_number[&one.partition];
-            let reach = Reach { at_end: partition.done, ..partition.reach() };
+            let reach = Reach { at_end: partition.done, ..partition.reach(self.watched) };
             Chunk { partition: one.partition, reach, ..Chunk::default() }
         })
     }
@@ -70,7 +87,7 @@ impl Partitions {
     /// A chunk without records for every partition, that tells the other processes to drain too.
     pub fn drain(&self) -> impl Iterator<Item = Chunk> {
         self.by_number.iter().map(|(&number, partition)| {
-            let reach = Reach { leaving: true, ..partition.reach() };
+            let reach = Reach { leaving: true, ..partition.reach(self.watched) };
             Chunk { partition: number, reach, ..Chunk::default() }
         })
     }
@@ -88,10 +105,11 @@ impl Partitions {
 
     /// The next chunk that may be read: of a partition that is no longer ahead, else from the queue.
     pub fn next(&mut self, intake: &Intake, now: Instant) -> Option<Chunk> {
-        self.asked_at = Some(now);
+        let before = self.asked_at.replace(now).unwrap_or(now);
+        self.watched += now.duration_since(before).min(WATCHED_AT_ONCE_MAX);
         let waiting = self.by_number.values_mut().find(|one| !one.ahead && !one.waiting.is_empty());
         if let Some(chunk) = waiting.and_then(|one| one.waiting.pop_front()) {
-            return Some(self.take(chunk, now));
+            return Some(self.take(chunk));
         }
         loop {
             let chunk = intake.chunks.try_recv().ok()?;
@@ -104,18 +122,19 @@ impl Partitions {
                     end_offset,
                     is_end_known: true,
                 };
-                self.by_number.entry(chunk.partition).or_insert_with(|| Partition::at_start(&one));
+                let new = || Partition { brought_at: self.watched, ..Partition::at_start(&one) };
+                self.by_number.entry(chunk.partition).or_insert_with(new);
             }
             let partition = self.by_number.get_mut(&chunk.partition).expect("an assigned partition");
             if partition.ahead {
                 partition.waiting.push_back(chunk);
                 continue;
             }
-            return Some(self.take(chunk, now));
+            return Some(self.take(chunk));
         }
     }
 
-    fn take(&mut self, mut chunk: Chunk, now: Instant) -> Chunk {
+    fn take(&mut self, mut chunk: Chunk) -> Chunk {
         let partition = self.by_number.get_mut(&chunk.partition).expect("an assigned partition");
         if self.until_caught_up {
             chunk.cut_at(partition.target);
@@ -125,39 +144,39 @@ impl Partitions {
         if let Some(last) = chunk.offsets.last() {
             partition.next_offset = partition.next_offset.max(last + 1);
             partition.activity = Activity::Active;
-            partition.at_end_since = None;
+            partition.at_end = false;
+            partition.brought_at = self.watched;
+            partition.tick_at = Some(self.watched);
         }
-        if chunk.reach.at_end {
-            partition.at_end_since.get_or_insert(now);
-        }
+        partition.at_end |= chunk.reach.at_end;
         if chunk.ended {
             partition.activity = Activity::Ended;
         }
         partition.done |= chunk.reach.at_end || partition.next_offset >= partition.target;
         partition.end_offset = chunk.reach.end_offset.max(partition.next_offset);
         let at_end = chunk.reach.at_end || (self.until_caught_up && partition.done);
-        chunk.reach = Reach { at_end, ..partition.reach() };
+        chunk.reach = Reach { at_end, ..partition.reach(self.watched) };
         chunk
     }
 
-    /// A chunk without records for every partition that has just become idle.
-    pub fn fall_idle(&mut self, idle_after: Duration) -> Vec<Chunk> {
-        let mut idle = Vec::new();
-        let Some(asked_at) = self.asked_at else { return idle };
+    /// A chunk without records for every partition at its end that should hear how much time has passed: a few until
+    /// `idle_after` has passed since its last record, and then none before the next one.
+    pub fn tick(&mut self, idle_after: Duration) -> Vec<Chunk> {
+        let mut ticks = Vec::new();
         for (&number, partition) in &mut self.by_number {
-            let rested =
-                partition.at_end_since.is_some_and(|since| asked_at.duration_since(since) >= idle_after);
-            if partition.activity == Activity::Active
-                && rested
-                && !partition.ahead
-                && partition.waiting.is_empty()
-            {
-                partition.activity = Activity::Idle;
-                let reach = Reach { at_end: true, ..partition.reach() };
-                idle.push(Chunk { partition: number, reach, ..Chunk::default() });
+            let Some(tick_at) = partition.tick_at else { continue };
+            let is_looked_at = !partition.ahead && partition.waiting.is_empty();
+            if partition.activity != Activity::Active || !partition.at_end || !is_looked_at {
+                continue;
+            }
+            let has_rested = self.watched.saturating_sub(partition.brought_at) >= idle_after;
+            if self.watched >= tick_at || has_rested {
+                partition.tick_at = (!has_rested).then_some(self.watched + idle_after / TICKS);
+                let reach = Reach { at_end: true, ..partition.reach(self.watched) };
+                ticks.push(Chunk { partition: number, reach, ..Chunk::default() });
             }
         }
-        idle
+        ticks
     }
 
     /// Whether all have been read up to where they end under `until_caught_up`.

@@ -37,10 +37,21 @@ fn taken(partitions: &mut Partitions, intake: &Intake) -> Vec<(i32, Vec<i64>)> {
         .collect()
 }
 
-/// Takes what is queued at this time; returns what falls idle then.
-fn idle_at(partitions: &mut Partitions, intake: &Intake, now: Instant) -> Vec<Chunk> {
-    while partitions.next(intake, now).is_some() {}
-    partitions.fall_idle(IDLE_AFTER)
+/// Takes what is queued every 100 ms of this time; returns the ticks: partition and milliseconds watched.
+fn watch(partitions: &mut Partitions, intake: &Intake, from: Instant, until: Instant) -> Vec<(i32, u64)> {
+    let mut ticks = Vec::new();
+    let mut now = from;
+    loop {
+        while partitions.next(intake, now).is_some() {}
+        ticks.extend(partitions.tick(IDLE_AFTER).iter().map(|tick| {
+            assert!(tick.reach.at_end && tick.records() == 0);
+            (tick.partition, tick.reach.watched_ms)
+        }));
+        if now >= until {
+            return ticks;
+        }
+        now = until.min(now + Duration::from_millis(100));
+    }
 }
 
 #[test]
@@ -80,52 +91,35 @@ fn what_was_read_of_a_partition_that_is_ahead_waits_and_keeps_its_order() {
 }
 
 #[test]
-fn a_partition_falls_idle_once_when_it_has_rested_at_its_end_and_wakes_with_a_record() {
+fn a_partition_at_its_end_is_told_of_time_until_it_may_be_idle_and_again_after_a_record() {
     let mut partitions = Partitions::new(&[assigned(0, 0, 2), assigned(1, 0, 2)], false);
     let (queue, intake) = intake();
     let start = clock::instant();
     queue.send(at_end(0, &[0, 1])).unwrap();
     queue.send(chunk(1, &[0])).unwrap();
-    while partitions.next(&intake, start).is_some() {}
-    assert!(idle_at(&mut partitions, &intake, start + IDLE_AFTER - Duration::from_millis(1)).is_empty());
-    let idle = idle_at(&mut partitions, &intake, start + IDLE_AFTER);
-    assert_eq!(idle.iter().map(|one| (one.partition, one.reach.at_end)).collect::<Vec<_>>(), [(0, true)]);
-    assert!(
-        idle_at(&mut partitions, &intake, start + 2 * IDLE_AFTER).is_empty(),
-        "told once, and 1 has a backlog"
-    );
+    let at = |times: u32| start + times * IDLE_AFTER;
+    let told = watch(&mut partitions, &intake, start, at(3));
+    let expected: Vec<_> = (0..=10).map(|second| (0, second * 1_000)).collect();
+    assert_eq!(told, expected, "1 has a backlog");
     queue.send(at_end(0, &[])).unwrap();
-    partitions.next(&intake, start + 2 * IDLE_AFTER);
-    assert_eq!(partitions.by_number[&0].activity, Activity::Idle, "the end alone wakes nobody");
-    queue.send(chunk(0, &[2])).unwrap();
-    partitions.next(&intake, start + 2 * IDLE_AFTER);
-    assert_eq!(partitions.by_number[&0].activity, Activity::Active);
-    assert!(idle_at(&mut partitions, &intake, start + 9 * IDLE_AFTER).is_empty(), "no end since");
+    assert_eq!(watch(&mut partitions, &intake, at(3), at(4)), [], "the end alone is no news");
+    queue.send(at_end(0, &[2])).unwrap();
+    let told = watch(&mut partitions, &intake, at(4), at(9));
+    assert_eq!((told.len(), told.last()), (11, Some(&(0, 50_000))));
+    queue.send(chunk(0, &[3])).unwrap();
+    assert_eq!(watch(&mut partitions, &intake, at(9), at(19)), [], "no end since");
 }
 
 #[test]
-fn an_end_that_is_told_again_does_not_begin_the_rest_anew() {
-    let mut partitions = Partitions::new(&[assigned(0, 0, 1)], false);
-    let (queue, intake) = intake();
-    let start = clock::instant();
-    queue.send(at_end(0, &[0])).unwrap();
-    partitions.next(&intake, start);
-    queue.send(at_end(0, &[])).unwrap();
-    partitions.next(&intake, start + IDLE_AFTER / 2);
-    assert_eq!(idle_at(&mut partitions, &intake, start + IDLE_AFTER).len(), 1);
-}
-
-#[test]
-fn an_empty_partition_never_falls_idle_and_counts_from_its_first_record() {
+fn an_empty_partition_is_told_nothing_and_counts_from_its_first_record() {
     let mut partitions = Partitions::new(&[assigned(0, 0, 0)], false);
     let (queue, intake) = intake();
     let start = clock::instant();
     queue.send(at_end(0, &[])).unwrap();
-    partitions.next(&intake, start);
-    assert!(idle_at(&mut partitions, &intake, start + IDLE_AFTER).is_empty());
+    assert_eq!(watch(&mut partitions, &intake, start, start + IDLE_AFTER), []);
     assert_eq!(partitions.by_number[&0].activity, Activity::Empty);
     queue.send(at_end(0, &[0])).unwrap();
-    partitions.next(&intake, start);
+    assert!(!watch(&mut partitions, &intake, start + IDLE_AFTER, start + 2 * IDLE_AFTER).is_empty());
     assert_eq!(partitions.by_number[&0].activity, Activity::Active);
 }
 
@@ -168,15 +162,14 @@ fn leaving_is_said_of_every_partition() {
 }
 
 #[test]
-fn a_stalled_worker_calls_no_partition_idle_before_it_has_looked_at_what_waits() {
+fn while_the_worker_is_stalled_no_time_passes() {
     let mut partitions = Partitions::new(&[assigned(0, 0, 1)], false);
     let (queue, intake) = intake();
     let start = clock::instant();
     queue.send(at_end(0, &[0])).unwrap();
     while partitions.next(&intake, start).is_some() {}
-    // The commit stalls: nothing is taken, though records have come.
-    queue.send(at_end(0, &[1])).unwrap();
-    assert!(partitions.fall_idle(IDLE_AFTER).is_empty());
-    assert!(idle_at(&mut partitions, &intake, start + IDLE_AFTER).is_empty(), "a record had come");
-    assert_eq!(idle_at(&mut partitions, &intake, start + 2 * IDLE_AFTER).len(), 1);
+    // The commit stalls: nothing is taken, though records may have come, to the broker alone.
+    while partitions.next(&intake, start + 6 * IDLE_AFTER).is_some() {}
+    let told: Vec<u64> = partitions.tick(IDLE_AFTER).iter().map(|tick| tick.reach.watched_ms).collect();
+    assert_eq!(told, [1_000]);
 }

@@ -1,13 +1,16 @@
 //! Lateness reading by reading against the definition, wherever batches and epochs end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::NEVER;
 use crate::batch::example::{Row, batch};
 use crate::batch::{Anomaly, Batch, FlaggedBy, Severity, Tally};
 use crate::position::Position;
+use crate::window::{EpochPartials, PaneSums, RecentAnomaly};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
