@@ -117,11 +117,9 @@ impl Status {
         let mut rate = Line::new("rate", &format!("{} · {}", self.progress(), self.commit()), columns);
         rate.alarm = self.now.standing_ms >= STANDING_MS;
         let room = columns.saturating_sub(LABEL);
-        let mut block = vec![
-            rate,
-            Line::new("readings", &self.counts(), columns),
-            Line::new("watermark", &partitions::watermark(&self.now, room), columns),
-        ];
+        let mut watermark = Line::new("watermark", &partitions::watermark(&self.now, room), columns);
+        watermark.alarm = self.now.holder().is_some();
+        let mut block = vec![rate, Line::new("readings", &self.counts(), columns), watermark];
         block.extend(detector::lines(&self.now, columns));
         block.extend(followers::line(&self.now.followers, columns));
         block.push(Line::new("busy %", &self.shares(), columns));

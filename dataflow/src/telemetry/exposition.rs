@@ -144,6 +144,22 @@ impl Page<'_> {
             now.low_us.map(|us| seconds(us, 1e6)),
         )?;
         self.gauge(
+            "citytide_watermark_held",
+            "How long W has stood still while readings were accepted; 0 when it moves or nothing is accepted",
+            Some(&Unit::Seconds),
+            Some(seconds(now.low_held_ms as i64, 1e3)),
+        )?;
+        self.by_partition(
+            "citytide_partition_holds_watermark",
+            "1 for the partition that has held W back for more than two minutes while readings were accepted",
+            None,
+            &now.partitions,
+            |one| {
+                let holder = now.holder().map(|holder| holder.partition);
+                Some(f64::from(u8::from(holder == Some(one.partition))))
+            },
+        )?;
+        self.gauge(
             "citytide_frontier_standing",
             "How long the committed frontier has stood still; more than a second is unusual",
             Some(&Unit::Seconds),

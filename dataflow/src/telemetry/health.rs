@@ -20,22 +20,33 @@ pub fn lives(snapshot: &Snapshot) -> Result<String, String> {
     }
 }
 
-/// `/readyz`: the run has begun, and has committed something or has nothing to commit. `Err` says why not.
+/// `/readyz`: the run has begun, and has committed something or has nothing to commit. `Err` says why not. A partition
+/// that holds W back is named; it takes nobody's readiness away.
 pub fn ready(snapshot: &Snapshot) -> Result<String, String> {
     lives(snapshot)?;
     match snapshot.phase {
         Phase::Starting => Err("starting".to_owned()),
         Phase::Draining => Err("draining".to_owned()),
-        Phase::Running if snapshot.commits > 0 => Ok(format!("lag {}", snapshot.lag())),
+        Phase::Running if snapshot.commits > 0 => Ok(format!("lag {}{}", snapshot.lag(), held(snapshot))),
         Phase::Running if snapshot.lag() == 0 => Ok("caught up".to_owned()),
         Phase::Running => Err(format!("no commit yet, lag {}", snapshot.lag())),
     }
 }
 
+fn held(snapshot: &Snapshot) -> String {
+    snapshot.holder().map_or_else(String::new, |holder| {
+        format!(
+            "; no window has become final for {} s: partition {} holds the watermark back",
+            snapshot.low_held_ms / 1000,
+            holder.partition
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::PartitionFigures;
+    use crate::telemetry::{LOW_HELD_MAX_MS, PartitionFigures};
     use citytide_core::position::{Activity, Counts};
 
     fn running(lag: i64, commits: u64) -> Snapshot {
@@ -77,6 +88,14 @@ mod tests {
         let why = lives(&standing(12_400)).expect_err("it stands");
         assert!(why.starts_with("nothing committed for 12 s"), "{why}");
         assert!(ready(&standing(12_400)).is_err());
+    }
+
+    #[test]
+    fn a_partition_that_holds_the_watermark_back_for_long_is_named() {
+        let held = |low_held_ms| ready(&Snapshot { low_held_ms, ..running(7, 1) });
+        assert_eq!(held(LOW_HELD_MAX_MS).as_deref(), Ok("lag 7"));
+        let why = "lag 7; no window has become final for 125 s: partition 0 holds the watermark back";
+        assert_eq!(held(125_400).as_deref(), Ok(why));
     }
 
     #[test]

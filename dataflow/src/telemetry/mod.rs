@@ -29,5 +29,5 @@ pub use health::{lives, ready};
 pub use http::{ListenAddress, ListenError, listen, routes, serve};
 pub use latency::{Latency, Observed};
 pub use shared::Telemetry;
-pub use snapshot::{DetectorFigures, LastCommit, PartitionFigures, Phase, Snapshot};
+pub use snapshot::{DetectorFigures, LOW_HELD_MAX_MS, LastCommit, PartitionFigures, Phase, Snapshot};
 pub use stages::{Stage, StageTimes, Stages};

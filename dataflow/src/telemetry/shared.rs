@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use citytide_core::NEVER;
 use citytide_core::batch::Tally;
 use citytide_core::detect::DetectorStatus;
-use citytide_core::position::{Counts, Mark};
+use citytide_core::position::{Activity, Counts, Mark};
 use citytide_store::clock;
 use citytide_store::followers::Follower;
 
@@ -46,6 +46,9 @@ struct Detector {
 struct Figures {
     workers: usize,
     low_us: i64,
+    /// When readings were first committed that did not move W, since it last moved; milliseconds since the process
+    /// began.
+    low_held_since_ms: Option<u64>,
     partitions: BTreeMap<i32, Partition>,
     commits: u64,
     last_commit: Option<(u64, Instant)>,
@@ -146,6 +149,11 @@ impl Telemetry {
         });
         partition.figures.end_offset = mark.reach.end_offset;
         partition.figures.activity = mark.reach.activity;
+        let is_active = |one: &Partition| one.figures.activity == Activity::Active;
+        if mark.reach.activity != Activity::Active && !state.partitions.values().any(is_active) {
+            // Nobody holds W back any more: it stands still because all are silent.
+            state.low_held_since_ms = None;
+        }
     }
 
     /// Takes note of a commit: its epoch, how long its transaction took, W, the marks of what it moved, and how the
@@ -161,7 +169,8 @@ impl Telemetry {
         self.stages.add(super::Stage::Commit, took);
         self.latency.committed(epoch, clock::wall_ms());
         let mut state = self.figures.lock().expect("no holder panics");
-        state.low_us = low_us;
+        let has_moved = std::mem::replace(&mut state.low_us, low_us) != low_us;
+        let accepted_before = state.accepted();
         state.commits += 1;
         state.last_commit = Some((epoch, clock::instant()));
         for mark in marks {
@@ -173,6 +182,11 @@ impl Telemetry {
             if let Some(partition) = state.partitions.get_mut(number) {
                 partition.tally += *tally;
             }
+        }
+        if has_moved {
+            state.low_held_since_ms = None;
+        } else if state.accepted() > accepted_before {
+            state.low_held_since_ms.get_or_insert(self.uptime_ms());
         }
         let labelled = state.tally().labelled;
         state.last_hour.observe(self.uptime_ms(), labelled);
@@ -194,6 +208,7 @@ impl Telemetry {
             uptime_ms,
             now_ms: clock::wall_ms(),
             low_us: (state.workers > 0 && state.low_us != NEVER).then_some(state.low_us),
+            low_held_ms: state.low_held_since_ms.map_or(0, |since_ms| uptime_ms.saturating_sub(since_ms)),
             partitions: state.partitions.values().map(|one| one.figures.clone()).collect(),
             counts: state.partitions.values().map(since).sum(),
             tally: state.tally(),
@@ -228,6 +243,10 @@ impl Telemetry {
 }
 
 impl Figures {
+    fn accepted(&self) -> i64 {
+        self.partitions.values().map(|one| one.figures.counts.accepted).sum()
+    }
+
     fn tally(&self) -> Tally {
         self.partitions.values().map(|one| one.tally).sum()
     }

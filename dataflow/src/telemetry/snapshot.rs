@@ -20,6 +20,9 @@ pub enum Phase {
     Draining,
 }
 
+/// W that is held back for longer, while readings are accepted, is worth a word, milliseconds.
+pub const LOW_HELD_MAX_MS: u64 = 120_000;
+
 /// A partition as of the last commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionFigures {
@@ -66,6 +69,8 @@ pub struct Snapshot {
     pub now_ms: u64,
     /// W in microseconds, once there is one.
     pub low_us: Option<i64>,
+    /// How long W has stood still while readings were accepted, milliseconds; 0 when it moves or nothing is accepted.
+    pub low_held_ms: u64,
     /// All partitions, in order.
     pub partitions: Vec<PartitionFigures>,
     /// What became of the offsets that this run has committed.
@@ -110,6 +115,13 @@ pub struct DetectorFigures {
 }
 
 impl Snapshot {
+    /// The partition that holds W back: the one that counts and is furthest behind. `None` unless W has been held back
+    /// for longer than [`LOW_HELD_MAX_MS`].
+    pub fn holder(&self) -> Option<&PartitionFigures> {
+        let active = self.partitions.iter().filter(|one| one.activity == Activity::Active);
+        active.min_by_key(|one| one.watermark_us).filter(|_| self.low_held_ms > LOW_HELD_MAX_MS)
+    }
+
     /// Offsets that are not committed yet.
     pub fn lag(&self) -> i64 {
         self.partitions.iter().map(PartitionFigures::lag).sum()

@@ -61,13 +61,13 @@ fn partition(one: &PartitionFigures, now_ms: u64) -> String {
 }
 
 /// How far W is behind this machine's clock. With all partitions idle it stands still, and no distance is shown: it
-/// would grow although nothing is behind.
+/// would grow although nothing is behind. Whoever has held it back for long is named.
 pub fn low(snapshot: &Snapshot) -> String {
     let at = |us: i64, form: &str| {
         chrono::DateTime::from_timestamp_micros(us)
             .map_or_else(|| us.to_string(), |at| at.format(form).to_string())
     };
-    match snapshot.low_us {
+    let low = match snapshot.low_us {
         None => "none yet".to_owned(),
         Some(us) if is_idle(snapshot) => format!("{}, all partitions idle", at(us, "%Y-%m-%d %H:%M:%S")),
         Some(us) => match snapshot.now_ms as i64 / 1000 - us / 1_000_000 {
@@ -75,6 +75,16 @@ pub fn low(snapshot: &Snapshot) -> String {
             behind_s @ ..3600 => format!("{behind_s} s behind"),
             _ => at(us, "%Y-%m-%d %H:%M"),
         },
+    };
+    match snapshot.holder() {
+        None => low,
+        Some(holder) => {
+            format!(
+                "{low}, held by partition {} for {}",
+                holder.partition,
+                coarse(snapshot.low_held_ms / 1000)
+            )
+        }
     }
 }
 

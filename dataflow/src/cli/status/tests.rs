@@ -4,7 +4,7 @@ use citytide_core::batch::{Labelled, Tally};
 use citytide_core::position::{Activity, Counts};
 
 use super::*;
-use crate::telemetry::{DetectorFigures, LastCommit, PartitionFigures};
+use crate::telemetry::{DetectorFigures, LOW_HELD_MAX_MS, LastCommit, PartitionFigures};
 
 /// 2026-11-21T05:26:00Z.
 const NOON_MS: u64 = 1_795_238_760_000;
@@ -168,6 +168,20 @@ fn a_frontier_that_stands_still_is_an_alarm() {
         "\x1b[2mrate      \x1b[0m\x1b[33m0/s · lag 10 · nothing committed for 14 s\x1b[0m"
     );
     assert_eq!(block[0].painted(false), block[0].text);
+}
+
+#[test]
+fn a_watermark_that_was_held_back_for_long_is_an_alarm_that_names_the_partition() {
+    let mut held = snapshot(500_000, 100, vec![partition(0, 5, 0), partition(1, 400, 0), idle(2)]);
+    held.low_us = held.partitions[1].watermark_us;
+    held.low_held_ms = LOW_HELD_MAX_MS;
+    assert!(!status([held.clone()]).block(80)[2].alarm);
+    held.low_held_ms = 395_000;
+    let status = status([held]);
+    let watermark = &status.block(100)[2];
+    let told = "watermark 400 s behind, held by partition 1 for 395 s · 0: 5 s · 1: 400 s · 2: idle";
+    assert_eq!((watermark.text.as_str(), watermark.alarm), (told, true));
+    assert!(status.line().contains(" · watermark 400 s behind, held by partition 1 for 395 s · "));
 }
 
 #[test]

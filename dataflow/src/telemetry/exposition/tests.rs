@@ -133,6 +133,8 @@ fn the_page_tells_the_figures() {
         "citytide_offsets_total{partition=\"1\",outcome=\"gap\"} 2",
         "citytide_partition_first_offset{partition=\"1\"} 10.0",
         "citytide_partition_watermark_timestamp_seconds{partition=\"1\"} 1.5",
+        "citytide_watermark_held_seconds 0.0",
+        "citytide_partition_holds_watermark{partition=\"1\"} 0.0",
         "citytide_partition_active{partition=\"1\"} 1.0",
         "citytide_readings_flagged_total{detector=\"model\"} 2",
         "citytide_labelled_readings_total{truth=\"anomaly\",verdict=\"anomaly\"} 3",

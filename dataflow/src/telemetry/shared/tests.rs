@@ -84,6 +84,28 @@ fn a_mark_that_is_not_committed_tells_of_the_end_and_of_idleness_only() {
 }
 
 #[test]
+fn a_watermark_that_stands_while_readings_are_accepted_is_held_until_it_moves_or_all_are_silent() {
+    let run = running();
+    let commit = |next_offset, low_us| {
+        run.committed(50, Duration::ZERO, low_us, &[mark(0, next_offset, 900)], &BTreeMap::new());
+        run.figures.lock().unwrap().low_held_since_ms.is_some()
+    };
+    assert!(!commit(110, 77));
+    assert!(!commit(110, 77), "nothing was accepted");
+    assert!(commit(120, 77));
+    assert!(!commit(130, 78));
+    assert!(commit(140, 78));
+    let idle = |partition| {
+        let mut mark = mark(partition, 140, 900);
+        mark.reach.activity = Activity::Idle;
+        run.mark(&mark);
+        run.figures.lock().unwrap().low_held_since_ms.is_some()
+    };
+    assert!(idle(0), "partition 1 counts still");
+    assert!(!idle(1));
+}
+
+#[test]
 fn a_partition_that_was_added_to_the_topic_is_counted_from_its_first_offset() {
     let run = running();
     run.mark(&mark(7, 0, 12));
