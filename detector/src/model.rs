@@ -106,7 +106,8 @@ struct Stored {
 }
 
 impl Model {
-    /// Fits a model on the sample's rows of the training window that ends with `until_us`.
+    /// Fits a model on the sample's rows of the training window that ends with `until_us`. The forest is grown from
+    /// that time as its seed: the same rows and the same end give the same model, whoever trains it and when.
     ///
     /// # Errors
     ///
@@ -114,7 +115,7 @@ impl Model {
     pub fn train(version: i32, layout: &Layout, sample: &Sample, until_us: i64) -> Result<Model, TrainError> {
         let chosen = sample.rows(until_us);
         let rows: Vec<f32> = chosen.iter().flat_map(|row| row.features.iter().copied()).collect();
-        let forest = fit(&rows, layout.forest_features(), &layout.forest)?;
+        let forest = fit(&rows, layout.forest_features(), &layout.forest, until_us as u64)?;
         let times = || chosen.iter().map(|row| row.event_time_us);
         let about = About {
             fitted_from_us: times().min().unwrap_or(until_us),
@@ -217,6 +218,17 @@ mod tests {
         let back = Model::from_bytes(3, &layout, &model.to_bytes(&layout)).expect("just written");
         assert_eq!(back, model);
         assert_eq!((back.version(), back.about().rows), (3, 400));
+    }
+
+    #[test]
+    fn a_training_is_a_function_of_its_rows_and_of_the_end_of_its_window() {
+        let (layout, model) = model();
+        let again = |version, until_us| {
+            Model::train(version, &layout, &filled(&layout, 400), until_us).expect("rows enough")
+        };
+        assert_eq!(again(3, 1_000_000).to_bytes(&layout), model.to_bytes(&layout));
+        assert_eq!(again(4, 1_000_000).forest(), model.forest(), "its number is no part of it");
+        assert_ne!(again(3, 1_000_001).forest(), model.forest(), "another end, another seed");
     }
 
     #[test]

@@ -1,18 +1,22 @@
-//! Fitting: rows in, a forest out, by the crate `extended-isolation-forest`, read out through serde.
+//! Fitting: rows and a seed in, a forest out. The same rows in the same order and the same seed give the same bytes on
+//! any machine: every draw comes from [`SplitMix64`], and the arithmetic rounds alike everywhere.
 //!
-//! The crate draws from the thread's generator and cannot be seeded: two fits differ. What must be reproducible is
-//! the score of a given model, and models are stored; tests pin properties of a fit, never its trees.
+//! The method is that of the crate `extended-isolation-forest`, which draws from the thread's generator and cannot be
+//! seeded (decision 21); tests hold scores and rankings against the crate's. What differs, and why:
 //!
-//! The crate also splits on features that are constant among a node's rows, which leaves one side empty, and each such
-//! split uses up depth: of data that is mostly zeros nothing is learnt. At extension level 0 empty splits are therefore
-//! taken out; where there are many, trees are grown deeper than needed and cut at the depth of the method. A split
-//! across two features may pass all rows by; that is part of the extended method and stays.
+//! 1. At extension level 0 a split takes one of the features that vary among its node's rows. The crate also takes
+//!    constant ones, which leaves one side empty and uses up depth: of data that is mostly zeros nothing is learnt. A
+//!    split across two features may pass all rows by; that is part of the extended method and stays.
+//! 2. At extension level 0 the higher side is always the right one; the crate's choice of side changes no score.
+//! 3. At extension level 1 the normal's two coordinates come from the disc, not from two normal distributions: only its
+//!    direction counts, which is as even either way.
+//! 4. A leaf of two rows adds a path of 1, not .15 (see [`unsuccessful_search`]).
 
-use extended_isolation_forest as crate_forest;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::random::SplitMix64;
 use super::{DEPTH_MAX, FEATURES_MAX, Forest, Node, StoredForest};
+use crate::transcendental::ln;
 
 /// How a forest is grown.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,13 +37,6 @@ impl Default for ForestOptions {
 
 /// Fewest rows a forest is fitted on.
 pub const ROWS_MIN: usize = 100;
-
-/// Greatest share of splits that divide no rows in trees that are kept as they are.
-const EMPTY_SPLITS_MAX: f64 = 0.01;
-/// How many times as deep as needed trees are grown where there are more: enough while a third of the splits divides.
-const SPARE_DEPTH: u32 = 3;
-/// Trees that are grown before they are read out: bounds the memory that their serialised form takes.
-const TREES_AT_ONCE: usize = 20;
 
 /// Why no forest could be fitted.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -70,19 +67,14 @@ pub enum FitError {
         /// What is wrong.
         why: &'static str,
     },
-    /// The crate's forest was not as expected.
-    #[error(
-        "reading out the fitted forest: {0}; the versions of the forest's crate and of this program differ"
-    )]
-    ReadOut(String),
 }
 
-/// Fits a forest on rows of `features` values each, laid end to end.
+/// Fits a forest on rows of `features` values each, laid end to end: a function of its arguments, to the bit.
 ///
 /// # Errors
 ///
 /// When there are too few rows, a value is not finite, or the options fit no forest.
-pub fn fit(rows: &[f32], features: usize, options: &ForestOptions) -> Result<Forest, FitError> {
+pub fn fit(rows: &[f32], features: usize, options: &ForestOptions, seed: u64) -> Result<Forest, FitError> {
     if features == 0 || features > FEATURES_MAX {
         return Err(FitError::Features(features));
     }
@@ -106,45 +98,107 @@ pub fn fit(rows: &[f32], features: usize, options: &ForestOptions) -> Result<For
         rows_per_tree: rows_per_tree.min(count),
         extension: extension.min(features - 1),
     };
-    // The crate's number of features is a constant of its type.
-    macro_rules! of_features {
-        ($($n:literal)*) => {
-            match features {
-                $($n => grow::<$n>(rows, &options),)*
-                _ => Err(FitError::Features(features)),
-            }
-        };
-    }
-    let mut forest =
-        of_features!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)?;
+    let mut forest = forest(features, options.rows_per_tree, grow(rows, features, &options, seed));
     forest.learn_ordinary(rows);
     Ok(forest)
 }
 
-fn grow<const N: usize>(rows: &[f32], options: &ForestOptions) -> Result<Forest, FitError> {
-    let rows: Vec<[f64; N]> =
-        rows.chunks_exact(N).map(|row| std::array::from_fn(|feature| f64::from(row[feature]))).collect();
-    let depth = depth(options.rows_per_tree);
-    let mut grown_depth = depth;
-    let mut trees = Vec::with_capacity(options.trees);
-    while trees.len() < options.trees {
-        let options = crate_forest::ForestOptions {
-            n_trees: TREES_AT_ONCE.min(options.trees - trees.len()),
-            sample_size: options.rows_per_tree,
-            max_tree_depth: Some(grown_depth as usize),
-            extension_level: options.extension,
+fn grow(rows: &[f32], features: usize, options: &ForestOptions, seed: u64) -> Vec<Vec<Node>> {
+    let mut tree = Tree {
+        rows,
+        features: (0..features).collect(),
+        extension: options.extension,
+        depth: depth(options.rows_per_tree),
+        random: SplitMix64::new(seed),
+        nodes: Vec::new(),
+    };
+    let mut order: Vec<usize> = (0..rows.len() / features).collect();
+    let next_tree = |_| {
+        tree.random.choose(&mut order, options.rows_per_tree);
+        tree.grow(&mut order[..options.rows_per_tree], 0);
+        std::mem::take(&mut tree.nodes)
+    };
+    (0..options.trees).map(next_tree).collect()
+}
+
+/// A tree that is growing.
+struct Tree<'a> {
+    /// All rows, laid end to end.
+    rows: &'a [f32],
+    /// The features, in the order of the last draw.
+    features: Vec<usize>,
+    extension: usize,
+    /// The greatest depth.
+    depth: u32,
+    random: SplitMix64,
+    /// What has grown, in pre-order.
+    nodes: Vec<Node>,
+}
+
+impl Tree<'_> {
+    /// Grows the subtree of these rows.
+    fn grow(&mut self, rows: &mut [usize], depth: u32) {
+        let is_leaf = depth == self.depth || rows.len() < 2;
+        let plane = if is_leaf { None } else { self.split(rows) };
+        let Some(plane) = plane else {
+            let path = f64::from(depth) + unsuccessful_search(rows.len());
+            return self.nodes.push(Node::Leaf(path as f32));
         };
-        let grown = crate_forest::Forest::from_slice(&rows, &options)
-            .map_err(|error| FitError::ReadOut(error.to_string()))?;
-        let grown = GrownForest::read(&grown)?;
-        let is_first = trees.is_empty() && grown_depth == depth;
-        if options.extension_level == 0 && is_first && grown.empty_splits() > EMPTY_SPLITS_MAX {
-            grown_depth = depth * SPARE_DEPTH;
-            continue;
+        let mut lefts = 0;
+        for at in 0..rows.len() {
+            if !self.is_right(rows[at], &plane) {
+                rows.swap(lefts, at);
+                lefts += 1;
+            }
         }
-        trees.extend(grown.flat(depth, options.extension_level));
+        self.nodes.push(Node::Split(plane));
+        let (left, right) = rows.split_at_mut(lefts);
+        self.grow(left, depth + 1);
+        self.grow(right, depth + 1);
     }
-    forest(N, options.rows_per_tree, trees)
+
+    /// A split of these rows; none at extension level 0 if they are all alike.
+    fn split(&mut self, rows: &[usize]) -> Option<Vec<(u8, f64, f64)>> {
+        if self.extension == 0 {
+            // The first one that varies, in random order: each of those that vary is as likely.
+            return (0..self.features.len()).find_map(|at| {
+                self.random.choose(&mut self.features[at..], 1);
+                let (least, most) = self.range(rows, self.features[at]);
+                (least < most).then(|| vec![(self.features[at] as u8, 1.0, self.random.between(least, most))])
+            });
+        }
+        self.random.choose(&mut self.features, 2);
+        let mut features = [self.features[0], self.features[1]];
+        features.sort_unstable();
+        let normal = self.random.direction();
+        let side = |(feature, normal)| {
+            let (least, most) = self.range(rows, feature);
+            let intercept = if least < most { self.random.between(least, most) } else { least };
+            (feature as u8, normal, intercept)
+        };
+        Some(features.into_iter().zip(normal).map(side).collect())
+    }
+
+    /// The least and the greatest value of a feature.
+    fn range(&self, rows: &[usize], feature: usize) -> (f64, f64) {
+        let values = rows.iter().map(|row| self.value(*row, feature));
+        // Not `f64::min`: which of two zeros it returns depends on the processor.
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
+            (if value < least { value } else { least }, if value > most { value } else { most })
+        })
+    }
+
+    fn value(&self, row: usize, feature: usize) -> f64 {
+        f64::from(self.rows[row * self.features.len() + feature])
+    }
+
+    /// Decides as the walk does.
+    fn is_right(&self, row: usize, plane: &[(u8, f64, f64)]) -> bool {
+        let side = |&(feature, normal, intercept): &(u8, f64, f64)| {
+            (self.value(row, usize::from(feature)) - intercept) * normal
+        };
+        plane.iter().map(side).sum::<f64>() > 0.0
+    }
 }
 
 /// Depth of a tree that is grown on so many rows: that of a balanced one with a row to a leaf.
@@ -153,11 +207,7 @@ fn depth(rows_per_tree: usize) -> u32 {
 }
 
 /// A forest of trees that were grown on so many rows each.
-pub(super) fn forest(
-    features: usize,
-    rows_per_tree: usize,
-    trees: Vec<Vec<Node>>,
-) -> Result<Forest, FitError> {
+pub(super) fn forest(features: usize, rows_per_tree: usize, trees: Vec<Vec<Node>>) -> Forest {
     let stored = StoredForest {
         features,
         depth: depth(rows_per_tree),
@@ -165,113 +215,18 @@ pub(super) fn forest(
         ordinary: None,
         trees,
     };
-    Forest::from_stored(stored).map_err(FitError::ReadOut)
-}
-
-/// The crate's forest as it serialises itself.
-#[derive(Deserialize)]
-pub(super) struct GrownForest {
-    trees: Vec<GrownTree>,
-}
-
-impl GrownForest {
-    /// Reads the crate's forest out through serde.
-    pub(super) fn read(forest: &impl Serialize) -> Result<GrownForest, FitError> {
-        let value = serde_json::to_value(forest).map_err(|error| FitError::ReadOut(error.to_string()))?;
-        serde_json::from_value(value).map_err(|error| FitError::ReadOut(error.to_string()))
-    }
-
-    /// Share of the splits that leave one side without a row.
-    fn empty_splits(&self) -> f64 {
-        let (empty, splits) = self.trees.iter().fold((0, 0), |sum, tree| tree.root.count_splits(sum));
-        f64::from(empty) / f64::from(splits.max(1))
-    }
-
-    /// The trees, cut at a depth.
-    pub(super) fn flat(&self, depth: u32, extension: usize) -> impl Iterator<Item = Vec<Node>> {
-        self.trees.iter().map(move |tree| {
-            let mut nodes = Vec::new();
-            flatten(&tree.root, (0, depth), extension == 0, &mut nodes);
-            nodes
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct GrownTree {
-    root: GrownNode,
-}
-
-#[derive(Deserialize)]
-enum GrownNode {
-    Ex { num_samples: usize },
-    In { left: Box<GrownNode>, right: Box<GrownNode>, n: Vec<f64>, p: Vec<f64> },
-}
-
-impl GrownNode {
-    /// Rows of the tree's sample that came here.
-    fn rows(&self) -> usize {
-        match self {
-            GrownNode::Ex { num_samples } => *num_samples,
-            GrownNode::In { left, right, .. } => left.rows() + right.rows(),
-        }
-    }
-
-    /// Adds the splits from here on: those that leave one side without a row, and all.
-    fn count_splits(&self, (empty, splits): (u32, u32)) -> (u32, u32) {
-        match self {
-            GrownNode::Ex { .. } => (empty, splits),
-            GrownNode::In { left, right, .. } => {
-                let is_empty = left.is_empty() || right.is_empty();
-                right.count_splits(left.count_splits((empty + u32::from(is_empty), splits + 1)))
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!(self, GrownNode::Ex { num_samples: 0 })
-    }
-
-    /// The first node from here on that divides its rows, or the leaf that they all end in.
-    fn dividing(&self) -> &GrownNode {
-        let mut node = self;
-        while let GrownNode::In { left, right, .. } = node {
-            if left.is_empty() {
-                node = right;
-            } else if right.is_empty() {
-                node = left;
-            } else {
-                break;
-            }
-        }
-        node
-    }
-}
-
-/// Appends a subtree in pre-order, cut at the greatest depth, on demand without the splits that divide no rows.
-fn flatten(node: &GrownNode, (depth, greatest): (u32, u32), dividing: bool, nodes: &mut Vec<Node>) {
-    match if dividing { node.dividing() } else { node } {
-        GrownNode::In { left, right, n, p } if depth < greatest => {
-            let plane = n.iter().zip(p).enumerate().filter(|(_, (normal, _))| **normal != 0.0);
-            nodes.push(Node::Split(
-                plane.map(|(feature, (normal, intercept))| (feature as u8, *normal, *intercept)).collect(),
-            ));
-            flatten(left, (depth + 1, greatest), dividing, nodes);
-            flatten(right, (depth + 1, greatest), dividing, nodes);
-        }
-        leaf => nodes.push(Node::Leaf((f64::from(depth) + unsuccessful_search(leaf.rows())) as f32)),
-    }
+    Forest::from_stored(stored).expect("grown within the bounds of a stored forest")
 }
 
 /// Average path length of an unsuccessful search among `rows` (Liu, Ting, Zhou: Isolation Forest, 2008, equation 1); of
 /// two rows it is 1, where the equation's logarithm for the harmonic number is far off.
-fn unsuccessful_search(rows: usize) -> f64 {
+pub(super) fn unsuccessful_search(rows: usize) -> f64 {
     match rows {
         0 | 1 => 0.0,
         2 => 1.0,
         _ => {
             let rows = rows as f64;
-            2.0 * ((rows - 1.0).ln() + 0.577_215_664_9) - 2.0 * (rows - 1.0) / rows
+            2.0 * (ln(rows - 1.0) + 0.577_215_664_9) - 2.0 * (rows - 1.0) / rows
         }
     }
 }

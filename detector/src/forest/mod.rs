@@ -1,7 +1,7 @@
 //! The isolation forest as it is scored: implicit binary trees, sixteen rows side by side.
 //!
-//! It is fitted by the crate `extended-isolation-forest` (see [`fit`]), whose boxed nodes cost 6.5 µs a row to walk.
-//! Here a tree is a complete binary tree of its greatest depth in an array: the children of node `i` are `2i + 1` and
+//! It is grown from a seed (see [`fit()`]). A tree is a complete binary tree of its greatest depth in an array, for boxed
+//! nodes, as the crate `extended-isolation-forest` has them, cost 6.5 µs a row to walk: the children of node `i` are `2i + 1` and
 //! `2i + 2`, so a step is a comparison and an addition, without branches, and sixteen rows hide each other's latency.
 //! The top three levels, whose nodes are the same for all rows, are compared for all rows at once. A tree is walked by
 //! a whole block of rows before the next one, so that it is fetched from memory once for all of them.
@@ -10,7 +10,7 @@
 //! 1. every tree has `2^depth − 1` inner nodes and `2^depth` leaves; a leaf of the fitted tree above the last level
 //!    is copied to all of its descendants, and the nodes between always lead left;
 //! 2. features are finite and of `f32` value, when fitted and when scored: a threshold is rounded so that the
-//!    comparison in `f32` decides as the crate's in `f64` does;
+//!    comparison in `f32` decides as the one in `f64` does by which the tree was grown;
 //! 3. the path lengths of a row are added in the order of the trees: the same model gives the same bits anywhere.
 //!
 //! Most rows are ordinary, and a quarter of the trees is enough to see it: [`Forest::score_odd`] asks the others only
@@ -18,6 +18,7 @@
 //! depends on the row alone.
 
 mod fit;
+mod random;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -95,7 +96,7 @@ pub struct Forest {
 enum Walk {
     /// Extension level 0: a threshold on one feature.
     Axis { nodes: Vec<AxisNode>, leaves: Vec<f32> },
-    /// Extension level 1: the crate's own arithmetic on two features.
+    /// Extension level 1: the arithmetic of fitting, on two features.
     Plane { nodes: Vec<PlaneNode>, leaves: Vec<f32> },
 }
 
@@ -439,7 +440,7 @@ impl LaidOut {
                     node.normal[side] = normal;
                     node.intercept[side] = intercept;
                 }
-                // A threshold turned round by a negative normal swaps the children instead.
+                // A negative normal, as models have that were stored by earlier versions, swaps the children instead.
                 let (left, right) = if plane.len() == 1 && plane[0].1 < 0.0 { (2, 1) } else { (1, 2) };
                 self.planes[base + at + 1] = node;
                 let after_left = 1 + self.place(base, 2 * at + left, &nodes[1..])?;
@@ -450,7 +451,7 @@ impl LaidOut {
 }
 
 impl PlaneNode {
-    /// The threshold in `f32` that decides, for values of `f32`, as the crate's comparison in `f64` does.
+    /// The threshold in `f32` that decides, for values of `f32`, as the comparison in `f64` does.
     fn axis(&self) -> AxisNode {
         let (normal, intercept) = (self.normal[0], self.intercept[0]);
         if normal == 0.0 {
