@@ -1,7 +1,9 @@
 //! Panes → tumbling and sliding windows, for the zones of one worker.
 //!
 //! A window is the merge of its panes. Its row is written early, in the epoch that brings its readings; made final
-//! when W passes its end; and corrected when accepted readings still arrive after that.
+//! when W passes its end; and corrected when accepted readings still arrive after that. Readings are never taken back,
+//! so what an epoch brings is added to each window over it: its panes are merged anew only after a restart or a
+//! read-back.
 //!
 //! Invariants:
 //! 1. after `apply(epoch, ..)`, the rows returned so far, the last one per (window, zone, start), equal a
@@ -10,9 +12,14 @@
 //! 3. a pane leaves memory only when every window over it is final, no active partition can reach it in time, and
 //!    the epoch that last changed it is committed; none does while panes are being read back. Until then memory
 //!    holds its truth; afterwards the panes table does, and `missing` names what must be read back before `apply`.
-//!    So memory is bounded by open windows.
+//!    So memory is bounded by open windows;
+//! 4. the sums of a window in memory are the merge of all of its panes, wherever those are. They leave memory when
+//!    nothing can change them without a read-back.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod zone;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use citytide_domain::Domain;
@@ -20,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PaneSums, Partial};
 use crate::{NEVER, floor_to};
+use zone::{Pane, Zone};
 
 /// A window's row as of an epoch. The commit adds what only the database knows: the revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,19 +107,6 @@ pub struct Applied {
     pub facts: Vec<(Arc<str>, ZoneFact, isize)>,
 }
 
-struct Pane {
-    sums: PaneSums,
-    first_epoch: u64,
-    last_epoch: u64,
-}
-
-#[derive(Default)]
-struct Zone {
-    panes: BTreeMap<i64, Pane>,
-    last_final: Option<ZoneFact>,
-    last_recorded_us: Option<i64>,
-}
-
 /// The panes and windows of some zones.
 pub struct Windows {
     pane_us: i64,
@@ -120,7 +115,6 @@ pub struct Windows {
     longest_us: i64,
     /// A pane is kept until W is this far past its start.
     keep_us: i64,
-    metrics: usize,
     zones: HashMap<Arc<str>, Zone>,
     low_us: i64,
     /// A pane that starts below this may be in the panes table only.
@@ -139,7 +133,6 @@ impl Windows {
             shapes: domain.windows.iter().map(|window| (window.size_us, window.slide_us)).collect(),
             longest_us,
             keep_us: longest_us + domain.time.allowed_lateness_us + pane_us,
-            metrics: domain.metrics.len(),
             zones: HashMap::new(),
             low_us,
             evicted_below_us: NEVER,
@@ -211,28 +204,21 @@ impl Windows {
     pub fn apply(&mut self, epoch: u64, partials: Vec<Partial>, low_us: i64) -> Applied {
         self.awaits_panes = false;
         let mut applied = Applied::default();
-        let mut panes: HashSet<(Arc<str>, i64)> = HashSet::new();
         let mut dirty: BTreeSet<(usize, Arc<str>, i64)> = BTreeSet::new();
-        for partial in partials {
-            let zone = self.zones.entry(partial.zone.clone()).or_default();
-            let recorded_us = partial.sums.last_event_us;
-            let pane = zone.panes.entry(partial.pane_us).or_insert_with(|| Pane {
-                sums: PaneSums::empty(self.metrics),
-                first_epoch: epoch,
-                last_epoch: epoch,
+        let brought = by_pane(partials);
+        for ((name, pane_us), sums) in &brought {
+            let zone = self.zones.entry(name.clone()).or_default();
+            zone.add(epoch, *pane_us, sums);
+            for_each_window(&self.shapes, *pane_us, |window, start_us| {
+                zone.add_to_window((start_us + self.shapes[window].0, window), start_us, sums);
+                dirty.insert((window, name.clone(), start_us));
             });
-            pane.sums.merge(&partial.sums);
-            pane.last_epoch = epoch;
+            let recorded_us = sums.last_event_us;
             if zone.last_recorded_us.is_none_or(|last_us| recorded_us > last_us) {
                 if let Some(last_us) = zone.last_recorded_us.replace(recorded_us) {
-                    applied.facts.push((partial.zone.clone(), ZoneFact::LastRecorded(last_us), -1));
+                    applied.facts.push((name.clone(), ZoneFact::LastRecorded(last_us), -1));
                 }
-                applied.facts.push((partial.zone.clone(), ZoneFact::LastRecorded(recorded_us), 1));
-            }
-            if panes.insert((partial.zone.clone(), partial.pane_us)) {
-                for_each_window(&self.shapes, partial.pane_us, |window, start_us| {
-                    dirty.insert((window, partial.zone.clone(), start_us));
-                });
+                applied.facts.push((name.clone(), ZoneFact::LastRecorded(recorded_us), 1));
             }
         }
         self.finalize(low_us, &mut dirty);
@@ -243,7 +229,7 @@ impl Windows {
             }
             applied.windows.push(row);
         }
-        for (zone, start_us) in panes {
+        for (zone, start_us) in brought.into_keys() {
             let pane = &self.zones[&zone].panes[&start_us];
             applied.panes.push(PaneState {
                 start_us,
@@ -265,25 +251,18 @@ impl Windows {
             return;
         }
         for (name, zone) in &self.zones {
-            // The window that ends right above the old W reaches back this far; none starts at or above the new W.
-            let oldest_us = before_us.saturating_sub(self.longest_us);
-            for &pane_us in zone.panes.range(oldest_us..low_us).map(|(start_us, _)| start_us) {
-                for_each_window(&self.shapes, pane_us, |window, start_us| {
-                    let end_us = start_us + self.shapes[window].0;
-                    if end_us > before_us && end_us <= low_us {
-                        dirty.insert((window, name.clone(), start_us));
-                    }
+            for (window, &shape) in self.shapes.iter().enumerate() {
+                zone.for_each_ending(shape, before_us, low_us, |start_us| {
+                    dirty.insert((window, name.clone(), start_us));
                 });
             }
         }
     }
 
-    fn row(&self, window: usize, zone: Arc<str>, start_us: i64) -> WindowRow {
+    fn row(&mut self, window: usize, zone: Arc<str>, start_us: i64) -> WindowRow {
         let end_us = start_us + self.shapes[window].0;
-        let mut sums = PaneSums::empty(self.metrics);
-        for pane in self.zones[&zone].panes.range(start_us..end_us).map(|(_, pane)| pane) {
-            sums.merge(&pane.sums);
-        }
+        let state = self.zones.get_mut(&zone).expect("a window's zone has panes");
+        let sums = state.window((end_us, window), start_us);
         WindowRow {
             window,
             start_us,
@@ -324,12 +303,8 @@ impl Windows {
             return;
         }
         for zone in self.zones.values_mut() {
-            while let Some(oldest) = zone.panes.first_entry() {
-                if *oldest.key() >= open_from_us || oldest.get().last_epoch >= committed_below {
-                    break;
-                }
-                oldest.remove();
-            }
+            // What brings readings to the last pane of such a window reads panes back first: see `missing`.
+            zone.evict(open_from_us, committed_below, open_from_us + self.longest_us);
         }
         self.evicted_below_us = open_from_us;
     }
@@ -338,6 +313,23 @@ impl Windows {
     pub fn panes(&self) -> usize {
         self.zones.values().map(|zone| zone.panes.len()).sum()
     }
+
+    /// Windows in memory.
+    pub fn windows(&self) -> usize {
+        self.zones.values().map(|zone| zone.windows.len()).sum()
+    }
+}
+
+/// What all workers bring to each pane.
+fn by_pane(partials: Vec<Partial>) -> BTreeMap<(Arc<str>, i64), PaneSums> {
+    let mut brought = BTreeMap::new();
+    for Partial { zone, pane_us, sums } in partials {
+        match brought.entry((zone, pane_us)) {
+            Entry::Vacant(first) => drop(first.insert(sums)),
+            Entry::Occupied(mut others) => others.get_mut().merge(&sums),
+        }
+    }
+    brought
 }
 
 /// Every window over a pane, as (index, start).

@@ -343,6 +343,18 @@ fn sizes_and_slides_must_make_panes() {
     assert!(window("size = \"1500ms\"").contains("multiple of 1s"));
     assert!(window("size = \"0s\"").contains("multiple of 1s"));
     assert!(window("size = \"1001s\"\nslide = \"1s\"").contains("1001 panes of 1s"));
+    let overlapping = |slide: &str| {
+        format!(
+            "[[windows]]\nname = \"short\"\nsize = \"1m\"\n[[windows]]\nname = \"long\"\nsize = \"16h\"\n\
+             slide = \"1m\"\n[[windows]]\nname = \"hour\"\nsize = \"1h\"\nslide = \"{slide}\"\n"
+        )
+    };
+    let refused = only_with(&overlapping("1m"));
+    assert!(
+        refused.contains("in 1021 windows at a time") && refused.contains("most of them, 960, are of `long`"),
+        "{refused}"
+    );
+    assert!(Domain::parse("plant.toml", &format!("{LEAST}{}", overlapping("2m"))).is_ok());
     assert!(only_with_top("windows = []").contains("1 to 32 windows, not 0"));
     let text = format!(
         "{LEAST}[[windows]]\nname = \"a\"\nsize = \"90s\"\n[[windows]]\nname = \"b\"\nsize = \"60s\"\n"

@@ -1,4 +1,4 @@
-//! The windows, and the bound on the number of panes that one merges.
+//! The windows, and the bounds on what they cost.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -11,6 +11,8 @@ use crate::{MINUTE_US, SECOND_US, Window};
 
 /// Most panes in one window: bounds the cost of a merge.
 const PANES_MAX: i64 = 1_000;
+/// Most windows that a reading is in, over all `[[windows]]`: bounds the rows that a commit writes for a zone.
+const OVERLAP_MAX: i64 = 1_000;
 /// Most windows: each is a table that every commit may write.
 const WINDOWS_MAX: usize = 32;
 
@@ -38,6 +40,21 @@ pub(super) fn read_windows(file: &Section<'_>) -> Vec<Window> {
              more than {PANES_MAX}",
             window.size_us / pane_us,
             shown_us(pane_us)
+        );
+        file.findings.add(span.clone(), sentence);
+        // It is in too many windows as well, more often than not: one mistake, not two.
+        return Vec::new();
+    }
+    let overlap = |window: &Window| window.size_us / window.slide_us;
+    let total: i64 = read.iter().map(|(window, _)| overlap(window)).sum();
+    if total > OVERLAP_MAX
+        && let Some((window, span)) = read.iter().rev().max_by_key(|(window, _)| overlap(window))
+    {
+        let sentence = format!(
+            "a reading would be in {total} windows at a time (the sum of size/slide), more than {OVERLAP_MAX}; most of \
+             them, {}, are of `{}`: choose a longer `slide` for it, or a shorter `size`",
+            overlap(window),
+            window.name
         );
         file.findings.add(span.clone(), sentence);
     }

@@ -1,6 +1,6 @@
 //! Windows against a recompute from every accepted reading, over random streams, watermarks, commits and restarts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use citytide_domain::Window;
 use proptest::prelude::*;
@@ -10,6 +10,7 @@ use super::*;
 
 mod read_back;
 mod split;
+mod work;
 
 const SECOND: i64 = 1_000_000;
 const ZONES: [&str; 3] = ["Downtown", "Tech Hub", "Medical Center"];
@@ -151,6 +152,7 @@ fn shapes() -> impl Strategy<Value = Vec<(i64, i64)>> {
         Just(vec![(90, 30), (60, 60)]),
         Just(vec![(300, 300), (120, 40)]),
         Just(vec![(600, 100), (10, 10), (45, 45)]),
+        Just(vec![(1200, 10), (20, 20)]),
     ]
 }
 
@@ -186,6 +188,21 @@ fn expected_facts(rows: &Rows, readings: &[Accepted]) -> Facts {
         }
     }
     facts.into_iter().map(|((zone, _), fact)| ((zone, fact), 1)).collect()
+}
+
+/// The row of a window as the merge of all of its panes, and in bits: what it was before windows kept sums.
+fn merged(panes: &BTreeMap<(Arc<str>, i64), PaneState>, row: &WindowRow) -> String {
+    let mut sums = PaneSums::empty(2);
+    let of_window = (row.zone.clone(), row.start_us)..(row.zone.clone(), row.end_us);
+    panes.range(of_window).for_each(|(_, pane)| sums.merge(&pane.sums));
+    let (readings, anomalies) = (sums.readings, sums.anomalies);
+    let figures = sums.metrics.iter().map(MetricSums::figures).collect();
+    in_bits(&WindowRow { readings, anomalies, figures, ..row.clone() })
+}
+
+/// The text of a double reads back as the same double.
+fn in_bits(row: &WindowRow) -> String {
+    format!("{row:?}")
 }
 
 /// What a new process makes of the committed tables.
@@ -270,6 +287,7 @@ proptest! {
             let touched: HashSet<_> = brought.iter().map(|one| (one.zone.clone(), one.pane_us)).collect();
             let applied = windows.apply(epoch, brought, low_us);
 
+            let written_rows = applied.windows.clone();
             for row in applied.windows {
                 now.rows.insert((row.window, row.zone.clone(), row.start_us), row);
             }
@@ -288,6 +306,9 @@ proptest! {
                 let sums = PaneSums { last_event_us: NEVER, ..pane.sums.clone() };
                 now.panes.insert(key, PaneState { sums, ..pane });
             }
+            for row in &written_rows {
+                prop_assert_eq!(in_bits(row), merged(&now.panes, row));
+            }
             hold(&mut now.facts, applied.facts)?;
             prop_assert_eq!(&now.facts, &expected_facts(&now.rows, &readings));
 
@@ -297,6 +318,11 @@ proptest! {
             if in_flight.is_empty() {
                 let open = now.panes.values().filter(|pane| pane.start_us >= windows.open_from_us());
                 prop_assert_eq!(windows.panes(), open.count(), "memory holds open panes only");
+                if now.low_us != NEVER {
+                    let changeable_us = windows.open_from_us() + domain.longest_window_us();
+                    let rows = now.rows.values().filter(|row| row.end_us >= changeable_us);
+                    prop_assert!(windows.windows() <= rows.count(), "windows that need a read-back have left");
+                }
             }
         }
     }
