@@ -20,7 +20,7 @@ order by zone, rank;
 
 -- The newest anomalies, with the reasons spelled out.
 select recorded_at, zone, sensor_id, severity, reason ->> 'metric' as metric, reason ->> 'actual' as actual,
-       reason ->> 'rule' as rule
+       reason ->> 'typical' as typical, reason ->> 'text' as text
 from sensor_data, jsonb_array_elements(reasons) as reason
 where is_anomaly and recorded_at >= (select max(watermark) from commits) - interval '10 minutes'
 order by recorded_at desc

@@ -190,7 +190,7 @@ comment on column sensor_readings.is_late is 'Whether it came too late: then it 
 comment on column sensor_readings.is_anomaly is 'Whether it is anomalous';
 comment on column sensor_readings.anomaly_score is 'How unusual it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_readings.severity is 'low, medium or high; null when normal';
-comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual"} with "rule", or with "typical", "spread", "unit", "share", "member" and "text"; null when normal';
+comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known; null when normal';
 comment on column sensor_readings.model_version is 'The model that judged; 0 = rules only';
 comment on column sensor_readings.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
 comment on column sensor_readings.detector is 'Who flagged it: rules, model or both; null when normal';
@@ -575,7 +575,7 @@ comment on column sensor_data.is_late is 'Whether it came too late: then it is i
 comment on column sensor_data.is_anomaly is 'Whether it is anomalous';
 comment on column sensor_data.anomaly_score is 'How unusual it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_data.severity is 'low, medium or high; null when normal';
-comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual"} with "rule", or with "typical", "spread", "unit", "share", "member" and "text"; null when normal';
+comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known; null when normal';
 comment on column sensor_data.model_version is 'The model that judged; 0 = rules only';
 comment on column sensor_data.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
 comment on column sensor_data.detector is 'Who flagged it: rules, model or both; null when normal';

@@ -67,18 +67,43 @@ impl Json {
         }
     }
 
+    /// As the rules alone tell it, and what is typical where that is known.
     fn broken_rule(&mut self, cause: &Cause<'_>) {
         let metric = cause.metric;
-        let (sign, bound) =
-            if cause.actual < metric.below { ('<', metric.below) } else { ('>', metric.above) };
+        let (sign, side, bound) = if cause.actual < metric.below {
+            ('<', ", below the bound of ", metric.below)
+        } else {
+            ('>', ", above the bound of ", metric.above)
+        };
+        let (typical, spread) = typical(cause);
+        let is_known = typical.is_finite() && spread.is_finite();
         self.0.push_str(r#"{"metric":"#);
         self.quoted(&metric.name);
         self.0.push_str(r#","actual":"#);
         self.shortest(cause.actual, metric.decimals);
+        if is_known {
+            self.typical(metric, typical, spread);
+        }
+        self.0.push_str(r#","unit":"#);
+        self.quoted(&metric.unit);
         self.0.push_str(r#","rule":""#);
         self.0.push(sign);
         self.0.push(' ');
         self.shortest(bound, metric.decimals);
+        self.0.push_str(r#"","text":""#);
+        self.escaped(&metric.name);
+        self.0.push(' ');
+        // All digits: rounded, a value just beyond its bound would seem to be on it.
+        self.shortest(cause.actual, metric.decimals);
+        self.unit(metric);
+        self.0.push_str(side);
+        self.shortest(bound, metric.decimals);
+        if is_known {
+            self.0.push_str(", typical here at this hour ");
+            self.known(typical, metric.decimals);
+            self.0.push_str(" ± ");
+            self.known(spread, metric.decimals);
+        }
         self.0.push_str(r#""}"#);
     }
 
@@ -89,10 +114,7 @@ impl Json {
         self.quoted(&metric.name);
         self.0.push_str(r#","actual":"#);
         self.shortest(cause.actual, metric.decimals);
-        self.0.push_str(r#","typical":"#);
-        self.shortest(rounded(typical, metric), metric.decimals + FINER);
-        self.0.push_str(r#","spread":"#);
-        self.shortest(rounded(spread, metric), metric.decimals + FINER);
+        self.typical(metric, typical, spread);
         self.0.push_str(r#","unit":"#);
         self.quoted(&metric.unit);
         self.0.push_str(r#","share":"#);
@@ -102,6 +124,13 @@ impl Json {
         self.0.push_str(r#"","text":""#);
         self.sentence(cause, member, (typical, spread));
         self.0.push_str(r#""}"#);
+    }
+
+    fn typical(&mut self, metric: &MetricLayout, typical: f64, spread: f64) {
+        self.0.push_str(r#","typical":"#);
+        self.shortest(rounded(typical, metric), metric.decimals + FINER);
+        self.0.push_str(r#","spread":"#);
+        self.shortest(rounded(spread, metric), metric.decimals + FINER);
     }
 
     /// What a person reads.
@@ -145,6 +174,10 @@ impl Json {
         self.escaped(&metric.name);
         self.0.push(' ');
         self.known(value, metric.decimals);
+        self.unit(metric);
+    }
+
+    fn unit(&mut self, metric: &MetricLayout) {
         if !metric.unit.is_empty() {
             self.0.push(' ');
             self.escaped(&metric.unit);

@@ -212,13 +212,22 @@ fn a_broken_rule_is_flagged_from_the_first_reading_and_by_both_later() {
     street.minute_of(&[[111.0, 100.0]]);
     let verdict = street.flagged(0).expect("a rule");
     assert_eq!(verdict.flagged_by, FlaggedBy::Rules);
-    assert_eq!(verdict.reasons, r#"[{"metric":"noise_level","actual":111,"rule":"> 110"}]"#);
+    let expected = r#"[{"metric":"noise_level","actual":111,"unit":"dB","rule":"> 110","text":"noise_level 111 dB, above the bound of 110"}]"#;
+    assert_eq!(verdict.reasons, expected, "nothing is typical yet");
     let mut street = Street::watched();
     let mut readings = street.readings();
     readings[0][0] = 111.0;
     street.minute_of(&readings);
     let verdict = street.flagged(0).expect("a rule");
     assert_eq!((verdict.flagged_by, verdict.severity), (FlaggedBy::Both, Severity::High));
+    let reasons: serde_json::Value = serde_json::from_str(&verdict.reasons).expect("JSON");
+    let rule = &reasons[0];
+    let typical = rule["typical"].as_f64().expect("a number");
+    assert!((52.0..66.0).contains(&typical) && rule["spread"].as_f64().expect("a number") > 0.0, "{rule}");
+    assert_eq!((&rule["rule"], &rule["unit"]), (&"> 110".into(), &"dB".into()));
+    let text = rule["text"].as_str().expect("a sentence");
+    let beginning = "noise_level 111 dB, above the bound of 110, typical here at this hour 5";
+    assert!(text.starts_with(beginning) && text.contains(" ± "), "{text}");
     assert_eq!(street.verdicts.scores[0], 1.0);
 }
 

@@ -11,6 +11,8 @@ pub const SECOND: i64 = 1_000_000;
 pub struct Metric {
     /// JSON field and column.
     pub name: String,
+    /// Unit, for people.
+    pub unit: String,
     /// Anomalous when less.
     pub below: Option<f64>,
     /// Anomalous when greater.
@@ -66,7 +68,12 @@ pub struct City {
 impl City {
     /// `smart-city`, as the design's table has it: what the product uses when it is given no file.
     pub fn smart() -> City {
-        let metric = |name: &str, below, above| Metric { name: name.to_owned(), below, above };
+        let metric = |name: &str, unit: &str, below, above| Metric {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            below,
+            above,
+        };
         let window = |name: &str, size_s: i64, slide_s: i64| Window {
             name: name.to_owned(),
             size_us: size_s * SECOND,
@@ -79,11 +86,11 @@ impl City {
             zone: "zone".to_owned(),
             time_zone: "UTC".to_owned(),
             metrics: vec![
-                metric("temperature", Some(-5.0), Some(40.0)),
-                metric("humidity", None, None),
-                metric("aqi", None, Some(300.0)),
-                metric("noise_level", None, Some(100.0)),
-                metric("traffic_flow", None, Some(500.0)),
+                metric("temperature", "°C", Some(-5.0), Some(40.0)),
+                metric("humidity", "%", None, None),
+                metric("aqi", "AQI", None, Some(300.0)),
+                metric("noise_level", "dB", None, Some(100.0)),
+                metric("traffic_flow", "vehicles/min", None, Some(500.0)),
             ],
             windows: vec![window("1min", 60, 60), window("5min", 300, 60)],
             zones: [
@@ -115,7 +122,12 @@ impl City {
 
     /// Nothing in it is called as in `smart-city`.
     pub fn harbour() -> City {
-        let metric = |name: &str, below, above| Metric { name: name.to_owned(), below, above };
+        let metric = |name: &str, unit: &str, below, above| Metric {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            below,
+            above,
+        };
         let window = |name: &str, size_s: i64, slide_s: i64| Window {
             name: name.to_owned(),
             size_us: size_s * SECOND,
@@ -128,9 +140,9 @@ impl City {
             zone: "berth".to_owned(),
             time_zone: "Europe/Berlin".to_owned(),
             metrics: vec![
-                metric("wind_speed", None, Some(32.5)),
-                metric("water_level", Some(-1.25), Some(4.0)),
-                metric("salinity", None, None),
+                metric("wind_speed", "m/s", None, Some(32.5)),
+                metric("water_level", "u", Some(-1.25), Some(4.0)),
+                metric("salinity", "", None, None),
             ],
             windows: vec![window("10s", 10, 10), window("quarter", 90, 30), window("2min", 120, 120)],
             zones: ["North Quay", "Dock 4"].map(str::to_owned).to_vec(),
@@ -175,8 +187,8 @@ impl City {
                 .collect();
             let _ = write!(
                 file,
-                "\n[[metrics]]\nname = {:?}\nunit = \"u\"\ndecimals = 1\nusual = [-1000, 1000]\n",
-                metric.name
+                "\n[[metrics]]\nname = {:?}\nunit = {:?}\ndecimals = 1\nusual = [-1000, 1000]\n",
+                metric.name, metric.unit
             );
             if !bounds.is_empty() {
                 let _ = writeln!(file, "anomalous = {{ {} }}", bounds.join(", "));

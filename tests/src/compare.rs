@@ -7,7 +7,7 @@ use tokio_postgres::Row as Record;
 
 use crate::city::City;
 use crate::database::Session;
-use crate::oracle::{Expected, Progress, Span, WindowRow};
+use crate::oracle::{Expected, Progress, Reason, Span, WindowRow};
 
 /// Differences that are listed.
 const LISTED_MAX: usize = 25;
@@ -151,13 +151,25 @@ fn raw_rows(session: &Session, city: &City, expected: &Expected, differences: &m
     }
 }
 
-fn reasons(json: &str) -> Vec<(String, f64, String)> {
+fn reasons(json: &str) -> Vec<Reason> {
     let parsed: serde_json::Value = serde_json::from_str(json).expect("reasons are JSON");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("no text").to_owned();
     let list = parsed.as_array().expect("reasons are an array");
     list.iter()
         .map(|reason| {
-            (text(&reason["metric"]), reason["actual"].as_f64().unwrap_or(f64::NAN), text(&reason["rule"]))
+            let mut sentence = text(&reason["text"]);
+            // Where the detector knows what is typical, it says so: beside the rule, and at the end of the sentence.
+            if reason["typical"].is_number() && reason["spread"].is_number() {
+                let at = sentence.find(", typical here at this hour ").unwrap_or(0);
+                sentence.truncate(at);
+            }
+            Reason {
+                metric: text(&reason["metric"]),
+                actual: reason["actual"].as_f64().unwrap_or(f64::NAN),
+                unit: text(&reason["unit"]),
+                rule: text(&reason["rule"]),
+                text: sentence,
+            }
         })
         .collect()
 }

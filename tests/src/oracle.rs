@@ -31,8 +31,23 @@ pub struct Row {
     pub reading: Reading,
     /// In no window.
     pub is_late: bool,
-    /// Broken rules: metric, actual value, rule.
-    pub reasons: Vec<(String, f64, String)>,
+    /// Broken rules, in the order of the metrics.
+    pub reasons: Vec<Reason>,
+}
+
+/// A broken rule as `sensor_data.reasons` tells it. What is typical, the rules do not know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reason {
+    /// Metric.
+    pub metric: String,
+    /// Its value.
+    pub actual: f64,
+    /// Its unit.
+    pub unit: String,
+    /// Sign and bound.
+    pub rule: String,
+    /// A sentence.
+    pub text: String,
 }
 
 /// A row of `dead_letters`.
@@ -248,15 +263,25 @@ fn dead(sent: &Sent, reason: &str, field: Option<&str>) -> Dead {
     }
 }
 
-fn broken_rules(city: &City, reading: &Reading) -> Vec<(String, f64, String)> {
+fn broken_rules(city: &City, reading: &Reading) -> Vec<Reason> {
     let mut broken = Vec::new();
     for (metric, value) in city.metrics.iter().zip(&reading.values) {
         let Some(value) = *value else { continue };
+        let mut add = |sign: &str, side: &str, bound: f64| {
+            let measured = format!("{} {value} {}", metric.name, metric.unit);
+            broken.push(Reason {
+                metric: metric.name.clone(),
+                actual: value,
+                unit: metric.unit.clone(),
+                rule: format!("{sign} {bound}"),
+                text: format!("{}, {side} the bound of {bound}", measured.trim_end()),
+            });
+        };
         if let Some(below) = metric.below.filter(|below| value < *below) {
-            broken.push((metric.name.clone(), value, format!("< {below}")));
+            add("<", "below", below);
         }
         if let Some(above) = metric.above.filter(|above| value > *above) {
-            broken.push((metric.name.clone(), value, format!("> {above}")));
+            add(">", "above", above);
         }
     }
     broken

@@ -275,7 +275,8 @@ fn a_further_metric_adds_its_columns_and_a_metric_that_is_gone_is_refused() {
     scene.catch_up("-w 1");
     scene.assert_caught_up();
 
-    scene.city.metrics.insert(1, Metric { name: "swell".to_owned(), below: None, above: Some(2.0) });
+    let swell = Metric { name: "swell".to_owned(), unit: "m".to_owned(), below: None, above: Some(2.0) };
+    scene.city.metrics.insert(1, swell);
     scene.file = scene.city.file("metric");
     (30..60).for_each(|second| send(&scene.topic, &scene.city, 0, value(&scene.city, second)));
     scene.catch_up("-w 2");

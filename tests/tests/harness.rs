@@ -5,7 +5,7 @@ use citytide_tests::compare::differences;
 use citytide_tests::database::{Database, Session};
 use citytide_tests::kafka::{Stamp, Topic};
 use citytide_tests::load::Traffic;
-use citytide_tests::oracle::{Expected, Watermark, expect};
+use citytide_tests::oracle::{Expected, Reason, Watermark, expect};
 use citytide_tests::services::services;
 use citytide_tests::snapshot;
 
@@ -42,8 +42,10 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
         let reasons: Vec<String> = row
             .reasons
             .iter()
-            .map(|(metric, actual, rule)| {
-                format!("{{\"metric\":\"{metric}\",\"actual\":{actual},\"rule\":\"{rule}\"}}")
+            .map(|Reason { metric, actual, unit, rule, text }| {
+                format!(
+                    "{{\"metric\":\"{metric}\",\"actual\":{actual},\"unit\":\"{unit}\",\"rule\":\"{rule}\",\"text\":\"{text}\"}}"
+                )
             })
             .collect();
         let values: Vec<String> =

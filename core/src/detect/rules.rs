@@ -12,7 +12,8 @@ use crate::batch::{Anomaly, Batch, FlaggedBy, Severity};
 /// The rules of a domain, one per metric.
 pub struct Rules {
     bounds: Vec<Bounds>,
-    names: Vec<String>,
+    /// Names, and units as text within JSON.
+    metrics: Vec<(String, String)>,
     /// (row, metric) of each broken rule; reused.
     broken: Vec<(u32, u32)>,
 }
@@ -31,7 +32,11 @@ impl Rules {
         });
         Rules {
             bounds: bounds.collect(),
-            names: domain.metrics.iter().map(|metric| metric.name.clone()).collect(),
+            metrics: domain
+                .metrics
+                .iter()
+                .map(|metric| (metric.name.clone(), escaped(&metric.unit)))
+                .collect(),
             broken: Vec::new(),
         }
     }
@@ -52,19 +57,10 @@ impl Rules {
             let row = broken[0].0;
             let mut reasons = String::from("[");
             for (index, &(_, metric)) in broken.iter().enumerate() {
-                let comma = if index == 0 { "" } else { "," };
-                let actual = batch.metrics[metric as usize][row as usize];
-                let bounds = &self.bounds[metric as usize];
-                let (sign, bound) =
-                    if actual < bounds.below { ('<', bounds.below) } else { ('>', bounds.above) };
-                // A metric's name is an identifier and needs no escaping; Rust prints the shortest digits
-                // that read back as the same number, without exponent, which is JSON.
-                write!(
-                    reasons,
-                    r#"{comma}{{"metric":"{}","actual":{actual},"rule":"{sign} {bound}"}}"#,
-                    self.names[metric as usize]
-                )
-                .expect("writing to a string");
+                if index > 0 {
+                    reasons.push(',');
+                }
+                self.explain(metric as usize, batch.metrics[metric as usize][row as usize], &mut reasons);
             }
             reasons.push(']');
             batch.anomalies.push(Anomaly {
@@ -76,6 +72,28 @@ impl Rules {
             });
         }
     }
+
+    /// One reason, in the form of the detector's, which also knows what is typical.
+    fn explain(&self, metric: usize, actual: f64, reasons: &mut String) {
+        let (bounds, (name, unit)) = (&self.bounds[metric], &self.metrics[metric]);
+        let (sign, side, bound) =
+            if actual < bounds.below { ('<', "below", bounds.below) } else { ('>', "above", bounds.above) };
+        let space = if unit.is_empty() { "" } else { " " };
+        // A metric's name is an identifier and needs no escaping; Rust prints the shortest digits that read back as the
+        // same number, without exponent, which is JSON.
+        write!(
+            reasons,
+            "{{\"metric\":\"{name}\",\"actual\":{actual},\"unit\":\"{unit}\",\"rule\":\"{sign} {bound}\",\
+             \"text\":\"{name} {actual}{space}{unit}, {side} the bound of {bound}\"}}"
+        )
+        .expect("writing to a string");
+    }
+}
+
+/// Text as it stands between the quotes of JSON.
+fn escaped(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("text is JSON");
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 #[cfg(test)]

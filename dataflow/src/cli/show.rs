@@ -62,12 +62,13 @@ fn reading(domain: &Domain, batch: &Batch, row: usize) -> String {
     line
 }
 
-/// What `sensor_data.reasons` says to people: a broken rule as it is, what the model found as a sentence.
+/// What `sensor_data.reasons` says to people: a broken rule as it is, for its value follows; what the model found as a
+/// sentence.
 fn reasons(json: &str) -> Vec<String> {
     let reasons: Vec<Reason> = serde_json::from_str(json).expect("reasons are written by this program");
     let text = |reason: Reason| match (reason.text, reason.rule) {
-        (Some(text), _) => text,
-        (None, Some(rule)) => format!("{} {rule}", reason.metric),
+        (_, Some(rule)) => format!("{} {rule}", reason.metric),
+        (Some(text), None) => text,
         (None, None) => reason.metric,
     };
     reasons.into_iter().map(text).collect()

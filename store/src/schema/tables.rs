@@ -54,8 +54,8 @@ pub fn reading_columns(domain: &Domain) -> Vec<Column> {
         column(
             "reasons",
             "jsonb",
-            "Why it is anomalous, a list of {\"metric\", \"actual\"} with \"rule\", or with \"typical\", \"spread\", \"unit\", \"share\", \"member\" \
-             and \"text\"; null when normal",
+            "Why it is anomalous, a list of {\"metric\", \"actual\", \"unit\", \"text\"} with \"rule\", or with \"share\" \
+             and \"member\"; \"typical\" and \"spread\" where they are known; null when normal",
         ),
         column("model_version", "integer not null", "The model that judged; 0 = rules only"),
         column("confidence", "real", "Probability that the verdict is right, 0 … 1; null where rules alone judge"),

@@ -21,7 +21,9 @@ fn a_broken_rule_is_told_with_the_value_and_the_bound() {
     let [temperature, humidity, _, noise, traffic] = NORMAL;
     assert_eq!(
         reasons([temperature, humidity, 320.0, noise, traffic]).as_deref(),
-        Some(r#"[{"metric":"aqi","actual":320,"rule":"> 300"}]"#)
+        Some(
+            r#"[{"metric":"aqi","actual":320,"unit":"AQI","rule":"> 300","text":"aqi 320 AQI, above the bound of 300"}]"#
+        )
     );
 }
 
@@ -42,11 +44,26 @@ fn a_missing_value_breaks_no_rule_and_neither_does_a_metric_without_one() {
 
 #[test]
 fn several_reasons_come_in_the_order_of_the_metrics() {
+    let expected = [
+        r#"[{"metric":"temperature","actual":-5.25,"unit":"°C","rule":"< -5","#,
+        r#""text":"temperature -5.25 °C, below the bound of -5"},"#,
+        r#"{"metric":"aqi","actual":300.1,"unit":"AQI","rule":"> 300","text":"aqi 300.1 AQI, above the bound of 300"},"#,
+        r#"{"metric":"traffic_flow","actual":501,"unit":"vehicles/min","rule":"> 500","#,
+        r#""text":"traffic_flow 501 vehicles/min, above the bound of 500"}]"#,
+    ];
+    assert_eq!(reasons([-5.25, 50.0, 300.1, 60.0, 501.0]), Some(expected.concat()));
+}
+
+#[test]
+fn a_unit_with_quotes_is_json_that_reads_back() {
+    let text = "name = \"p\"\ntopic = \"t\"\n[[metrics]]\nname = \"m\"\nunit = 'a \"b\\'\nanomalous = { above = 1 }\n";
+    let domain = Domain::parse("p.toml", text).expect("right");
+    let mut batch = batch(0, &[Row::new(0, 0, &[2.0])]);
+    Rules::new(&domain).score(&mut batch);
+    let json: serde_json::Value = serde_json::from_str(&batch.anomalies[0].reasons).expect("JSON");
     assert_eq!(
-        reasons([-5.25, 50.0, 300.1, 60.0, 501.0]).as_deref(),
-        Some(
-            r#"[{"metric":"temperature","actual":-5.25,"rule":"< -5"},{"metric":"aqi","actual":300.1,"rule":"> 300"},{"metric":"traffic_flow","actual":501,"rule":"> 500"}]"#
-        )
+        (&json[0]["unit"], &json[0]["text"]),
+        (&r#"a "b\"#.into(), &r#"m 2 a "b\, above the bound of 1"#.into())
     );
 }
 
