@@ -20,7 +20,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 
 use crate::follow::{Notice, Notices};
 
-pub use error::DatabaseError;
+pub use error::{DatabaseError, INSUFFICIENT_PRIVILEGE};
 
 use address::Address;
 use error::{VERSION_MIN, words};

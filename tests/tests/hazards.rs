@@ -1,4 +1,4 @@
-//! What a command does when nobody reads what it writes, or reads it too slowly.
+//! What goes wrong around a run: nobody reads what it writes, or PostgreSQL refuses what it says.
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
@@ -109,5 +109,22 @@ fn a_run_commits_although_nobody_reads_its_log_or_what_it_shows() {
         assert!(said.contains("lines of the log are missing here"), "{arguments}: {said}");
         drop(shown);
         scene.assert_tables();
+    }
+}
+
+#[test]
+fn a_statement_that_postgresql_always_refuses_is_a_bug_and_not_tried_for_ever() {
+    let scene = Scene::new("refused", City::smart(), 2);
+    Traffic::new(84, 100_000).send(&scene.topic, &scene.city, 2, 500);
+    scene.catch_up("-w 1");
+    scene.database.session.batch("alter table metrics_1min add check (reading_count < 0) not valid");
+    Traffic::new(85, 100_000).send(&scene.topic, &scene.city, 2, 500);
+    scene.topic.flush();
+    for arguments in ["-w 2", "-w 1 --no-supervise"] {
+        let (ended, said) = scene.run(arguments).finish(LIMIT);
+        assert_eq!(ended, Ended::Exit(70), "{arguments}: {said}");
+        for words in ["metrics_1min", "SQLSTATE 23514", "however often it is tried"] {
+            assert!(said.contains(words), "{arguments}: {words} is not in: {said}");
+        }
     }
 }

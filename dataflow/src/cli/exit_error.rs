@@ -6,16 +6,13 @@ use citytide_store::detector::models::PromoteError;
 use citytide_store::followers::FollowerError;
 use citytide_store::migrate::MigrateError;
 use citytide_store::origin::OriginError;
-use citytide_store::postgres::DatabaseError;
+use citytide_store::postgres::{DatabaseError, INSUFFICIENT_PRIVILEGE};
 use citytide_store::takeover::TakeoverError;
 
 use crate::runtime::exit::Exit;
 use crate::sources::SourceError;
 use crate::sources::files::FilesError;
 use crate::sources::kafka::KafkaSourceError;
-
-/// SQLSTATE of a missing right.
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// Why a command cannot go on, and the exit code that says so.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +100,7 @@ impl From<DatabaseError> for ExitError {
             DatabaseError::Refused { .. } => Exit::Denied,
             DatabaseError::Away { .. } | DatabaseError::DiskFull { .. } => Exit::Away,
             DatabaseError::Fenced(_) => Exit::Held,
+            DatabaseError::Rejected { .. } => Exit::Bug,
             DatabaseError::Statement { sqlstate, .. } => match sqlstate.as_deref() {
                 Some(INSUFFICIENT_PRIVILEGE) => Exit::Denied,
                 _ => Exit::Away,

@@ -16,7 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// Kafka or PostgreSQL is away or was lost; starting again helps once it is back.
     Away = 69,
-    /// A broken invariant; starting again may help.
+    /// A broken invariant, or a statement that PostgreSQL refuses however often it is tried; starting again may help,
+    /// a few times.
     Bug = 70,
     /// Another run holds the database, or has taken it over; starting again does not help.
     Held = 73,

@@ -10,7 +10,8 @@
 //! 1. A generation starts and ends as a whole: timely cannot take back a single process, and partial restarts
 //!    crash each other in a loop.
 //! 2. No child outlives a generation, and no generation the supervisor (see `children`).
-//! 3. It goes on for as long as a dependency is away; only the delay between generations is bounded.
+//! 3. It goes on for as long as a dependency is away; only the delay between generations is bounded. After a bug it
+//!    tries again until [`BUGS_MAX`] generations have met one, for it will most likely meet the bug again.
 //! 4. A second SIGTERM or SIGINT kills everything at once.
 
 use std::ffi::OsString;
@@ -34,8 +35,14 @@ const GRACE_PERIOD: Duration = Duration::from_secs(5);
 const CAUSE_DELAY: Duration = Duration::from_millis(100);
 /// The exit of a child that lost a peer.
 const PEER_LOST: ChildExit = ChildExit::Code(Exit::PeerLost as i32);
+/// The exit of a child that met a bug.
+const BUG: ChildExit = ChildExit::Code(Exit::Bug as i32);
 /// The exit of a child that SIGTERM reached before it listened for signals.
 const KILLED_BEFORE_LISTENING: ChildExit = ChildExit::Signal(SIGTERM);
+/// Generations in a row that may end with a bug before no further one is started.
+const BUGS_MAX: u32 = 5;
+/// A generation that ran for so long begins a new row.
+const BUGS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// How long a drain may take, unless set otherwise.
 pub const DRAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -94,19 +101,37 @@ enum Outcome {
     Over(i32),
     /// A new generation may help; what ended this one.
     Failed(String),
+    /// The same, after a bug: a new generation may help, but not for ever.
+    Bug(String),
 }
 
 /// `supervise`, with the signals that `signal` returns.
 fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
     let mut backoff = plan.backoff.clone();
     let mut generation = 1;
+    let mut bugs = 0;
     loop {
         let started = instant();
-        let what = match run_generation(plan, generation, signal) {
+        let outcome = run_generation(plan, generation, signal);
+        let ran = instant().saturating_duration_since(started);
+        if ran >= BUGS_FORGOTTEN_AFTER {
+            bugs = 0;
+        }
+        let what = match outcome {
             Outcome::Over(code) => return code,
             Outcome::Failed(what) => what,
+            Outcome::Bug(what) => {
+                bugs += 1;
+                if bugs >= BUGS_MAX {
+                    tracing::error!(
+                        "generation {generation} ended: {what}, as {BUGS_MAX} have: a restart does not help"
+                    );
+                    return Exit::Bug.code();
+                }
+                what
+            }
         };
-        let delay = backoff.after(instant().saturating_duration_since(started));
+        let delay = backoff.after(ran);
         let next = generation + 1;
         tracing::warn!("generation {generation} ended: {what}; starting generation {next} in {delay:?}");
         if wait(delay, signal).is_some() {
@@ -160,7 +185,10 @@ fn run_generation(
             let what = format!("process {index} ({exit})");
             if Exit::restart_helps(exit.code()) {
                 children.kill();
-                return Outcome::Failed(what);
+                return match exit == BUG {
+                    true => Outcome::Bug(what),
+                    false => Outcome::Failed(what),
+                };
             }
             tracing::error!("{what}: a restart does not help");
             children.signal(Signal::TERM);

@@ -8,6 +8,11 @@ const FENCED: &str = "CT001";
 pub(super) const VERSION_MIN: u32 = 14;
 /// SQLSTATE of a full disk.
 const DISK_FULL: &str = "53100";
+/// SQLSTATE of a missing right: whoever grants it makes the statement succeed.
+pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// Classes of SQLSTATE that depend on statement, data and tables alone: wrong data, a violated constraint, a statement
+/// that names what is not there.
+const REJECTED: [&str; 3] = ["22", "23", "42"];
 
 /// What went wrong at the database. No text shows a password.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +81,20 @@ pub enum DatabaseError {
         /// The server's words.
         reason: String,
     },
+    /// The server refuses a statement for what it says, and will refuse it again.
+    #[error(
+        "{attempted} failed: {reason} (SQLSTATE {sqlstate}); PostgreSQL refuses this statement however often it is \
+         tried: its tables are not as citytide made them (citytide schema diff compares), or this is a bug, to be \
+         reported with this line"
+    )]
+    Rejected {
+        /// What was attempted.
+        attempted: String,
+        /// The server's words.
+        reason: String,
+        /// Its SQLSTATE.
+        sqlstate: String,
+    },
     /// A statement failed or the connection was lost; the next run starts from the ledger.
     #[error("{attempted} failed: {reason}")]
     Statement {
@@ -96,6 +115,9 @@ impl DatabaseError {
         match sqlstate.as_deref() {
             Some(FENCED) => DatabaseError::Fenced(reason),
             Some(DISK_FULL) => DatabaseError::DiskFull { attempted, reason },
+            Some(state) if is_rejected(state) => {
+                DatabaseError::Rejected { attempted, reason, sqlstate: state.to_owned() }
+            }
             _ => DatabaseError::Statement { attempted, reason, sqlstate },
         }
     }
@@ -129,6 +151,10 @@ impl DatabaseError {
         let advice = advice(Some(state), &reason).to_owned();
         DatabaseError::Refused { address, reason, advice, sqlstate: Some(state.to_owned()) }
     }
+}
+
+fn is_rejected(sqlstate: &str) -> bool {
+    sqlstate != INSUFFICIENT_PRIVILEGE && REJECTED.iter().any(|class| sqlstate.starts_with(class))
 }
 
 /// What to do about a refused connection.

@@ -102,6 +102,32 @@ fn a_child_that_a_restart_helps_gets_new_generations_until_it_ends_well() {
 }
 
 #[test]
+fn a_bug_that_comes_back_ends_the_supervisor_after_a_few_generations() {
+    let generations = Cell::new(0);
+    let code = supervise_shells(
+        &|generation| {
+            generations.set(generation);
+            scripts(&["sleep 600", "exit 70"])
+        },
+        &mut quiet,
+    );
+    assert_eq!((code, generations.get()), (70, u64::from(BUGS_MAX)));
+}
+
+#[test]
+fn a_dependency_that_is_away_for_longer_is_waited_for() {
+    let code = supervise_shells(
+        &|generation| match generation {
+            1..=3 => scripts(&["exit 70"]),
+            4..=20 => scripts(&["exit 69"]),
+            _ => scripts(&["exit 0"]),
+        },
+        &mut quiet,
+    );
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn a_code_that_a_restart_cannot_help_stops_the_others_and_is_returned() {
     let told = Scratch::new("told");
     let other = format!("trap 'echo told > {}; exit 0' TERM; echo ready; sleep 600 & wait", told.path());
