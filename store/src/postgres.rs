@@ -181,6 +181,20 @@ impl Database {
         Ok((client, notices))
     }
 
+    /// Asks the server to end what a session of this database is doing, over the same kind of connection.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Statement`] when the server cannot be asked.
+    pub async fn cancel(&self, client: &Client) -> Result<(), DatabaseError> {
+        let token = client.cancel_token();
+        let asked = match self.tls.connector() {
+            Some(tls) => token.cancel_query(tls).await,
+            None => token.cancel_query(NoTls).await,
+        };
+        asked.map_err(|error| DatabaseError::statement("cancelling a statement", &error))
+    }
+
     async fn connect_with(
         &self,
         application_name: &str,

@@ -6,6 +6,9 @@
 //!              └─ indexes    CREATE INDEX CONCURRENTLY       citytide:<run>:indexes
 //! ```
 //!
+//! The heartbeat brings the newest commit along. As long as there is no newer one, the jobs ask the server next to
+//! nothing: see `schedule`.
+//!
 //! Invariants:
 //! 1. every transaction that writes begins with the fence, so that a run that was taken over changes nothing more;
 //!    building indexes and summaries changes no row and is harmless after a takeover;
@@ -16,10 +19,13 @@
 
 mod days;
 mod held;
+mod ledger;
 mod past_days;
 mod retention;
+mod schedule;
 mod uncommitted;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,15 +33,17 @@ use std::time::Duration;
 
 use citytide_domain::Domain;
 use futures_util::future;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
 use super::postgres::{Database, DatabaseError};
 use super::session;
 use crate::clock::{instant, wall_ms};
 use crate::followers::Follower;
 use held::Held;
+use schedule::Schedule;
 
 pub use days::{ensure_days, summarize};
+pub use ledger::{COMMITS_MERGED_AFTER_MS, merge_commits};
 pub use past_days::index_past_days;
 pub use retention::{
     drop_days, prune_changes, prune_commits, prune_detector, prune_windows, raise_horizon, retention_horizon,
@@ -45,9 +53,8 @@ pub use uncommitted::delete_uncommitted;
 /// How long a statement of a job waits for a lock: what it blocks meanwhile is held up no longer either.
 const LOCK_TIMEOUT_MS: u32 = 100;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
-const SUMMARIZE_EVERY: Duration = Duration::from_secs(2);
-/// Retention is looked at once in so many rounds of summaries.
-const RETENTION_ROUNDS: u64 = 30;
+/// Time between two rounds of jobs.
+const ROUND_EVERY: Duration = Duration::from_secs(2);
 const INDEX_EVERY: Duration = Duration::from_secs(60);
 /// How soon a request to stop is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -83,23 +90,35 @@ async fn all(
     let heartbeats = session("heartbeat").await?;
     let jobs = session("upkeep").await?;
     let indexes = session("indexes").await?;
+    let newest = Cell::new(None);
     future::try_join3(
-        beat(&heartbeats, run_id, stop),
-        work(jobs, domain, run_id, stop, on_followers),
-        index(&indexes, stop),
+        beat(&heartbeats, run_id, stop, &newest),
+        work(jobs, domain, run_id, stop, &newest, on_followers),
+        index(database, &indexes, stop),
     )
     .await?;
     Ok(())
 }
 
-async fn beat(client: &Client, run_id: i64, stop: &AtomicBool) -> Result<(), DatabaseError> {
+/// `newest` is told the newest commit, with every beat.
+async fn beat(
+    client: &Client,
+    run_id: i64,
+    stop: &AtomicBool,
+    newest: &Cell<Option<i64>>,
+) -> Result<(), DatabaseError> {
     // A heartbeat need not survive the server: it does not wait for the disk.
     let script = format!(
         "begin; set local synchronous_commit = off; select citytide_fence({run_id}); \
-         update runs set heartbeat_at = clock_timestamp() where run_id = {run_id}; commit"
+         update runs set heartbeat_at = clock_timestamp() where run_id = {run_id}; \
+         select max(epoch) as newest from commits; commit"
     );
     while !stop.load(Ordering::Relaxed) {
-        client.batch_execute(&script).await.map_err(failed("the heartbeat of this run"))?;
+        let answers = client.simple_query(&script).await.map_err(failed("the heartbeat of this run"))?;
+        newest.set(answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.try_get("newest").ok()??.parse().ok(),
+            _ => None,
+        }));
         pause(HEARTBEAT_EVERY, client, stop).await;
     }
     Ok(())
@@ -110,6 +129,7 @@ async fn work(
     domain: &Domain,
     run_id: i64,
     stop: &AtomicBool,
+    newest: &Cell<Option<i64>>,
     on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
     client
@@ -121,19 +141,30 @@ async fn work(
         .await
         .map_err(failed("reading this run's own row"))?
         .map_or(0, |row| row.get(0));
-    let mut round = 0_u64;
+    let mut schedule = Schedule::default();
     let mut held = Held::default();
+    let mut merged_below_ms = 0;
     while !stop.load(Ordering::Relaxed) {
         let now_ms = wall_ms().saturating_add_signed(offset_ms);
-        later(ensure_days(&mut client, run_id, now_ms).await)?;
-        later(summarize(&client, now_ms).await)?;
-        later(prune_detector(&mut client, run_id).await)?;
-        on_followers(held.look(&client, domain.retention.raw_us, now_ms, instant()).await?);
-        if round.is_multiple_of(RETENTION_ROUNDS) {
-            later(retain(&mut client, domain, run_id, now_ms).await)?;
+        let committed = newest.get();
+        let due = schedule.next(committed, now_ms);
+        if due.days && is_done(ensure_days(&mut client, run_id, now_ms).await)? {
+            schedule.days_are_made(now_ms);
         }
-        round += 1;
-        pause(SUMMARIZE_EVERY, &client, stop).await;
+        if due.after_commits {
+            let summarized = is_done(summarize(&client, now_ms).await)?;
+            if is_done(prune_detector(&mut client, run_id).await)? && summarized {
+                schedule.caught_up_with(committed);
+            }
+        }
+        if due.followers {
+            on_followers(held.look(&client, domain.retention.raw_us, now_ms, instant()).await?);
+        }
+        if due.retention {
+            is_done(retain(&mut client, domain, run_id, now_ms).await)?;
+            is_done(merge_commits(&mut client, run_id, &mut merged_below_ms, now_ms).await)?;
+        }
+        pause(ROUND_EVERY, &client, stop).await;
     }
     Ok(())
 }
@@ -149,7 +180,7 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
     drop_days(client, run_id).await
 }
 
-async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> {
+async fn index(database: &Database, client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> {
     while !stop.load(Ordering::Relaxed) {
         let stopped = async {
             while !stop.load(Ordering::Relaxed) {
@@ -164,7 +195,7 @@ async fn index(client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> 
             future::Either::Left((Ok(()), _)) => {}
             future::Either::Right(_) => {
                 // What is left of the index is invalid, and dropped before the next attempt.
-                let _ = client.cancel_token().cancel_query(tokio_postgres::NoTls).await;
+                let _ = database.cancel(client).await;
                 return Ok(());
             }
         }
@@ -185,14 +216,14 @@ async fn pause(duration: Duration, client: &Client, stop: &AtomicBool) {
     }
 }
 
-/// What only lacked a lock is tried again in the next round.
-fn later<T>(done: Result<T, DatabaseError>) -> Result<(), DatabaseError> {
+/// Whether a job is done: what only lacked a lock is tried again in a later round.
+fn is_done(done: Result<(), DatabaseError>) -> Result<bool, DatabaseError> {
     match done {
         Err(error) if lacked_lock(&error) => {
             tracing::debug!("{error}; tried again");
-            Ok(())
+            Ok(false)
         }
-        done => done.map(drop),
+        done => done.map(|()| true),
     }
 }
 

@@ -5,6 +5,7 @@
 mod server;
 
 use citytide_store::postgres::{Database, DatabaseError, DatabaseOptions};
+use futures_util::future::join;
 
 use server::Server;
 
@@ -101,6 +102,33 @@ fn each_sslmode_is_satisfied_by_what_libpq_s_table_says() {
         format!("host=localhost port={} user=postgres dbname=postgres sslmode = verify-full", server.port);
     let options = DatabaseOptions { sslrootcert: Some(root), ..DatabaseOptions::default() };
     assert!(connect_with(&address, &options).expect("verified"));
+}
+
+#[test]
+fn a_statement_is_cancelled_over_the_kind_of_connection_that_it_came_by() {
+    let server = Server::start(true, OPEN);
+    let root = server.file("root.crt");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for parameters in ["sslmode=disable", "sslmode=prefer", "sslmode=require", "sslmode=verify-full"] {
+        let address = format!(
+            "postgresql://postgres@localhost:{}/postgres?sslrootcert={root}&{parameters}",
+            server.port
+        );
+        let database = Database::parse(&address, &DatabaseOptions::default()).expect("an address");
+        runtime.block_on(async {
+            let client = database.connect("test").await.expect("a session");
+            let looking = database.connect("test").await.expect("a session");
+            let sleeping = client.batch_execute("select pg_sleep(600)");
+            let cancelling = async {
+                let asleep = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+                while looking.query_one(asleep, &[]).await.expect("an answer").get::<_, i64>(0) == 0 {}
+                database.cancel(&client).await.expect(parameters);
+            };
+            let (ended, ()) = join(sleeping, cancelling).await;
+            let code = ended.expect_err("it was cancelled").code().map(|code| code.code().to_owned());
+            assert_eq!(code.as_deref(), Some("57014"), "{parameters}");
+        });
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use citytide_domain::Domain;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::upkeep::{
-    drop_days, ensure_days, index_past_days, prune_changes, prune_commits, prune_windows, raise_horizon,
-    spawn, summarize,
+    COMMITS_MERGED_AFTER_MS, drop_days, ensure_days, index_past_days, merge_commits, prune_changes,
+    prune_commits, prune_windows, raise_horizon, spawn, summarize,
 };
 
 use super::scratch::{DAY_MS, NOON_MS, execute, number, texts, with_database};
@@ -103,6 +103,47 @@ fn the_newest_commit_stays_although_it_lies_behind_the_horizon() {
         .await;
         prune_commits(&mut client, 0).await.expect("pruned");
         assert_eq!(number(&client, "select sum(epoch)::bigint from commits").await, 2);
+    });
+}
+
+#[test]
+fn commits_that_are_an_hour_old_become_one_for_each_minute_and_say_the_same() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let minute_ms = NOON_MS as i64 - 120_000;
+        let commits = "insert into commits (epoch, previous_epoch, run_id, readings, windows_from) \
+             select $1::bigint + 50 * n, $1::bigint + 50 * (n - 1), 0, n, now() + n * interval '1 minute' \
+             from generate_series(0, 3599) as n";
+        client.execute(commits, &[&minute_ms]).await.expect("three minutes of commits");
+        let said = "select format('%s %s %s', sum(readings), min(windows_from), max(epoch)) from commits";
+        let above = format!("{said} where epoch > {}", minute_ms + 60_000 - 50);
+        let before = [texts(&client, said).await, texts(&client, &above).await];
+        let mut from_ms = 0;
+        // The third minute is not an hour old yet.
+        let now_ms = NOON_MS + COMMITS_MERGED_AFTER_MS + 59_999;
+        merge_commits(&mut client, 0, &mut from_ms, now_ms).await.expect("merged");
+        assert_eq!(number(&client, "select count(*) from commits where epoch < 1795262280000").await, 0);
+        let old = format!("select count(*) from commits where epoch < {NOON_MS}");
+        assert!(number(&client, &old).await < 60, "minutes of 1,200 commits are a few rows");
+        assert_eq!(
+            number(&client, &format!("select count(*) from commits where epoch >= {NOON_MS}")).await,
+            1200
+        );
+        assert_eq!([texts(&client, said).await, texts(&client, &above).await], before);
+        let gaps = "select count(*) from (select previous_epoch, lag(epoch) over (order by epoch) as before from commits) \
+                    as chain where previous_epoch <> before";
+        assert_eq!(number(&client, gaps).await, 0, "each names the one before");
+        let rows = number(&client, "select count(*) from commits").await;
+        merge_commits(&mut client, 0, &mut 0, now_ms).await.expect("merged again");
+        assert_eq!(
+            number(&client, "select count(*) from commits").await,
+            rows,
+            "there is nothing left to merge"
+        );
+        execute(&client, "update fence set run_id = 9").await;
+        let later = now_ms + 60_000;
+        let error = merge_commits(&mut client, 0, &mut from_ms, later).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Fenced(_)), "{error}");
     });
 }
 
