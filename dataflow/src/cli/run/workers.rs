@@ -25,6 +25,19 @@ const IDLE_MERGE_EFFORT: isize = 1000;
 /// How long a worker parks when nothing wakes it.
 const PARK_MAX: Duration = Duration::from_millis(250);
 
+/// What every worker is built from, once for each: the last one that lets go of it frees it.
+struct HandedOut<T>(Mutex<Vec<Arc<T>>>);
+
+impl<T> HandedOut<T> {
+    fn new(what: T, workers: usize) -> HandedOut<T> {
+        HandedOut(Mutex::new(std::iter::repeat_n(Arc::new(what), workers).collect()))
+    }
+
+    fn take(&self) -> Arc<T> {
+        self.0.lock().expect("no holder panics").pop().expect("one for each worker")
+    }
+}
+
 /// Builds and steps the workers until the dataflow is complete. `committer` is the committing session with the
 /// runtime that drives it, on process 0; `frontier` follows what is committed.
 pub fn execute(
@@ -53,7 +66,9 @@ pub fn execute(
         fail_at: args.fail_at.clone(),
     };
     let (builders, others) = builders;
+    let shared = HandedOut::new(plumbing, usize::from(args.setup.workers));
     let guards = timely::execute::execute_from(builders, others, config, move |worker| {
+        let plumbing = shared.take();
         let committing = (worker.index() == 0).then(|| {
             let (client, runtime) = committer.lock().expect("no holder panics").take().expect("one worker 0");
             let (settings, on_failure) = (settings.clone(), plumbing.on_failure.clone());
@@ -86,13 +101,16 @@ pub fn execute(
                 sample.lines(&domain, batch, clock::instant()).iter().for_each(|line| screen::print(line));
             }
         });
+        let telemetry = plumbing.telemetry.clone();
+        // Its ledger has been handed out: it goes with the last worker that is built.
+        drop(plumbing);
         while worker.has_dataflows() {
             worker.step_or_park(Some(PARK_MAX));
             committed.with_frontier(|below| {
                 if let Some(below) = below.first() {
                     let before = frontier.swap(*below, Ordering::Relaxed);
                     if before != *below {
-                        plumbing.telemetry.frontier_moved();
+                        telemetry.frontier_moved();
                     }
                 }
             });
@@ -103,4 +121,20 @@ pub fn execute(
         result.map_err(|error| ExitError::new(Exit::Bug, format!("a worker ended early: {error}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_workers_are_built_from_goes_with_the_last_of_them() {
+        let ledger = Arc::new(());
+        let shared = HandedOut::new(ledger.clone(), 2);
+        let (first, second) = (shared.take(), shared.take());
+        drop(first);
+        assert_eq!(Arc::strong_count(&ledger), 2);
+        drop(second);
+        assert_eq!(Arc::strong_count(&ledger), 1, "nobody keeps it for the life of the run");
+    }
 }
