@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::detector::read_detector;
 use super::generator::{read_factors, read_generator};
-use super::names::{taken, wrong_free_name, wrong_metric_name, wrong_topic};
+use super::names::{clashing_metric_name, taken, wrong_free_name, wrong_metric_name, wrong_topic};
 use super::pattern::{default_pattern, read_pattern};
 use super::section::Section;
 use super::windows::read_windows;
@@ -144,6 +144,7 @@ fn read_metric(
     let name = metric
         .required_text("name")
         .refuse_if(|name| wrong_metric_name(name).or_else(|| field(name)))
+        .refuse_if(|name| clashing_metric_name(names, name))
         .refuse_if(|name| taken(names, "metric", name))
         .or_default();
     let unit = metric.text("unit").or_default();

@@ -53,6 +53,20 @@ pub(super) fn wrong_metric_name(name: &str) -> Option<String> {
         .then(|| format!("`{name}` is a reserved word of SQL; choose another name for the metric"))
 }
 
+/// Why `name` cannot be a metric beside those before it: `zone_latest` has a column `x` and a column `x_at` for each.
+pub(super) fn clashing_metric_name(names: &HashSet<String>, name: &str) -> Option<String> {
+    let time = format!("{name}_at");
+    let of = match name.strip_suffix("_at") {
+        Some(of) if names.contains(of) => of,
+        _ if names.contains(&time) => name,
+        _ => return None,
+    };
+    Some(format!(
+        "the metrics `{of}` and `{of}_at` cannot be together: the column `{of}_at` of zone_latest says when `{of}` was \
+         recorded; choose another name for one of them"
+    ))
+}
+
 /// Why `name` cannot be a window: its table is `metrics_<name>`, so that it may begin with a digit.
 pub(super) fn wrong_window_name(name: &str) -> Option<String> {
     if !is_identifier_tail(name) {

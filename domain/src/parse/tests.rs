@@ -267,6 +267,16 @@ fn names_must_be_columns_tables_and_topics() {
 }
 
 #[test]
+fn a_metric_cannot_have_the_name_of_another_one_s_time() {
+    let metrics = |names: [&str; 2]| names.map(|name| format!("[[metrics]]\nname = \"{name}\"\n")).concat();
+    for names in [["load", "load_at"], ["load_at", "load"]] {
+        let said = only_with(&metrics(names));
+        assert!(said.contains("the metrics `load` and `load_at` cannot be together"), "{said}");
+    }
+    assert!(Domain::parse("plant.toml", &format!("{LEAST}{}", metrics(["load", "loaded_at"]))).is_ok());
+}
+
+#[test]
 fn two_of_a_kind_cannot_share_a_name() {
     assert_eq!(only_with("[[metrics]]\nname = \"vibration\""), "a second metric is called `vibration`");
     let window = "[[windows]]\nname = \"1min\"\nsize = \"1m\"\n";
