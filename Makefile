@@ -1,12 +1,12 @@
 # A dozen doors; what is behind each is in scripts/.
-# RATE, SENSORS and WORKERS change what run, producer and consumer do: make run RATE=5000.
+# RATE, SENSORS and WORKERS change what run, producer and consumer do: make run RATE=5000. HISTORY is for run.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 .DEFAULT_GOAL := help
 .PHONY: help build services run test bench bench-detector install setup producer consumer train-model dashboard psql stop clean
-export RATE SENSORS WORKERS
+export RATE SENSORS WORKERS HISTORY
 # SQL reaches psql as it was typed: make must not read the dollar signs in it.
 unexport SQL
 

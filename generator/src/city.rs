@@ -62,6 +62,31 @@ impl City {
         let ahead = domain.fields.time_zone.offset_from_utc_datetime(&start).fix();
         let signals =
             Signals::new(domain, settings.seed, zones.len(), i64::from(ahead.local_minus_utc()) * 1_000);
+        Ok(City::of(domain, settings, schedule, zones, signals))
+    }
+
+    /// The same city at another schedule: the same sensors, of which each measures what it measures here at that time.
+    ///
+    /// # Errors
+    ///
+    /// A setting is out of its range.
+    pub fn at(
+        &self,
+        domain: &Domain,
+        settings: &CitySettings,
+        schedule: Schedule,
+    ) -> Result<City, SettingsError> {
+        settings.check()?;
+        Ok(City::of(domain, settings, schedule, self.zones.clone(), self.signals.clone()))
+    }
+
+    fn of(
+        domain: &Domain,
+        settings: &CitySettings,
+        schedule: Schedule,
+        zones: Vec<String>,
+        signals: Signals,
+    ) -> City {
         let layout = Layout::new(domain, settings, zones.len(), schedule);
         let turn_us = layout.turn_us();
         let intervals_us: Vec<f64> =
@@ -80,7 +105,7 @@ impl City {
             },
             |turn, place| layout.time_of(turn, place),
         );
-        Ok(City { zones, layout, signals, anomalies })
+        City { zones, layout, signals, anomalies }
     }
 
     pub fn zones(&self) -> &[String] {

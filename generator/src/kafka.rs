@@ -11,12 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use chrono::DateTime;
 use citytide_connection::Connection;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failure::Failure;
 
@@ -33,6 +36,9 @@ const IN_FLIGHT_MAX: u32 = 5;
 const RECONNECT_MS_MAX: u32 = 1_000;
 /// Most delivery reports taken in a row: more than the queue can hold.
 const REPORTS_MAX: u32 = QUEUE_READINGS_MAX;
+/// Readings at the end of a partition that are asked for their event time: more than those that are damaged or late in
+/// a row.
+const LAST_READINGS: i64 = 64;
 /// Most notes that wait to be printed.
 const NOTES_MAX: usize = 16;
 
@@ -120,6 +126,7 @@ impl ProducerContext for Deliveries {
 
 pub struct Topic {
     producer: BaseProducer<Deliveries>,
+    connection: Connection,
     brokers: String,
     name: String,
     pub partitions: u32,
@@ -155,6 +162,7 @@ impl Topic {
         match partitions {
             Some(partitions) if partitions > 0 => Ok(Topic {
                 producer,
+                connection: connection.clone(),
                 brokers: brokers.to_owned(),
                 name: name.to_owned(),
                 partitions: partitions as u32,
@@ -175,6 +183,62 @@ impl Topic {
         let _ =
             self.producer.context().next_offsets.set(offsets.iter().copied().map(AtomicI64::new).collect());
         Ok(offsets)
+    }
+
+    /// By partition: the newest event time among the last readings before `ends`; `None` where there are none. Records
+    /// without a readable time count as of the end of time, so that nothing is sent twice.
+    pub fn known_until_us(&self, ends: &[i64], time: &str) -> Result<Vec<Option<i64>>, Failure> {
+        let mut known = vec![None; ends.len()];
+        let unreachable = |error: &KafkaError| unreachable(&self.producer, &self.brokers, error);
+        let settings = [
+            ("client.id", "citytide-generator"),
+            // No group is joined and nothing is committed, but librdkafka asks for a name.
+            ("group.id", "citytide-generator"),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+        ];
+        let consumer: BaseConsumer =
+            self.connection.client(&settings).create().map_err(|error| unreachable(&error))?;
+        let mut last = TopicPartitionList::new();
+        for (partition, end) in ends.iter().enumerate() {
+            let partition = partition as i32;
+            let (low, _) = ask(&self.producer, |wait| {
+                self.producer.client().fetch_watermarks(&self.name, partition, wait)
+            })
+            .map_err(|error| unreachable(&error))?;
+            if low < *end {
+                known[partition as usize] = Some(i64::MAX - 1);
+                last.add_partition_offset(
+                    &self.name,
+                    partition,
+                    Offset::Offset(low.max(end - LAST_READINGS)),
+                )
+                .map_err(|error| unreachable(&error))?;
+            }
+        }
+        let mut unread = last.count();
+        if unread == 0 {
+            return Ok(known);
+        }
+        consumer.assign(&last).map_err(|error| unreachable(&error))?;
+        while unread > 0 {
+            match consumer.poll(ANSWER_MAX) {
+                Some(Ok(record)) => {
+                    let until_us = &mut known[record.partition() as usize];
+                    if let Some(at_us) = record.payload().and_then(|payload| event_us(payload, time)) {
+                        *until_us =
+                            Some(until_us.filter(|other| *other < i64::MAX - 1).unwrap_or(at_us).max(at_us));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => unread -= 1,
+                Some(Err(error)) => return Err(unreachable(&error)),
+                None => {
+                    let error = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+                    return Err(unreachable(&error));
+                }
+            }
+        }
+        Ok(known)
     }
 
     /// Queues a reading with its truth in a header; `false` if the queue is full.
@@ -252,6 +316,12 @@ impl Topic {
     fn refused(&self, reason: String) -> Failure {
         Failure::Refused { topic: self.name.clone(), reason, delivered: self.delivered() }
     }
+}
+
+/// The event time of a payload, microseconds of the Unix epoch.
+fn event_us(payload: &[u8], time: &str) -> Option<i64> {
+    let reading: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    Some(DateTime::parse_from_rfc3339(reading.get(time)?.as_str()?).ok()?.timestamp_micros())
 }
 
 /// Sends a request; waits on after [`REFUSED_AFTER`] unless all brokers are down.

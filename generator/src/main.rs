@@ -56,7 +56,9 @@ fn main() -> ExitCode {
 
 fn fill(options: &Fill) -> Result<(), Failure> {
     let domain = domain(&options.city)?;
-    let span = match (options.wrong_shares(), Span::of(options, wall_us())) {
+    let mut wrong = options.wrong_shares();
+    wrong.extend(options.wrong_history(domain.time.max_age_us));
+    let span = match (wrong, Span::of(options, wall_us())) {
         (wrong, Ok(span)) if wrong.is_empty() => span,
         (mut wrong, span) => {
             wrong.extend(span.err().unwrap_or_default());
@@ -84,7 +86,13 @@ fn fill(options: &Fill) -> Result<(), Failure> {
         duplicate: options.duplicates,
         malformed: options.malformed,
     };
-    let city = City::new(&domain, &settings(&options.city, partitions, disorder), schedule)?;
+    let settings = settings(&options.city, partitions, disorder);
+    let next_offsets = schedule.first_offsets.clone();
+    let city = City::new(&domain, &settings, schedule)?;
+    let history = match options.history {
+        Some(span_us) => history(&domain, &settings, &city, &sink, start_us - span_us)?,
+        None => None,
+    };
     let truth = match &options.truth {
         Some(file) => Some(TruthFile::open(file, matches!(sink, Sink::Topic(_)))?),
         None => None,
@@ -92,16 +100,23 @@ fn fill(options: &Fill) -> Result<(), Failure> {
 
     let progress = match () {
         () if options.quiet => Progress::silent(),
-        () if std::io::stderr().is_terminal() => Progress::bar(now_us, span.count),
+        () if std::io::stderr().is_terminal() => {
+            Progress::bar(now_us, span.count.filter(|_| history.is_none()))
+        }
         () => Progress::lines(now_us),
     };
     progress.print(&banner(options, &span, &city, &place, partitions));
+    if let Some(history) = &history {
+        progress.print(&format!("first the history from {}", shown(history.schedule().start_us)));
+    }
     let console = (!options.quiet && !options.stdout && options.show > 0).then(|| {
         let has_colors = std::io::stdout().is_terminal() && !options.no_color;
         (Console::new(&domain, city.zones(), has_colors), Sampler::new(options.show, now_us))
     });
     let mut run = Run {
         city,
+        history,
+        next_offsets,
         sink,
         pace,
         is_live: span.is_live,
@@ -146,13 +161,47 @@ fn banner(options: &Fill, span: &Span, city: &City, place: &str, partitions: u32
         options.city.seed
     );
     if !span.is_live {
-        let start = chrono::DateTime::from_timestamp_micros(span.start_us).unwrap_or_default();
-        banner += &format!(", event time from {}", start.format("%Y-%m-%d %H:%M:%S"));
+        banner += &format!(", event time from {}", shown(span.start_us));
     }
     if !options.stdout && options.show > 0 && (options.rate == 0 || options.rate > options.show) {
         banner += &format!("\n{} of them are shown each second (--show)", grouped(options.show.into()));
     }
     banner
+}
+
+/// The city before the stream starts, from `from_us` on; `None` if there is nothing to send of it.
+///
+/// Where a partition holds readings already, the history begins behind its last one: a run that was stopped in its
+/// history continues it, and one that was stopped later sends what happened since.
+fn history(
+    domain: &Domain,
+    settings: &CitySettings,
+    city: &City,
+    sink: &Sink,
+    from_us: i64,
+) -> Result<Option<City>, Failure> {
+    let next_offsets = &city.schedule().first_offsets;
+    let until_us = match sink {
+        Sink::Topic(topic) => topic.known_until_us(next_offsets, &domain.fields.time)?,
+        Sink::Lines(_) => vec![None; next_offsets.len()],
+    };
+    let producing = (0..i64::from(settings.partitions)).map(|number| city.place_of(number));
+    let producing = producing.take_while(|(partition, offset)| *offset == next_offsets[*partition as usize]);
+    let producing: Vec<u32> = producing.map(|(partition, _)| partition).collect();
+    let from_us_of =
+        |partition: u32| until_us[partition as usize].map_or(from_us, |until_us| from_us.max(until_us + 1));
+    let Some(start_us) = producing.iter().map(|partition| from_us_of(*partition)).min() else {
+        return Ok(None);
+    };
+    let mut schedule = Schedule::of_history(start_us, settings.sensors, next_offsets.clone());
+    let turns = producing.len() as i64;
+    for (rank, partition) in producing.iter().enumerate() {
+        // The turns of this partition that have passed already stand before its next offset.
+        let passed = schedule.turns_before(from_us_of(*partition));
+        schedule.first_offsets[*partition as usize] -= (passed - rank as i64 + turns - 1).max(0) / turns;
+    }
+    let is_worth_it = schedule.turns_before(city.schedule().start_us) >= i64::from(settings.sensors);
+    Ok(if is_worth_it { Some(city.at(domain, settings, schedule)?) } else { None })
 }
 
 /// The destination: sink, description, number of partitions and their first offsets.
@@ -172,6 +221,12 @@ fn open(options: &Fill, domain: &Domain) -> Result<(Sink, String, u32, Vec<i64>)
     }
     let first_offsets = topic.next_offsets(partitions)?;
     Ok((Sink::Topic(topic), format!("{name} at {connection}"), partitions, first_offsets))
+}
+
+/// An event time for people.
+fn shown(at_us: i64) -> String {
+    let at = chrono::DateTime::from_timestamp_micros(at_us).unwrap_or_default();
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Microseconds since the Unix epoch.

@@ -11,6 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   citytide-generator --brokers localhost:9092 --rate 1000
       a live city, 1,000 readings a second until Ctrl-C
+  citytide-generator --brokers localhost:9092 --history 3d
+      the last three days at a reading a minute from each sensor, then a live city
   citytide-generator --brokers localhost:9092 --duration 7d --speed 10000 --truth truth.csv
       the week up to now in a minute, and the list of its anomalies
   citytide-generator --brokers localhost:9092 --rate 0 --count 10000000 --duration 1d
@@ -130,6 +132,13 @@ pub struct Fill {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Time")]
     pub start: Option<DateTime<Utc>>,
 
+    /// First send this much of the time before, at a reading a minute from each sensor: 12h, 3d
+    ///
+    /// As fast as possible; --rate, --count and --duration are for what follows. A topic that already holds readings
+    /// is sent only what lies behind its last ones.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Time")]
+    pub history: Option<i64>,
+
     /// Write a CSV line for each anomalous reading: partition, offset, kind, metrics, event, sensor
     ///
     /// The file is appended to when a topic is continued, and overwritten with --stdout.
@@ -161,6 +170,19 @@ impl Fill {
         .filter(|(_, share, most)| !(0.0..=*most).contains(share))
         .map(|(flag, share, most)| format!("{flag} {share} is not a share; give a number from 0 to {most}"))
         .collect()
+    }
+}
+
+impl Fill {
+    /// A history that reaches further back than readings may.
+    pub fn wrong_history(&self, max_age_us: i64) -> Option<String> {
+        self.history.filter(|history_us| *history_us > max_age_us).map(|_| {
+            format!(
+                "--history reaches back beyond the domain's max_age of {} hours, and older readings would be dead \
+                 letters; give a shorter time",
+                max_age_us / citytide_domain::HOUR_US
+            )
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The run: sends readings when they are due, until the requested number is reached or a signal arrives.
 //!
 //! In a live run event time follows the clock: after a stall of the broker, or without a pace, the city restarts event
-//! time at now, from the current offsets on.
+//! time at now, from the current offsets on. A history is sent first, as fast as possible, until its turns have reached
+//! the stream's start, which is now in a live run: so nothing is missing between the two.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use citytide_generator::{City, Encoder, Reading, Schedule};
 use crate::console::{Console, Sampler};
 use crate::failure::Failure;
 use crate::patience::Patience;
-use crate::progress::Progress;
+use crate::progress::{Progress, grouped};
 use crate::sink::{Offer, Sink};
 use crate::truth::{TruthFile, TruthText};
 
@@ -35,6 +36,10 @@ const TRUTH_US: i64 = SECOND_US;
 
 pub struct Run {
     pub city: City,
+    /// The same city before `city` starts.
+    pub history: Option<City>,
+    /// By partition: the offsets before this one are there already, and their turns in the history pass.
+    pub next_offsets: Vec<i64>,
     pub sink: Sink,
     /// When readings are due by the clock; `None`: as fast as possible.
     pub pace: Option<Schedule>,
@@ -81,34 +86,58 @@ impl Run {
         let words = TruthText::new(domain);
         let behind_us_max =
             BEHIND_US_MAX.min((domain.time.out_of_orderness_us as f64 * BEHIND_SHARE_MAX) as i64).max(50_000);
-        let mut next_offsets = self.city.schedule().first_offsets.clone();
+        let mut next_offsets = self.next_offsets.clone();
+        let (started_us, mut of_history) = (now_us(), 0);
         let (mut json, mut key, mut header) = (Vec::new(), String::new(), String::new());
         let (mut reading, mut number) = (Reading::default(), 0i64);
         let mut flushed_us = now_us();
         let mut shown = Vec::new();
 
-        while !stop.load(Ordering::Relaxed) && self.count.is_none_or(|count| *sent < count) {
+        while !stop.load(Ordering::Relaxed)
+            && (self.history.is_some() || self.count.is_none_or(|count| *sent - of_history < count))
+        {
             let now = now_us();
-            if self.until_us.is_some_and(|until_us| now >= until_us) {
+            let mut due = self.pace.as_ref().map_or(i64::MAX, |pace| pace.due(now));
+            if let Some(history) = &self.history {
+                let start_us = if self.is_live { now } else { self.city.schedule().start_us };
+                due = history.schedule().turns_before(start_us);
+                if number >= due {
+                    let seconds = (now - started_us) as f64 / 1e6;
+                    self.progress.print(&format!("history: {} readings in {seconds:.1} s", grouped(*sent)));
+                    self.history = None;
+                    (number, of_history) = (0, *sent);
+                    self.city.restart_at(start_us, next_offsets.clone());
+                    self.pace = self.pace.take().map(|pace| Schedule { start_us: now, ..pace });
+                    self.until_us = self.until_us.map(|until_us| until_us + now - started_us);
+                    continue;
+                }
+            } else if self.until_us.is_some_and(|until_us| now >= until_us) {
                 break;
-            }
-            if self.is_live {
+            } else if self.is_live {
                 let behind_us = now - self.city.schedule().turn_us(number);
                 if behind_us > behind_us_max || behind_us < -AHEAD_US_MAX {
                     self.city.restart_at(now, next_offsets.clone());
                     self.pace = Some(self.city.schedule().clone());
                     number = 0;
+                    continue;
                 }
             }
-            let due = self.pace.as_ref().map_or(i64::MAX, |pace| pace.due(now));
-            let left = self.count.map_or(i64::MAX, |count| (count - *sent) as i64);
+            let city = self.history.as_ref().unwrap_or(&self.city);
+            let left = match (&self.history, self.count) {
+                (None, Some(count)) => (count - (*sent - of_history)) as i64,
+                _ => i64::MAX,
+            };
             let burst = due.saturating_sub(number).min(BURST_MAX).min(left);
             let mut chosen =
                 self.console.as_mut().map(|(_, sampler)| sampler.choose(now, number, burst.max(0)));
             let mut is_full = false;
             for _ in 0..burst {
-                let (partition, offset) = self.city.place_of(number);
-                self.city.fill(partition, offset, &mut reading);
+                let (partition, offset) = city.place_of(number);
+                if offset < next_offsets[partition as usize] {
+                    number += 1;
+                    continue;
+                }
+                city.fill(partition, offset, &mut reading);
                 encoder.encode(&reading, &mut json);
                 key.clear();
                 // Writing to a string cannot fail.
@@ -138,7 +167,7 @@ impl Run {
             shown.clear();
             let rest = match &self.pace {
                 _ if is_full => FULL_REST,
-                Some(pace) if burst <= 0 => {
+                Some(pace) if self.history.is_none() && burst <= 0 => {
                     let rest_us = (pace.turn_us(number) - now).clamp(REST_US.0, REST_US.1);
                     Duration::from_micros(rest_us as u64)
                 }

@@ -17,6 +17,9 @@ const DISORDER_DELAY_SHARE: f64 = 0.75;
 /// How many turns of its partition a late reading is later than needed: the watermark may lag that much.
 const LATE_TURNS: f64 = 4.0;
 
+/// Seconds between two readings of a sensor in a city's history.
+const HISTORY_INTERVAL_S: f64 = 60.0;
+
 /// How event time advances with offsets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
@@ -31,6 +34,16 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// A reading a minute from each sensor, from `start_us` on: what went before a stream.
+    pub fn of_history(start_us: i64, sensors: u32, first_offsets: Vec<i64>) -> Schedule {
+        Schedule { start_us, rate: f64::from(sensors) / HISTORY_INTERVAL_S, speed: 1.0, first_offsets }
+    }
+
+    /// How many readings have their turn before `until_us`.
+    pub fn turns_before(&self, until_us: i64) -> i64 {
+        self.due(until_us.saturating_sub(1))
+    }
+
     /// The turn of reading `number`, in microseconds of the Unix epoch.
     pub fn turn_us(&self, number: i64) -> i64 {
         self.start_us + (number as f64 / self.rate * self.speed * 1e6) as i64
@@ -115,6 +128,14 @@ mod tests {
                 assert!(schedule.due(schedule.turn_us(number)) > number);
                 assert!(schedule.due(schedule.turn_us(number) - 1) <= number);
             }
+        }
+    }
+
+    #[test]
+    fn turns_before_a_time_are_those_that_have_passed_it() {
+        let schedule = Schedule::of_history(1_000_000, 60, vec![0]);
+        for (until_us, turns) in [(0, 0), (1_000_000, 0), (1_000_001, 1), (2_000_000, 1), (2_000_001, 2)] {
+            assert_eq!(schedule.turns_before(until_us), turns, "{until_us}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod binary;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -65,6 +65,49 @@ fn a_week_in_under_a_second_ends_at_now() {
     let lag = TimeDelta::seconds(60);
     assert!(first >= before - TimeDelta::days(7) - lag && first <= after - TimeDelta::days(7), "{first}");
     assert!(last <= after && last >= before - TimeDelta::minutes(20) - lag, "{last}");
+}
+
+#[test]
+fn a_history_comes_before_the_stream_at_a_reading_a_minute_and_without_a_seam() {
+    let words = "--start 2026-11-01T05:00:00Z --sensors 20 --partitions 3 --anomalies 0 --out-of-order 0 --history 2h";
+    let records = printed(&format!("{words} --rate 0 --count 3600 --duration 1h"));
+    assert_eq!(records.len(), 120 * 20 + 3600);
+    // In the history sixty seconds lie between two readings of a sensor; in the stream, a second and more.
+    let mut last: BTreeMap<String, (DateTime<Utc>, f64)> = BTreeMap::new();
+    let start: DateTime<Utc> = "2026-11-01T05:00:00Z".parse().expect("a time");
+    for (number, record) in records.iter().enumerate() {
+        let (at, json) = (time(record), record.json());
+        let (is_history, jitter) = (number < 2400, TimeDelta::milliseconds(250));
+        let (from, until) = match is_history {
+            true => (start - TimeDelta::hours(2) - jitter, start),
+            false => (start - jitter, start + TimeDelta::hours(1)),
+        };
+        assert!((from..until).contains(&at), "{number} {at}");
+        let temperature = json["temperature"].as_f64().expect("a number");
+        let sensor = json["sensor_id"].as_str().expect("text").to_owned();
+        if let Some((before, other)) = last.insert(sensor, (at, temperature)) {
+            assert!(at > before && at - before < TimeDelta::seconds(75), "{before} {at}");
+            assert!((temperature - other).abs() < 4.0, "no jump at {at}: {other} {temperature}");
+        }
+    }
+    assert_eq!(last.len(), 20);
+    let other = printed(&format!("{words} --rate 0 --count 60 --duration 1h"));
+    assert_eq!(other[..2400], records[..2400], "what follows does not change it");
+}
+
+#[test]
+fn a_history_reaches_up_to_now_and_is_not_counted() {
+    #[expect(clippy::disallowed_methods, reason = "what is compared with the clock")]
+    let before = Utc::now();
+    let records = printed("--history 1h --sensors 30 --rate 1000 --count 100 --out-of-order 0");
+    assert!(records.len() >= 60 * 30 + 100, "{}", records.len());
+    let (first, last) = (time(&records[0]), time(&records[records.len() - 101]));
+    assert!(
+        first <= before - TimeDelta::minutes(59) && last >= before - TimeDelta::seconds(3),
+        "{first} {last}"
+    );
+    let times: Vec<DateTime<Utc>> = records[records.len() - 100..].iter().map(time).collect();
+    assert!(times.iter().all(|at| *at >= last - TimeDelta::milliseconds(250)), "the stream follows");
 }
 
 #[test]
@@ -227,6 +270,7 @@ fn what_cannot_be_done_ends_with_the_reason_and_its_code() {
         ("--sensors 0", 78, "ask for 1 to"),
         ("--speed 60", 78, "give --duration, --count or --start"),
         ("--speed 60 --rate 0 --duration 1h", 78, "leave one of them out"),
+        ("--history 400d", 78, "beyond the domain's max_age of 8784 hours"),
         ("--duration 5", 2, "its unit is missing"),
         ("--duration 0s", 2, "must be longer than 0"),
         ("--truth /no/such/place.csv", 70, "cannot write the truth to /no/such/place.csv"),

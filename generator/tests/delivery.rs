@@ -10,11 +10,12 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use binary::{code_and_words, file, generator, printed, truth};
+use chrono::{DateTime, TimeDelta, Utc};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 /// Looks at a condition before it is given up, and the time between two.
@@ -108,6 +109,63 @@ fn records_lie_where_they_were_made_for_with_the_truth_in_a_header() {
         .collect();
     assert!(headers.len() > 100, "{} anomalous readings", headers.len());
     assert!(headers.iter().map(|(place, truth)| (*place, (*truth).clone())).eq(lines));
+}
+
+/// The event times of a topic's readings by sensor, ascending.
+fn times_of_sensors(broker: &Broker) -> BTreeMap<String, Vec<DateTime<Utc>>> {
+    let mut times: BTreeMap<String, Vec<DateTime<Utc>>> = BTreeMap::new();
+    for (payload, _) in broker.records.values() {
+        let json: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+        let text = |field: &str| json[field].as_str().expect("text").to_owned();
+        times.entry(text("sensor_id")).or_default().push(text("timestamp").parse().expect("a time"));
+    }
+    times.values_mut().for_each(|times| times.sort_unstable());
+    times
+}
+
+#[test]
+fn a_history_that_is_there_is_not_sent_again_and_one_that_was_broken_off_is_continued() {
+    let mut broker = Broker::new("city", 3);
+    let words = "--rate 0 --sensors 20 --count 0 --anomalies 0";
+    let history =
+        |span: &str, until: &str| format!("{words} --history {span} --start 2026-11-01T{until}:00Z");
+    // What a run leaves that is killed: one partition further than another, and nothing in the third.
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.cluster.bootstrap_servers())
+        .create()
+        .expect("a producer");
+    let whole = printed(&format!("{} --partitions 3", history("2h", "05:00")));
+    assert_eq!(whole.len(), 120 * 20);
+    for record in whole.iter().filter(|record| record.offset < [500, 200, 0][record.partition as usize]) {
+        let of = BaseRecord::<(), [u8]>::to("city")
+            .partition(record.partition as i32)
+            .payload(&record.payload[..]);
+        producer.send(of).map_err(|(error, _)| error).expect("queued");
+    }
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+
+    let mut sent = 2400;
+    // Again; the same once more; and an hour later.
+    for (span, until, more) in [("2h", "05:00", 0), ("2h", "05:00", 0), ("4h", "06:00", 60 * 20)] {
+        let (code, _, said) = ended(broker.start("city", &format!("{} --quiet", history(span, until))));
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+        sent += more;
+        broker.read(sent);
+        // Nothing follows the last one.
+        assert!(broker.consumer.poll(POLL_INTERVAL).is_none());
+        let found = broker.records.len();
+        assert!(
+            (sent..=sent + 6).contains(&found),
+            "a turn of a partition may come twice: {found} of {sent}"
+        );
+        sent = found;
+        let times = times_of_sensors(&broker);
+        assert_eq!(times.len(), 20);
+        for (sensor, times) in times {
+            let widest = times.windows(2).map(|two| two[1] - two[0]).max().expect("several");
+            assert!(widest < TimeDelta::seconds(75), "sensor {sensor} has a hole of {widest}");
+        }
+    }
 }
 
 #[test]

@@ -249,6 +249,33 @@ fn a_supervised_run_waits_for_a_broker_that_is_away_and_can_be_told_to_end() {
 }
 
 #[test]
+fn a_history_is_in_the_windows_without_a_hole_and_the_living_city_follows_it() {
+    let scene = Scene::new("history", City::smart(), 4);
+    let (ended, said) = CommandLine::new(&scene.services.generator, "generator")
+        .args(["--brokers", &scene.services.brokers, "--topic", &scene.topic.name])
+        .args(["--history", "6h", "--sensors", "40", "--rate", "400", "--count", "2000", "--quiet"])
+        .finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    let mut run = scene.run("--until-caught-up -w 2").spawn();
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+    let session = &scene.database.session;
+    let count = |sql: &str| session.value::<i64>(sql);
+    let readings = count("select count(*) from sensor_data");
+    assert!(readings >= 360 * 40 + 2_000, "{readings}");
+    assert_eq!(count("select count(*) from dead_letters"), 0);
+    assert_eq!(count("select count(*) from sensor_data where is_late"), 0);
+    // Each minute from the first to the last one has its window in each zone.
+    let holes = "select count(*) from (select window_start - lag(window_start) over (partition by zone order by \
+                 window_start) as step from metrics_1min) as steps where step > interval '1 minute'";
+    assert_eq!(count(holes), 0);
+    let span =
+        "select (extract(epoch from max(window_start) - min(window_start)) / 60)::bigint from metrics_1min";
+    assert!(count(span) >= 359, "{} minutes", count(span));
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
 fn what_the_generator_sends_is_read_without_a_dead_letter_and_verified() {
     let scene = Scene::new("generator", City::smart(), 2);
     let truth = scratch().join(format!("{}.csv", unique("truth")));

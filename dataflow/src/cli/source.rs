@@ -57,7 +57,10 @@ pub struct SourceArgs {
     /// Readings up to now are committed as fast as possible; then the simulation follows the clock.
     #[arg(long, value_name = "TIME", value_parser = microseconds, help_heading = "Simulation")]
     start: Option<i64>,
-    /// Stop the simulation after this many readings
+    /// Begin this long before the start, with a reading a minute from each sensor: 12h, 3d
+    #[arg(long, value_name = "TIME", value_parser = span, help_heading = "Simulation")]
+    history: Option<i64>,
+    /// Stop the simulation after this many readings, those of --history not counted
     #[arg(long, help_heading = "Simulation")]
     count: Option<u64>,
     /// Stop the simulation after this much event time, in seconds
@@ -118,6 +121,7 @@ impl SourceArgs {
                     rate: self.rate,
                     anomalies: self.anomalies,
                     start_us: self.start,
+                    history_us: self.history,
                     count: self.count.or(self.duration.map(|seconds| (seconds as f64 * self.rate) as u64)),
                 };
                 let now_us = i64::try_from(wall_ms()).unwrap_or(i64::MAX / 1_000) * 1_000;
@@ -126,6 +130,13 @@ impl SourceArgs {
                 Ok(Source::Simulation(simulation.into()))
             }
         }
+    }
+}
+
+fn span(text: &str) -> Result<i64, String> {
+    match citytide_domain::parse_duration(text)? {
+        0 => Err("the time must be longer than 0; write it as 3d".to_owned()),
+        span_us => Ok(span_us),
     }
 }
 

@@ -6,7 +6,8 @@
 //!    a restart with other parameters is refused, since its offsets would mean other readings;
 //! 2. a record exists from its turn on, and its timestamp is the time of its turn: what a late start finds waiting
 //!    is a backlog, read as fast as it can be committed, and then the simulation keeps up with the clock;
-//! 3. the payload is the generator's own: `citytide-generator --stdout` with the same parameters prints it.
+//! 3. the payload is the generator's own: `citytide-generator --stdout` with the same parameters prints it;
+//! 4. a history comes before the first turn of the stream, in the same logs: so many readings of each partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +47,9 @@ pub struct SimulationSettings {
     pub anomalies: f64,
     /// The first turn, microseconds of the Unix epoch; `None`: where the database began, else now.
     pub start_us: Option<i64>,
-    /// How many readings there are; `None`: no end.
+    /// How long before the first turn a history begins, with a reading a minute from each sensor.
+    pub history_us: Option<i64>,
+    /// How many readings there are behind the history; `None`: no end.
     pub count: Option<u64>,
 }
 
@@ -73,6 +76,8 @@ pub enum SimulationError {
 #[derive(Debug)]
 pub struct Simulation {
     city: City,
+    /// The same city before its first turn, and how many readings that has.
+    history: Option<(City, i64)>,
     encoder: Encoder,
     settings: SimulationSettings,
     /// Partitions that have sensors, in the order in which they take turns.
@@ -111,39 +116,92 @@ impl Simulation {
             speed: 1.0,
             first_offsets: vec![0; settings.partitions as usize],
         };
-        let city = CitySettings {
+        let of_city = CitySettings {
             seed: settings.seed,
             sensors: settings.sensors,
             partitions: settings.partitions,
             anomalies: settings.anomalies,
             disorder: Disorder::default(),
         };
-        let city = City::new(domain, &city, schedule)?;
+        let city = City::new(domain, &of_city, schedule)?;
         let places = (0..i64::from(settings.partitions)).map(|number| city.place_of(number));
         let turns = places.take_while(|(_, offset)| *offset == 0).map(|(partition, _)| partition).collect();
-        Ok(Simulation { encoder: Encoder::new(domain, &city), city, settings, turns, start_us })
+        let mut simulation = Simulation {
+            encoder: Encoder::new(domain, &city),
+            city,
+            history: None,
+            settings,
+            turns,
+            start_us,
+        };
+        if let Some(history_us) = simulation.settings.history_us {
+            let first_offsets = vec![0; of_city.partitions as usize];
+            let schedule = Schedule::of_history(start_us - history_us, of_city.sensors, first_offsets);
+            let readings = schedule.turns_before(start_us);
+            let history = simulation.city.at(domain, &of_city, schedule)?;
+            let mut first_offsets = vec![0; of_city.partitions as usize];
+            for (rank, partition) in simulation.turns.iter().enumerate() {
+                first_offsets[*partition as usize] = simulation.turns_of(rank, readings);
+            }
+            simulation.city.restart_at(start_us, first_offsets);
+            simulation.history = Some((history, readings));
+        }
+        Ok(simulation)
     }
 
     /// The parameters of the stream: what must be the same for an offset to mean the same reading.
     pub fn identity(&self) -> String {
-        let SimulationSettings { seed, sensors, partitions, rate, anomalies, .. } = &self.settings;
+        let SimulationSettings { seed, sensors, partitions, rate, anomalies, history_us, .. } =
+            &self.settings;
+        let history = history_us.map(|history_us| format!(" history={}s", history_us as f64 / 1e6));
         format!(
             "{SCHEME}model={MODEL} seed={seed} sensors={sensors} partitions={partitions} rate={rate} \
-             anomalies={anomalies} start={}",
+             anomalies={anomalies}{} start={}",
+            history.unwrap_or_default(),
             shown(self.start_us)
         )
     }
 
-    /// How many readings have had their turn.
+    /// How many readings the history has.
+    fn of_history(&self) -> i64 {
+        self.history.as_ref().map_or(0, |(_, readings)| *readings)
+    }
+
+    /// How many readings have had their turn, those of the history included.
     fn due(&self, now_us: i64) -> i64 {
         let all = self.settings.count.map_or(i64::MAX, |count| i64::try_from(count).unwrap_or(i64::MAX));
-        self.city.schedule().due(now_us).min(all)
+        let history = self.history.as_ref().map_or(0, |(city, all)| city.schedule().due(now_us).min(*all));
+        history.saturating_add(self.city.schedule().due(now_us).min(all))
+    }
+
+    /// The turn of a reading, those of the history counted first.
+    fn turn_us(&self, number: i64) -> i64 {
+        match &self.history {
+            Some((history, readings)) if number < *readings => history.schedule().turn_us(number),
+            _ => self.city.schedule().turn_us(number - self.of_history()),
+        }
+    }
+
+    /// How many of the first `readings` turns the partition with this rank has.
+    fn turns_of(&self, rank: usize, readings: i64) -> i64 {
+        let turns = self.turns.len() as i64;
+        (readings - rank as i64).saturating_add(turns - 1).max(0) / turns
     }
 
     /// The end offset of the partition with this rank when `readings` have had their turn.
     fn end_offset(&self, rank: usize, readings: i64) -> i64 {
-        let turns = self.turns.len() as i64;
-        (readings - rank as i64 + turns - 1).max(0) / turns
+        let of_history = readings.min(self.of_history());
+        self.turns_of(rank, of_history) + self.turns_of(rank, readings - of_history)
+    }
+
+    /// The city of an offset, and the number of its turn in that city.
+    fn city_at(&self, rank: usize, offset: i64) -> (&City, i64) {
+        let number = |from: i64| (offset - from) * self.turns.len() as i64 + rank as i64;
+        let of_history = self.turns_of(rank, self.of_history());
+        match &self.history {
+            Some((history, _)) if offset < of_history => (history, number(0)),
+            _ => (&self.city, number(of_history)),
+        }
     }
 
     /// Where each partition is taken up. With a count its end is fixed, else it is what has had its turn by now.
@@ -203,10 +261,10 @@ impl Simulation {
                 }
                 let mut chunk = Chunk { partition, reach: Reach::active(end_offset), ..Chunk::default() };
                 while log.next < end_offset && !chunk.is_full() {
-                    self.city.fill(partition as u32, log.next, &mut reading);
+                    let (city, number) = self.city_at(log.rank, log.next);
+                    city.fill(partition as u32, log.next, &mut reading);
                     self.encoder.encode(&reading, &mut json);
-                    let number = log.next * self.turns.len() as i64 + log.rank as i64;
-                    chunk.push(log.next, self.city.schedule().turn_us(number).div_euclid(1_000), &json);
+                    chunk.push(log.next, city.schedule().turn_us(number).div_euclid(1_000), &json);
                     // What is no reading has no truth.
                     if reading.malformed.is_none() {
                         chunk.truth.push((log.next, reading.truth.is_some()));
@@ -223,7 +281,7 @@ impl Simulation {
                 }
             }
             if !some {
-                let next_us = self.city.schedule().turn_us(due).saturating_sub(now_us());
+                let next_us = self.turn_us(due).saturating_sub(now_us());
                 let rest_ms = u64::try_from(next_us / 1_000).unwrap_or(0).clamp(REST_MS.0, REST_MS.1);
                 std::thread::sleep(Duration::from_millis(rest_ms));
             }

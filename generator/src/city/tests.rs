@@ -129,6 +129,31 @@ fn a_restart_at_later_offsets_changes_event_times_only() {
 }
 
 #[test]
+fn a_city_measures_the_same_at_another_schedule_although_the_clocks_have_changed_between() {
+    // Summer time ends in Berlin between the history's start and the stream's.
+    let domain =
+        Domain::parse("plant.toml", &PLANT_MACHINES.replace("\"UTC\"", "\"Europe/Berlin\"")).expect("right");
+    let (start_us, day_us) = (1_792_972_800_000_000, 86_400_000_000);
+    let stream = Schedule { start_us, ..schedule() };
+    let city = City::new(&domain, &settings(), stream.clone()).expect("right");
+    let same = city.at(&domain, &settings(), stream).expect("right");
+    assert!(readings(&city, 500) == readings(&same, 500));
+
+    let history = Schedule::of_history(start_us - 3 * day_us, 400, vec![0; 4]);
+    assert_eq!(history.turns_before(start_us), 3 * 1_440 * 400);
+    let found = city.at(&domain, &settings(), history.clone()).expect("right");
+    let mut expected =
+        City::new(&domain, &settings(), Schedule { start_us, ..history.clone() }).expect("right");
+    expected.restart_at(history.start_us, vec![0; 4]);
+    let values =
+        |city: &City| readings(city, 500).into_iter().map(|reading| reading.values).collect::<Vec<_>>();
+    let bits = |city: &City| values(city).into_iter().flatten().map(f64::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits(&found), bits(&expected));
+    let summer = City::new(&domain, &settings(), history).expect("right");
+    assert_ne!(bits(&found), bits(&summer), "one hour of the day lies between");
+}
+
+#[test]
 fn every_sensor_keeps_its_partition_and_zone_and_all_of_them_report() {
     let calm = CitySettings { anomalies: 0.0, ..settings() };
     let city = City::new(&Domain::smart_city(), &calm, schedule()).expect("right");

@@ -10,6 +10,7 @@ fn settings() -> SimulationSettings {
         rate: 1_000.0,
         anomalies: 0.05,
         start_us: Some(1_700_000_000_000_000),
+        history_us: None,
         count: Some(1_000),
     }
 }
@@ -80,6 +81,40 @@ fn who_goes_on_in_the_middle_reads_what_the_first_one_would_have_read() {
     let rest = read(&self::simulation(&settings()), &assigned);
     assert_eq!(rest.len(), 700);
     assert!(rest.iter().all(|(place, record)| whole[place] == *record));
+}
+
+#[test]
+fn a_history_has_a_reading_a_minute_from_each_sensor_and_the_stream_follows_without_a_gap() {
+    let with_history = SimulationSettings { history_us: Some(3_600_000_000), ..settings() };
+    let simulation = simulation(&with_history);
+    let assigned = simulation.assign(&Ledger::default());
+    let whole = read(&simulation, &assigned);
+    assert_eq!(whole.len(), 60 * 40 + 1_000);
+    let mut times: Vec<i64> = whole.values().map(|(at_ms, _)| *at_ms).collect();
+    times.sort_unstable();
+    let history = (0..2_400).map(|number| 1_699_996_400_000 + number * 1_500);
+    assert_eq!(times, history.chain((0..1_000).map(|number| 1_700_000_000_000 + number)).collect::<Vec<_>>());
+    // In the order of the log no partition goes back, and none has a hole.
+    for partition in 0..3 {
+        let log: Vec<(&(i32, i64), i64)> = whole
+            .iter()
+            .filter(|(place, _)| place.0 == partition)
+            .map(|(place, (at, _))| (place, *at))
+            .collect();
+        assert!(log.iter().enumerate().all(|(offset, (place, _))| place.1 == offset as i64));
+        assert!(log.windows(2).all(|two| two[0].1 < two[1].1));
+    }
+    // Taken up within the history: the rest of it, and the stream.
+    let mut later = assigned.clone();
+    later.iter_mut().for_each(|one| one.next_offset = 700);
+    let rest = read(&self::simulation(&with_history), &later);
+    assert_eq!(rest.len(), whole.len() - 3 * 700);
+    assert!(rest.iter().all(|(place, record)| whole[place] == *record));
+    assert!(
+        simulation.identity().contains(" anomalies=0.05 history=3600s start="),
+        "{}",
+        simulation.identity()
+    );
 }
 
 #[test]
