@@ -24,10 +24,14 @@ const RATE: i64 = 10_000;
 
 /// What `citytide-generator --stdout` prints, as logs.
 fn generated(services: &Services, city: &City, count: usize) -> Vec<Vec<Sent>> {
-    let count_text = count.to_string();
+    generated_with(services, city, &format!("--count {count}"), count)
+}
+
+fn generated_with(services: &Services, city: &City, arguments: &str, count: usize) -> Vec<Vec<Sent>> {
     let (ended, said) = CommandLine::new(&services.generator, "generated")
         .args(["--stdout", "--quiet", "--rate", "0", "--seed", "7", "--partitions", "3"])
-        .args(["--sensors", "100", "--start", START, "--count", &count_text])
+        .args(["--sensors", "100", "--start", START])
+        .args(arguments.split_whitespace())
         .finish(LIMIT);
     assert_eq!(ended, Ended::Exit(0), "{said}");
     let mut logs = vec![Vec::new(); 3];
@@ -75,6 +79,26 @@ fn a_simulation_is_what_the_generator_prints_with_any_number_of_workers_and_proc
         let tables = dump(&database.session, &city);
         assert!(*first.get_or_insert_with(|| tables.clone()) == tables, "-w 1 and {arguments} differ");
     }
+}
+
+#[test]
+fn a_simulation_with_a_history_is_what_the_generator_prints_also_when_it_is_killed_in_it() {
+    let (services, city) = (services(), City::smart());
+    let database = Database::create(&services, "simhistory");
+    let parameters = "--history 2h --count 5000";
+    let arguments = format!("--seed 7 {parameters} -w 1 --no-supervise --fail-at after-commit:1");
+    let (ended, said) = simulation(&services, &database, &arguments).finish(LIMIT);
+    assert_eq!(ended, Ended::Signal(libc::SIGKILL), "{said}");
+    let arguments = format!("--seed 7 {parameters} -w 2 --until-caught-up");
+    let (ended, said) = simulation(&services, &database, &arguments).finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    let logs = generated_with(&services, &city, parameters, 120 * 100 + 5_000);
+    assert_tables(&database.session, &city, &expect(&city, &logs, Watermark::OfAllPartitions));
+    // Without its history the same offsets would mean other readings.
+    let (ended, said) =
+        simulation(&services, &database, "--seed 7 --count 5000 --until-caught-up").finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(78), "{said}");
+    assert!(said.contains("history=7200s"), "{said}");
 }
 
 #[test]
