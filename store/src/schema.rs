@@ -246,4 +246,14 @@ mod tests {
         }
         assert!(!script.contains("traffic_flow") && !script.contains("metrics_5min"));
     }
+
+    #[test]
+    fn the_comment_of_dead_letters_names_every_reason() {
+        let columns = tables::dead_letter_columns();
+        let reason = columns.iter().find(|column| column.name == "reason").expect("the column");
+        for word in citytide_core::decode::Reason::ALL.map(|reason| reason.as_str()) {
+            let words = reason.comment.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            assert!(words.into_iter().any(|one| one == word), "{word} is not in: {}", reason.comment);
+        }
+    }
 }
