@@ -128,7 +128,8 @@ create table ingest_progress (
     gaps            bigint not null,
     watermark       timestamptz,
     is_idle         boolean not null,
-    cursor          text
+    cursor          text,
+    claim           text
 ) with (fillfactor = 50);
 comment on table ingest_progress is 'How far each partition has been read, as of the newest commit';
 comment on column ingest_progress.kafka_partition is 'Partition number, as in the readings';
@@ -143,6 +144,7 @@ comment on column ingest_progress.gaps is 'Offsets that Kafka never delivers: co
 comment on column ingest_progress.watermark is 'Highest event time of its accepted readings, less out_of_orderness';
 comment on column ingest_progress.is_idle is 'Whether it has brought no accepted reading for idle_after and no longer holds W back';
 comment on column ingest_progress.cursor is 'Position of the source at next_offset, in a form of its own: finds the place again, and detects a source that was replaced';
+comment on column ingest_progress.claim is 'Event times more than jump_max ahead of the watermark that one sensor alone has brought: they move it once they have a witness';
 
 create table partition_zones (
     kafka_partition integer not null,

@@ -76,6 +76,8 @@ pub struct Position {
     pub counts: Counts,
     /// The partition's watermark in microseconds; [`NEVER`] before its first accepted reading.
     pub watermark_us: i64,
+    /// Event times far ahead of the watermark that one sensor alone has brought so far.
+    pub claim: Option<Claim>,
     /// What the source wants back together with `next_offset`, to find the place again.
     pub cursor: Option<Arc<str>>,
 }
@@ -88,9 +90,23 @@ impl Position {
             next_offset: offset,
             counts: Counts::default(),
             watermark_us: NEVER,
+            claim: None,
             cursor: None,
         }
     }
+}
+
+/// What one sensor says of the time, far ahead of its partition's watermark, and nobody has confirmed yet. Kept with the
+/// position, so that a restart decides the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub sensor: Arc<str>,
+    /// The highest event time that it has claimed, microseconds.
+    pub highest_us: i64,
+    /// Those that it has claimed since another sensor last brought an accepted reading; fewer than make a witness.
+    pub alone_us: Vec<i64>,
+    /// The watermark when it last claimed one, microseconds.
+    pub since_us: i64,
 }
 
 /// Whether a partition counts for the watermark.

@@ -7,7 +7,8 @@
 //!    every size and slide a multiple of one second;
 //! 3. `future_max <= out_of_orderness + allowed_lateness`, so that an accepted reading can never make the next
 //!    honest one late;
-//! 4. times are microseconds: of the Unix epoch when they end in `_at_us`, else durations.
+//! 4. `jump_max > out_of_orderness`, so that a reading that is just the newest one is no jump;
+//! 5. times are microseconds: of the Unix epoch when they end in `_at_us`, else durations.
 
 use chrono_tz::Tz;
 
@@ -65,7 +66,9 @@ pub struct TimeSettings {
     pub out_of_orderness_us: i64,
     /// How far the watermark may pass the end of a reading's pane before the reading is late.
     pub allowed_lateness_us: i64,
-    /// How long a partition without new readings holds the watermark back.
+    /// How far a reading may be ahead of its partition's watermark and move it alone; beyond that it needs a witness.
+    pub jump_max_us: i64,
+    /// How long a partition at its end and without new readings holds the watermark back.
     pub idle_after_us: i64,
     /// How far an event time may be ahead of the record's Kafka timestamp.
     pub future_max_us: i64,

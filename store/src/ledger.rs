@@ -73,7 +73,8 @@ pub async fn read(
 
 async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
     let sql = "select kafka_partition, first_offset, next_offset, accepted, late, dead, lost, gaps, watermark, \
-               array(select zone from partition_zones brought where brought.kafka_partition = p.kafka_partition), cursor \
+               array(select zone from partition_zones brought where brought.kafka_partition = p.kafka_partition), cursor, \
+               claim \
                from ingest_progress p order by kafka_partition";
     let rows = client.query(sql, &[]).await;
     let rows = rows.map_err(|error| DatabaseError::statement("reading ingest_progress", &error))?;
@@ -89,6 +90,7 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
                 gaps: row.get(7),
             },
             watermark_us: micros(row, 8).unwrap_or(NEVER),
+            claim: row.get::<_, Option<&str>>(11).and_then(|claim| serde_json::from_str(claim).ok()),
             cursor: row.get::<_, Option<&str>>(10).map(Arc::from),
         };
         // After a restart all are active until they reach their end.

@@ -54,6 +54,8 @@ pub struct City {
     /// See the design, "Time".
     pub allowed_lateness_us: i64,
     /// See the design, "Time".
+    pub jump_max_us: i64,
+    /// See the design, "Time".
     pub idle_after_us: i64,
     /// See the design, "Time".
     pub future_max_us: i64,
@@ -107,6 +109,7 @@ impl City {
             .to_vec(),
             out_of_orderness_us: 5 * SECOND,
             allowed_lateness_us: 60 * SECOND,
+            jump_max_us: 600 * SECOND,
             idle_after_us: 10 * SECOND,
             future_max_us: 60 * SECOND,
             max_age_us: 366 * 86_400 * SECOND,
@@ -148,6 +151,7 @@ impl City {
             zones: ["North Quay", "Dock 4"].map(str::to_owned).to_vec(),
             out_of_orderness_us: 2 * SECOND,
             allowed_lateness_us: 20 * SECOND,
+            jump_max_us: 120 * SECOND,
             idle_after_us: 3 * SECOND,
             future_max_us: 10 * SECOND,
             max_age_us: 3 * 86_400 * SECOND,
@@ -173,9 +177,10 @@ impl City {
             file,
             "name = {name:?}\ntopic = \"unused-{name}\"\n\n[fields]\nsensor = {sensor:?}\ntime = {time:?}\n\
              zone = {zone:?}\ntime_zone = {time_zone:?}\n\n[time]\nout_of_orderness = {}\nallowed_lateness = {}\n\
-             idle_after = {}\nfuture_max = {}\nmax_age = {}\n\n[limits]\nzones_max = {zones_max}\n",
+             jump_max = {}\nidle_after = {}\nfuture_max = {}\nmax_age = {}\n\n[limits]\nzones_max = {zones_max}\n",
             ms(self.out_of_orderness_us),
             ms(self.allowed_lateness_us),
+            ms(self.jump_max_us),
             ms(self.idle_after_us),
             ms(self.future_max_us),
             ms(self.max_age_us),

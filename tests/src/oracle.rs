@@ -192,6 +192,7 @@ pub fn expect(city: &City, logs: &[Vec<Sent>], watermark: Watermark) -> Expected
 fn read_partition(city: &City, partition: i32, log: &[Sent], expected: &mut Expected) {
     let mut progress = Progress::default();
     let mut zones: BTreeSet<String> = BTreeSet::new();
+    let mut time = Time::default();
     for (offset, sent) in log.iter().enumerate() {
         progress.next_offset += 1;
         let key = (partition, offset as i64);
@@ -223,13 +224,87 @@ fn read_partition(city: &City, partition: i32, log: &[Sent], expected: &mut Expe
             progress.late += 1;
         } else {
             progress.accepted += 1;
-            let candidate = reading.event_us - city.out_of_orderness_us;
-            progress.watermark_us = Some(progress.watermark_us.map_or(candidate, |wm| wm.max(candidate)));
+            time.accept(city, &reading.sensor, reading.event_us);
+            progress.watermark_us = time.high_us.map(|high| high - city.out_of_orderness_us);
             add_to_windows(city, &row, &mut expected.windows);
         }
         expected.rows.insert(key, row);
     }
     expected.progress.insert(partition, progress);
+}
+
+/// What a partition's accepted readings say of the time.
+#[derive(Default)]
+struct Time {
+    /// The highest event time that counts.
+    high_us: Option<i64>,
+    claims: Vec<Claim>,
+    /// The highest event time that counted when the last claim was made.
+    claimed_at_us: Option<i64>,
+}
+
+/// A reading so far ahead that it counts only with a witness.
+#[derive(Clone)]
+struct Claim {
+    sensor: String,
+    at_us: i64,
+    /// Whether no other sensor has brought an accepted reading since.
+    alone: bool,
+}
+
+/// A partition's watermark behind accepted readings (event time, sensor) in log order.
+pub fn watermark_us<'a>(city: &City, accepted: impl IntoIterator<Item = (i64, &'a str)>) -> Option<i64> {
+    let mut time = Time::default();
+    accepted.into_iter().for_each(|(at_us, sensor)| time.accept(city, sensor, at_us));
+    time.high_us.map(|high| high - city.out_of_orderness_us)
+}
+
+impl Time {
+    fn is_jump(&self, city: &City, at_us: i64) -> bool {
+        self.high_us.is_none_or(|high| at_us > high - city.out_of_orderness_us + city.jump_max_us)
+    }
+
+    fn accept(&mut self, city: &City, sensor: &str, at_us: i64) {
+        if !self.is_jump(city, at_us) {
+            self.high_us = self.high_us.max(Some(at_us));
+            let claims = std::mem::take(&mut self.claims);
+            let stand =
+                claims.into_iter().filter(|one| one.sensor != sensor && self.is_jump(city, one.at_us));
+            self.claims = stand.map(|one| Claim { alone: false, ..one }).collect();
+            if self.claimed_at_us.is_some_and(|at| self.high_us > Some(at + city.jump_max_us)) {
+                self.claims.clear();
+            }
+            return;
+        }
+        let own = Claim { sensor: sensor.to_owned(), at_us, alone: true };
+        let others = self.claims.iter().filter(|one| one.sensor != sensor);
+        let left = match others.max_by_key(|one| one.at_us).cloned() {
+            Some(other) => {
+                self.high_us = self.high_us.max(Some(at_us.min(other.at_us)));
+                vec![if at_us > other.at_us { own } else { Claim { alone: false, ..other } }]
+            }
+            None => {
+                self.claims.push(own);
+                let mut alone: Vec<Claim> = self.claims.iter().filter(|one| one.alone).cloned().collect();
+                if alone.len() < 3 {
+                    self.claimed_at_us = self.high_us;
+                    return;
+                }
+                alone.sort_by_key(|one| one.at_us);
+                self.high_us = self.high_us.max(Some(alone[0].at_us));
+                alone.split_off(1)
+            }
+        };
+        self.claims.clear();
+        for claim in left {
+            if self.is_jump(city, claim.at_us) {
+                self.claims.push(claim);
+            } else {
+                self.high_us = self.high_us.max(Some(claim.at_us));
+            }
+        }
+        self.claimed_at_us = self.high_us;
+    }
 }
 
 fn refuse<'c>(

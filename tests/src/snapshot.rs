@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use crate::city::City;
 use crate::database::{Database, Session};
+use crate::oracle::watermark_us;
 
 /// Disagreements that one snapshot lists.
 const LISTED_MAX: usize = 10;
 /// A breath between two snapshots: the machine has other things to do.
 const PAUSE: Duration = Duration::from_millis(40);
+
+/// What a row is called that tells a partition's watermark and all of its accepted readings, for the oracle to judge.
+const LOG: &str = "log";
 
 /// The statement: what, where, found, computed.
 pub fn statement(city: &City) -> String {
@@ -81,15 +85,13 @@ pub fn statement(city: &City) -> String {
     parts.push(
         "select 'ingest_progress', kafka_partition::text, row_to_json(p)::text, row_to_json(c)::text \
          from ingest_progress p full join (select kafka_partition, sum(accepted) accepted, sum(late) late, sum(dead) \
-         dead, max(last) last, max(wm_us) wm_us from (select kafka_partition, count(*) filter (where not is_late) \
-         accepted, count(*) filter (where is_late) late, 0 dead, max(kafka_offset) last, max(us) filter (where not \
-         is_late) wm_us from raw group by 1 union all select kafka_partition, 0, 0, count(*), max(kafka_offset), null \
+         dead, max(last) last from (select kafka_partition, count(*) filter (where not is_late) \
+         accepted, count(*) filter (where is_late) late, 0 dead, max(kafka_offset) last \
+         from raw group by 1 union all select kafka_partition, 0, 0, count(*), max(kafka_offset) \
          from dead_letters group by 1) x group by 1) c using (kafka_partition) \
          where p.accepted is distinct from coalesce(c.accepted, 0) or p.late is distinct from coalesce(c.late, 0) \
-         or p.dead is distinct from coalesce(c.dead, 0) or c.last >= p.next_offset \
-         or (extract(epoch from p.watermark) * 1000000)::bigint is distinct from c.wm_us - "
-            .to_owned()
-            + &city.out_of_orderness_us.to_string(),
+         or p.dead is distinct from coalesce(c.dead, 0) or c.last >= p.next_offset"
+            .to_owned(),
     );
     parts.push(
         "select 'sensor_data', kafka_partition || ' ' || kafka_offset, count(*)::text, '1' from raw \
@@ -160,8 +162,10 @@ pub fn statement(city: &City) -> String {
          hot as materialized (select * from (select zone, sensor_id, count(*) anomaly_count, max(recorded_at) \
          last_anomaly_at, row_number() over (partition by zone order by count(*) desc, sensor_id collate \"C\") rank \
          from kept where is_anomaly and us < (select w_us from newest) and us >= (select w_us from newest) - 300000000 \
-         group by 1, 2) h where rank <= 10), {} select * from ({}) disagreement (what, place, found, computed) limit \
-         {LISTED_MAX}",
+         group by 1, 2) h where rank <= 10), {} (select * from ({}) disagreement (what, place, found, computed) limit \
+         {LISTED_MAX}) union all select '{LOG}', p.kafka_partition::text, \
+         (extract(epoch from p.watermark) * 1000000)::bigint::text, (select json_agg(json_build_array(us, sensor_id) \
+         order by kafka_offset)::text from kept where kept.kafka_partition = p.kafka_partition) from ingest_progress p",
         computed.join(", "),
         parts.join(" union all ")
     )
@@ -175,18 +179,34 @@ pub fn check_once(session: &Session, city: &City) {
 
 /// Takes one snapshot and returns what disagrees in it.
 pub fn look(session: &Session, city: &City) -> Vec<String> {
-    disagreements(session, &statement(city)).expect("a snapshot")
+    disagreements(session, &statement(city), city).expect("a snapshot")
 }
 
-fn disagreements(session: &Session, statement: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+fn disagreements(
+    session: &Session,
+    statement: &str,
+    city: &City,
+) -> Result<Vec<String>, tokio_postgres::Error> {
     let rows = session.try_query(statement)?;
     let text = |row: &tokio_postgres::Row, at| {
         row.get::<_, Option<String>>(at).unwrap_or_else(|| "nothing".to_owned())
     };
     Ok(rows
         .iter()
-        .map(|row| {
-            format!("{} {}: found {}, computed {}", text(row, 0), text(row, 1), text(row, 2), text(row, 3))
+        .filter_map(|row| {
+            let mut computed = text(row, 3);
+            if text(row, 0) == LOG {
+                let accepted: Vec<(i64, String)> = row
+                    .get::<_, Option<&str>>(3)
+                    .map_or_else(Vec::new, |log| serde_json::from_str(log).expect("JSON"));
+                let readings = accepted.iter().map(|(at_us, sensor)| (*at_us, &**sensor));
+                let watermark_us = watermark_us(city, readings).map(|us| us.to_string());
+                if watermark_us.as_deref() == row.get(2) {
+                    return None;
+                }
+                computed = format!("watermark {watermark_us:?}");
+            }
+            Some(format!("{} {}: found {}, computed {computed}", text(row, 0), text(row, 1), text(row, 2)))
         })
         .collect())
 }
@@ -202,12 +222,13 @@ impl Checker {
     pub fn start(database: &Database, city: &City) -> Checker {
         let stop = Arc::new(AtomicBool::new(false));
         let (url, statement, stopped) = (database.url.clone(), statement(city), stop.clone());
+        let city = city.clone();
         let thread = std::thread::spawn(move || {
             let session = Session::open(&url);
             let mut snapshots = 0;
             while !stopped.load(Ordering::Relaxed) {
                 if snapshots > 0 || session.has_tables() {
-                    let found = match disagreements(&session, &statement) {
+                    let found = match disagreements(&session, &statement, &city) {
                         Ok(found) => found,
                         Err(error) => vec![format!("{error:?}")],
                     };

@@ -374,13 +374,12 @@ fn a_live_run_counts_gaps_at_the_end_of_a_partition_and_takes_it_for_idle() {
             send(&scene.topic, &scene.city, partition, reading);
         }
     }
+    scene.wait_committed(&mut run);
     scene.topic.send_transaction(1, vec![(DAWN / 1000, b"x".to_vec(), Meaning::Gap)], false);
-    send(
-        &scene.topic,
-        &scene.city,
-        0,
-        Reading::plain(&scene.city, "s", "Downtown", DAWN + 1200 * SECOND, 20.0),
-    );
+    for sensor in ["s", "its witness"] {
+        let reading = Reading::plain(&scene.city, sensor, "Downtown", DAWN + 1200 * SECOND, 20.0);
+        send(&scene.topic, &scene.city, 0, reading);
+    }
     wait_until("the partition that ends with gaps is idle, and W goes on", LIMIT, || {
         assert_eq!(run.ended(), None);
         scene.database.watermark_us() == Some(DAWN + 1195 * SECOND)

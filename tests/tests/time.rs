@@ -5,7 +5,7 @@ use std::time::Duration;
 use citytide_tests::city::{City, SECOND};
 use citytide_tests::kafka::{Meaning, Stamp};
 use citytide_tests::load::{DAWN, Reading, Traffic, send};
-use citytide_tests::process::Ended;
+use citytide_tests::process::{CommandLine, Ended};
 use citytide_tests::scene::{LIMIT, Scene};
 use citytide_tests::services::{now_us, wait_until};
 use citytide_tests::snapshot::{Checker, check_once};
@@ -22,6 +22,14 @@ fn reading(scene: &Scene, partition: i32, at_us: i64, value: f64) {
     );
 }
 
+/// Two sensors with the same reading: whatever its time is, it has a witness.
+fn witnessed(scene: &Scene, partition: i32, at_us: i64, value: f64) {
+    for sensor in ["a", "b"] {
+        let reading = Reading::plain(&scene.city, sensor, "Downtown", at_us, value);
+        send(&scene.topic, &scene.city, partition, reading);
+    }
+}
+
 #[test]
 fn a_reading_is_late_when_its_pane_ended_a_minute_before_the_watermark_and_not_a_microsecond_earlier() {
     let scene = Scene::new("late", City::smart(), 1);
@@ -33,10 +41,10 @@ fn a_reading_is_late_when_its_pane_ended_a_minute_before_the_watermark_and_not_a
         (edge + 65 * SECOND, edge),
         (edge + 65 * SECOND, edge - MINUTE),
     ] {
-        // A late reading and the one that would make it late in the same batch: log order decides.
-        for at in [highest, at] {
+        // A late reading and those that would make it late in the same batch: log order decides.
+        for (sensor, at) in [("a", highest), ("b", highest), ("s", at)] {
             let received_at_ms = highest / 1000 + 1;
-            let reading = Reading::plain(&scene.city, "s", "Downtown", at, 20.0);
+            let reading = Reading::plain(&scene.city, sensor, "Downtown", at, 20.0);
             scene.topic.send(0, received_at_ms, reading.json(&scene.city), Meaning::Reading(reading));
         }
     }
@@ -49,7 +57,7 @@ fn a_reading_is_late_when_its_pane_ended_a_minute_before_the_watermark_and_not_a
         .iter()
         .map(|row| row.get(0))
         .collect();
-    assert_eq!(late, [3, 7]);
+    assert_eq!(late, [5, 11]);
 }
 
 #[test]
@@ -128,7 +136,7 @@ fn an_idle_partition_lets_the_others_go_on_and_its_return_corrects_final_windows
     assert!(scene.database.watermark_us() >= reached, "finality is never reset");
 
     // And with a later one, which moves its own watermark, and not W.
-    reading(&scene, 1, DAWN + 20 * MINUTE + 1, -20.0);
+    witnessed(&scene, 1, DAWN + 20 * MINUTE + 1, -20.0);
     scene.wait_committed(&mut run);
     scene.assert_tables();
     checker.finish();
@@ -147,7 +155,7 @@ fn a_partition_that_goes_on_with_garbage_and_late_readings_holds_no_window_of_th
     let scene = Scene::new("garbage", City::impatient(), 4);
     let checker = Checker::start(&scene.database, &scene.city);
     let mut run = scene.run("-w 2").spawn();
-    (0..4).for_each(|partition| reading(&scene, partition, DAWN, 20.0));
+    (0..4).for_each(|partition| witnessed(&scene, partition, DAWN, 20.0));
     scene.wait_committed(&mut run);
     // It brings records all the time, many of them within the second after which a silent partition is idle.
     let mut second = 0;
@@ -184,10 +192,10 @@ fn a_partition_that_goes_on_with_garbage_and_late_readings_holds_no_window_of_th
 fn a_row_first_written_after_its_end_is_final_with_revision_zero() {
     let scene = Scene::new("first", City::impatient(), 2);
     let mut run = scene.run("-w 1").spawn();
-    reading(&scene, 1, DAWN, 20.0);
-    reading(&scene, 0, DAWN, 20.0);
+    witnessed(&scene, 1, DAWN, 20.0);
+    witnessed(&scene, 0, DAWN, 20.0);
     scene.wait_committed(&mut run);
-    reading(&scene, 0, DAWN + 30 * MINUTE, 20.0);
+    witnessed(&scene, 0, DAWN + 30 * MINUTE, 20.0);
     wait_until("W has left the first minutes behind", LIMIT, || {
         scene.database.watermark_us() > Some(DAWN + 29 * MINUTE)
     });
@@ -237,6 +245,70 @@ fn where_the_broker_stamps_a_lying_clock_is_found_out() {
         .collect();
     assert_eq!(reasons, ["1 in_the_future", "2 too_old"]);
     assert_eq!(scene.database.session.value::<i64>("select count(*) from sensor_data where not is_late"), 2);
+}
+
+#[test]
+fn a_jump_of_time_counts_once_it_has_a_witness_however_often_the_run_starts_anew() {
+    let scene = Scene::new("witness", City::smart(), 2);
+    let day = 24 * 60 * MINUTE;
+    let send = |partition, sensor: &str, at_us| {
+        let reading = Reading::plain(&scene.city, sensor, "Downtown", at_us, 20.0);
+        send(&scene.topic, &scene.city, partition, reading);
+    };
+    let watermark = || {
+        scene.catch_up("-w 1");
+        scene.assert_caught_up();
+        scene.database.watermark_us().map(|us| us - DAWN + 5 * SECOND)
+    };
+    // In partition 0 the very first line is tomorrow's, in partition 1 a later one.
+    send(0, "fast", DAWN + day);
+    send(1, "a", DAWN);
+    send(1, "b", DAWN);
+    assert_eq!(watermark(), None);
+    send(0, "a", DAWN + SECOND);
+    send(1, "fast", DAWN + day);
+    assert_eq!(watermark(), Some(0));
+    // When time has gone on without it, the claim of tomorrow is forgotten.
+    for second in 1..=720 {
+        send(0, ["a", "b"][second as usize % 2], DAWN + second * SECOND);
+        send(1, ["a", "b"][second as usize % 2], DAWN + second * SECOND);
+    }
+    assert_eq!(watermark(), Some(12 * MINUTE));
+    // After two silent hours the first sensor of each partition is alone with what it says.
+    let later = DAWN + 120 * MINUTE;
+    send(0, "a", later);
+    send(1, "a", later);
+    assert_eq!(watermark(), Some(12 * MINUTE));
+    send(0, "b", later + SECOND);
+    send(1, "a", later + SECOND);
+    assert_eq!(watermark(), Some(12 * MINUTE), "partition 1 has no witness");
+    send(1, "a", later + 2 * SECOND);
+    assert_eq!(watermark(), Some(120 * MINUTE + SECOND));
+    let session = &scene.database.session;
+    assert_eq!(session.value::<i64>("select count(*) from sensor_data where is_late"), 0);
+}
+
+#[test]
+fn where_senders_stamp_a_lying_clock_is_held_against_the_readers() {
+    let scene = Scene::new("senders", City::smart(), 1);
+    let now_us = now_us() / SECOND * SECOND;
+    // Both timestamps are the sender's. More than an hour ahead, Kafka itself would refuse the record.
+    for (sensor, at) in [("a", now_us - SECOND), ("fast", now_us + 30 * MINUTE), ("b", now_us)] {
+        send(&scene.topic, &scene.city, 0, Reading::plain(&scene.city, sensor, "Tech Hub", at, 20.0));
+    }
+    scene.catch_up("-w 1");
+    let session = &scene.database.session;
+    let letter = "select kafka_offset || ' ' || reason from dead_letters where message like '%the clock % of the reader%'";
+    assert_eq!(session.value::<String>(letter), "1 in_the_future");
+    let (ended, said) = CommandLine::new(&scene.services.citytide, scene.test)
+        .args(["dead-letters", "replay", "--database-url", &scene.database.url])
+        .finish(LIMIT);
+    assert_eq!(
+        (ended, said.contains("0 are readings now · 1 still in_the_future")),
+        (Ended::Exit(0), true),
+        "{said}"
+    );
+    assert_eq!(session.value::<i64>("select count(*) from sensor_data where not is_late"), 2);
 }
 
 #[test]

@@ -148,7 +148,12 @@ impl Assembler {
         };
         let received_at_us = received_at_ms.saturating_mul(1000);
         let decoded = json.and_then(|json| self.decoder.decode(json, received_at_us, &mut self.values));
+        let ahead = chunk.ahead.binary_search_by_key(&chunk.offsets[record], |(offset, _)| *offset);
         let judged = decoded.and_then(|reading| {
+            if let Ok(at) = ahead {
+                self.decoder
+                    .check_reader_clock(reading.event_time_us, chunk.ahead[at].1.saturating_mul(1000))?;
+            }
             let (zone, new) = self.admit(chunk.partition, &reading.zone)?;
             Ok((reading, zone, new))
         });

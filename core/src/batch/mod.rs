@@ -48,6 +48,9 @@ pub struct Chunk {
     pub read_up_to: Option<i64>,
     /// What the source wants back with the next offset after a restart: see [`ReadProgress::cursor`].
     pub cursor: Option<Arc<str>>,
+    /// Records whose sender's timestamp lies ahead of the reader's clock, ascending: offset and what that clock said,
+    /// milliseconds of the Unix epoch. Their event times are held against it, too.
+    pub ahead: Vec<(i64, i64)>,
     /// The header of the CSV file whose rows the payloads are; without one they are JSON.
     pub header: Option<Arc<CsvHeader>>,
     /// Records of which the payload is only the beginning: offset and length in bytes.
@@ -87,6 +90,7 @@ impl Chunk {
         self.received_at_ms.truncate(keep);
         self.ends.truncate(keep);
         self.payloads.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.ahead.truncate(self.ahead.partition_point(|&(at, _)| at < offset));
         self.truth.truncate(self.truth.partition_point(|&(at, _)| at < offset));
         self.read_up_to = self.read_up_to.map(|up_to| up_to.min(offset));
         self.cursor = self.cursor.take().filter(|_| keep == records);

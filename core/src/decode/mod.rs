@@ -91,6 +91,25 @@ impl Decoder {
         exact::read(self, payload, received_at_us, values)
     }
 
+    /// Holds an event time against the clock of who reads the record, where its timestamp is its sender's own: the same
+    /// wrong clock may have written both.
+    ///
+    /// # Errors
+    ///
+    /// When it is more than `future_max` ahead.
+    pub fn check_reader_clock(&self, event_time_us: i64, read_at_us: i64) -> Result<(), DecodeError> {
+        if event_time_us <= read_at_us.saturating_add(self.future_max_us) {
+            return Ok(());
+        }
+        let (event, read) = (timestamp::shown(event_time_us), timestamp::shown(read_at_us));
+        let message = format!(
+            "the event time {event} is more than {} s ahead of the clock {read} of the reader; the record's own \
+             timestamp is its sender's",
+            self.future_max_us as f64 / 1e6
+        );
+        Err(DecodeError::of_field(Reason::InTheFuture, &self.names[TIME], message))
+    }
+
     /// Whether the sensor's clock can be believed, given when the record reached Kafka.
     fn is_plausible(&self, event_time_us: i64, received_at_us: i64) -> bool {
         event_time_us <= received_at_us.saturating_add(self.future_max_us)

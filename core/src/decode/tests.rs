@@ -36,6 +36,7 @@ fn domain(time_zone: Tz) -> Domain {
         time: TimeSettings {
             out_of_orderness_us: 5 * SECOND,
             allowed_lateness_us: 60 * SECOND,
+            jump_max_us: 600 * SECOND,
             idle_after_us: 10 * SECOND,
             future_max_us: 60 * SECOND,
             max_age_us: 366 * 86_400 * SECOND,

@@ -3,10 +3,12 @@
 //! Invariants:
 //! 1. a reading is late iff `pane_end + allowed_lateness <= wm(p)`, where wm(p) is the highest event time of the
 //!    partition's *earlier accepted* readings less `out_of_orderness`: a function of the partition's log alone;
-//! 2. late readings and dead letters do not move a watermark, and they keep no partition from being idle;
-//! 3. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps` ([`crate::position::Counts`]).
+//! 2. of an accepted reading more than `jump_max` ahead of wm(p) that holds only once it has a witness (`witness`);
+//! 3. late readings and dead letters do not move a watermark, and they keep no partition from being idle;
+//! 4. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps` ([`crate::position::Counts`]).
 
 mod rest;
+mod witness;
 
 use std::collections::HashMap;
 
@@ -16,13 +18,14 @@ use crate::batch::Batch;
 use crate::floor_to;
 use crate::position::{Mark, Reach};
 use rest::Rest;
+use witness::Witness;
 
 /// Decides which readings are late, and keeps the marks of the partitions that one worker reads. Before readings are
 /// scored: what is late teaches the detector nothing.
 pub struct Lateness {
     pane_us: i64,
     allowed_lateness_us: i64,
-    out_of_orderness_us: i64,
+    witness: Witness,
     /// `None` where no partition becomes idle.
     idle_after_ms: Option<u64>,
     partitions: HashMap<i32, Partition>,
@@ -45,7 +48,7 @@ impl Lateness {
         Lateness {
             pane_us: domain.pane_us(),
             allowed_lateness_us: domain.time.allowed_lateness_us,
-            out_of_orderness_us: domain.time.out_of_orderness_us,
+            witness: Witness::new(&domain.time),
             idle_after_ms: Some(domain.time.idle_after_us.cast_unsigned() / 1_000),
             partitions: marks.into_iter().map(|mark| (mark.partition, Partition::at(mark))).collect(),
         }
@@ -69,7 +72,8 @@ impl Lateness {
         let position = &mut mark.position;
         let accepted_before = position.counts.accepted;
         batch.late.clear();
-        for &event_time_us in &batch.event_times_us {
+        for row in 0..batch.rows() {
+            let event_time_us = batch.event_times_us[row];
             let pane_end_us = floor_to(event_time_us, self.pane_us) + self.pane_us;
             let is_late = pane_end_us + self.allowed_lateness_us <= position.watermark_us;
             batch.late.push(is_late);
@@ -77,7 +81,7 @@ impl Lateness {
                 position.counts.late += 1;
             } else {
                 position.counts.accepted += 1;
-                position.watermark_us = position.watermark_us.max(event_time_us - self.out_of_orderness_us);
+                self.witness.follow(position, batch.sensor(row), event_time_us);
             }
         }
         batch.watermark_us = position.watermark_us;

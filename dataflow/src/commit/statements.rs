@@ -5,6 +5,7 @@
 
 mod detector;
 
+use citytide_core::position::Claim;
 use citytide_domain::Domain;
 use citytide_store::row::Value;
 use citytide_store::schema::{self, Column, EPOCH, Table, quoted};
@@ -161,7 +162,12 @@ pub fn progress_arrays(plan: &Plan, source: impl Fn(i32) -> String) -> Option<Ar
         array(positions().map(|position| Timestamp::watermark(position.watermark_us))),
         array(marks().map(|mark| mark.reach.activity.is_at_rest())),
         array(positions().map(|position| position.cursor.as_deref().map(str::to_owned))),
+        array(positions().map(|position| position.claim.as_ref().map(claim_text))),
     ])
+}
+
+fn claim_text(claim: &Claim) -> String {
+    serde_json::to_string(claim).expect("a name and numbers")
 }
 
 /// SQL that remembers which zones a partition has brought.

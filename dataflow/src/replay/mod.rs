@@ -17,7 +17,7 @@
 mod letters;
 mod views;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -64,6 +64,8 @@ pub struct Outcome {
 /// Decodes letters page by page; holds what depends on their order.
 pub struct LetterReader {
     assembler: Assembler,
+    /// Partitions whose timestamps may be their senders' own: those of a topic.
+    stamped_by_senders: BTreeSet<i32>,
     expired_below_us: Option<i64>,
     pane_us: i64,
 }
@@ -79,8 +81,10 @@ impl LetterReader {
         };
         let marks: Vec<Mark> = ledger.marks.iter().map(from_the_start).collect();
         let kept_us = domain.retention.windows_us;
+        let of_a_topic = ledger.sources.iter().filter(|(_, source)| source.starts_with("kafka:"));
         LetterReader {
             assembler: Assembler::new(domain, &marks),
+            stamped_by_senders: of_a_topic.map(|(partition, _)| *partition).collect(),
             expired_below_us: kept_us.map(|kept_us| ledger.low_us.saturating_sub(kept_us)),
             pane_us: domain.pane_us(),
         }
@@ -96,7 +100,12 @@ impl LetterReader {
             }
             let chunk = chunks.entry(letter.partition).or_default();
             chunk.partition = letter.partition;
-            chunk.push(letter.offset, letter.received_at_us.div_euclid(1000), &letter.payload);
+            let received_at_ms = letter.received_at_us.div_euclid(1000);
+            // Its epoch is what the clock said when it was read: the decision stays what it was.
+            if received_at_ms > letter.epoch && self.stamped_by_senders.contains(&letter.partition) {
+                chunk.ahead.push((letter.offset, letter.epoch));
+            }
+            chunk.push(letter.offset, received_at_ms, &letter.payload);
         }
         let mut batches = Vec::new();
         for chunk in chunks.values() {
@@ -278,5 +287,45 @@ impl Replay {
         let beaten = client.execute(beat, &[&self.run.run_id]).await;
         beaten.map_err(|error| DatabaseError::statement("the heartbeat of the replay", &error))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-21T05:26:00Z.
+    const NOON_MS: i64 = 1_795_238_760_000;
+
+    /// What becomes of a letter of `source` that was read at noon and whose sender's clock was two days ahead.
+    fn replayed(source: &str) -> Outcome {
+        let domain = Domain::smart_city();
+        let ledger = Ledger {
+            marks: vec![Mark::at_start(0, 0)],
+            sources: BTreeMap::from([(0, source.to_owned())]),
+            ..Ledger::default()
+        };
+        let at_ms = NOON_MS + 2 * 86_400_000;
+        let payload = format!(r#"{{"sensor_id":"7","timestamp":{at_ms},"zone":"Downtown","aqi":50}}"#);
+        let letter = Letter {
+            epoch: NOON_MS,
+            partition: 0,
+            offset: 3,
+            received_at_us: at_ms * 1000,
+            reason: "in_the_future".to_owned(),
+            field: None,
+            message: String::new(),
+            payload_bytes: payload.len() as i32,
+            payload: payload.into_bytes(),
+        };
+        let mut outcome = Outcome::default();
+        LetterReader::new(&domain, &ledger).read(&[letter], &mut outcome);
+        outcome
+    }
+
+    #[test]
+    fn a_replayed_letter_is_held_against_the_clock_that_read_it() {
+        assert_eq!(replayed("kafka:sensor-data/0").dead, BTreeMap::from([("in_the_future", 1)]));
+        assert_eq!(replayed("file:/readings.jsonl").accepted, 1, "a file's time is nobody's clock");
     }
 }

@@ -88,9 +88,19 @@ fn read_time(time: &Section<'_>) -> TimeSettings {
             )
         })
     });
+    let jump_max = time.duration_us("jump_max").refuse_if(|jump_max_us| {
+        (*jump_max_us <= out_of_orderness_us).then(|| {
+            format!(
+                "`jump_max` ({}) must be above `out_of_orderness` ({}), or every reading would be a jump",
+                shown_us(*jump_max_us),
+                shown_us(out_of_orderness_us),
+            )
+        })
+    });
     TimeSettings {
         out_of_orderness_us,
         allowed_lateness_us,
+        jump_max_us: jump_max.or((2 * out_of_orderness_us).max(10 * 60 * SECOND_US)),
         idle_after_us: more_than_0("idle_after").or(10 * SECOND_US),
         // The default follows smaller limits; a typed value is checked against them.
         future_max_us: future_max.or(trust_us.min(60 * SECOND_US)),

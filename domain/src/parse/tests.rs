@@ -25,6 +25,7 @@ time_zone = "UTC"             # of timestamps without offset
 [time]
 out_of_orderness = "5s"
 allowed_lateness = "60s"
+jump_max = "10m"
 idle_after = "10s"
 future_max = "60s"
 max_age = "366d"
@@ -110,6 +111,7 @@ fn the_example_has_the_defaults_of_a_file_that_leaves_everything_out() {
         TimeSettings {
             out_of_orderness_us: 5_000_000,
             allowed_lateness_us: 60_000_000,
+            jump_max_us: 600_000_000,
             idle_after_us: 10_000_000,
             future_max_us: 60_000_000,
             max_age_us: 366 * 86_400_000_000,
@@ -314,6 +316,10 @@ fn durations_and_limits_must_mean_something() {
     assert!(only_with("[limits]\nzones_max = 0").contains("from 1 to"));
     assert!(only_with("[limits]\nsensors_max = 1.5").contains("not a float"));
     assert!(only_with("[time]\nfuture_max = \"66s\"").contains("`future_max` (66s) must not be above"));
+    assert!(
+        only_with("[time]\njump_max = \"5s\"")
+            .contains("`jump_max` (5s) must be above `out_of_orderness` (5s)")
+    );
     assert!(only_with("[retention]\nwindows = \"366d\"").contains("longer than `max_age`"));
     let kept = Domain::parse("plant.toml", &format!("{LEAST}[retention]\nraw = 0\nwindows = \"367d\"\n"));
     assert_eq!(
@@ -340,6 +346,12 @@ fn the_detectors_settings_are_shares_counts_and_metrics_of_the_file() {
 fn smaller_limits_of_time_lower_the_default_of_future_max() {
     let text = format!("{LEAST}[time]\nout_of_orderness = \"2s\"\nallowed_lateness = \"0s\"\n");
     assert_eq!(Domain::parse("plant.toml", &text).expect("right").time.future_max_us, 2_000_000);
+}
+
+#[test]
+fn a_greater_out_of_orderness_raises_the_default_of_jump_max() {
+    let text = format!("{LEAST}[time]\nout_of_orderness = \"1h\"\n");
+    assert_eq!(Domain::parse("plant.toml", &text).expect("right").time.jump_max_us, 2 * 3_600_000_000);
 }
 
 #[test]

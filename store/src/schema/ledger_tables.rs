@@ -156,6 +156,13 @@ pub fn progress() -> Table {
              source that was replaced",
         )
         .later(),
+        column(
+            "claim",
+            "text",
+            "Event times more than jump_max ahead of the watermark that one sensor alone has brought: they move it once \
+             they have a witness",
+        )
+        .later(),
     ];
     Table {
         storage: ROOM_FOR_UPDATES,

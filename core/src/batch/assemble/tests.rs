@@ -48,6 +48,18 @@ fn the_first_zones_in_the_log_are_admitted_and_later_ones_are_dead_letters() {
 }
 
 #[test]
+fn an_event_time_is_held_against_the_readers_clock_where_the_senders_is_ahead_of_it() {
+    let mut assembler = Assembler::new(&domain(2), &[start(0, 0, &[])]);
+    let records: Vec<_> = (0..3).map(|at| (at, payload(at, "Downtown"))).collect();
+    // All timestamps say noon; the reader's clock says that noon is a minute off, and a minute and a millisecond.
+    let ahead = vec![(1, NOON_MS - 60_000), (2, NOON_MS - 60_001)];
+    let batch = assembler.assemble(&Chunk { ahead, ..chunk(0, &records) });
+    let dead: Vec<_> = batch.dead.iter().map(|dead| (dead.offset, dead.reason)).collect();
+    assert_eq!((batch.offsets, dead), (vec![0, 1], vec![(2, Reason::InTheFuture)]));
+    assert!(batch.dead[0].message.contains("the clock 2026-11-21T05:24:59.999"), "{}", batch.dead[0].message);
+}
+
+#[test]
 fn a_zone_that_is_refused_is_not_remembered() {
     let mut assembler = Assembler::new(&domain(0), &[start(0, 0, &[])]);
     let records: Vec<_> = (0..50).map(|at| (at, payload(at, &format!("zone {at}")))).collect();

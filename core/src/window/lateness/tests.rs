@@ -35,26 +35,77 @@ fn placer() -> Places {
     Places::new(&[Mark::at_start(0, 0)])
 }
 
-/// Which of the event times, in log order, are late: from the definition, looking back each time.
-fn late_by_definition(event_times_us: &[i64]) -> Vec<bool> {
-    let domain = Domain::smart_city();
-    let mut late: Vec<bool> = Vec::new();
-    for (index, at_us) in event_times_us.iter().enumerate() {
-        let earlier = event_times_us[..index].iter().zip(&late).filter(|(_, late)| !**late);
-        let is_late = earlier.map(|(at_us, _)| *at_us).max().is_some_and(|highest_us| {
-            let pane_end_us = (at_us.div_euclid(MINUTE) + 1) * MINUTE;
-            pane_end_us + domain.time.allowed_lateness_us <= highest_us - domain.time.out_of_orderness_us
-        });
-        late.push(is_late);
+/// Which readings (sensor, event time), in log order, are late, and the watermark behind them: from the definition.
+fn by_definition<'a>(readings: impl Iterator<Item = (&'a str, i64)>) -> (Vec<bool>, i64) {
+    let time = Domain::smart_city().time;
+    let is_jump = |high: Option<i64>, at_us: i64| {
+        high.is_none_or(|high_us| at_us > high_us - time.out_of_orderness_us + time.jump_max_us)
+    };
+    let mut late = Vec::new();
+    // The highest event time that counts, and claims: who, when, and whether nobody else has spoken since.
+    let mut high: Option<i64> = None;
+    let mut claims: Vec<(&str, i64, bool)> = Vec::new();
+    let mut claimed_at: Option<i64> = None;
+    for (sensor, at_us) in readings {
+        let pane_end_us = (at_us.div_euclid(MINUTE) + 1) * MINUTE;
+        let bound_us = pane_end_us + time.allowed_lateness_us + time.out_of_orderness_us;
+        late.push(high.is_some_and(|high_us| bound_us <= high_us));
+        if late[late.len() - 1] {
+            continue;
+        }
+        if !is_jump(high, at_us) {
+            high = high.max(Some(at_us));
+            claims.retain(|claim| claim.0 != sensor && is_jump(high, claim.1));
+            claims.iter_mut().for_each(|claim| claim.2 = false);
+            if claimed_at.is_some_and(|claimed_us| high > Some(claimed_us + time.jump_max_us)) {
+                claims.clear();
+            }
+            continue;
+        }
+        let other = claims.iter().filter(|claim| claim.0 != sensor).max_by_key(|claim| claim.1).copied();
+        let mut left = Vec::new();
+        if let Some((who, when_us, _)) = other {
+            high = high.max(Some(when_us.min(at_us)));
+            left.push(if at_us > when_us { (sensor, at_us, true) } else { (who, when_us, false) });
+        } else {
+            claims.push((sensor, at_us, true));
+            let mut alone: Vec<_> = claims.iter().filter(|claim| claim.2).copied().collect();
+            if alone.len() < 3 {
+                claimed_at = high;
+                continue;
+            }
+            alone.sort_by_key(|claim| claim.1);
+            high = high.max(Some(alone[0].1));
+            left.extend(&alone[1..]);
+        }
+        claims.clear();
+        for claim in left {
+            if is_jump(high, claim.1) {
+                claims.push(claim);
+            } else {
+                high = high.max(Some(claim.1));
+            }
+        }
+        claimed_at = high;
     }
-    late
+    (late, high.map_or(NEVER, |high_us| high_us - time.out_of_orderness_us))
 }
 
 fn place(placer: &mut Places, event_times_us: &[i64]) -> (Vec<bool>, Mark) {
-    let rows: Vec<Row> = event_times_us.iter().map(|at_us| Row::new(0, *at_us, &[1.0])).collect();
+    let mut rows = Vec::new();
+    for at_us in event_times_us {
+        // Two sensors at the same time, so that whatever it is, it has a witness.
+        for sensor in ["a", "b"] {
+            rows.push(Row { sensor: sensor.to_owned(), ..Row::new(0, *at_us, &[1.0]) });
+        }
+    }
     let mut batch = batch(0, &rows);
     let (mark, _) = placer.place(&mut batch, &mut EpochPartials::default());
-    (batch.late, mark)
+    let late = batch.late.chunks_exact(2).map(|both| {
+        assert_eq!(both[0], both[1]);
+        both[0]
+    });
+    (late.collect(), mark)
 }
 
 #[test]
@@ -107,6 +158,7 @@ fn zones_are_told_with_the_batch_that_brings_them_and_not_again() {
 struct Logged {
     partition: i32,
     at_us: i64,
+    sensor: &'static str,
     zone: &'static str,
     value: f64,
     is_anomaly: bool,
@@ -118,21 +170,14 @@ struct Logged {
 
 fn logged() -> impl Strategy<Value = Logged> {
     // Mostly forward with some disorder, at times far ahead or far behind.
-    let at_us = prop_oneof![6 => 0..4 * MINUTE, 1 => 0..20 * MINUTE];
+    let at_us = prop_oneof![6 => 0..4 * MINUTE, 2 => 0..20 * MINUTE, 1 => 0..90 * MINUTE];
+    let sensor = prop::sample::select(&["a", "b", "c"][..]);
     let zone = prop::sample::select(&ZONES[..]);
     let value = prop_oneof![9 => -1e3..1e3_f64, 1 => Just(f64::NAN)];
     let ends = (prop::bool::weighted(0.3), prop::bool::weighted(0.2));
-    (0..2_i32, at_us, zone, value, prop::bool::weighted(0.2), 0..3_i64, 0..2_usize, ends).prop_map(
-        |(partition, at_us, zone, value, is_anomaly, gaps, dead, (ends_batch, ends_epoch))| Logged {
-            partition,
-            at_us,
-            zone,
-            value,
-            is_anomaly,
-            gaps,
-            dead,
-            ends_batch,
-            ends_epoch,
+    (0..2_i32, at_us, (sensor, zone), value, prop::bool::weighted(0.2), 0..3_i64, 0..2_usize, ends).prop_map(
+        |(partition, at_us, (sensor, zone), value, is_anomaly, gaps, dead, (ends_batch, ends_epoch))| {
+            Logged { partition, at_us, sensor, zone, value, is_anomaly, gaps, dead, ends_batch, ends_epoch }
         },
     )
 }
@@ -175,7 +220,7 @@ proptest! {
             let rows: Vec<Row> = chunk.iter().map(|one| {
                 next_offset += one.gaps + one.dead as i64 + 1;
                 let row = Row::new(next_offset - 1, one.at_us, &[one.value]);
-                Row { zone: one.zone.to_owned(), ..row }
+                Row { zone: one.zone.to_owned(), sensor: one.sensor.to_owned(), ..row }
             }).collect();
             let mut batch = batch(partition as i32, &rows);
             // One worker's zones have the same numbers in all of its batches.
@@ -195,6 +240,8 @@ proptest! {
             marks[partition] = mark;
             if chunk[chunk.len() - 1].ends_epoch {
                 merge(&mut sums, std::mem::take(&mut partials));
+                // As after a restart, from what was committed.
+                placer = Places::new(&marks);
             }
         }
         merge(&mut sums, partials);
@@ -203,12 +250,10 @@ proptest! {
         let mut expected_anomalies = 0;
         for (partition, mark) in marks.iter().enumerate() {
             let of_partition: Vec<&Logged> = log.iter().filter(|one| one.partition as usize == partition).collect();
-            let event_times_us: Vec<i64> = of_partition.iter().map(|one| one.at_us).collect();
-            let is_late = late_by_definition(&event_times_us);
+            let (is_late, watermark_us) = by_definition(of_partition.iter().map(|one| (one.sensor, one.at_us)));
             prop_assert_eq!(&late[partition], &is_late);
             let accepted: Vec<&&Logged> =
                 of_partition.iter().zip(&is_late).filter(|(_, late)| !**late).map(|(one, _)| one).collect();
-            let watermark_us = accepted.iter().map(|one| one.at_us - 5 * SECOND).max().unwrap_or(NEVER);
             let Position { first_offset, next_offset, counts, watermark_us: seen_us, .. } = &mark.position;
             prop_assert_eq!(*seen_us, watermark_us);
             prop_assert_eq!(counts.accepted, accepted.len() as i64);

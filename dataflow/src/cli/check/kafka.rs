@@ -74,8 +74,8 @@ fn about(facts: &Facts, name: &str, report: &mut Report) {
     let mut warnings = Vec::new();
     if facts.setting("message.timestamp.type") == "CreateTime" {
         warnings.push(
-            "CreateTime: the producer sets both timestamps, so a wrong device clock cannot be detected; set \
-             message.timestamp.type=LogAppendTime"
+            "CreateTime: the producer sets both timestamps, so only a device clock ahead of the reader's is detected; \
+             set message.timestamp.type=LogAppendTime"
                 .to_owned(),
         );
     }

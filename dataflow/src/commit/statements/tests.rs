@@ -108,6 +108,12 @@ fn plan() -> Plan {
                 next_offset: number,
                 counts: Counts { accepted: number, ..Counts::default() },
                 watermark_us: if number == 1 { NEVER } else { number },
+                claim: (number == 3).then(|| Claim {
+                    sensor: "a \"fast\" one".into(),
+                    highest_us: 9,
+                    alone_us: vec![8, 9],
+                    since_us: 3,
+                }),
                 cursor: (number == 2).then(|| "line 2".into()),
             },
             reach: Reach {

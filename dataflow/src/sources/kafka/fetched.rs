@@ -36,6 +36,8 @@ pub enum Fetched<'a> {
         offset: i64,
         /// Kafka's timestamp in milliseconds; `None` in its oldest message format.
         timestamp_ms: Option<i64>,
+        /// Whether that is the sender's own (CreateTime) and not the broker's.
+        is_senders: bool,
         /// Its value; empty for a tombstone.
         payload: &'a [u8],
         /// Whether its reading is anomalous, where the topic tells and it was looked at.
@@ -226,6 +228,7 @@ unsafe fn fetched(message: &native::rd_kafka_message_t, is_anomalous: Option<boo
                 partition: message.partition,
                 offset: message.offset,
                 timestamp_ms: (timestamp_ms >= 0).then_some(timestamp_ms),
+                is_senders: kind == native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME,
                 payload,
                 is_anomalous,
             }

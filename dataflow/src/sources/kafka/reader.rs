@@ -4,7 +4,9 @@
 //! 2. A partition that was added while the topic is read is announced by its first chunk (`begins_at`), by the one
 //!    reader that it is assigned to.
 //! 3. Offsets that retention deleted before they were read are recorded as lost (`lost_below`), never skipped.
-//! 4. A topic that took the name of the one that is being read ends the run.
+//! 4. A record whose sender's timestamp (CreateTime) lies ahead of this machine's clock is passed on with what the clock
+//!    said (`ahead`).
+//! 5. A topic that took the name of the one that is being read ends the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -89,6 +91,8 @@ pub struct TopicReader<'a> {
     wake: Wake,
     /// When an error was last logged.
     warned_at: Option<Instant>,
+    /// What the wall clock said when it was last asked, milliseconds.
+    clock_ms: i64,
 }
 
 impl<'a> TopicReader<'a> {
@@ -114,6 +118,7 @@ impl<'a> TopicReader<'a> {
             control,
             wake,
             warned_at: None,
+            clock_ms: 0,
         }
     }
 
@@ -164,13 +169,21 @@ impl<'a> TopicReader<'a> {
     /// Takes what waits: whether there was anything, the chunks that became full, and what librdkafka complains of.
     fn take(&mut self, wait: Duration) -> (bool, Vec<Chunk>, Vec<Failure>) {
         let (mut full, mut failures) = (Vec::new(), Vec::new());
-        let logs = &mut self.logs;
+        let (logs, clock_ms) = (&mut self.logs, &mut self.clock_ms);
         let some = self.queue.take(wait, |fetched| match fetched {
-            Fetched::Record { partition, offset, timestamp_ms, payload, is_anomalous } => {
+            Fetched::Record { partition, offset, timestamp_ms, is_senders, payload, is_anomalous } => {
                 let log = logs.get_mut(&partition).expect("an assigned partition");
                 log.open.reach.at_end = false;
                 // Kafka's oldest message format had no timestamps.
-                log.open.push(offset, timestamp_ms.unwrap_or_else(|| wall_ms() as i64), payload);
+                let received_at_ms = timestamp_ms.unwrap_or_else(|| wall_ms() as i64);
+                if is_senders && received_at_ms > *clock_ms {
+                    // It is asked only where its answer may matter.
+                    *clock_ms = wall_ms() as i64;
+                    if received_at_ms > *clock_ms {
+                        log.open.ahead.push((offset, *clock_ms));
+                    }
+                }
+                log.open.push(offset, received_at_ms, payload);
                 log.open.truth.extend(is_anomalous.map(|is_anomalous| (offset, is_anomalous)));
                 if log.open.is_full() {
                     full.push(log.take());
