@@ -207,6 +207,30 @@ fn a_row_first_written_after_its_end_is_final_with_revision_zero() {
 }
 
 #[test]
+fn a_device_that_was_offline_for_hours_corrects_its_windows_where_so_much_lateness_is_allowed() {
+    let day_us = 24 * 60 * MINUTE;
+    let scene =
+        Scene::new("offline", City { allowed_lateness_us: day_us, built_in: false, ..City::smart() }, 1);
+    let session = &scene.database.session;
+    let checker = Checker::start(&scene.database, &scene.city);
+    let mut run = scene.run("-w 2").spawn();
+    (0..300).for_each(|minute| witnessed(&scene, 0, DAWN + minute * MINUTE, 20.0));
+    scene.wait_committed(&mut run);
+    // Two hours' worth, and one of hours before: their panes have long left memory.
+    for minute in [10, 120, 150, 240] {
+        reading(&scene, 0, DAWN + minute * MINUTE + 30 * SECOND, 30.0);
+    }
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    let corrected = "select count(*) from metrics_1min where is_final and revision = 1 and reading_count = 3";
+    assert_eq!(session.value::<i64>(corrected), 4);
+    assert_eq!(session.value::<i64>("select count(*) from sensor_data where is_late"), 0);
+    checker.finish();
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+}
+
+#[test]
 fn a_partition_hours_ahead_of_the_others_changes_nothing_in_the_tables() {
     let scene = Scene::new("ahead", City::smart(), 3);
     // Partition 0 has few readings over ten hours, partition 1 many over the same, partition 2 many over one hour.

@@ -9,10 +9,10 @@
 //! 1. after `apply(epoch, ..)`, the rows returned so far, the last one per (window, zone, start), equal a
 //!    recompute from all accepted readings up to that epoch; a row exists iff its window has one;
 //! 2. a row is final iff its window's end is not above W, and W never falls;
-//! 3. a pane leaves memory only when every window over it is final, no active partition can reach it in time, and
-//!    the epoch that last changed it is committed; none does while panes are being read back. Until then memory
-//!    holds its truth; afterwards the panes table does, and `missing` names what must be read back before `apply`.
-//!    So memory is bounded by open windows;
+//! 3. a pane leaves memory only when every window over it is final, and the epoch that last changed it is committed; none
+//!    does while panes are being read back. Until then memory holds its truth; afterwards the panes table does, and
+//!    `missing` names what must be read back before `apply`. So memory is bounded by open windows, whatever
+//!    `allowed_lateness` is;
 //! 4. the sums of a window in memory are the merge of all of its panes, wherever those are. They leave memory when
 //!    nothing can change them without a read-back.
 
@@ -64,6 +64,12 @@ pub struct PaneState {
     /// The last one.
     pub last_epoch: u64,
 }
+
+/// How long panes are kept for late readings, microseconds: most late ones are late by moments, and later ones have their
+/// panes read back. So memory does not grow with `allowed_lateness`.
+const KEPT_FOR_LATE_US: i64 = 10 * 60 * 1_000_000;
+/// Panes that are read back at once.
+const PANES_READ_BACK_MAX: i64 = 4_096;
 
 /// A change of what the live views know of a zone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,7 +138,7 @@ impl Windows {
             pane_us,
             shapes: domain.windows.iter().map(|window| (window.size_us, window.slide_us)).collect(),
             longest_us,
-            keep_us: longest_us + domain.time.allowed_lateness_us + pane_us,
+            keep_us: longest_us + domain.time.allowed_lateness_us.min(KEPT_FOR_LATE_US) + pane_us,
             zones: HashMap::new(),
             low_us,
             evicted_below_us: NEVER,
@@ -179,25 +185,48 @@ impl Windows {
         hold
     }
 
-    /// What must be loaded before `apply` of these partials. A partial for a pane that may have left memory touches
-    /// windows over its neighbours, so they come along. What memory holds when it is asked stays until that `apply`:
-    /// the answer is a snapshot that may not show yet what is committed meanwhile.
-    pub fn missing(&mut self, partials: &[Partial]) -> Vec<PaneRange> {
+    /// What must be loaded before `apply` of these partials, as disjoint ranges in batches of a bounded number of panes.
+    /// A partial for a pane that may have left memory touches windows over its neighbours, so they come along. What
+    /// memory holds when it is asked stays until that `apply`: the answers are snapshots that may not show yet what is
+    /// committed meanwhile.
+    pub fn missing(&mut self, partials: &[Partial]) -> Vec<Vec<PaneRange>> {
         let reach_us = self.longest_us - self.pane_us;
-        let mut ranges: BTreeMap<&Arc<str>, (i64, i64)> = BTreeMap::new();
-        for partial in partials {
-            let from_us = partial.pane_us - reach_us;
-            if from_us < self.evicted_below_us {
-                let until_us = (partial.pane_us + self.longest_us).min(self.evicted_below_us);
-                let range = ranges.entry(&partial.zone).or_insert((from_us, until_us));
-                *range = (range.0.min(from_us), range.1.max(until_us));
+        let starts: BTreeSet<(&Arc<str>, i64)> = partials
+            .iter()
+            .filter(|partial| partial.pane_us - reach_us < self.evicted_below_us)
+            .map(|partial| (&partial.zone, partial.pane_us))
+            .collect();
+        let mut ranges: Vec<PaneRange> = Vec::new();
+        for (zone, pane_us) in starts {
+            let from_us = pane_us - reach_us;
+            let until_us = (pane_us + self.longest_us).min(self.evicted_below_us);
+            match ranges.last_mut() {
+                Some(last) if last.zone == *zone && from_us <= last.until_us => last.until_us = until_us,
+                _ => ranges.push(PaneRange { zone: zone.clone(), from_us, until_us }),
             }
         }
         self.awaits_panes = !ranges.is_empty();
-        ranges
-            .into_iter()
-            .map(|(zone, (from_us, until_us))| PaneRange { zone: zone.clone(), from_us, until_us })
-            .collect()
+        self.in_batches(ranges)
+    }
+
+    /// The same ranges, none with more than [`PANES_READ_BACK_MAX`] panes, in batches that have no more together.
+    fn in_batches(&self, ranges: Vec<PaneRange>) -> Vec<Vec<PaneRange>> {
+        let mut batches: Vec<Vec<PaneRange>> = Vec::new();
+        let mut room_us = 0;
+        for PaneRange { zone, mut from_us, until_us } in ranges {
+            while from_us < until_us {
+                if room_us == 0 {
+                    batches.push(Vec::new());
+                    room_us = PANES_READ_BACK_MAX * self.pane_us;
+                }
+                let part_us = room_us.min(until_us - from_us);
+                let batch = batches.last_mut().expect("there is room in one");
+                batch.push(PaneRange { zone: zone.clone(), from_us, until_us: from_us + part_us });
+                from_us += part_us;
+                room_us -= part_us;
+            }
+        }
+        batches
     }
 
     /// Applies an epoch: all workers' partials for these zones, and W at its end.

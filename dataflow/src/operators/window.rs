@@ -7,6 +7,7 @@
 //!                                  panes that have left memory are read back first; the epoch waits
 //! ```
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -58,8 +59,8 @@ pub struct WindowParts {
 struct Arrived {
     partials: Vec<Partial>,
     progress: Option<Rc<Progress>>,
-    /// Whether the panes that it needs have been read back.
-    complete: bool,
+    /// What must be read back before it can be applied, a batch at a time; `None` before that is known.
+    missing: Option<VecDeque<Vec<PaneRange>>>,
 }
 
 /// The streams behind `window`.
@@ -92,6 +93,7 @@ pub fn window<'scope>(
     builder.build(move |capabilities| {
         let mut initial = Some((capabilities, initial));
         let mut epochs: OpenEpochs<Arrived, 2> = OpenEpochs::new(0);
+        // Whether a batch of panes is being read back.
         let mut asked = false;
         move |frontiers| {
             let mut to_views = to_views.activate();
@@ -102,21 +104,18 @@ pub fn window<'scope>(
             partials_in.for_each(|capability, partials| epochs.of(&capability).partials.append(partials));
             progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
             while let Some(mut first) = epochs.first_complete(frontiers) {
-                let arrived = &mut first.get_mut().state;
-                if !arrived.complete {
-                    if asked {
-                        let Ok(loaded) = answered.try_recv() else { break };
-                        loaded.into_iter().for_each(|pane| windows.load(pane));
-                        asked = false;
-                    } else {
-                        let missing = windows.missing(&arrived.partials);
-                        if !missing.is_empty() {
-                            panes.send(missing);
-                            asked = true;
-                            break;
-                        }
-                    }
-                    arrived.complete = true;
+                if asked {
+                    let Ok(loaded) = answered.try_recv() else { break };
+                    loaded.into_iter().for_each(|pane| windows.load(pane));
+                    asked = false;
+                }
+                let Arrived { partials, missing, .. } = &mut first.get_mut().state;
+                if let Some(batch) =
+                    missing.get_or_insert_with(|| windows.missing(partials).into()).pop_front()
+                {
+                    panes.send(batch);
+                    asked = true;
+                    break;
                 }
                 let (epoch, OpenEpoch { state, capabilities: [changes, facts] }) = first.remove_entry();
                 low_us = state.progress.map_or(low_us, |progress| progress.low_us);

@@ -216,9 +216,10 @@ impl Replay {
             encode_readings(batch, self.epoch, &mut rows);
             plan.readings += batch.rows() as i64;
         }
-        let ranges = self.windows.missing(&partials);
-        for pane in load_ranges(&self.committer.client, &self.domain, &ranges).await? {
-            self.windows.load(pane);
+        for ranges in self.windows.missing(&partials) {
+            for pane in load_ranges(&self.committer.client, &self.domain, &ranges).await? {
+                self.windows.load(pane);
+            }
         }
         let applied = self.windows.apply(self.epoch, partials, self.low_us);
         let changes = Changes { anomalies, facts: applied.facts.clone(), batches: batches.clone() };

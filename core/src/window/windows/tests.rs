@@ -279,7 +279,7 @@ proptest! {
                 let snapshot = committed.panes.clone();
                 commit(step.commits[0], &mut in_flight, &mut committed, &mut committed_below);
                 windows.evict(committed_below);
-                for PaneRange { zone, from_us, until_us } in missing {
+                for PaneRange { zone, from_us, until_us } in missing.into_iter().flatten() {
                     let wanted = (zone.clone(), from_us)..(zone, until_us);
                     snapshot.range(wanted).for_each(|(_, pane)| windows.load(pane.clone()));
                 }

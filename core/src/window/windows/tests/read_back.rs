@@ -23,7 +23,7 @@ fn a_reading_for_a_pane_that_left_memory_adds_to_what_the_table_holds() {
     let (mut windows, pane) = an_hour_later();
     assert_eq!(
         windows.missing(&reading(1)),
-        [PaneRange { zone: Arc::from("Downtown"), from_us: 0, until_us: 60 * SECOND }]
+        [[PaneRange { zone: Arc::from("Downtown"), from_us: 0, until_us: 60 * SECOND }]]
     );
     windows.load(pane);
     let applied = windows.apply(150, reading(1), 3600 * SECOND);
@@ -48,4 +48,39 @@ fn a_commit_between_the_question_and_the_answer_loses_no_reading() {
     assert_eq!(applied.windows[0].readings, 3);
     windows.evict(201);
     assert_eq!(windows.panes(), 0, "and then it is let go");
+}
+
+/// The ranges that two readings of Downtown, at these minutes, have read back from an hour ago on.
+fn ranges(windows: &mut Windows, minutes: &[i64]) -> Vec<Vec<(i64, i64)>> {
+    let partials: Vec<Partial> = minutes.iter().flat_map(|minute| reading(minute * 60 * SECOND)).collect();
+    let minute = |us: i64| us / (60 * SECOND);
+    let of = |range: PaneRange| (minute(range.from_us), minute(range.until_us));
+    windows.missing(&partials).into_iter().map(|batch| batch.into_iter().map(of).collect()).collect()
+}
+
+#[test]
+fn stragglers_have_their_own_panes_read_back_and_not_what_lies_between_them() {
+    let mut windows = Windows::new(&domain(&[(60, 60), (300, 60)], 86_400), 600_000 * 60 * SECOND);
+    assert_eq!(ranges(&mut windows, &[500_000, 10]), [[(6, 15), (499_996, 500_005)]]);
+    assert_eq!(ranges(&mut windows, &[19, 10, 30]), [[(6, 24), (26, 35)]], "those that touch are one");
+}
+
+#[test]
+fn panes_are_read_back_in_bounded_batches() {
+    let mut windows = Windows::new(&domain(&[(60, 60)], 86_400), 600_000 * 60 * SECOND);
+    let minutes: Vec<i64> = (0..5_000).chain(10_000..10_100).collect();
+    assert_eq!(ranges(&mut windows, &minutes), [vec![(0, 4_096)], vec![(4_096, 5_000), (10_000, 10_100)]]);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_allowed_lateness() {
+    let mut windows = Windows::new(&domain(&[(60, 60), (300, 60)], 30 * 86_400), NEVER);
+    let mut most = 0;
+    for minute in 0..3 * 1_440 {
+        let at_us = minute * 60 * SECOND;
+        windows.apply(minute as u64 + 1, reading(at_us), at_us);
+        windows.evict(minute as u64 + 2);
+        most = most.max(windows.panes());
+    }
+    assert_eq!(most, 17, "ten minutes, a window, and what is open");
 }
