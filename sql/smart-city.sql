@@ -521,27 +521,57 @@ comment on column model_requests.request is 'Number of the request';
 comment on column model_requests.version is 'The requested model';
 comment on column model_requests.requested_at is 'When it was requested';
 
-create table detector_minutes (
-    epoch           bigint primary key,
-    closed_before   timestamptz not null,
-    in_force_from_epoch bigint not null
+create table detector_models (
+    in_force_from   timestamptz primary key,
+    version         integer not null,
+    epoch           bigint not null
 );
-comment on table detector_minutes is 'When minutes were closed; with the readings and models, every verdict follows from it';
-comment on column detector_minutes.epoch is 'The epoch that closed them';
-comment on column detector_minutes.closed_before is 'Minutes that begin before this are closed';
-comment on column detector_minutes.in_force_from_epoch is 'First epoch judged by what they taught';
+comment on table detector_models is 'By which model readings are judged';
+comment on column detector_models.in_force_from is 'It judges what knows the readings before this event time';
+comment on column detector_models.version is 'The model; 0: rules alone';
+comment on column detector_models.epoch is 'The epoch of the first such reading';
+
+create table detector_promotions (
+    kafka_partition integer not null,
+    kafka_offset    bigint not null,
+    version         integer not null,
+    in_force_from   timestamptz not null,
+    epoch           bigint not null,
+    primary key (kafka_partition, kafka_offset)
+);
+comment on table detector_promotions is 'Models that were put into force by hand';
+comment on column detector_promotions.kafka_partition is 'The partition';
+comment on column detector_promotions.kafka_offset is 'First offset that it judges there';
+comment on column detector_promotions.version is 'The model';
+comment on column detector_promotions.in_force_from is 'It judges until a model that is trained at a later event time than this comes into force';
+comment on column detector_promotions.epoch is 'The epoch of that reading';
+
+create table detector_lifts (
+    kafka_partition integer not null,
+    kafka_offset    bigint not null,
+    lifted_to       timestamptz,
+    epoch           bigint not null,
+    primary key (kafka_partition, kafka_offset)
+) with (fillfactor = 50);
+comment on table detector_lifts is 'Partitions that the detector did not wait for';
+comment on column detector_lifts.kafka_partition is 'The partition';
+comment on column detector_lifts.kafka_offset is 'First offset for which it holds';
+comment on column detector_lifts.lifted_to is 'Its watermark counts as this at least; null: it was added while others were read, and teaches nothing';
+comment on column detector_lifts.epoch is 'The epoch that noted it';
 
 create table detector_state (
     kind            text not null,
     key             text not null,
     epoch           bigint not null,
+    as_of           timestamptz not null,
     state           bytea not null,
-    primary key (kind, key, epoch)
+    primary key (kind, key, epoch, as_of)
 );
-comment on table detector_state is 'The detector''s state of sensors and zones; the newest state whose epoch is committed counts';
-comment on column detector_state.kind is 'partition, zone, lessons or sample';
-comment on column detector_state.key is 'The partition or zone; for lessons the worker';
-comment on column detector_state.epoch is 'The state is as of before the first row of this epoch';
+comment on table detector_state is 'The detector''s state of sensors and zones, which a restart goes on from';
+comment on column detector_state.kind is 'partition, zone or schedule; with the schedule a state is complete';
+comment on column detector_state.key is 'The partition or zone';
+comment on column detector_state.epoch is 'The epoch that wrote it; it counts once that is committed';
+comment on column detector_state.as_of is 'What it knows is of the minutes before this event time';
 comment on column detector_state.state is 'The state in the program''s own format';
 
 create table followers (

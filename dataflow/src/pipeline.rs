@@ -3,9 +3,10 @@
 //! ```text
 //!        ┌──────────────────────────── progress (W, marks, who is ahead) ◀── watermark ◀── marks of all workers
 //!        ▼                                                                                  ▲
-//!      read ──▶ decode ──▶ lateness ────────────────────────────────────────────────────────┘
-//!                             └─▶ score ⇄ baselines (detect::attach)
-//!                                   └─▶ place ──▶ views ──▶ copy ───────────────── copied ──▶ commit
+//!      read ──▶ decode ──▶ score ──▶ lateness ──────────────────────────────────────────────┘
+//!                            ⇅          │
+//!                        baselines      │  (detect::attach)
+//!                                       └─▶ place ──▶ views ──▶ copy ───────────────── copied ──▶ commit
 //!                                         ├─▶ window ─▶ rows, panes ─────────────────────────▶  │
 //!                                         └─▶ recent ─▶ views ───────────────────────────────▶  ▼
 //!                                                                                         committed
@@ -29,7 +30,9 @@ use timely::dataflow::operators::{ConnectLoop, Feedback};
 use timely::worker::Worker;
 
 use crate::detect;
-use crate::operators::{Epoch, Streams, commit, copy, decode, lateness, place, read, watermark, window};
+use crate::operators::{
+    Epoch, Held, Streams, commit, copy, decode, lateness, place, read, watermark, window,
+};
 use crate::plumbing::{Committing, Plumbing};
 use crate::share::Share;
 use crate::views::{self, recent};
@@ -49,14 +52,15 @@ pub fn build(
     worker.dataflow_named("citytide", |scope| {
         // What `read` learns of progress holds no epoch up, and any later one will do.
         let (later, progress_so_far) = scope.feedback(1);
-        let chunks = read(progress_so_far, plumbing.read_parts(share, &committed));
-        let batches = decode(chunks, plumbing.assembler(share), telemetry.clone());
-        let judged = lateness(batches, plumbing.lateness(share));
+        let held = Held::default();
+        let readings = read(progress_so_far.clone(), plumbing.read_parts(share, &committed, held.clone()));
+        let batches = decode(readings.chunks, plumbing.assembler(share), telemetry.clone());
+        let scored = detect::attach(batches, progress_so_far, readings.beats, plumbing, share, held);
+        let judged = lateness(scored.batches, plumbing.lateness(share));
         let progress = watermark(judged.marks, plumbing.watermarks());
         progress.clone().connect_loop(later);
 
-        let scored = detect::attach(judged.batches, progress.clone(), plumbing, share);
-        let batches = scored.batches.map(move |batch| {
+        let batches = judged.batches.map(move |batch| {
             on_batch(&batch);
             batch
         });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use citytide_core::batch::{Assembler, Batch};
-use citytide_core::detect::Memory;
+use citytide_core::detect::Detector;
 use citytide_core::position::Mark;
 use citytide_core::window::{Lateness, RecentAnomaly, Watermarks, Windows, ZoneFact};
 use citytide_detector::{Layout, Model};
@@ -23,7 +23,7 @@ use crate::commit::committer::Committed;
 use crate::commit::faults::FailAt;
 use crate::commit::plan::Plan;
 use crate::commit::writer::{self, Rows, WriterSettings};
-use crate::operators::{CommitParts, Epoch, ReadParts, WindowParts};
+use crate::operators::{CommitParts, Epoch, Held, ReadParts, WindowParts};
 use crate::share::Share;
 use crate::sources::{Assigned, Intake};
 use crate::telemetry::Telemetry;
@@ -61,11 +61,9 @@ pub struct DetectorStart {
     /// What it knows of the domain.
     pub layout: Arc<Layout>,
     /// What it knew at the last commit; the workers take their partitions out.
-    pub memory: Mutex<Memory>,
+    pub detector: Mutex<Detector>,
     /// Readings that had to be seen again.
     pub replayed: i64,
-    /// How far the model in force has seen, microseconds of event time.
-    pub fitted_until_us: Option<i64>,
     /// A model that is asked too and decides nothing.
     pub shadow: Option<Arc<Model>>,
 }
@@ -98,6 +96,7 @@ impl Plumbing {
         &self,
         share: Share,
         committed: &Handle<Epoch>,
+        held: Held,
     ) -> ReadParts<impl FnOnce(Wake) -> Intake> {
         let assigned = self.assigned(share);
         ReadParts {
@@ -113,6 +112,7 @@ impl Plumbing {
             until_caught_up: self.until_caught_up,
             drain: self.drain.clone(),
             committed: committed.clone(),
+            held,
             telemetry: self.telemetry.clone(),
         }
     }

@@ -76,7 +76,6 @@ struct Round {
 /// The rows of a batch.
 #[derive(Default)]
 struct Batch {
-    offsets: Vec<i64>,
     event_times_us: Vec<i64>,
     zones: Vec<u32>,
     sensors: Vec<u8>,
@@ -91,6 +90,7 @@ struct City {
     zone_names: Vec<Arc<str>>,
     model: Option<Model>,
     training_data: TrainingData,
+    sample: Sample,
     verdicts: Verdicts,
     /// By partition: sensors, their state, rows so far.
     partitions: Vec<(Vec<usize>, SensorStates, i64)>,
@@ -109,15 +109,14 @@ impl City {
         for sensor in 0..sensors {
             partitions[(sensor % ZONES + sensor / ZONES) % PARTITIONS].0.push(sensor);
         }
+        let sample = Sample::new(10_000, 7 * DAY_US);
         City {
             scorer: Scorer::new(layout.clone()),
             zones: ZoneModels::default(),
             zone_names: (0..ZONES).map(|zone| Arc::from(format!("Zone {zone}"))).collect(),
             model: None,
-            training_data: TrainingData {
-                sample: Sample::new(10_000, 7 * DAY_US),
-                ..TrainingData::default()
-            },
+            training_data: TrainingData { chosen: sample.chosen(), ..TrainingData::default() },
+            sample,
             verdicts: Verdicts::default(),
             partitions,
             lasting: vec![([0.0; 5], [0.0; 5]); sensors],
@@ -132,7 +131,7 @@ impl City {
         let mut trained = false;
         while self.partitions[0].2 < (WARM_MINUTES * self.partitions[0].0.len()) as i64 {
             self.round();
-            if !trained && self.training_data.sample.len() >= 5_000 {
+            if !trained && self.sample.len() >= 5_000 {
                 self.train(1);
                 trained = true;
             }
@@ -141,7 +140,7 @@ impl City {
     }
 
     fn train(&mut self, version: i32) {
-        let model = Model::train(version, &self.layout, &self.training_data.sample, self.now_us);
+        let model = Model::train(version, &self.layout, &self.sample, self.now_us);
         self.model = Some(model.expect("rows enough"));
     }
 
@@ -165,16 +164,15 @@ impl City {
             until = until.min(self.layout.tick(last_us));
             let batch = &self.batch;
             let rows = Rows {
-                partition: partition as i32,
-                offsets: &batch.offsets,
                 event_times_us: &batch.event_times_us,
                 zones: &batch.zones,
                 zone_names: &self.zone_names,
                 sensors: &batch.sensors,
-                sensors_from: 0,
                 sensor_ends: &batch.sensor_ends,
                 metrics: &batch.metrics,
                 late: &[],
+                passed: self.layout.tick(batch.event_times_us[0]),
+                range: (0, batch.event_times_us.len()),
             };
             let states = &mut self.partitions[partition].1;
             let started = now();
@@ -187,6 +185,7 @@ impl City {
                 &mut self.training_data,
             );
             scoring += started.elapsed();
+            self.training_data.sampled.drain(..).for_each(|(hash, row)| self.sample.add(hash, row));
         }
         let closed = self.training_data.stats.take_before(until);
         let minutes = closed.by_tick.len() as u32;
@@ -199,7 +198,6 @@ impl City {
     fn fill(&mut self, partition: usize) -> i64 {
         let (sensors, _, next) = &mut self.partitions[partition];
         let batch = &mut self.batch;
-        batch.offsets.clear();
         batch.event_times_us.clear();
         batch.zones.clear();
         batch.sensors.clear();
@@ -212,7 +210,6 @@ impl City {
             *next += 1;
             at_us = offset / count * MINUTE_US + offset % count * MINUTE_US / count;
             let sensor = sensors[(offset % count) as usize];
-            batch.offsets.push(offset);
             batch.event_times_us.push(at_us);
             batch.zones.push((sensor % ZONES) as u32);
             batch.sensors.extend_from_slice((sensor + 1).to_string().as_bytes());

@@ -5,8 +5,9 @@
 
 use crate::layout::{BLOCK, Layout};
 use crate::member::TAILED;
-use crate::stats::{BlockStats, MOMENT_QUANTUM, SURPRISE_BINS, SURPRISES_PER_UNIT, ZoneStats};
+use crate::stats::{BlockStats, MOMENT_QUANTUM, SCALE_QUANTUM, SURPRISE_BINS, SURPRISES_PER_UNIT, ZoneStats};
 use crate::tails::{BINS, Shape};
+use crate::transcendental::ln;
 use crate::zone::{
     Calendar, DAY_BINS, DAY_HOURS, HALF_HOUR_US, HALF_HOURS, Level, Moments, THRESHOLD_FIRST, ZoneBlock,
     ZoneModel, pair,
@@ -300,15 +301,20 @@ impl ZoneBlock {
             self.bin_count[lane] += present;
             self.rows[lane] += present;
 
-            // Tracks the upper fifth: up by the share of readings beyond it, down where there are too few.
+            // Tracks the upper fifth: above the scale that the readings were held against by the share beyond it,
+            // below where there are too few. That scale may be some ticks old, so what a tick says is absolute.
             let surplus = f64::from(taught.beyond[lane]) / present - 0.2;
-            let step = |before: f64, least: f64| {
-                let first = SCALE_STEP * present / (before + present + SCALE_FIRST_ROWS);
-                let least = least * present / (present + 2.0);
-                (f64::max(first, least) * surplus).exp() as f32
+            let held_against = taught.scale[lane] as f64 * SCALE_QUANTUM / present;
+            let target = held_against + SCALE_STEP * surplus;
+            let step = |scale: f32, before: f64, least: f64| {
+                let first = present / (before + present + SCALE_FIRST_ROWS);
+                let least = least / SCALE_STEP * present / (present + 2.0);
+                let scale = ln(f64::from(scale));
+                (scale + f64::max(first, least) * (target - scale)).exp() as f32
             };
-            self.scale[at.hour][lane] *= step(hour.rows_before, SCALE_RATE);
-            self.scale_over_all[lane] *= step(self.rows[lane] - present, SCALE_RATE_OVER_ALL);
+            let over_all = self.scale_over_all[lane];
+            self.scale[at.hour][lane] = step(self.scale[at.hour][lane], hour.rows_before, SCALE_RATE);
+            self.scale_over_all[lane] = step(over_all, self.rows[lane] - present, SCALE_RATE_OVER_ALL);
 
             let chances = f64::from(taught.chances[lane]);
             if chances > 0.0 {

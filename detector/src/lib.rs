@@ -49,7 +49,7 @@ pub use layout::{BLOCK, Layout, MINUTE_US, MetricLayout};
 pub use member::{CERTAIN, MEMBERS, Member, Surprises};
 pub use model::{About, Model, ModelError, TrainError};
 pub use models::{ZONES_MAX, ZoneModels};
-pub use sample::{READMITTED_SHARE, Sample, SampleRow};
+pub use sample::{Chosen, READMITTED_SHARE, Sample, SampleRow};
 pub use scorer::{Rows, Scorer, TrainingData};
 pub use sensors::SensorStates;
 pub use stats::{ROWS_MAX, SufficientStats, ZoneStats};

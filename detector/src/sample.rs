@@ -1,12 +1,12 @@
 //! The rows that a training is made from: a bounded sample of the last days, the same whoever takes it.
 //!
-//! A row's place in the sample is a hash of its partition and offset; the least hashes of each day stay. So samples of
-//! several workers merge in any order to the same one, and a row that comes twice counts once.
+//! A row's place in the sample is a hash of its sensor and time; the least hashes of each day stay. So rows of several
+//! partitions merge in any order to the same sample, and a row that comes twice counts once.
 //!
 //! Rows of high severity are set aside: they would teach the forest what it is to find. When a day's share of them is
 //! still above [`READMITTED_SHARE`] on the third day in a row, they are the new normal and belong to the training.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use citytide_domain::DAY_US;
 use serde::{Deserialize, Serialize};
@@ -30,22 +30,12 @@ pub struct SampleRow {
 }
 
 /// A bounded sample of the last days' rows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     per_day: usize,
     days: i64,
     /// By day: rows by their hash.
     by_day: BTreeMap<i64, BTreeMap<u64, SampleRow>>,
-    /// Rows that came since they were last asked for.
-    #[serde(skip)]
-    new: Vec<(u64, SampleRow)>,
-}
-
-impl PartialEq for Sample {
-    /// Whether the same rows are in it, however they came.
-    fn eq(&self, other: &Sample) -> bool {
-        (self.per_day, self.days, &self.by_day) == (other.per_day, other.days, &other.by_day)
-    }
 }
 
 impl Sample {
@@ -55,36 +45,16 @@ impl Sample {
         Sample { per_day: (rows_max / days as usize).max(1), days, ..Sample::default() }
     }
 
-    /// The hash by which a row is chosen.
-    pub fn hash(partition: i32, offset: i64) -> u64 {
-        let mut z = (offset as u64) ^ (partition as u64).rotate_left(40) ^ 0x5851_f42d_4c95_7f2d;
+    /// The hash by which a row is chosen: by its sensor's hash and its event time, microseconds.
+    pub fn hash(sensor: u64, event_time_us: i64) -> u64 {
+        let mut z = sensor ^ (event_time_us as u64).rotate_left(20) ^ 0x5851_f42d_4c95_7f2d;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    /// Whether a row of this hash and time would stay: to be asked before its features are put together.
-    pub fn takes(&self, hash: u64, event_time_us: i64) -> bool {
-        let greatest = self.greatest(event_time_us);
-        hash < greatest || greatest == u64::MAX
-    }
-
-    /// The greatest hash of a day's rows once these are as many as there may be: it only falls.
-    pub(crate) fn greatest(&self, event_time_us: i64) -> u64 {
-        match self.by_day.get(&event_time_us.div_euclid(DAY_US)) {
-            Some(rows) if rows.len() >= self.per_day => {
-                rows.last_key_value().map_or(u64::MAX, |(greatest, _)| *greatest)
-            }
-            _ => u64::MAX,
-        }
-    }
-
     /// Takes a row, if it belongs into the sample.
     pub fn add(&mut self, hash: u64, row: SampleRow) {
-        if !self.takes(hash, row.event_time_us) {
-            return;
-        }
-        self.new.push((hash, row.clone()));
         let rows = self.by_day.entry(row.event_time_us.div_euclid(DAY_US)).or_default();
         rows.insert(hash, row);
         if rows.len() > self.per_day {
@@ -95,19 +65,9 @@ impl Sample {
         }
     }
 
-    /// The rows that came since this was last called, for a sample that is kept elsewhere: some of them may have been
-    /// displaced by later ones.
-    pub fn take_new(&mut self) -> Vec<(u64, SampleRow)> {
-        std::mem::take(&mut self.new)
-    }
-
-    /// Takes in another sample of the same size.
-    pub fn merge(&mut self, other: &Sample) {
-        for rows in other.by_day.values() {
-            for (hash, row) in rows {
-                self.add(*hash, row.clone());
-            }
-        }
+    /// Which rows of one partition to offer to this sample.
+    pub fn chosen(&self) -> Chosen {
+        Chosen { per_day: self.per_day, by_day: BTreeMap::new() }
     }
 
     /// Rows now.
@@ -158,6 +118,48 @@ impl Sample {
     }
 }
 
+/// Days of which is known what a partition has offered.
+const CHOSEN_DAYS: usize = 3;
+
+/// Which rows of a partition are offered to a sample: those that may still be among the least hashes of their day. A
+/// function of the partition's rows alone, so that every run offers the same.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    per_day: usize,
+    by_day: BTreeMap<i64, BTreeSet<u64>>,
+}
+
+impl Chosen {
+    /// Whether it chooses for a sample of the same size.
+    pub fn is_like(&self, other: &Chosen) -> bool {
+        self.per_day == other.per_day
+    }
+
+    /// The greatest hash that a day still takes: it only falls.
+    pub(crate) fn greatest(&self, event_time_us: i64) -> u64 {
+        match self.by_day.get(&event_time_us.div_euclid(DAY_US)) {
+            Some(hashes) if hashes.len() >= self.per_day => hashes.last().copied().unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Whether a row of this hash and time is offered.
+    pub(crate) fn choose(&mut self, hash: u64, event_time_us: i64) -> bool {
+        if hash > self.greatest(event_time_us) {
+            return false;
+        }
+        let hashes = self.by_day.entry(event_time_us.div_euclid(DAY_US)).or_default();
+        hashes.insert(hash);
+        if hashes.len() > self.per_day {
+            hashes.pop_last();
+        }
+        while self.by_day.len() > CHOSEN_DAYS {
+            self.by_day.pop_first();
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -170,7 +172,7 @@ pub(crate) mod tests {
         for offset in 0..rows {
             let features = (0..layout.forest_features()).map(|_| numbers.normal() as f32).collect();
             let row = SampleRow { event_time_us: offset as i64, is_severe: false, features };
-            sample.add(Sample::hash(0, offset as i64), row);
+            sample.add(Sample::hash(offset as u64, 0), row);
         }
         sample
     }
@@ -181,17 +183,23 @@ pub(crate) mod tests {
 
     #[test]
     fn samples_merge_in_any_order_to_the_same_rows() {
-        let mut parts = vec![Sample::new(70, 7 * DAY_US); 3];
         let mut whole = Sample::new(70, 7 * DAY_US);
-        for offset in 0..3_000i64 {
-            let row = row(offset * DAY_US / 1_000, false);
-            parts[offset as usize % 3].add(Sample::hash(0, offset), row.clone());
-            whole.add(Sample::hash(0, offset), row);
+        let (mut forwards, mut backwards) = (whole.clone(), whole.clone());
+        let mut parts: [(Chosen, Vec<(u64, SampleRow)>); 3] = Default::default();
+        parts.iter_mut().for_each(|(chosen, _)| *chosen = whole.chosen());
+        for sensor in 0..3_000i64 {
+            let row = row(sensor * DAY_US / 1_000, false);
+            let hash = Sample::hash(sensor as u64, row.event_time_us);
+            let (chosen, offered) = &mut parts[sensor as usize % 3];
+            if chosen.choose(hash, row.event_time_us) {
+                offered.push((hash, row.clone()));
+            }
+            whole.add(hash, row);
         }
-        let mut forwards = Sample::new(70, 7 * DAY_US);
-        parts.iter().for_each(|part| forwards.merge(part));
-        let mut backwards = Sample::new(70, 7 * DAY_US);
-        parts.iter().rev().for_each(|part| backwards.merge(part));
+        let offered = || parts.iter().flat_map(|(_, offered)| offered.iter().cloned());
+        assert!(offered().count() < 1_000, "most rows are not offered");
+        offered().for_each(|(hash, row)| forwards.add(hash, row));
+        offered().collect::<Vec<_>>().into_iter().rev().for_each(|(hash, row)| backwards.add(hash, row));
         assert_eq!(forwards, backwards);
         assert_eq!(forwards, whole);
         assert_eq!(whole.len(), 30);
@@ -201,7 +209,7 @@ pub(crate) mod tests {
     fn a_sample_stays_within_its_bounds_and_its_window() {
         let mut sample = Sample::new(70, 7 * DAY_US);
         for offset in 0..20_000i64 {
-            sample.add(Sample::hash(1, offset), row(offset * DAY_US / 1_000, false));
+            sample.add(Sample::hash(offset as u64, 1), row(offset * DAY_US / 1_000, false));
         }
         assert!(sample.len() <= 80, "{}", sample.len());
         let rows = sample.rows(20 * DAY_US);
@@ -212,13 +220,13 @@ pub(crate) mod tests {
     fn severe_rows_are_left_out_until_they_persist() {
         let mut sample = Sample::new(700, 7 * DAY_US);
         for offset in 0..200i64 {
-            sample.add(Sample::hash(0, offset), row(offset, offset % 2 == 0));
+            sample.add(Sample::hash(offset as u64, 0), row(offset, offset % 2 == 0));
         }
         let rows = sample.rows(DAY_US);
         assert!(rows.len() > 20 && rows.iter().all(|row| !row.is_severe));
         for day in 1..3i64 {
             for offset in 0..200 {
-                sample.add(Sample::hash(day as i32, offset), row(day * DAY_US + offset, offset % 2 == 0));
+                sample.add(Sample::hash(offset as u64, day), row(day * DAY_US + offset, offset % 2 == 0));
             }
         }
         assert_eq!(sample.rows(3 * DAY_US).len(), 300);

@@ -17,7 +17,7 @@ use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, Surprises, TAILED};
 use crate::model::Model;
 use crate::models::ZoneModels;
 use crate::observe::{BlockRules, RowStats, Scene, greatest, observe, statistics};
-use crate::sample::{Sample, SampleRow};
+use crate::sample::{Chosen, Sample, SampleRow};
 use crate::sensors::{SensorBlock, SensorStates};
 use crate::stats::{ROWS_MAX, SufficientStats, ZoneStats};
 use crate::tails::chi_quantile;
@@ -25,13 +25,9 @@ use crate::teach::{MOMENT_CHANCE, MOMENT_READINGS, ZoneView};
 use crate::verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
 use crate::zone::{BlockView, Level, ZoneModel};
 
-/// Rows of one partition in offset order, a struct of arrays.
+/// Rows of one partition in offset order, a struct of arrays, of which a part is to be scored.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
-    /// The partition.
-    pub partition: i32,
-    /// Offsets of the rows.
-    pub offsets: &'a [i64],
     /// Event times, microseconds of the Unix epoch.
     pub event_times_us: &'a [i64],
     /// Zones, as indices into `zone_names`.
@@ -40,29 +36,21 @@ pub struct Rows<'a> {
     pub zone_names: &'a [Arc<str>],
     /// Sensor ids, one after the other.
     pub sensors: &'a [u8],
-    /// Where the first row's sensor id begins.
-    pub sensors_from: u32,
     /// End of each row's sensor id.
     pub sensor_ends: &'a [u32],
     /// Values by metric, then row; NaN where there is none.
     pub metrics: &'a [Vec<f64>],
     /// Whether a row is late; empty where none is. Late rows do not teach.
     pub late: &'a [bool],
+    /// Ticks before this one have ended for the partition's watermark: their rows do not teach.
+    pub passed: i64,
+    /// The first of the rows that are meant, and the one behind the last.
+    pub range: (usize, usize),
 }
 
 impl Rows<'_> {
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.event_times_us.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.event_times_us.is_empty()
-    }
-
     fn sensor(&self, row: usize) -> &[u8] {
-        let start = if row == 0 { self.sensors_from } else { self.sensor_ends[row - 1] } as usize;
+        let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] } as usize;
         &self.sensors[start..self.sensor_ends[row] as usize]
     }
 }
@@ -81,13 +69,18 @@ const FOREST_SCORE: (f32, f32) = (0.3, 40.0);
 const FOREST_TRUST: f32 = 0.6;
 /// Readings of a sensor with which its drift counts for half.
 const DRIFT_FIRST_READINGS: f32 = 120.0;
-/// What readings have taught and no model knows yet.
+/// A row that lies further ahead of its partition's watermark than this teaches nothing: its clock is wrong.
+const AHEAD_TICKS: i64 = 60;
+
+/// What the readings of a partition have taught and no model knows yet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainingData {
     /// For the zones' models.
     pub stats: SufficientStats,
-    /// For the next training.
-    pub sample: Sample,
+    /// For the training's sample, with the hashes by which they were chosen.
+    pub sampled: Vec<(u64, SampleRow)>,
+    /// Which rows are chosen.
+    pub chosen: Chosen,
 }
 
 /// Scores batches; holds nothing that must survive a restart.
@@ -125,6 +118,8 @@ struct Lane {
     view: usize,
     surprises: Surprises,
     teaches: bool,
+    /// The sensor's.
+    hash: u64,
 }
 
 impl Scorer {
@@ -179,8 +174,9 @@ impl Scorer {
         let known: Vec<&ZoneModel> =
             rows.zone_names.iter().map(|zone| zones.get(zone).map_or(&nothing, |zone| &**zone)).collect();
         let mut numbers: Vec<Option<u32>> = vec![None; rows.zone_names.len()];
-        for first in (0..rows.len()).step_by(LANES) {
-            let count = LANES.min(rows.len() - first);
+        let (from, to) = rows.range;
+        for first in (from..to).step_by(LANES) {
+            let count = LANES.min(to - first);
             // All are looked up before the first is seen, so that the misses of the cache overlap.
             for lane in 0..count {
                 let row = first + lane;
@@ -190,14 +186,7 @@ impl Scorer {
             }
             for lane in 0..count {
                 let row = first + lane;
-                self.observe(
-                    &rows,
-                    row,
-                    lane,
-                    known[rows.zones[row] as usize],
-                    states,
-                    &training_data.sample,
-                );
+                self.observe(&rows, row, lane, known[rows.zones[row] as usize], states, training_data);
             }
             let forest = model.map(|model| model.forest().score_odd(&self.block, count, &mut self.odd));
             let beside = self.beside.as_ref();
@@ -213,7 +202,8 @@ impl Scorer {
                 self.judge(&rows, first + lane, lane, zone, model, verdicts, training_data);
             }
         }
-        for view in self.views.drain(..).filter(|view| !view.stats.is_empty()) {
+        for mut view in self.views.drain(..).filter(|view| !view.stats.is_empty()) {
+            view.teach_scales();
             training_data.stats.add(view.tick, &rows.zone_names[view.zone as usize], view.stats);
         }
         self.nothing = nothing;
@@ -221,7 +211,14 @@ impl Scorer {
 
     /// The view of a zone in the tick of an event time.
     #[inline]
-    fn view_of(&mut self, zone: u32, event_time_us: i64, known: &ZoneModel, sample: &Sample) -> usize {
+    fn view_of(
+        &mut self,
+        rows: &Rows<'_>,
+        row: usize,
+        known: &ZoneModel,
+        training_data: &TrainingData,
+    ) -> usize {
+        let (zone, event_time_us) = (rows.zones[row], rows.event_times_us[row]);
         let tick = self.layout.tick(event_time_us);
         let views = &mut self.views_by_zone[zone as usize];
         match views.first() {
@@ -232,11 +229,18 @@ impl Scorer {
             views.swap(0, at);
             return views[0].1;
         }
-        self.new_view(zone, tick, known, sample)
+        self.new_view(zone, &rows.zone_names[zone as usize], tick, known, training_data)
     }
 
     #[cold]
-    fn new_view(&mut self, zone: u32, tick: i64, known: &ZoneModel, sample: &Sample) -> usize {
+    fn new_view(
+        &mut self,
+        zone: u32,
+        name: &Arc<str>,
+        tick: i64,
+        known: &ZoneModel,
+        training_data: &TrainingData,
+    ) -> usize {
         // A tick has one level, that of its middle.
         let middle_us = tick * self.layout.tick_us + self.layout.tick_us / 2;
         let blocks = (0..self.layout.blocks()).map(|block| known.view(&self.layout, block, middle_us));
@@ -244,13 +248,16 @@ impl Scorer {
         let (first_us, last_us) = (tick * self.layout.tick_us, (tick + 1) * self.layout.tick_us - 1);
         self.views_by_zone[zone as usize].insert(0, (tick, self.views.len()));
         let readings = known.rows / known.ticks.max(1);
+        let chosen = &training_data.chosen;
+        let taught = training_data.stats.get(tick, name).map_or(0, |stats| stats.rows);
         self.views.push(ZoneView {
             zone,
             tick,
             goes_together: blocks.iter().any(|block| block.together.iter().any(|share| *share > 0.0)),
             blocks,
             moments_skip: ((readings / MOMENT_READINGS + 1).next_power_of_two() - 1) as u32,
-            sample_until: sample.greatest(first_us).max(sample.greatest(last_us)),
+            sample_until: chosen.greatest(first_us).max(chosen.greatest(last_us)),
+            room: ROWS_MAX.saturating_sub(taught),
             is_stale: known.is_stale(tick),
             stats: ZoneStats::new(self.layout.blocks()),
         });
@@ -265,19 +272,21 @@ impl Scorer {
         lane: usize,
         known: &ZoneModel,
         states: &mut SensorStates,
-        sample: &Sample,
+        training_data: &TrainingData,
     ) {
         let at_us = rows.event_times_us[row];
-        let at_view = self.view_of(rows.zones[row], at_us, known, sample);
+        let at_view = self.view_of(rows, row, known, training_data);
         let view = &mut self.views[at_view];
         let blocks = self.layout.blocks();
         let found = self.found[lane];
         let mut is_old = false;
         let mut readings = 0;
+        let mut hash = 0;
         if let Some(number) = found {
             let sensor = &mut states.sensors[number];
             is_old = at_us < sensor.last_at_us;
             readings = sensor.readings;
+            hash = sensor.hash;
             if !is_old {
                 let silence_us = at_us.saturating_sub(sensor.last_at_us);
                 if readings > 0 && silence_us > SILENCE_TICKS * self.layout.tick_us {
@@ -345,26 +354,27 @@ impl Scorer {
         }
         surprises[Member::Drift as usize] *= known_for(readings);
         let is_late = rows.late.get(row).copied().unwrap_or(false);
-        let mut teaches = !(is_broken || is_late || is_old) && view.stats.rows < ROWS_MAX;
+        let is_of_now = (rows.passed..=rows.passed.saturating_add(AHEAD_TICKS)).contains(&view.tick);
+        let mut teaches = !(is_broken || is_late || is_old) && is_of_now && view.stats.rows < view.room;
         match found {
             Some(_) if teaches && view.is_stale => {
                 view.teach_level(&self.taught);
                 teaches = false;
             }
-            Some(number) if teaches => {
-                let teaches_moments = (number as u32).wrapping_add(readings) & view.moments_skip == 0;
+            Some(_) if teaches => {
+                let teaches_moments = (hash as u32).wrapping_add(readings) & view.moments_skip == 0;
                 let scenes = &self.scenes[lane * blocks..][..blocks];
                 view.teach(scenes, &self.taught, &self.rules, &largest, teaches_moments, self.near);
             }
             _ => teaches = false,
         }
-        self.lanes[lane] = Lane { view: at_view, surprises, teaches };
+        self.lanes[lane] = Lane { view: at_view, surprises, teaches, hash };
     }
 
     /// What the forest's statistic of a row says, and teaches.
     #[inline]
     fn isolation(&mut self, lane: usize, statistic: f32, zone: &ZoneModel) {
-        let Lane { view, surprises, teaches } = &mut self.lanes[lane];
+        let Lane { view, surprises, teaches, .. } = &mut self.lanes[lane];
         if zone.level > Level::Rules {
             let surprise = zone.tails[TAILED - 1].surprise(statistic);
             surprises[Member::Forest as usize] = FOREST_TRUST * surprise;
@@ -406,7 +416,7 @@ impl Scorer {
         verdicts: &mut Verdicts,
         training_data: &mut TrainingData,
     ) {
-        let Lane { view, mut surprises, teaches } = self.lanes[lane];
+        let Lane { view, mut surprises, teaches, hash } = self.lanes[lane];
         for (surprise, is_muted) in surprises.iter_mut().zip(self.muted) {
             *surprise = if is_muted { 0.0 } else { *surprise };
         }
@@ -415,11 +425,10 @@ impl Scorer {
             let view = &mut self.views[view];
             view.stats.surprises.0[surprise_bin(surprise)] += 1;
             if zone.level > Level::Rules
-                && let Some(&offset) = rows.offsets.get(row)
-                && let hash = Sample::hash(rows.partition, offset)
+                && let hash = Sample::hash(hash, rows.event_times_us[row])
                 && hash <= view.sample_until
             {
-                self.sample(hash, rows.event_times_us[row], lane, surprise, &mut training_data.sample);
+                self.sample(hash, rows.event_times_us[row], lane, surprise, training_data);
             }
         }
         let by_rules = model.is_none() || zone.level == Level::Rules || self.views[view].is_stale;
@@ -456,12 +465,19 @@ impl Scorer {
 
     /// Puts a row into the training's sample, if it is chosen.
     #[cold]
-    fn sample(&self, hash: u64, event_time_us: i64, lane: usize, surprise: f32, sample: &mut Sample) {
-        if sample.takes(hash, event_time_us) {
+    fn sample(
+        &self,
+        hash: u64,
+        event_time_us: i64,
+        lane: usize,
+        surprise: f32,
+        training_data: &mut TrainingData,
+    ) {
+        if training_data.chosen.choose(hash, event_time_us) {
             let features = 0..self.layout.forest_features();
             let is_severe = severity_of(surprise, false) == Severity::High;
             let features = features.map(|feature| self.block.get(lane, feature)).collect();
-            sample.add(hash, SampleRow { event_time_us, is_severe, features });
+            training_data.sampled.push((hash, SampleRow { event_time_us, is_severe, features }));
         }
     }
 

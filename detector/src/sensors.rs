@@ -74,6 +74,17 @@ pub(crate) struct Sensor {
     pub(crate) last_at_us: i64,
     /// Readings so far.
     pub(crate) readings: u32,
+    /// Of its zone and id: the same in every partition and run.
+    pub(crate) hash: u64,
+}
+
+/// The hash of a sensor.
+fn hash_of(zone: &str, id: &[u8]) -> u64 {
+    let mut hasher = IdHasher::default();
+    hasher.write(zone.as_bytes());
+    hasher.write(id);
+    hasher.write_usize(id.len());
+    hasher.finish()
 }
 
 /// State of the sensors of one partition.
@@ -189,7 +200,8 @@ impl SensorStates {
         }
         let number = self.sensors.len();
         zone.insert(id, number as u32);
-        self.sensors.push(Sensor { last_at_us: i64::MIN, readings: 0 });
+        let hash = hash_of(&zone.zone, id);
+        self.sensors.push(Sensor { last_at_us: i64::MIN, readings: 0, hash });
         self.blocks.extend(std::iter::repeat_n(SensorBlock::NEW, self.blocks_per_sensor));
         Some(number)
     }
@@ -258,8 +270,9 @@ impl SensorStates {
                 return Err(StateError::Unreadable(format!("sensor {number} is of an unknown zone")));
             };
             zone.insert(id, number as u32);
+            let hash = hash_of(&zone.zone, id);
             let (last_at_us, readings) = (reader.number()? as i64, reader.number()? as u32);
-            states.sensors.push(Sensor { last_at_us, readings });
+            states.sensors.push(Sensor { last_at_us, readings, hash });
             for _ in 0..states.blocks_per_sensor {
                 let mut block = SensorBlock::NEW;
                 for lanes in block.all_mut() {

@@ -14,7 +14,7 @@ use crate::layout::BLOCK;
 use crate::member::TAILED;
 use crate::tails::{BINS, bin};
 
-/// Most readings of a zone and minute that teach, per worker.
+/// Most readings of a zone and minute that teach, per partition.
 pub const ROWS_MAX: u32 = 1 << 16;
 /// Entries of the upper half of a block's matrix, the diagonal included.
 pub(crate) const PAIRS: usize = BLOCK * (BLOCK + 1) / 2;
@@ -22,6 +22,8 @@ pub(crate) const PAIRS: usize = BLOCK * (BLOCK + 1) / 2;
 pub(crate) const MOMENT_ROOTS: f32 = 256.0;
 /// What second moments count in.
 pub(crate) const MOMENT_QUANTUM: f32 = 1.0 / (MOMENT_ROOTS * MOMENT_ROOTS);
+/// What the logarithms of scales count in.
+pub(crate) const SCALE_QUANTUM: f64 = 1.0 / (1u64 << 32) as f64;
 /// Bins of the combined surprise, a tenth each.
 pub(crate) const SURPRISE_BINS: usize = 128;
 /// Bins for one unit of surprise.
@@ -56,6 +58,11 @@ impl SufficientStats {
                 free.insert(stats);
             }
         }
+    }
+
+    /// Those of a zone and tick.
+    pub fn get(&self, tick: i64, zone: &Arc<str>) -> Option<&ZoneStats> {
+        self.by_tick.get(&(tick, zone.clone()))
     }
 
     /// Takes out the statistics of all ticks before `tick`, in order: what can be closed.
@@ -107,6 +114,8 @@ pub(crate) struct BlockStats {
     pub(crate) present: [u32; BLOCK],
     /// Of these, with a residual beyond the scale.
     pub(crate) beyond: [u32; BLOCK],
+    /// Sum of the logarithms of that scale, in [`SCALE_QUANTUM`].
+    pub(crate) scale: [i64; BLOCK],
     /// Sum of levels (expected, plus the clipped residual), in the metric's quanta.
     pub(crate) level: [i64; BLOCK],
     /// The same with residuals that are hardly clipped: where the zone is, however far it has moved.
@@ -138,6 +147,7 @@ impl BlockStats {
     fn merge(&mut self, other: &BlockStats) {
         add_counts(&mut self.present, &other.present);
         add_counts(&mut self.beyond, &other.beyond);
+        add_sums(&mut self.scale, &other.scale);
         add_sums(&mut self.level, &other.level);
         add_sums(&mut self.moved, &other.moved);
         add_counts(&mut self.stale, &other.stale);

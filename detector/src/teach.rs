@@ -3,8 +3,9 @@
 use crate::layout::{BLOCK, Lanes};
 use crate::member::{FIRST_TAILED, Member, TAILED};
 use crate::observe::{BlockRules, Flags, RowStats, Scene};
-use crate::stats::{BlockStats, MOMENT_ROOTS, PAIRS, ZoneStats};
-use crate::zone::{BlockView, pair};
+use crate::stats::{BlockStats, MOMENT_ROOTS, PAIRS, SCALE_QUANTUM, ZoneStats};
+use crate::transcendental::ln;
+use crate::zone::{BlockView, FIFTH, pair};
 
 /// Second moments are taught by residuals clipped to this, of readings whose distance is below the χ² of this chance.
 const MOMENT_CLIP: f32 = 4.0;
@@ -27,6 +28,8 @@ pub(crate) struct ZoneView {
     pub(crate) moments_skip: u32,
     /// Rows with a greater hash do not come into the sample.
     pub(crate) sample_until: u64,
+    /// How many rows may teach.
+    pub(crate) room: u32,
     /// Whether what is known of the zone is of too long ago to judge by.
     pub(crate) is_stale: bool,
     /// Whether it is known of any metric that it goes with others.
@@ -43,6 +46,16 @@ impl ZoneView {
             add(&mut stats.stale, &taught.present);
             for lane in 0..BLOCK {
                 stats.stale_level[lane] += taught.level[lane];
+            }
+        }
+    }
+
+    /// Notes what scales the rows were held against.
+    pub(crate) fn teach_scales(&mut self) {
+        for (stats, view) in self.stats.blocks.iter_mut().zip(&self.blocks) {
+            for lane in 0..BLOCK {
+                let scale = (ln(f64::from(view.scale[lane] * FIFTH)) / SCALE_QUANTUM).round() as i64;
+                stats.scale[lane] += scale * i64::from(stats.present[lane]);
             }
         }
     }

@@ -17,6 +17,7 @@ struct Street {
     model: Option<Model>,
     states: SensorStates,
     training_data: TrainingData,
+    sample: Sample,
     verdicts: Verdicts,
     numbers: Numbers,
     sensors: usize,
@@ -33,15 +34,14 @@ impl Street {
             noise,
             MetricLayout::new("traffic_flow", 0, (0.0, 600.0), true),
         ]));
+        let sample = Sample::new(10_000, 7 * 86_400_000_000);
         Street {
             scorer: Scorer::new(layout.clone()),
             zones: ZoneModels::default(),
             model: None,
             states: SensorStates::new(&layout),
-            training_data: TrainingData {
-                sample: Sample::new(10_000, 7 * 86_400_000_000),
-                ..TrainingData::default()
-            },
+            training_data: TrainingData { chosen: sample.chosen(), ..TrainingData::default() },
+            sample,
             verdicts: Verdicts::default(),
             numbers: Numbers(1),
             sensors,
@@ -75,7 +75,6 @@ impl Street {
     fn score(&mut self, readings: &[[f64; 2]]) {
         let count = readings.len();
         let times = vec![self.minute * MINUTE / self.per_minute; count];
-        let offsets: Vec<i64> = (0..count).map(|at| self.minute * 1000 + at as i64).collect();
         let (mut sensors, mut ends) = (Vec::new(), Vec::new());
         for sensor in 0..count {
             sensors.extend_from_slice(sensor.to_string().as_bytes());
@@ -84,16 +83,15 @@ impl Street {
         let metrics: Vec<Vec<f64>> =
             (0..2).map(|metric| readings.iter().map(|reading| reading[metric]).collect()).collect();
         let rows = Rows {
-            partition: 0,
-            offsets: &offsets,
             event_times_us: &times,
             zones: &vec![0; count],
             zone_names: &[Arc::from("Downtown")],
             sensors: &sensors,
-            sensors_from: 0,
             sensor_ends: &ends,
             metrics: &metrics,
             late: &[],
+            passed: times.first().map_or(0, |at_us| self.layout.tick(*at_us)),
+            range: (0, count),
         };
         self.scorer.score(
             rows,
@@ -103,6 +101,7 @@ impl Street {
             &mut self.verdicts,
             &mut self.training_data,
         );
+        self.training_data.sampled.drain(..).for_each(|(hash, row)| self.sample.add(hash, row));
         self.minute += 1;
     }
 
@@ -117,9 +116,7 @@ impl Street {
     fn train(&mut self) {
         let until_us = self.minute * MINUTE / self.per_minute;
         let version = self.model.as_ref().map_or(1, |model| model.version() + 1);
-        self.model = Some(
-            Model::train(version, &self.layout, &self.training_data.sample, until_us).expect("rows enough"),
-        );
+        self.model = Some(Model::train(version, &self.layout, &self.sample, until_us).expect("rows enough"));
     }
 
     /// A street that has been watched for a day.
@@ -163,8 +160,7 @@ fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
     street.pass(1500);
     let louder = [Member::Largest, Member::Together, Member::Recent, Member::Drift, Member::Against];
     louder.into_iter().for_each(|member| street.scorer.mute(member));
-    let other = Model::train(2, &street.layout, &street.training_data.sample, street.minute * MINUTE)
-        .expect("rows enough");
+    let other = Model::train(2, &street.layout, &street.sample, street.minute * MINUTE).expect("rows enough");
     let mut readings = street.readings();
     for (row, reading) in readings.iter_mut().enumerate().skip(2) {
         reading[0] += row as f64 * 0.7;
@@ -273,19 +269,18 @@ fn lessons_of_two_workers_merge_in_any_order_to_the_same_bits() {
         let readings = street.readings();
         street.scorer.score(
             Rows {
-                partition: 0,
-                offsets: &[],
                 event_times_us: &[MINUTE; 30],
                 zones: &[0; 30],
                 zone_names: &[Arc::from("Downtown")],
                 sensors: b"012345678901234567890123456789",
-                sensors_from: 0,
                 sensor_ends: &(1..=30).collect::<Vec<u32>>(),
                 metrics: &[
                     readings.iter().map(|reading| reading[0]).collect(),
                     readings.iter().map(|reading| reading[1]).collect(),
                 ],
                 late: &[],
+                passed: 1,
+                range: (0, 30),
             },
             &street.zones,
             None,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::member::Surprises;
+use crate::member::{Member, Surprises};
 use crate::transcendental::exp2;
 use crate::zone::THRESHOLD_FIRST;
 
@@ -65,6 +65,15 @@ pub struct Verdict {
     pub surprises: Surprises,
     /// JSON array, as `sensor_data.reasons` holds it.
     pub reasons: String,
+}
+
+impl Verdict {
+    /// Who finds the row oddest.
+    pub fn found_by(&self) -> Member {
+        let surprise = |member: &Member| self.surprises[*member as usize];
+        let oddest = Member::ALL.into_iter().max_by(|a, b| surprise(a).total_cmp(&surprise(b)));
+        oddest.expect("there are members")
+    }
 }
 
 /// The verdicts on a batch: a score for every row, more for the flagged ones.

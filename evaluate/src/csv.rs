@@ -90,7 +90,8 @@ pub fn read_csv(bytes: &[u8], columns: &Columns) -> Result<Table, TableError> {
         let kind = Some(record[label].trim()).filter(|kind| !columns.is_normal(kind));
         let zone = zone.map_or("all", |at| &record[at]);
         let sensor = sensor.map_or("all", |at| &record[at]);
-        builder.push(Row { line, event_time_us, zone, sensor, kind }, values.iter().copied())?;
+        builder
+            .push(Row { line, partition: None, event_time_us, zone, sensor, kind }, values.iter().copied())?;
     }
     let mut ignored = Vec::new();
     let mut metrics = Vec::with_capacity(candidates.len());

@@ -1,125 +1,134 @@
-//! Scores a table as a stream: tick by tick in event time, by the code that a run scores with, starting from nothing.
-//!
-//! A tick closes when a row of a later one comes. A first model is trained as soon as there are enough rows, further
-//! ones at boundaries of event time.
+//! Scores a table as a stream, by the code that a run scores with, starting from nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use citytide_detector::{
-    Layout, Level, Member, Model, Rows, Sample, Scorer, SensorStates, TrainingData, Verdicts, ZoneModels,
-    score_of,
-};
+use citytide_core::NEVER;
+use citytide_core::batch::{Batch, FlaggedBy, RULES_ONLY, ReadProgress};
+use citytide_core::detect::{Detector, StoredModel, TimeRules};
+use citytide_core::position::Reach;
+use citytide_detector::{CERTAIN, Layout, Member, Model, Sample, score_of};
 
 use crate::{Scored, Table};
 
-/// As in a domain file without settings of its own: rows of a training, how far back they reach, time between two.
-const TRAIN_ROWS_MAX: usize = 10_000;
-const TRAIN_WINDOW_US: i64 = 7 * 86_400_000_000;
-const TRAIN_EVERY_US: i64 = 6 * 3_600_000_000;
-/// Sampled rows with which the first model is trained.
-const FIRST_ROWS: usize = 500;
+/// Rows that are pushed at once.
+const BATCH_ROWS: usize = 4_096;
 
-/// Scores all rows, without the members that are `muted`.
+/// Scores all rows, without the members that are `muted`: those of each partition in the order of its log.
 pub fn score_stream(table: &Table, layout: &Arc<Layout>, muted: &[Member]) -> Scored {
-    let rows = table.rows();
-    let mut detector = Detector::new(layout.clone());
-    muted.iter().for_each(|member| detector.scorer.mute(*member));
-    let mut scored = Scored { flags: vec![false; rows], found_by: vec![None; rows], ..Scored::default() };
-    let mut metrics = Vec::new();
-    let mut is_known: Vec<Option<bool>> = Vec::new();
-    let mut from = 0;
-    while from < rows {
-        let tick = layout.tick(table.event_times_us[from]);
-        let length = table.event_times_us[from..].partition_point(|at_us| layout.tick(*at_us) == tick);
-        let verdicts = detector.score(table.batch(from, from + length, &mut metrics));
-        scored.scores.extend(verdicts.surprises.iter().map(|surprise| score_of(*surprise)));
-        for verdict in &verdicts.flagged {
-            let row = from + verdict.row as usize;
-            scored.flags[row] = true;
-            scored.found_by[row] = Member::ALL
-                .into_iter()
-                .max_by(|a, b| verdict.surprises[*a as usize].total_cmp(&verdict.surprises[*b as usize]));
+    let domain = &table.domain;
+    let (time, every_us) = (TimeRules::new(domain, layout), domain.detector.train_every_us);
+    let mut detector = Detector::new(layout.clone(), time, Sample::of(domain), every_us);
+    muted.iter().for_each(|member| detector.scoring.mute(*member));
+    let logs = table.logs();
+    let zone_names = Arc::new(table.zone_names.clone());
+    for (partition, log) in &logs {
+        for (number, rows) in log.chunks(BATCH_ROWS).enumerate() {
+            let first = (number * BATCH_ROWS) as i64;
+            detector.push(table.batch(*partition, first, rows, zone_names.clone()));
         }
-        is_known.clear();
-        is_known.resize(table.zone_names.len(), None);
-        for zone in &table.zones[from..from + length] {
-            let zone = *zone as usize;
-            let is_known = is_known[zone].get_or_insert_with(|| detector.knows(&table.zone_names[zone]));
-            scored.is_known.push(*is_known);
-        }
-        from += length;
     }
-    scored
+    let mut scored = Scored::of(table.rows());
+    let mut models = 0;
+    loop {
+        for batch in detector.settle() {
+            let log = &logs[&batch.partition];
+            scored.take(&batch, |row| log[batch.offsets[row] as usize] as usize);
+        }
+        if detector.jobs.is_empty() {
+            return scored;
+        }
+        for job in std::mem::take(&mut detector.jobs) {
+            let model = Model::train(models + 1, layout, &job.sample, job.until_us);
+            let model = model.ok().map(|model| StoredModel {
+                version: model.version(),
+                bytes: Arc::new(model.to_bytes(layout)),
+            });
+            models += i32::from(model.is_some());
+            detector.put_in_force(job.from, model);
+        }
+    }
 }
 
-struct Detector {
-    layout: Arc<Layout>,
-    scorer: Scorer,
-    zones: ZoneModels,
-    states: SensorStates,
-    training_data: TrainingData,
-    model: Option<Model>,
-    verdicts: Verdicts,
-    tick: i64,
-    train_next_us: i64,
+impl Scored {
+    fn of(rows: usize) -> Scored {
+        Scored {
+            scores: vec![0.0; rows],
+            flags: vec![false; rows],
+            found_by: vec![None; rows],
+            is_known: vec![false; rows],
+            as_table: None,
+        }
+    }
+
+    /// Takes in a judged batch; `row_of` says which row of the table one of its rows is.
+    fn take(&mut self, batch: &Batch, row_of: impl Fn(usize) -> usize) {
+        let opinion = batch.opinion.as_ref().expect("it was judged");
+        for at in 0..batch.rows() {
+            let row = row_of(at);
+            self.scores[row] = opinion.scores[at];
+            self.is_known[row] = opinion.versions[at] != RULES_ONLY;
+        }
+        for anomaly in &batch.anomalies {
+            let row = row_of(anomaly.row as usize);
+            self.flags[row] = true;
+            self.found_by[row] = Some(anomaly.found_by);
+            if anomaly.flagged_by != FlaggedBy::Model {
+                self.scores[row] = score_of(CERTAIN);
+            }
+        }
+    }
 }
 
-impl Detector {
-    fn new(layout: Arc<Layout>) -> Detector {
-        let sample = Sample::new(TRAIN_ROWS_MAX, TRAIN_WINDOW_US);
-        Detector {
-            scorer: Scorer::new(layout.clone()),
-            zones: ZoneModels::default(),
-            states: SensorStates::new(&layout),
-            training_data: TrainingData { sample, ..TrainingData::default() },
-            model: None,
-            verdicts: Verdicts::default(),
-            tick: i64::MIN,
-            train_next_us: i64::MIN,
-            layout,
+impl Table {
+    /// The rows of each partition, in the order of its log. Where the input is none, it is that of event time.
+    fn logs(&self) -> BTreeMap<i32, Vec<u32>> {
+        let mut logs: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+        for (row, partition) in (0..).zip(&self.partitions) {
+            logs.entry(partition.unwrap_or(0)).or_default().push(row);
         }
+        if self.partitions.iter().any(Option::is_some) {
+            for log in logs.values_mut() {
+                log.sort_by_key(|row| self.positions[*row as usize]);
+            }
+        }
+        logs
     }
 
-    /// Scores the rows of a tick, after it has closed the earlier ones.
-    fn score(&mut self, rows: Rows<'_>) -> &Verdicts {
-        let first_us = rows.event_times_us[0];
-        let tick = self.layout.tick(first_us);
-        if tick > self.tick {
-            self.tick = tick;
-            let closed = self.training_data.stats.take_before(tick);
-            self.zones.close(&self.layout, &closed);
-            self.train(first_us);
+    /// Rows of a partition as a batch, from an offset on.
+    fn batch(&self, partition: i32, first: i64, rows: &[u32], zone_names: Arc<Vec<Arc<str>>>) -> Batch {
+        let at = || rows.iter().map(|row| *row as usize);
+        let mut sensors = Vec::new();
+        let sensor_ends = at().map(|row| {
+            let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] };
+            sensors.extend_from_slice(&self.sensors[start as usize..self.sensor_ends[row] as usize]);
+            sensors.len() as u32
+        });
+        let next_offset = first + rows.len() as i64;
+        Batch {
+            sensor_ends: sensor_ends.collect(),
+            sensors,
+            partition,
+            offsets: (first..next_offset).collect(),
+            event_times_us: at().map(|row| self.event_times_us[row]).collect(),
+            zones: at().map(|row| self.zones[row]).collect(),
+            zone_names,
+            metrics: self.metrics.iter().map(|column| at().map(|row| column[row]).collect()).collect(),
+            dead: Vec::new(),
+            new_zones: Vec::new(),
+            progress: ReadProgress {
+                begins_at: None,
+                next_offset,
+                gaps: 0,
+                lost: 0,
+                cursor: None,
+                reach: Reach::active(next_offset),
+            },
+            truth: Vec::new(),
+            anomalies: Vec::new(),
+            opinion: None,
+            late: Vec::new(),
+            watermark_us: NEVER,
         }
-        let model = self.model.as_ref();
-        self.scorer.score(
-            rows,
-            &self.zones,
-            model,
-            &mut self.states,
-            &mut self.verdicts,
-            &mut self.training_data,
-        );
-        &self.verdicts
-    }
-
-    /// Trains if it is due; a training that fails leaves the model in force.
-    fn train(&mut self, now_us: i64) {
-        let is_due = match &self.model {
-            None => self.training_data.sample.len() >= FIRST_ROWS,
-            Some(_) => now_us >= self.train_next_us,
-        };
-        if !is_due {
-            return;
-        }
-        let version = self.model.as_ref().map_or(1, |model| model.version() + 1);
-        if let Ok(model) = Model::train(version, &self.layout, &self.training_data.sample, now_us) {
-            self.model = Some(model);
-        }
-        self.train_next_us = now_us - now_us.rem_euclid(TRAIN_EVERY_US) + TRAIN_EVERY_US;
-    }
-
-    /// Whether more than the rules judge the readings of a zone.
-    fn knows(&self, zone: &str) -> bool {
-        self.model.is_some() && self.zones.get(zone).is_some_and(|zone| zone.level > Level::Rules)
     }
 }

@@ -5,12 +5,12 @@ mod layout;
 
 use std::sync::Arc;
 
-use citytide_detector::Rows;
+use citytide_domain::Domain;
 
 pub use builder::{Row, TableBuilder, VALUE_MAX};
 
 /// Labelled readings, ordered by event time; rows with equal times keep the order of the input.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// Names of the metrics.
     pub names: Vec<String>,
@@ -33,14 +33,16 @@ pub struct Table {
     pub events: Vec<Option<u32>>,
     /// Line of each row in the input, from 1.
     pub lines: Vec<usize>,
+    /// The partition of each row whose log the input is.
+    pub partitions: Vec<Option<i32>>,
     /// Position of each row among the rows of the input, from 0.
     pub positions: Vec<u32>,
     /// Values with a magnitude above [`VALUE_MAX`], which were clipped to it.
     pub clipped: usize,
     /// Columns that are not numeric and were not asked for.
     pub ignored: Vec<String>,
-    /// 0, 1, 2, …: the rows as offsets of one partition.
-    offsets: Vec<i64>,
+    /// What says how its rows are judged as a stream: time and trainings.
+    pub domain: Arc<Domain>,
 }
 
 impl Table {
@@ -78,25 +80,28 @@ impl Table {
         let (first_us, last_us) = self.span_us();
         first_us + ((last_us - first_us) as f64 * share).round() as i64
     }
+}
 
-    /// Rows `from..to` as the detector takes them; `metrics` is a buffer that is overwritten.
-    pub fn batch<'a>(&'a self, from: usize, to: usize, metrics: &'a mut Vec<Vec<f64>>) -> Rows<'a> {
-        metrics.resize_with(self.metrics.len(), Vec::new);
-        for (batch, column) in metrics.iter_mut().zip(&self.metrics) {
-            batch.clear();
-            batch.extend_from_slice(&column[from..to]);
-        }
-        Rows {
-            partition: 0,
-            offsets: &self.offsets[from..to],
-            event_times_us: &self.event_times_us[from..to],
-            zones: &self.zones[from..to],
-            zone_names: &self.zone_names,
-            sensors: &self.sensors,
-            sensors_from: if from == 0 { 0 } else { self.sensor_ends[from - 1] },
-            sensor_ends: &self.sensor_ends[from..to],
-            metrics,
-            late: &[],
+impl Default for Table {
+    fn default() -> Table {
+        Table {
+            names: Default::default(),
+            event_times_us: Default::default(),
+            zones: Default::default(),
+            zone_names: Default::default(),
+            sensors: Default::default(),
+            sensor_ends: Default::default(),
+            series: Default::default(),
+            metrics: Default::default(),
+            kinds: Default::default(),
+            kind_names: Default::default(),
+            events: Default::default(),
+            lines: Default::default(),
+            partitions: Default::default(),
+            positions: Default::default(),
+            clipped: Default::default(),
+            ignored: Default::default(),
+            domain: Arc::new(Domain::smart_city()),
         }
     }
 }

@@ -31,7 +31,7 @@ pub fn build<'a, V: AsRef<[f64]>>(
 ) -> Table {
     let mut builder = TableBuilder::new(metrics.len());
     for (position, (event_time_us, sensor, kind, values)) in rows.into_iter().enumerate() {
-        let row = Row { line: position + 2, event_time_us, zone: "all", sensor, kind };
+        let row = Row { line: position + 2, partition: None, event_time_us, zone: "all", sensor, kind };
         builder.push(row, values.as_ref().iter().copied()).expect("few kinds");
     }
     let names = metrics.iter().map(|name| Some((*name).to_owned())).collect();

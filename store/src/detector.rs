@@ -6,7 +6,7 @@ mod recent;
 mod rows;
 mod stored;
 
-pub use load::{Loaded, load, past};
+pub use load::{Loaded, load, new_detector, past};
 pub use recent::recent;
 pub use rows::JudgedRows;
 pub use stored::store;

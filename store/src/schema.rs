@@ -50,7 +50,7 @@ pub const DAILY: [&str; 2] = [READINGS, DEAD_LETTERS];
 /// What the detector knew at some epochs.
 pub const DETECTOR_STATE: &str = "detector_state";
 /// Its columns in the order of the COPY.
-pub const DETECTOR_STATE_COLUMNS: [&str; 4] = ["kind", "key", "epoch", "state"];
+pub const DETECTOR_STATE_COLUMNS: [&str; 5] = ["kind", "key", "epoch", "as_of", "state"];
 
 /// Updated rows stay on their page: the new version is a HOT update as long as half the page is free.
 pub const ROOM_FOR_UPDATES: &str = "with (fillfactor = 50)";

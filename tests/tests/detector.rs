@@ -1,10 +1,15 @@
 //! The learned detector: what it knows outlives its process, and every verdict can be found again.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use citytide_tests::city::City;
+use citytide_tests::database::Database;
 use citytide_tests::load::{Random, Traffic};
-use citytide_tests::process::{CommandLine, Ended};
+use citytide_tests::process::{CommandLine, Ended, scratch};
 use citytide_tests::scene::{LIMIT, Scene};
 
 /// What `citytide verify --verdicts` says.
@@ -75,6 +80,116 @@ fn killed_and_restarted_with_other_workers_it_judges_as_if_nothing_had_happened(
     assert!(said.contains("✗ verdicts: 1 of"), "{said}");
 }
 
+/// What is said of each reading, by partition and offset: score, confidence, version, who flagged it, and why.
+type Said = BTreeMap<(i32, i64), (f32, f32, i32, Option<String>, Option<String>)>;
+
+fn said(database: &Database) -> Said {
+    let sql = "select kafka_partition, kafka_offset, anomaly_score, confidence, model_version, detector, reasons::text \
+               from sensor_data";
+    let rows = database.session.query(sql).into_iter();
+    rows.map(|row| ((row.get(0), row.get(1)), (row.get(2), row.get(3), row.get(4), row.get(5), row.get(6))))
+        .collect()
+}
+
+/// Panics at the first difference.
+fn assert_same(expected: &Said, found: &Said, how: &str) {
+    assert_eq!(found.len(), expected.len(), "{how}");
+    for (key, verdict) in expected {
+        assert_eq!(found.get(key), Some(verdict), "{how}: partition and offset {key:?}");
+    }
+}
+
+/// Which readings `citytide evaluate` flags, by partition and offset, with the scores of those that break no rule.
+fn evaluated(scene: &Scene, city: &[&str]) -> BTreeMap<(i32, i64), (bool, f32)> {
+    let folder = scratch();
+    let file = |name: &str| folder.join(format!("{}-{name}", scene.database.name));
+    let (lines, truth, scores) = (file("city.jsonl"), file("truth.csv"), file("scores.csv"));
+    let output = File::create(&lines).expect("a file");
+    let mut generator = CommandLine::new(&scene.services.generator, scene.test)
+        .args(["--stdout", "--quiet", "--truth"])
+        .args([truth.as_path()])
+        .args(city)
+        .stdout(output)
+        .spawn();
+    assert_eq!(generator.wait(LIMIT), Ended::Exit(0), "{}", generator.log());
+    let (ended, told) = CommandLine::new(&scene.services.citytide, scene.test)
+        .args([OsStr::new("evaluate"), OsStr::new("--input"), lines.as_os_str(), OsStr::new("--truth")])
+        .args([truth.as_os_str(), OsStr::new("--scores"), scores.as_os_str()])
+        .finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(0), "{told}");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("it was just written");
+    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+    let lines = read(&lines);
+    let keys: Vec<(i32, i64)> = lines
+        .lines()
+        .map(|line| {
+            let partition = line.split('\t').next().expect("a partition").parse().expect("a number");
+            let offset = next.entry(partition).or_insert(0);
+            *offset += 1;
+            (partition, *offset - 1)
+        })
+        .collect();
+    let flag = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let row: usize = fields[0].parse().expect("a row");
+        (keys[row - 1], (fields[3] == "1", fields[2].parse().expect("a score")))
+    };
+    read(&scores).lines().skip(1).map(flag).collect()
+}
+
+#[test]
+fn the_same_log_gives_the_same_verdicts_however_it_is_read_and_those_of_evaluate() {
+    let scene = Scene::new("onelog", City::smart(), 4);
+    let city = "--sensors 120 --seed 9 --rate 0 --count 160000 --duration 3h --start 2026-11-02T05:00:00Z";
+    let city: Vec<&str> = city.split(' ').collect();
+    let mut generator = CommandLine::new(&scene.services.generator, scene.test)
+        .args(["--brokers", &scene.services.brokers, "--topic", &scene.topic.name, "--quiet"])
+        .args(&city)
+        .spawn();
+    assert_eq!(generator.wait(LIMIT), Ended::Exit(0), "{}", generator.log());
+    let read = |database: &Database, arguments: &str| {
+        let mut run = scene.run_on(database, &format!("--until-caught-up {arguments}")).spawn();
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{arguments}: {}", run.log());
+    };
+    read(&scene.database, "-w 1");
+    let expected = said(&scene.database);
+    assert!(expected.len() > 159_000, "{}", expected.len());
+    assert!(expected.values().any(|(_, _, version, ..)| *version > 0), "a model has judged");
+    let flagged = expected.values().filter(|(.., flagged_by, _)| flagged_by.is_some()).count();
+    assert!(flagged > 3_000, "{flagged}");
+
+    for shape in ["-w 2", "-n 2 -w 2", "-w 3 -z"] {
+        let database = Database::create(&scene.services, "onelog");
+        read(&database, shape);
+        assert_same(&expected, &said(&database), shape);
+    }
+
+    // Killed at any moment, and stopped in the middle for as long as one likes: a later start goes on.
+    let database = Database::create(&scene.services, "onelog");
+    let mut random = Random(3);
+    for shape in ["-w 2", "-w 1", "-w 3", "-n 2", "-w 2"] {
+        let mut run = scene.run_on(&database, &format!("{shape} --take-over")).spawn();
+        std::thread::sleep(Duration::from_millis(900 + random.bits() % 900));
+        run.kill();
+    }
+    let mut run = scene.run_on(&database, "-w 2 --take-over").spawn();
+    std::thread::sleep(Duration::from_millis(900));
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{}", run.log());
+    read(&database, "-w 2");
+    assert_same(&expected, &said(&database), "killed and stopped");
+
+    let flags = evaluated(&scene, &city);
+    assert_eq!(flags.len(), expected.len());
+    for (key, (score, _, _, flagged_by, _)) in &expected {
+        let (is_flagged, evaluated) = flags[key];
+        assert_eq!(is_flagged, flagged_by.is_some(), "partition and offset {key:?}");
+        if matches!(flagged_by.as_deref(), None | Some("model")) {
+            assert_eq!(evaluated, *score, "partition and offset {key:?}");
+        }
+    }
+}
+
 #[test]
 fn rules_alone_keep_no_state_and_are_sure_of_nothing() {
     let scene = Scene::new("rulesonly", City::smart(), 2);
@@ -84,5 +199,6 @@ fn rules_alone_keep_no_state_and_are_sure_of_nothing() {
     let session = &scene.database.session;
     assert_eq!(session.value::<i64>("select count(*) from sensor_data where confidence is not null"), 0);
     assert_eq!(session.value::<i64>("select count(*) from detector_state"), 0);
-    assert_eq!(session.value::<i64>("select count(*) from detector_minutes"), 0);
+    assert_eq!(session.value::<i64>("select count(*) from detector_models"), 0);
+    assert_eq!(session.value::<i64>("select count(*) from detector_lifts"), 0);
 }

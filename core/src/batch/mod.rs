@@ -16,7 +16,7 @@ mod tally;
 use std::sync::Arc;
 
 pub use assemble::Assembler;
-pub use citytide_detector::{FlaggedBy, Severity};
+pub use citytide_detector::{FlaggedBy, Member, Severity};
 pub use tally::{Labelled, Tally};
 
 use crate::decode::{CsvHeader, Reason};
@@ -130,8 +130,10 @@ pub struct Anomaly {
     pub score: f32,
     /// How bad.
     pub severity: Severity,
-    /// What found it.
+    /// Whether rules or the model say so.
     pub flagged_by: FlaggedBy,
+    /// Who finds it oddest.
+    pub found_by: Member,
     /// JSON array, as `sensor_data.reasons` holds it.
     pub reasons: String,
 }
@@ -143,17 +145,8 @@ pub struct Opinion {
     pub scores: Vec<f32>,
     /// How sure it is of each row's verdict, 0 … 1.
     pub confidences: Vec<f32>,
-    /// Whether only rules had a say: too little was known of the row's zone.
-    pub by_rules: Vec<bool>,
-    /// Version of the model that judged the others.
-    pub version: i32,
-}
-
-impl Opinion {
-    /// Version of the model that judged a row.
-    pub fn version_of(&self, row: usize) -> i32 {
-        if self.by_rules[row] { RULES_ONLY } else { self.version }
-    }
+    /// Version of the model that judged each row; [`RULES_ONLY`] where too little was known of its zone.
+    pub versions: Vec<i32>,
 }
 
 /// Version stamped on rows that no learned model has judged.
@@ -207,7 +200,7 @@ pub struct Batch {
     pub anomalies: Vec<Anomaly>,
     /// What the learned detector says; `None` where rules alone judge. Filled by `score`.
     pub opinion: Option<Opinion>,
-    /// Whether a row is late; filled by [`Lateness`](crate::window::Lateness).
+    /// Whether a row is late; filled by [`Lateness`](crate::window::Lateness), and for itself by the detector.
     pub late: Vec<bool>,
     /// The partition's watermark behind the batch; filled with `late`.
     pub watermark_us: i64,
@@ -221,7 +214,19 @@ impl Batch {
 
     /// Keeps the readings whose event time (microseconds) is wanted. Before it is scored and placed.
     pub fn retain(&mut self, wanted: impl Fn(i64) -> bool) {
-        let kept: Vec<usize> = (0..self.rows()).filter(|row| wanted(self.event_times_us[*row])).collect();
+        let kept = (0..self.rows()).filter(|row| wanted(self.event_times_us[*row])).collect();
+        self.keep(kept);
+    }
+
+    /// Keeps the readings from an offset on.
+    pub fn retain_from(&mut self, offset: i64) {
+        let first = self.offsets.partition_point(|one| *one < offset);
+        if first > 0 {
+            self.keep((first..self.rows()).collect());
+        }
+    }
+
+    fn keep(&mut self, kept: Vec<usize>) {
         let mut sensors = Vec::new();
         self.sensor_ends = kept
             .iter()

@@ -140,10 +140,17 @@ impl std::iter::Sum for Tally {
 mod tests {
     use super::*;
     use crate::batch::example::{Row, batch};
-    use crate::batch::{Anomaly, Severity};
+    use crate::batch::{Anomaly, Member, Severity};
 
     fn anomaly(row: u32, flagged_by: FlaggedBy) -> Anomaly {
-        Anomaly { row, score: 0.9, severity: Severity::Low, flagged_by, reasons: "[]".to_owned() }
+        Anomaly {
+            row,
+            score: 0.9,
+            severity: Severity::Low,
+            flagged_by,
+            found_by: Member::Rule,
+            reasons: "[]".to_owned(),
+        }
     }
 
     /// Offsets 10, 12, 14, …; rows 1 to 4 are flagged, and row 4 is late.

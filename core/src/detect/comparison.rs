@@ -6,7 +6,7 @@ use std::sync::Arc;
 use citytide_detector::Model;
 
 use super::agreement::Agreement;
-use super::scoring_state::ScoringState;
+use super::{Note, ScoringState};
 use crate::batch::Batch;
 
 /// Differences that are kept, the largest ones.
@@ -65,9 +65,11 @@ impl Comparison {
 
     /// Judges a batch by both.
     pub fn score(&mut self, scoring: &mut ScoringState, batch: &mut Batch) {
-        scoring.score(batch);
-        for (_, zone, agreement) in scoring.take_agreements() {
-            self.zones.entry(zone).or_default().merge(agreement);
+        scoring.judge_now(batch);
+        for note in scoring.take_agreements() {
+            if let Note::Agreed { zone, agreement, .. } = note {
+                self.zones.entry(zone).or_default().merge(agreement);
+            }
         }
         let scores = &batch.opinion.as_ref().expect("it was just judged").scores;
         let mut flagged = batch.anomalies.iter().map(|anomaly| anomaly.row as usize).peekable();

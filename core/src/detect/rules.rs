@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use citytide_domain::Domain;
 
-use crate::batch::{Anomaly, Batch, FlaggedBy, Severity};
+use crate::batch::{Anomaly, Batch, FlaggedBy, Member, Severity};
 
 /// The rules of a domain, one per metric.
 pub struct Rules {
@@ -68,6 +68,7 @@ impl Rules {
                 score: 1.0,
                 severity: Severity::High,
                 flagged_by: FlaggedBy::Rules,
+                found_by: Member::Rule,
                 reasons,
             });
         }

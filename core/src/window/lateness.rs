@@ -18,7 +18,7 @@ use crate::batch::Batch;
 use crate::floor_to;
 use crate::position::{Mark, Reach};
 use rest::Rest;
-use witness::Witness;
+pub use witness::Witness;
 
 /// Decides which readings are late, and keeps the marks of the partitions that one worker reads. Before readings are
 /// scored: what is late teaches the detector nothing.

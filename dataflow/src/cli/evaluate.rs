@@ -97,7 +97,8 @@ pub fn run(args: &Args) -> Result<i32, ExitError> {
 }
 
 fn evaluate(args: &Args) -> Result<(), EvaluateError> {
-    let (table, domain) = read(args)?;
+    let (mut table, domain) = read(args)?;
+    table.domain = Arc::new(domain.clone().unwrap_or_else(Domain::smart_city));
     let from = first_row(&table, args.from.as_deref())?;
     // Created before minutes of work, so that a wrong path is reported at once.
     let scores_file = args.scores.as_deref().map(Output::create).transpose()?;

@@ -112,7 +112,10 @@ async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result
             "cannot train a model: nothing is committed yet to learn from; let citytide run read for a while";
         return Err(ExitError::new(Exit::Config, why));
     };
-    let loaded = load(client, domain, layout, committed_epoch).await?;
+    let partitions =
+        client.query("select kafka_partition from ingest_progress", &[]).await.map_err(failed)?;
+    let partitions: Vec<i32> = partitions.iter().map(|row| row.get(0)).collect();
+    let loaded = load(client, domain, layout, committed_epoch, &partitions).await?;
     let (batches, is_cut) = recent(client, domain, watermark_us - COMPARED_US, COMPARED_MAX).await?;
     let in_force = "select version, model from models where status = 'in_force'";
     let in_force = client.query_opt(in_force, &[]).await.map_err(failed)?;
@@ -125,7 +128,8 @@ async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result
 async fn train(client: &Client, layout: &Layout, known: &Known) -> Result<Model, ExitError> {
     let failed = |error| DatabaseError::statement("storing a model", &error);
     client.batch_execute("begin").await.map_err(failed)?;
-    let trained = store(client, layout, known.loaded.memory.sample(), known.watermark_us).await?;
+    let trained =
+        store(client, layout, known.loaded.detector.schedule.sample(), known.watermark_us, false).await?;
     let model = trained.map_err(|why| ExitError::new(Exit::Config, why))?;
     client.batch_execute("commit").await.map_err(failed)?;
     Ok(model)
@@ -134,8 +138,7 @@ async fn train(client: &Client, layout: &Layout, known: &Known) -> Result<Model,
 /// Judges the readings by the model in force and by another one.
 fn compare(known: Known, other: Model) -> Comparison {
     let Known { loaded, mut batches, .. } = known;
-    let mut scoring: ScoringState = loaded.memory.scoring;
-    scoring.advance_to(u64::MAX);
+    let mut scoring: ScoringState = loaded.detector.scoring;
     let mut comparison = Comparison::new(&mut scoring, Arc::new(other));
     batches.iter_mut().for_each(|batch| comparison.score(&mut scoring, batch));
     comparison

@@ -65,7 +65,9 @@ struct Prepared {
     progress: Statement,
     zones: Statement,
     views: Vec<PreparedView>,
-    minutes: Statement,
+    lifts: Statement,
+    judges: Statement,
+    promotions: Statement,
     model_changes: Statement,
     models: Statement,
     requests: Statement,
@@ -129,7 +131,9 @@ async fn prepare(client: &Client, domain: &Domain, live: &[Table]) -> Result<Pre
         progress: prepare(statements::upsert_progress()).await?,
         zones: prepare(statements::INSERT_ZONES.to_owned()).await?,
         views,
-        minutes: prepare(statements::INSERT_MINUTES.to_owned()).await?,
+        lifts: prepare(statements::UPSERT_LIFTS.to_owned()).await?,
+        judges: prepare(statements::INSERT_JUDGES.to_owned()).await?,
+        promotions: prepare(statements::INSERT_PROMOTIONS.to_owned()).await?,
         model_changes: prepare(statements::INSERT_MODEL_CHANGES.to_owned()).await?,
         models: prepare(statements::UPDATE_MODELS.to_owned()).await?,
         requests: prepare(statements::DELETE_REQUESTS.to_owned()).await?,
@@ -206,9 +210,11 @@ impl Committer {
             work.push((table, upsert, statements::view_arrays(plan, view)));
         }
         work.extend([
-            ("detector_minutes", &prepared.minutes, statements::minute_arrays(plan)),
-            ("model_changes", &prepared.model_changes, statements::model_change_arrays(plan)),
-            ("models", &prepared.models, statements::model_in_force(plan)),
+            ("detector_lifts", &prepared.lifts, statements::lift_arrays(plan)),
+            ("detector_models", &prepared.judges, statements::judge_arrays(plan)),
+            ("detector_promotions", &prepared.promotions, statements::promotion_arrays(plan)),
+            ("model_changes", &prepared.model_changes, statements::model_change(plan)),
+            ("models", &prepared.models, statements::model_change(plan)),
             ("model_requests", &prepared.requests, statements::request_arrays(plan)),
             ("model_disagreements", &prepared.disagreements, statements::disagreement_arrays(plan)),
         ]);

@@ -16,7 +16,7 @@ pub const TRAILER: &[u8] = &[0xff, 0xff];
 /// Columns of a reading besides its metrics.
 const READING_COLUMNS: usize = 14;
 const DEAD_LETTER_COLUMNS: i16 = 9;
-const STATE_COLUMNS: i16 = 4;
+const STATE_COLUMNS: i16 = 5;
 
 /// Version byte in front of a jsonb value.
 const JSONB_VERSION: u8 = 1;
@@ -97,7 +97,7 @@ pub fn encode_readings(batch: &Batch, epoch: u64, rows: &mut Vec<u8>) {
                 row.0.extend_from_slice(anomaly.reasons.as_bytes());
             }
         }
-        let version = opinion.map_or(RULES_ONLY, |opinion| opinion.version_of(index));
+        let version = opinion.map_or(RULES_ONLY, |opinion| opinion.versions[index]);
         row.fixed(version.to_be_bytes());
         match opinion {
             None => row.null(),
@@ -141,6 +141,7 @@ pub fn encode_blobs(blobs: &[Blob], epoch: u64, rows: &mut Vec<u8>) {
         row.bytes(blob.kind.as_str().as_bytes());
         row.bytes(blob.key.as_bytes());
         row.fixed((epoch as i64).to_be_bytes());
+        row.fixed((blob.as_of_us - POSTGRES_EPOCH_US).to_be_bytes());
         row.bytes(&blob.state);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use citytide_core::batch::Tally;
-use citytide_core::detect::Agreement;
+use citytide_core::detect::Note;
 use citytide_core::position::Mark;
 use citytide_core::window::{Applied, PaneState, WindowRow};
 use citytide_store::row::Row;
@@ -23,34 +23,6 @@ pub struct ViewRow {
     pub key: Row,
     /// The other ones.
     pub rest: Row,
-}
-
-/// What the detector decided or found in an epoch, for the commit to keep.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum DetectorNote {
-    /// Minutes were closed.
-    Closed {
-        /// All that begin before this event time, microseconds.
-        before_us: i64,
-        /// The epoch from which it holds.
-        holds_from: u64,
-    },
-    /// A model comes into force.
-    InForce {
-        /// Its version.
-        version: i32,
-        /// The epoch from which it holds.
-        holds_from: u64,
-    },
-    /// How far a shadow model agreed with the one in force, of a zone on one worker.
-    Agreed {
-        /// The shadow's version.
-        version: i32,
-        /// The zone.
-        zone: Arc<str>,
-        /// Readings by who flags them.
-        agreement: Agreement,
-    },
 }
 
 /// What the epochs of one commit change.
@@ -73,18 +45,18 @@ pub struct Plan {
     /// How accepted readings were judged, by partition; for people only.
     pub tallies: BTreeMap<i32, Tally>,
     /// What the detector decided or found, by epoch.
-    pub notes: Vec<(u64, DetectorNote)>,
+    pub notes: Vec<(u64, Note)>,
 }
 
 impl Plan {
     /// Whether there is nothing to say. Rows of views come with the mark that moved them; alone, as after a restart,
-    /// they repeat what the tables hold and wait. Closed minutes wait for the next reading, which they concern.
+    /// they repeat what the tables hold and wait. How far models agree waits for the next reading.
     pub fn is_empty(&self) -> bool {
-        let model = |(_, note): &(u64, DetectorNote)| matches!(note, DetectorNote::InForce { .. });
+        let is_decision = |(_, note): &(u64, Note)| !matches!(note, Note::Agreed { .. });
         self.marks.is_empty()
             && self.windows.is_empty()
             && self.panes.is_empty()
-            && !self.notes.iter().any(model)
+            && !self.notes.iter().any(is_decision)
     }
 
     /// Adds a partition's mark.

@@ -13,8 +13,9 @@ use citytide_store::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 pub use detector::{
-    ADD_DISAGREEMENTS, DELETE_REQUESTS, INSERT_MINUTES, INSERT_MODEL_CHANGES, UPDATE_MODELS,
-    disagreement_arrays, minute_arrays, model_change_arrays, model_in_force, request_arrays,
+    ADD_DISAGREEMENTS, DELETE_REQUESTS, INSERT_JUDGES, INSERT_MODEL_CHANGES, INSERT_PROMOTIONS,
+    UPDATE_MODELS, UPSERT_LIFTS, disagreement_arrays, judge_arrays, lift_arrays, model_change,
+    promotion_arrays, request_arrays,
 };
 
 use super::plan::Plan;

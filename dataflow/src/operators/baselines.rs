@@ -1,33 +1,31 @@
-//! baselines: what all workers' rows teach the zones that are routed here; when minutes are closed, models trained, and
-//! what is known written down.
+//! baselines: what all partitions have taught the zones that are routed here; when minutes are closed, models trained,
+//! and what is known written down.
 //!
 //! ```text
-//!  statistics ── exchange by zone ─▶┐                               ┌▶ directives ─ broadcast, 500 ms later ─▶ score
-//!  progress ───────────────────────▶┴─ an epoch at a time, in order ├▶ notes ─▶ commit
-//!                                                                   └▶ blobs ─▶ copy
+//!  taught ─── by zone ─▶┐                        ┌▶ directives ─ broadcast ─▶ score
+//!  progress ───────────▶┼─ as it comes ──────────┤
+//!  beats of `read` ────▶┘                        └▶ the blob that completes a snapshot ─▶ copy
 //! ```
 //!
-//! Every worker sees the same marks, so all close minutes and write down what they know in the same epochs; worker 0
-//! tells the others what concerns all, and trains.
+//! Every worker closes the minutes of its zones once all partitions have passed them. Worker 0 decides what concerns all:
+//! see [`Director`]. It is woken by the beats, which come with every epoch, whatever is read.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use citytide_core::NEVER;
-use citytide_core::detect::{Baselines, Blob, Closing, HOLDS_AFTER_MS, SampledRows, StatsUpdate};
+use citytide_core::detect::{Baselines, Blob, Directive, Lesson, Taught};
 use citytide_core::window::Progress;
 use citytide_detector::Layout;
+use citytide_store::clock;
 use citytide_store::session::Wake;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, InputCapability};
 
-use super::score::Directive;
-use super::{Epoch, OpenEpochs, Rows, wake};
-use crate::commit::plan::DetectorNote;
-use crate::share::route;
-use crate::training::{SnapshotPolicy, Training};
+use super::{Epoch, Rows, wake};
+use crate::training::Director;
 
 /// What the operator of one worker needs.
 pub struct BaselinesParts<F> {
@@ -35,121 +33,96 @@ pub struct BaselinesParts<F> {
     pub baselines: Baselines,
     /// What minutes are.
     pub layout: Arc<Layout>,
-    /// W of the last commit, microseconds.
-    pub low_us: i64,
-    /// When to write down what is known.
-    pub snapshot_policy: SnapshotPolicy,
-    /// On worker 0: starts the training.
-    pub open_training: Option<F>,
+    /// On worker 0: who decides.
+    pub open_director: Option<F>,
 }
 
 /// The streams behind `baselines`.
 pub struct BaselineStreams<'scope> {
-    /// For all workers, from a later epoch on.
+    /// For all workers.
     pub directives: StreamVec<'scope, Epoch, Directive>,
-    /// What the commit must know of.
-    pub notes: StreamVec<'scope, Epoch, DetectorNote>,
     /// What must be written down.
     pub blobs: StreamVec<'scope, Epoch, Blob>,
 }
 
-#[derive(Default)]
-struct Arrived {
-    updates: Vec<StatsUpdate>,
-    progress: Option<Rc<Progress>>,
-    /// Whether what is known before this epoch is written down.
-    remember: bool,
-}
-
 /// Builds the operator.
 pub fn baselines<'scope, F>(
-    updates: StreamVec<'scope, Epoch, StatsUpdate>,
+    taught: StreamVec<'scope, Epoch, (usize, Taught)>,
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
+    beats: StreamVec<'scope, Epoch, ()>,
     parts: BaselinesParts<F>,
 ) -> BaselineStreams<'scope>
 where
-    F: FnOnce(Wake) -> Training,
+    F: FnOnce(Wake) -> Director,
 {
-    let scope = updates.scope();
+    let scope = taught.scope();
     let index = scope.worker().index();
     let mut builder = OperatorBuilder::new("baselines".to_owned(), scope);
-    let to = |update: &StatsUpdate| match update {
-        StatsUpdate::Zone(zone, ..) => route(zone),
-        StatsUpdate::Sample(_) => 0,
-    };
-    let mut updates_in = builder.new_input(updates, Exchange::new(to));
+    let mut taught_in = builder.new_input(taught, Exchange::new(|(to, _): &(usize, Taught)| *to as u64));
     let mut progress_in = builder.new_input(progress, Pipeline);
+    let mut beats_in = builder.new_input(beats, Pipeline);
     let (output, directives) = builder.new_output::<Vec<Directive>>();
     let mut to_score = OutputBuilder::<_, Rows<Directive>>::from(output);
-    let (output, notes) = builder.new_output::<Vec<DetectorNote>>();
-    let mut to_commit = OutputBuilder::<_, Rows<DetectorNote>>::from(output);
     let (output, blobs) = builder.new_output::<Vec<Blob>>();
     let mut to_copy = OutputBuilder::<_, Rows<Blob>>::from(output);
     let wake = wake(scope, &builder);
-    let BaselinesParts { mut baselines, layout, mut low_us, mut snapshot_policy, open_training } = parts;
-    let mut training = open_training.map(|open| open(wake));
+    let BaselinesParts { mut baselines, layout, open_director } = parts;
+    let mut director = open_director.map(|open| open(wake));
 
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut epochs: OpenEpochs<Arrived, 3> = OpenEpochs::new(0);
-        move |frontiers| {
-            updates_in.for_each(|capability, updates| epochs.of(&capability).updates.append(updates));
-            progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
-            while let Some((epoch, open, capabilities)) = epochs.pop_complete(frontiers) {
-                let [order, note, known] = &capabilities;
-                baselines.advance_to(epoch);
-                if open.remember {
-                    let mut to_copy = to_copy.activate();
-                    let mut session = to_copy.session(known);
-                    session.give(baselines.blob(&index.to_string()));
-                    session.give_iterator(training.iter().map(Training::blob));
+        // What completes a snapshot is written behind all that it is made of.
+        let mut last: Epoch = 0;
+        move |_frontiers| {
+            let mut latest: Option<[Capability<Epoch>; 2]> = None;
+            let mut note = |capability: &InputCapability<Epoch>| {
+                if latest.as_ref().is_none_or(|[known, _]| known.time() < capability.time()) {
+                    latest = Some([capability.retain(0), capability.retain(1)]);
                 }
-                for update in open.updates {
-                    match update {
-                        StatsUpdate::Zone(zone, minute, stats) => baselines.add(zone, minute, *stats),
-                        StatsUpdate::Sample(rows) => sample(&mut training, rows),
+            };
+            taught_in.for_each(|capability, taught| {
+                note(&capability);
+                for (_, taught) in taught.drain(..) {
+                    baselines.take(&taught);
+                    if let Some(director) = &mut director {
+                        director.take(taught);
                     }
                 }
-                let marks = open.progress.as_ref().map_or(&[][..], |progress| {
-                    low_us = progress.low_us;
-                    &progress.marks
-                });
-                let holds_from = epoch + HOLDS_AFTER_MS;
-                let mut directives = Vec::new();
-                let mut notes = Vec::new();
-                let before = layout.tick(low_us);
-                if low_us != NEVER && baselines.closed_before().is_none_or(|closed| closed < before) {
-                    let closed = baselines.close(Closing { epoch, before, holds_from });
-                    if !closed.is_empty() {
-                        directives.push(Directive::Close(closed));
-                    }
-                    if training.is_some() {
-                        notes.push(DetectorNote::Closed { before_us: before * layout.tick_us, holds_from });
-                    }
+            });
+            progress_in.for_each(|capability, progress| {
+                note(&capability);
+                if let Some(director) = &mut director {
+                    progress.drain(..).for_each(|progress| director.observe(&progress.marks));
                 }
-                if let Some(training) = &mut training {
-                    if let Some(ready) = training.ready() {
-                        directives.push(Directive::Model(ready.version, ready.bytes));
-                        notes.push(DetectorNote::InForce { version: ready.version, holds_from });
-                    }
-                    training.look(low_us);
+            });
+            beats_in.for_each(|capability, _| note(&capability));
+            let Some([order, known]) = latest else { return };
+            last = last.max(*order.time());
+            let mut directives = Vec::new();
+            let closed = baselines.closed_before();
+            if let Some((before, stats)) = baselines.close(&layout) {
+                let mut lesson = Lesson {
+                    by: index,
+                    after: closed,
+                    before,
+                    stats: Arc::new(stats),
+                    model: None,
+                    awaited: Vec::new(),
+                    snapshot: false,
+                };
+                if let Some(director) = &mut director {
+                    director.close(closed, &mut lesson);
                 }
-                if snapshot_policy.is_due(epoch, marks) {
-                    if training.is_some() {
-                        directives.push(Directive::Remember);
-                    }
-                    epochs.later(&capabilities, holds_from).remember = true;
-                }
-                to_score.activate().session(order).give_iterator(directives.into_iter());
-                to_commit.activate().session(note).give_iterator(notes.into_iter());
+                directives.push(Directive::Lesson(lesson));
             }
+            if let Some(director) = &mut director {
+                directives.extend(director.decide(clock::instant(), &baselines));
+                if let Some(blob) = director.end_snapshot(&baselines) {
+                    to_copy.activate().session(&known.delayed(&(last + 1))).give(blob);
+                }
+            }
+            to_score.activate().session(&order).give_iterator(directives.into_iter());
         }
     });
-    BaselineStreams { directives, notes, blobs }
-}
-
-fn sample(training: &mut Option<Training>, rows: SampledRows) {
-    if let Some(training) = training {
-        training.sample(rows);
-    }
+    BaselineStreams { directives, blobs }
 }

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use citytide_core::batch::Tally;
+use citytide_core::detect::Note;
 use citytide_core::position::Mark;
 use citytide_core::window::{Applied, Progress};
 use citytide_store::session::{Session, Wake};
@@ -27,7 +28,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Changes, Epoch, OpenEpochs, wake};
 use crate::commit::committer::Committed;
-use crate::commit::plan::{DetectorNote, Plan, ViewRow};
+use crate::commit::plan::{Plan, ViewRow};
 
 /// What the operator needs on worker 0.
 pub struct CommitParts {
@@ -48,7 +49,7 @@ struct Arrived {
     applied: Applied,
     progress: Option<Rc<Progress>>,
     views: Vec<(ViewRow, isize)>,
-    notes: Vec<DetectorNote>,
+    notes: Vec<Note>,
     tallies: Vec<(i32, Tally)>,
 }
 
@@ -57,7 +58,7 @@ pub struct Streams<'scope> {
     pub changes: StreamVec<'scope, Epoch, Changes>,
     pub progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     pub views: StreamVec<'scope, Epoch, (ViewRow, Epoch, isize)>,
-    pub notes: StreamVec<'scope, Epoch, DetectorNote>,
+    pub notes: StreamVec<'scope, Epoch, Note>,
     pub tallies: StreamVec<'scope, Epoch, (i32, Tally)>,
     /// Without data: its frontier says which raw rows are in the database.
     pub copied: StreamVec<'scope, Epoch, ()>,
@@ -70,7 +71,7 @@ pub fn commit<'scope>(streams: Streams<'scope>, parts: Option<CommitParts>) -> S
     let mut changes_in = builder.new_input(streams.changes, Exchange::new(|_: &Changes| 0));
     let mut progress_in = builder.new_input(streams.progress, Pipeline);
     let mut views_in = builder.new_input(streams.views, Exchange::new(|_: &(ViewRow, Epoch, isize)| 0));
-    let mut notes_in = builder.new_input(streams.notes, Exchange::new(|_: &DetectorNote| 0));
+    let mut notes_in = builder.new_input(streams.notes, Exchange::new(|_: &Note| 0));
     let mut tallies_in = builder.new_input(streams.tallies, Exchange::new(|_: &(i32, Tally)| 0));
     let mut copied_in = builder.new_input(streams.copied, Pipeline);
     let (_output, committed) = builder.new_output::<Vec<()>>();

@@ -22,8 +22,8 @@ pub use decode::decode;
 pub use epochs::{OpenEpoch, OpenEpochs, passed};
 pub use lateness::{Judged, lateness};
 pub use place::{Placed, place};
-pub use read::{ReadParts, read};
-pub use score::{Directive, ScoreParts, Scored, score};
+pub use read::{ReadParts, Readings, read};
+pub use score::{Held, ScoreParts, Scored, score};
 pub use watermark::watermark;
 pub use window::{Changes, WindowParts, window};
 

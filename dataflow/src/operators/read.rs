@@ -10,8 +10,9 @@
 //! 1. epochs only rise, and the first lies above every committed one;
 //! 2. a worker that has `EPOCHS_IN_FLIGHT_MAX` epochs with data above the commit takes no more, but keeps stepping,
 //!    so that it never holds the others' commits up;
-//! 3. a partition far ahead in event time of one that still has a backlog waits (`Watermarks::ahead`); what had
-//!    been read of it already is kept, at most a queue's worth;
+//! 3. a partition whose readings wait for what they are judged by is not read (`Held`). Where rules alone judge, one far
+//!    ahead in event time of one that still has a backlog waits (`Watermarks::ahead`). What had been read of it already
+//!    is kept, at most a queue's worth;
 //! 4. a partition that is added while the others are read is introduced by its first chunk (`begins_at`); from then on
 //!    it counts as one that was there from the start. W does not fall for it;
 //! 5. under `until_caught_up` records at or above the end offsets as of the start are left for the next run;
@@ -38,7 +39,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
-use super::{Epoch, wake};
+use super::{Epoch, Held, wake};
 use crate::sources::{Assigned, Intake};
 use crate::telemetry::{Stage, Telemetry};
 use partitions::Partitions;
@@ -72,8 +73,18 @@ pub struct ReadParts<F> {
     pub drain: Arc<AtomicBool>,
     /// The commit's frontier.
     pub committed: Handle<Epoch>,
+    /// Partitions that are not read, since their readings wait for others.
+    pub held: Held,
     /// Where the time it takes is reported.
     pub telemetry: Arc<Telemetry>,
+}
+
+/// The streams behind `read`.
+pub struct Readings<'scope> {
+    /// Chunks in log order by partition.
+    pub chunks: StreamVec<'scope, Epoch, Chunk>,
+    /// On worker 0 something in every epoch, whatever is read.
+    pub beats: StreamVec<'scope, Epoch, ()>,
 }
 
 /// Builds the source of one worker. `progress` comes back from further down and holds no epoch up: the output does not
@@ -81,7 +92,7 @@ pub struct ReadParts<F> {
 pub fn read<'scope, F>(
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     parts: ReadParts<F>,
-) -> StreamVec<'scope, Epoch, Chunk>
+) -> Readings<'scope>
 where
     F: FnOnce(Wake) -> Intake,
 {
@@ -89,15 +100,28 @@ where
     let mut builder = OperatorBuilder::new("read".to_owned(), scope);
     let (output, chunks) = builder.new_output::<Vec<Chunk>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
+    let (beats_output, beats) = builder.new_output::<Vec<()>>();
+    let mut beats_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<()>>>::from(beats_output);
+    let beats_here = (scope.worker().index() == 0).then_some(());
     let mut progress_in = builder.new_input_connection(progress, Pipeline, []);
     let activator = scope.worker().activator_for(builder.operator_info().address);
     let intake = (parts.open)(wake(scope, &builder));
     let ReadParts {
-        assigned, epoch_offset_ms, idle_after, until_caught_up, drain, committed, telemetry, ..
+        assigned,
+        epoch_offset_ms,
+        idle_after,
+        until_caught_up,
+        drain,
+        committed,
+        held,
+        telemetry,
+        ..
     } = parts;
+    held.wakes(scope.worker().activator_for(builder.operator_info().address));
     let first_epoch = parts.committed_epoch + 1;
 
     builder.build(move |mut capabilities| {
+        let mut beat = capabilities.pop();
         let mut capability = capabilities.pop();
         let mut partitions = Partitions::new(&assigned, until_caught_up);
         // Set when another process was asked to end: this one drains too.
@@ -112,7 +136,7 @@ where
                 latest = progress.pop();
                 progress.clear();
             });
-            let Some(cap) = capability.as_mut() else { return };
+            let (Some(cap), Some(beat_cap)) = (capability.as_mut(), beat.as_mut()) else { return };
             let _timing = telemetry.stages.start(Stage::Read);
             let now_ms = clock::wall_ms().saturating_add_signed(epoch_offset_ms);
             let now = clock::instant();
@@ -121,17 +145,21 @@ where
             if epoch == 0 {
                 epoch = grid_ms.max(first_epoch.next_multiple_of(EPOCH_GRID_MS));
                 cap.downgrade(&epoch);
+                beat_cap.downgrade(&epoch);
                 open.since_ms = now_ms;
-                output.session(&*cap).give_iterator(partitions.introduce(&assigned));
+                output.session(&*cap).give_iterator(partitions.introduce(&assigned).inspect(|_| held.sent()));
                 open.records = 1;
             }
             while in_flight.front().is_some_and(|first| !committed.less_equal(first)) {
                 in_flight.pop_front();
             }
             let draining = drain.load(Ordering::Relaxed) || peer_left;
-            if let Some(progress) = latest {
-                partitions.pause_ahead(&intake, &progress.ahead);
+            // Where readings wait for what they are judged by, partitions come side by side anyway; and marks say nothing
+            // of what waits, so that one which the others wait for might seem to be ahead of them.
+            if let Some(progress) = latest.filter(|_| !held.is_attached()) {
+                partitions.set_ahead(&progress.ahead);
             }
+            partitions.balance(&intake, &held);
             let room = in_flight.len() < EPOCHS_IN_FLIGHT_MAX;
             let mut starved = false;
             while room && !draining && !open.is_full() {
@@ -141,21 +169,23 @@ where
                 };
                 open.records += chunk.records().max(1);
                 open.bytes += chunk.payloads.len();
+                held.sent();
                 output.session(&*cap).give(chunk);
             }
             if let Some(idle_after) = idle_after {
                 for chunk in partitions.tick(idle_after) {
                     open.records += 1;
+                    held.sent();
                     output.session(&*cap).give(chunk);
                 }
             }
-            if draining || (until_caught_up && partitions.are_done()) {
+            if draining || (until_caught_up && partitions.are_done() && !held.holds_any()) {
                 if draining {
-                    output.session(&*cap).give_iterator(partitions.drain());
+                    output.session(&*cap).give_iterator(partitions.drain().inspect(|_| held.sent()));
                 }
                 intake.control.stop();
                 drop(output);
-                capability = None;
+                (capability, beat) = (None, None);
                 return;
             }
             // A backlog keeps the epoch open until it is full or old; a reader that cannot keep up is no backlog.
@@ -167,13 +197,15 @@ where
                 }
                 epoch = grid_ms;
                 cap.downgrade(&epoch);
+                beat_cap.downgrade(&epoch);
+                beats_output.activate().session(&*beat_cap).give_iterator(beats_here.into_iter());
                 open = Open { since_ms: now_ms, ..Open::default() };
             }
             let next_ms = (epoch + EPOCH_GRID_MS).saturating_sub(now_ms).clamp(1, EPOCH_GRID_MS);
             activator.activate_after(Duration::from_millis(next_ms));
         }
     });
-    chunks
+    Readings { chunks, beats }
 }
 
 /// What the open epoch holds.

@@ -185,7 +185,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     product(a, mean_a, b, mean_b) / deviations
 }
 
-/// Many trees, so that chance moves the crate's figures by no more than a fifth of what is allowed here.
+/// Many trees, so that chance moves the crate's figures by less than what is allowed here.
 #[test]
 fn a_forest_from_a_seed_scores_and_ranks_as_those_that_the_crate_grows() {
     let (rows, is_odd) = mixture(1500, 21);

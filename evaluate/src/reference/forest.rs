@@ -50,7 +50,7 @@ fn subsets(metrics: usize) -> Vec<Vec<usize>> {
     }
     let subset = |forest: usize| {
         let mut order: Vec<usize> = (0..metrics).collect();
-        order.sort_by_key(|metric| Sample::hash(forest as i32 + 1, *metric as i64));
+        order.sort_by_key(|metric| Sample::hash(forest as u64 + 1, *metric as i64));
         order.truncate(FEATURES_MAX);
         order
     };

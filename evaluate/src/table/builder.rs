@@ -20,6 +20,8 @@ const ZONE_BLOCKS_MAX: usize = 4_000;
 pub struct Row<'a> {
     /// Its line in the input, from 1.
     pub line: usize,
+    /// The partition in whose log it comes next; `None`: the input is no log.
+    pub partition: Option<i32>,
     pub event_time_us: i64,
     pub zone: &'a str,
     pub sensor: &'a str,
@@ -45,6 +47,7 @@ pub struct TableBuilder {
 struct InternedRow {
     event_time_us: i64,
     line: usize,
+    partition: Option<i32>,
     zone: u32,
     sensor: u32,
     series: u32,
@@ -71,8 +74,17 @@ impl TableBuilder {
         let (zone, sensor) = (self.zones.intern(row.zone), self.sensors.intern(row.sensor));
         let next = self.series.len() as u32;
         let series = *self.series.entry((zone, sensor)).or_insert(next);
-        let (event_time_us, line) = (row.event_time_us, row.line);
-        self.rows.push(InternedRow { event_time_us, line, zone, sensor, series, kind, event: None });
+        let Row { event_time_us, line, partition, .. } = row;
+        self.rows.push(InternedRow {
+            event_time_us,
+            line,
+            partition,
+            zone,
+            sensor,
+            series,
+            kind,
+            event: None,
+        });
         Ok(())
     }
 
@@ -121,7 +133,7 @@ impl TableBuilder {
         }
         let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
         order.sort_by_key(|position| self.rows[*position as usize].event_time_us);
-        let mut table = Table { offsets: (0..self.rows.len() as i64).collect(), ..Table::default() };
+        let mut table = Table::default();
         for (name, column) in names.into_iter().zip(self.values) {
             let Some(name) = name else { continue };
             table.names.push(name);
@@ -131,6 +143,7 @@ impl TableBuilder {
         for row in order.iter().map(|position| self.rows[*position as usize]) {
             table.event_times_us.push(row.event_time_us);
             table.lines.push(row.line);
+            table.partitions.push(row.partition);
             table.zones.push(row.zone);
             table.sensors.extend_from_slice(self.sensors.names[row.sensor as usize].as_bytes());
             table.sensor_ends.push(table.sensors.len() as u32);
@@ -207,7 +220,7 @@ mod tests {
     #[test]
     fn values_beyond_what_a_reading_may_have_are_clipped_and_counted() {
         let mut builder = TableBuilder::new(1);
-        let row = Row { line: 2, event_time_us: 0, zone: "all", sensor: "all", kind: None };
+        let row = Row { line: 2, partition: None, event_time_us: 0, zone: "all", sensor: "all", kind: None };
         builder.push(row, [f64::INFINITY].into_iter()).expect("few kinds");
         let table = builder.build(vec![Some("heat".to_owned())]).expect("a row");
         assert_eq!((table.metrics[0][0], table.clipped), (VALUE_MAX, 1));

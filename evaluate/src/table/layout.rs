@@ -11,8 +11,8 @@ use super::Table;
 const DECIMALS_MAX: usize = 6;
 /// Most values that the decimals are taken from.
 const DECIMALS_VALUES: usize = 1_000;
-/// Shortest and longest tick, microseconds.
-const TICKS_US: (i64, i64) = (1_000_000, 3_600_000_000);
+/// The longest tick, microseconds.
+const TICK_MAX_US: i64 = 3_600_000_000;
 /// Steps between readings of a sensor that the cadence is taken from.
 const STEPS_MAX: usize = 100_000;
 /// A metric that is never negative and whose 90th percentile is more than this many times its median is skewed: it is
@@ -21,7 +21,8 @@ const SKEWED: f64 = 8.0;
 
 impl Table {
     /// The layout of these metrics: as `domain` says for those that it has, else with decimals, range and scale from
-    /// the values. A tick is the table's cadence.
+    /// the values. A tick is a minute, as in a run of the domain, or the table's cadence where that is longer, or where no
+    /// domain says what it is.
     pub fn layout(&self, domain: Option<&Domain>) -> Layout {
         let known = domain.map(Layout::new);
         let metrics = self.names.iter().zip(&self.metrics).map(|(name, column)| {
@@ -32,8 +33,10 @@ impl Table {
         let metrics: Vec<MetricLayout> = metrics.collect();
         let sensors_max = self.series_count();
         match known {
-            Some(layout) => Layout { metrics, tick_us: self.cadence_us(), sensors_max, ..layout },
-            None => Layout { tick_us: self.cadence_us(), sensors_max, ..Layout::of_metrics(metrics) },
+            Some(layout) => {
+                Layout { metrics, tick_us: self.tick_us().max(layout.tick_us), sensors_max, ..layout }
+            }
+            None => Layout { tick_us: self.tick_us(), sensors_max, ..Layout::of_metrics(metrics) },
         }
     }
 
@@ -52,8 +55,15 @@ impl Table {
         steps.sort_unstable();
         let median = steps.get(steps.len() / 2).copied().unwrap_or(MINUTE_US);
         // Rounding to seconds removes jitter.
-        let whole = (median + 500_000).div_euclid(1_000_000) * 1_000_000;
-        whole.clamp(TICKS_US.0, TICKS_US.1)
+        ((median + 500_000).div_euclid(1_000_000) * 1_000_000).clamp(1_000_000, TICK_MAX_US)
+    }
+
+    /// The cadence; from a minute on in whole minutes.
+    fn tick_us(&self) -> i64 {
+        match self.cadence_us() {
+            short @ ..MINUTE_US => short,
+            long => (long as u64).next_multiple_of(MINUTE_US as u64) as i64,
+        }
     }
 }
 

@@ -1,36 +1,45 @@
 //! Reading back what the detector knew, and seeing again what was committed since.
 //!
 //! ```text
-//!  detector_state: the newest epoch that is committed ─▶ Memory ◀─ sensor_readings from that epoch on, in the order of
-//!  detector_minutes, model_changes, models ──────────────▶         epoch, partition, offset; nothing is written
+//!  detector_state: the newest complete one ────────▶ Detector ◀─ sensor_readings of each partition from its offset on,
+//!  detector_models, models, detector_lifts ────────▶            in log order; nothing is written
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use citytide_core::detect::{Blob, BlobKind, Closing, InForce, Memory, Past};
+use citytide_core::detect::{Blob, BlobKind, Detector, Past, TimeRules};
 use citytide_detector::{Layout, Model, Sample};
 use citytide_domain::Domain;
 use tokio_postgres::{Client, GenericClient, Row};
 
 use super::rows::JudgedRows;
 use crate::postgres::DatabaseError;
-use crate::time::micros;
+use crate::time::{Timestamp, micros};
 
 /// Readings that a restart sees again at most; more would have to be an accident, and would keep the city waiting.
 const READINGS_MAX: i64 = 5_000_000;
+/// Milliseconds of epochs that a partition may be behind the one that wrote its state: its rows are looked for so much
+/// earlier.
+const EPOCHS_BEFORE_MS: i64 = 60_000;
 
 /// What a run's detector starts from.
 #[derive(Debug)]
 pub struct Loaded {
     /// What it knows.
-    pub memory: Memory,
+    pub detector: Detector,
     /// Readings that were seen again.
     pub replayed: i64,
-    /// Event time up to which the model in force was fitted, microseconds.
-    pub fitted_until_us: Option<i64>,
 }
 
-/// Reads what the detector knew when `committed_epoch` was committed. What cannot be used is told and left out.
+/// The detector of a domain, before it knows anything.
+pub fn new_detector(domain: &Domain, layout: &Arc<Layout>) -> Detector {
+    let time = TimeRules::new(domain, layout);
+    Detector::new(layout.clone(), time, Sample::of(domain), domain.detector.train_every_us)
+}
+
+/// Reads what the detector knew when `committed_epoch` was committed. `partitions` are those of the source. What cannot
+/// be used is told and left out.
 ///
 /// # Errors
 ///
@@ -40,103 +49,118 @@ pub async fn load(
     domain: &Domain,
     layout: &Arc<Layout>,
     committed_epoch: i64,
+    partitions: &[i32],
 ) -> Result<Loaded, DatabaseError> {
-    let fresh = || Memory::new(layout.clone(), Sample::of(domain));
-    let newest = client
+    let fresh = || {
+        let mut detector = new_detector(domain, layout);
+        partitions.iter().for_each(|partition| detector.join(*partition));
+        detector
+    };
+    let mut detector = fresh();
+    let (mut from_epoch, mut offsets) = (0, BTreeMap::new());
+    if let Some((as_of_us, epoch, blobs)) = state(client, committed_epoch).await? {
+        match detector.read(as_of_us, &blobs) {
+            Ok(found) => (from_epoch, offsets) = (epoch - EPOCHS_BEFORE_MS, found),
+            Err(error) => {
+                tracing::warn!("the detector builds its state again from the readings: {error}");
+                detector = fresh();
+            }
+        }
+    }
+    detector.recall(past(client, layout).await?);
+    let counted = client
         .query_one(
-            "select max(epoch) from detector_state where kind = 'lessons' and epoch <= $1",
-            &[&committed_epoch],
+            "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null",
+            &[&from_epoch, &committed_epoch],
         )
         .await
-        .map_err(failed("looking for the detector's state"))?;
-    // Nothing written down yet: then everything is seen again.
-    let from: i64 = newest.get::<_, Option<i64>>(0).unwrap_or(0);
-    let mut memory = fresh();
-    let mut is_whole = true;
-    for blob in blobs(client, from).await? {
-        if let Err(error) = memory.read(&blob) {
-            tracing::warn!("the detector starts without state, because its state cannot be used: {error}");
-            is_whole = false;
-            break;
+        .map_err(failed("counting the readings that the detector has not written down"))?
+        .get::<_, i64>(0);
+    if counted > READINGS_MAX {
+        tracing::warn!(
+            "the detector does not replay {counted} readings that came after its state was written; it begins anew"
+        );
+        return Ok(Loaded { detector: fresh(), replayed: 0 });
+    }
+    let rows = JudgedRows::read(client, domain, from_epoch, committed_epoch, "", |_, _| ()).await?;
+    let mut replayed = 0;
+    rows.each(|_, mut batch, _| {
+        let from = offsets.get(&batch.partition).copied().unwrap_or(0);
+        batch.retain_from(from);
+        replayed += batch.rows() as i64;
+        if batch.rows() > 0 {
+            detector.push_again(batch);
         }
-    }
-    if !is_whole {
-        memory = fresh();
-    }
-    let (past, fitted_until_us) = past(client, layout, from).await?;
-    memory.begin(past);
-    let replayed =
-        if is_whole { replay(client, domain, &mut memory, from, committed_epoch).await? } else { 0 };
-    memory.end();
-    Ok(Loaded { memory, replayed, fitted_until_us })
+    });
+    detector.run();
+    Ok(Loaded { detector, replayed })
 }
 
-/// The state as of an epoch; of zones the newest up to it.
-async fn blobs(client: &Client, epoch: i64) -> Result<Vec<Blob>, DatabaseError> {
-    let sql = "select distinct on (kind, key) kind, key, state from detector_state \
-               where epoch = $1 or (kind = 'zone' and epoch < $1) order by kind, key, epoch desc";
-    let rows = client.query(sql, &[&epoch]).await.map_err(failed("reading the detector's state"))?;
+/// The newest complete state: event time, the least epoch of its partitions, and its parts; of zones the newest up to it.
+async fn state(client: &Client, committed: i64) -> Result<Option<(i64, i64, Vec<Blob>)>, DatabaseError> {
+    let attempted = "reading the detector's state";
+    let sql = "select as_of from detector_state where kind = 'schedule' and epoch <= $1 \
+               order by epoch desc, as_of desc limit 1";
+    let Some(row) = client.query_opt(sql, &[&committed]).await.map_err(failed(attempted))? else {
+        return Ok(None);
+    };
+    let as_of_us = micros(&row, 0).expect("the column is not null");
+    let sql = "select distinct on (kind, key) kind, key, as_of, state, epoch from detector_state \
+               where epoch <= $1 and (as_of = $2 or (kind = 'zone' and as_of < $2)) \
+               order by kind, key, as_of desc, epoch desc";
+    let rows = client.query(sql, &[&committed, &Timestamp(as_of_us)]).await.map_err(failed(attempted))?;
     let blob = |row: &Row| {
         let kind = BlobKind::named(row.get(0))?;
-        Some(Blob { kind, key: row.get(1), state: row.get(2) })
+        let as_of_us = micros(row, 2).expect("the column is not null");
+        Some(Blob { kind, key: row.get(1), as_of_us, state: row.get(3) })
     };
-    Ok(rows.iter().filter_map(blob).collect())
+    let is_partition = |row: &&Row| row.get::<_, &str>(0) == BlobKind::Partition.as_str();
+    let epoch = rows.iter().filter(is_partition).map(|row| row.get::<_, i64>(4)).min();
+    Ok(Some((as_of_us, epoch.unwrap_or(0), rows.iter().filter_map(blob).collect())))
 }
 
-/// What was decided in `epoch` and later, and the model that was in force then.
-pub async fn past(
-    client: &impl GenericClient,
-    layout: &Layout,
-    epoch: i64,
-) -> Result<(Past, Option<i64>), DatabaseError> {
-    let sql = "select epoch, closed_before, in_force_from_epoch from detector_minutes where epoch >= $1 order by epoch";
-    let rows = client.query(sql, &[&epoch]).await.map_err(failed("reading when minutes were closed"))?;
-    let closings = rows.iter().map(|row| Closing {
-        epoch: row.get::<_, i64>(0) as u64,
-        before: layout.tick(micros(row, 1).expect("a closing has a time")),
-        holds_from: row.get::<_, i64>(2) as u64,
-    });
-    let mut past = Past { closings: closings.collect(), models: Vec::new() };
-    let sql = "select version, changed.in_force_from_epoch, model, fitted_until \
-               from model_changes as changed join models using (version) where changed.in_force_from_epoch >= \
-               (select coalesce(max(in_force_from_epoch), 0) from model_changes where in_force_from_epoch <= $1) order by 2";
-    let rows = client.query(sql, &[&epoch]).await.map_err(failed("reading the models in force"))?;
-    let mut fitted_until_us = None;
+/// What was decided in former runs.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn past(client: &impl GenericClient, layout: &Layout) -> Result<Past, DatabaseError> {
+    let sql = "select in_force_from, version, model from detector_models left join models using (version) order by 1";
+    let rows = client.query(sql, &[]).await.map_err(failed("reading the models in force"))?;
+    let mut past = Past::default();
+    let mut before = None;
     for row in &rows {
-        match Model::from_bytes(row.get(0), layout, row.get(2)) {
-            Ok(model) => {
-                past.models.push(InForce { holds_from: row.get::<_, i64>(1) as u64, model: Arc::new(model) });
-                fitted_until_us = micros(row, 3);
-            }
-            Err(error) => tracing::error!("{error}"),
+        let (version, bytes): (i32, Option<Vec<u8>>) = (row.get(1), row.get(2));
+        match bytes.map(|bytes| Model::from_bytes(version, layout, &bytes)) {
+            Some(Ok(model)) => before = Some(Arc::new(model)),
+            Some(Err(error)) => tracing::error!("{error}"),
+            None => {}
         }
+        let judges = before.clone().filter(|_| version > 0);
+        past.models.insert(micros(row, 0).expect("the column is not null"), judges);
     }
-    Ok((past, fitted_until_us))
-}
-
-/// Shows the memory every row that the detector judged from epoch `from` on; returns how many.
-async fn replay(
-    client: &Client,
-    domain: &Domain,
-    memory: &mut Memory,
-    from: i64,
-    until: i64,
-) -> Result<i64, DatabaseError> {
-    let attempted = "counting the readings that the detector has not written down";
-    let counted = client
-        .query_one("select coalesce(sum(readings), 0)::bigint from commits where epoch >= $1", &[&from])
-        .await
-        .map_err(failed(attempted))?;
-    if counted.get::<_, i64>(0) > READINGS_MAX {
-        tracing::warn!(
-            "the detector does not replay {} readings that came after its state was written; it continues from there",
-            counted.get::<_, i64>(0)
-        );
-        return Ok(0);
+    let sql = "select kafka_partition, kafka_offset, in_force_from, version, model \
+               from detector_promotions join models using (version) order by 1, 2";
+    let rows = client.query(sql, &[]).await.map_err(failed("reading which models were asked for"))?;
+    let mut by_version: BTreeMap<i32, Arc<Model>> = BTreeMap::new();
+    for row in &rows {
+        let version: i32 = row.get(3);
+        if !by_version.contains_key(&version) {
+            match Model::from_bytes(version, layout, row.get(4)) {
+                Ok(model) => drop(by_version.insert(version, Arc::new(model))),
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        let from_us = micros(row, 2).expect("the column is not null");
+        let model = by_version.get(&version).cloned();
+        past.promotions.extend(model.map(|model| (row.get(0), row.get(1), from_us, model)));
     }
-    let rows = JudgedRows::read(client, domain, from, until, "", |_, _| ()).await?;
-    rows.each(|epoch, batch, _| memory.see(epoch, batch));
-    Ok(rows.count() as i64)
+    let sql = "select kafka_partition, kafka_offset, lifted_to from detector_lifts order by 1, 2";
+    let rows =
+        client.query(sql, &[]).await.map_err(failed("reading which partitions were not waited for"))?;
+    let minute = |row: &Row| micros(row, 2).map_or(i64::MAX, |at_us| at_us.div_euclid(60_000_000));
+    past.lifts = rows.iter().map(|row| (row.get(0), row.get(1), minute(row))).collect();
+    Ok(past)
 }
 
 fn failed(attempted: &'static str) -> impl Fn(tokio_postgres::Error) -> DatabaseError {

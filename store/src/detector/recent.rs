@@ -26,6 +26,6 @@ pub async fn recent(
     let is_cut = rows.count() > rows_max;
     rows.keep_first(rows_max);
     let mut batches = Vec::new();
-    rows.each(|_, batch, _| batches.push(batch.clone()));
+    rows.each(|_, batch, _| batches.push(batch));
     Ok((batches, is_cut))
 }

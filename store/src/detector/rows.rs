@@ -103,11 +103,11 @@ impl<X> JudgedRows<X> {
     }
 
     /// Hands out batches in the order of epoch, partition and offset, with what more was read of their rows.
-    pub fn each(&self, mut each: impl FnMut(u64, &mut Batch, &[&X])) {
+    pub fn each(&self, mut each: impl FnMut(u64, Batch, &[&X])) {
         for of_partition in self.order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             for rows in of_partition.chunks(BATCH_ROWS) {
                 let more: Vec<&X> = rows.iter().map(|row| &self.more[row.3 as usize]).collect();
-                each(rows[0].0 as u64, &mut self.batch(rows), &more);
+                each(rows[0].0 as u64, self.batch(rows), &more);
             }
         }
     }

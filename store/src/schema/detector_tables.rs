@@ -35,15 +35,41 @@ pub fn detector() -> Vec<Table> {
         column("version", "integer not null", "The requested model"),
         column("requested_at", "timestamptz not null default clock_timestamp()", "When it was requested"),
     ];
-    let minutes = vec![
-        column("epoch", "bigint primary key", "The epoch that closed them"),
-        column("closed_before", "timestamptz not null", "Minutes that begin before this are closed"),
-        column("in_force_from_epoch", "bigint not null", "First epoch judged by what they taught"),
+    let judges = vec![
+        column(
+            "in_force_from",
+            "timestamptz primary key",
+            "It judges what knows the readings before this event time",
+        ),
+        column("version", "integer not null", "The model; 0: rules alone"),
+        column("epoch", "bigint not null", "The epoch of the first such reading"),
+    ];
+    let promotions = vec![
+        column("kafka_partition", "integer not null", "The partition"),
+        column("kafka_offset", "bigint not null", "First offset that it judges there"),
+        column("version", "integer not null", "The model"),
+        column(
+            "in_force_from",
+            "timestamptz not null",
+            "It judges until a model that is trained at a later event time than this comes into force",
+        ),
+        column("epoch", "bigint not null", "The epoch of that reading"),
+    ];
+    let lifts = vec![
+        column("kafka_partition", "integer not null", "The partition"),
+        column("kafka_offset", "bigint not null", "First offset for which it holds"),
+        column(
+            "lifted_to",
+            "timestamptz",
+            "Its watermark counts as this at least; null: it was added while others were read, and teaches nothing",
+        ),
+        column("epoch", "bigint not null", "The epoch that noted it"),
     ];
     let state = vec![
-        column("kind", "text not null", "partition, zone, lessons or sample"),
-        column("key", "text not null", "The partition or zone; for lessons the worker"),
-        column("epoch", "bigint not null", "The state is as of before the first row of this epoch"),
+        column("kind", "text not null", "partition, zone or schedule; with the schedule a state is complete"),
+        column("key", "text not null", "The partition or zone"),
+        column("epoch", "bigint not null", "The epoch that wrote it; it counts once that is committed"),
+        column("as_of", "timestamptz not null", "What it knows is of the minutes before this event time"),
         column("state", "bytea not null", "The state in the program's own format"),
     ];
     let disagreements = vec![
@@ -75,16 +101,21 @@ pub fn detector() -> Vec<Table> {
         },
         table("model_changes", "When each model came into force", changes),
         table("model_requests", "Models that were requested by hand; a run puts them into force", requests),
-        table(
-            "detector_minutes",
-            "When minutes were closed; with the readings and models, every verdict follows from it",
-            minutes,
-        ),
+        table("detector_models", "By which model readings are judged", judges),
         Table {
-            key: "kind, key, epoch",
+            key: "kafka_partition, kafka_offset",
+            ..table("detector_promotions", "Models that were put into force by hand", promotions)
+        },
+        Table {
+            key: "kafka_partition, kafka_offset",
+            storage: ROOM_FOR_UPDATES,
+            ..table("detector_lifts", "Partitions that the detector did not wait for", lifts)
+        },
+        Table {
+            key: "kind, key, epoch, as_of",
             ..table(
                 DETECTOR_STATE,
-                "The detector's state of sensors and zones; the newest state whose epoch is committed counts",
+                "The detector's state of sensors and zones, which a restart goes on from",
                 state,
             )
         },

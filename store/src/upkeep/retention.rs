@@ -93,17 +93,21 @@ pub async fn prune_commits(client: &mut Client, run_id: i64) -> Result<(), Datab
     prune(client, run_id, "commits", "epoch", which, Trace::None).await
 }
 
-/// Deletes what the detector wrote down before its newest committed state. When minutes were closed is kept as long as
-/// the readings are: from both, any verdict can be found again.
+/// Deletes what the detector wrote down before its newest complete state. What it decided is kept as long as the readings
+/// are: from both, any verdict can be found again.
 pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let transaction = fenced(client, run_id).await?;
-    let newest = "(select max(epoch) from detector_state where kind = 'lessons' \
+    let newest = "(select max(as_of) from detector_state where kind = 'schedule' \
                   and epoch <= (select max(epoch) from commits))";
+    let horizon = "(select horizon_epoch from citytide_database)";
     let script = format!(
-        "delete from detector_state where kind <> 'zone' and epoch < {newest}; \
+        "delete from detector_state where kind <> 'zone' and as_of < {newest}; \
          delete from detector_state as old using detector_state as new where old.kind = 'zone' and new.kind = 'zone' \
-           and old.key = new.key and old.epoch < new.epoch and new.epoch <= {newest}; \
-         delete from detector_minutes where epoch <= (select horizon_epoch from citytide_database)"
+           and old.key = new.key and old.as_of < new.as_of and new.as_of <= {newest}; \
+         delete from detector_lifts where epoch <= {horizon}; \
+         delete from detector_promotions where epoch <= {horizon} and in_force_from < {newest}; \
+         delete from detector_models where epoch <= {horizon} and in_force_from < \
+           (select max(in_force_from) from detector_models where in_force_from <= {newest})"
     );
     let attempted = "deleting what the detector knew before";
     transaction.batch_execute(&script).await.map_err(failed(attempted))?;

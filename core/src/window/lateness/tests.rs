@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::NEVER;
 use crate::batch::example::{Row, batch};
-use crate::batch::{Anomaly, Batch, FlaggedBy, Severity, Tally};
+use crate::batch::{Anomaly, Batch, FlaggedBy, Member, Severity, Tally};
 use crate::position::Position;
 use crate::window::{EpochPartials, PaneSums, RecentAnomaly};
 
@@ -231,7 +231,8 @@ proptest! {
             batch.dead = vec![dead_letter(); chunk.iter().map(|one| one.dead).sum()];
             let judged = chunk.iter().enumerate().filter(|(_, one)| one.is_anomaly);
             batch.anomalies = judged.map(|(row, _)| Anomaly {
-                row: row as u32, score: 1.0, severity: Severity::High, flagged_by: FlaggedBy::Rules, reasons: String::new(),
+                row: row as u32, score: 1.0, severity: Severity::High, flagged_by: FlaggedBy::Rules, found_by: Member::Rule,
+                reasons: String::new(),
             }).collect();
             let (mark, recent) = placer.place(&mut batch, &mut partials);
             anomalies += recent.len();

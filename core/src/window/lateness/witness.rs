@@ -23,6 +23,7 @@ use crate::position::{Claim, Position};
 const ALONE: usize = 3;
 
 /// Moves watermarks.
+#[derive(Debug, Clone)]
 pub struct Witness {
     out_of_orderness_us: i64,
     jump_max_us: i64,

@@ -24,13 +24,13 @@ pub fn are_lines(head: &[u8]) -> bool {
     partition(head).1.trim_ascii_start().starts_with(b"{")
 }
 
-/// The partition of a line, and what is behind it.
-fn partition(line: &[u8]) -> (i32, &[u8]) {
+/// The partition that a line names, and what is behind it.
+fn partition(line: &[u8]) -> (Option<i32>, &[u8]) {
     let split = line.iter().position(|byte| *byte == b'\t').and_then(|at| {
         let number = std::str::from_utf8(&line[..at]).ok()?.parse().ok()?;
-        Some((number, &line[at + 1..]))
+        Some((Some(number), &line[at + 1..]))
     });
-    split.unwrap_or((0, line))
+    split.unwrap_or((None, line))
 }
 
 /// Readings whose truth is not known yet.
@@ -60,12 +60,13 @@ impl Readings {
         while next_line(&mut lines, &mut line).map_err(|reason| EvaluateError::read(path, &reason))? {
             number += 1;
             let (partition, payload) = partition(&line);
-            let rows = rows.entry(partition).or_default();
+            let rows = rows.entry(partition.unwrap_or(0)).or_default();
             match decoder.decode(payload, 0, &mut values) {
                 Ok(reading) => {
                     rows.push(Some(builder.len() as u32));
                     let row = Row {
                         line: number,
+                        partition,
                         event_time_us: reading.event_time_us,
                         zone: &reading.zone,
                         sensor: &reading.sensor,

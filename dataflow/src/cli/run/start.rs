@@ -98,8 +98,9 @@ pub async fn start(
         DetectorKind::Rules => None,
         DetectorKind::Hybrid => {
             let layout = Arc::new(Layout::new(domain));
-            let loaded = detector::load(&client, domain, &layout, run.committed_epoch).await?;
-            let Loaded { memory, replayed, fitted_until_us } = loaded;
+            let numbers: Vec<i32> = partitions.iter().map(|one| one.partition).collect();
+            let loaded = detector::load(&client, domain, &layout, run.committed_epoch, &numbers).await?;
+            let Loaded { detector, replayed } = loaded;
             if replayed > 0 {
                 tracing::info!("the detector has replayed {replayed} readings");
             }
@@ -107,7 +108,7 @@ pub async fn start(
                 Some(version) => shadow(&client, &layout, version).await?,
                 None => None,
             };
-            Some(DetectorStart { layout, memory: Mutex::new(memory), replayed, fitted_until_us, shadow })
+            Some(DetectorStart { layout, detector: Mutex::new(detector), replayed, shadow })
         }
     };
     Ok(Started { client, run, ledger, source, partitions, detector })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use citytide_core::batch::example::{Row, batch};
-use citytide_core::batch::{Anomaly, FlaggedBy, Severity};
+use citytide_core::batch::{Anomaly, FlaggedBy, Member, Severity};
 use citytide_core::detect::Rules;
 use citytide_core::window::WindowRow;
 use citytide_store::clock;
@@ -23,6 +23,7 @@ fn anomaly(row: u32) -> Anomaly {
         score: 1.0,
         severity: Severity::High,
         flagged_by: FlaggedBy::Rules,
+        found_by: Member::Rule,
         reasons: "[]".to_owned(),
     }
 }

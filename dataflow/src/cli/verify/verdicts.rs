@@ -1,16 +1,15 @@
-//! Every verdict again, from the first reading on: a verdict is a function of the reading, the earlier readings of its
-//! sensor in its partition, the models, and what its zone had been taught by the row's epoch. Readings, models and the
-//! epochs in which minutes were closed are all in the database, so the same code must say the same, to the bit,
+//! Every verdict again, from the first reading on: a verdict is a function of the readings in their logs, the models, and
+//! which partitions were not waited for. All of that is in the database, so the same code must say the same, to the bit,
 //! whatever workers and restarts there were.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
-use citytide_core::detect::Memory;
-use citytide_detector::{Layout, Sample};
+use citytide_detector::Layout;
 use citytide_domain::Domain;
 use citytide_store::compare::{Check, SHOWN_MAX};
-use citytide_store::detector::{JudgedRows, past};
+use citytide_store::detector::{JudgedRows, new_detector, past};
 use citytide_store::postgres::DatabaseError;
 use tokio_postgres::{GenericClient, Row};
 
@@ -18,7 +17,7 @@ use tokio_postgres::{GenericClient, Row};
 const READINGS_AT_ONCE: i64 = 250_000;
 
 /// What is stored of a verdict.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Verdict {
     score: f32,
     confidence: f32,
@@ -53,7 +52,7 @@ impl Verdict {
             Verdict {
                 score: anomaly.map_or(opinion.scores[row], |anomaly| anomaly.score),
                 confidence: opinion.confidences[row],
-                version: opinion.version_of(row),
+                version: opinion.versions[row],
                 anomaly: anomaly.map(|anomaly| {
                     let reasons = serde_json::from_str(&anomaly.reasons).unwrap_or_default();
                     (anomaly.severity.as_str().to_owned(), anomaly.flagged_by.as_str().to_owned(), reasons)
@@ -85,8 +84,13 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
         check.name = "verdicts (some were made when the domain had other metrics)".to_owned();
         return Ok(check);
     }
-    let mut memory = Memory::new(layout.clone(), Sample::of(domain));
-    memory.begin(past(client, &layout, 0).await?.0);
+    let mut detector = new_detector(domain, &layout);
+    let partitions =
+        client.query("select kafka_partition from ingest_progress", &[]).await.map_err(failed)?;
+    partitions.iter().for_each(|row| detector.join(row.get(0)));
+    detector.recall(past(client, &layout).await?);
+    // What is stored of readings that are not judged again yet, by partition, in log order.
+    let mut stored: BTreeMap<i32, VecDeque<(i64, i64, Verdict)>> = BTreeMap::new();
     let (mut from, mut readings) = (0, 0);
     for (number, commit) in commits.iter().enumerate() {
         let epoch: i64 = commit.get(0);
@@ -95,22 +99,35 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
             continue;
         }
         let rows = JudgedRows::read(client, domain, from, epoch, COLUMNS, Verdict::stored).await?;
-        rows.each(|epoch, batch, stored| {
-            memory.see(epoch, batch);
-            for (row, (found, stored)) in Verdict::found(batch).iter().zip(stored).enumerate() {
+        rows.each(|epoch, batch, verdicts| {
+            let of_partition = stored.entry(batch.partition).or_default();
+            let offsets = batch.offsets.iter().zip(verdicts);
+            of_partition
+                .extend(offsets.map(|(offset, verdict)| (*offset, epoch as i64, Verdict::clone(verdict))));
+            detector.push(batch);
+        });
+        for batch in detector.run() {
+            let of_partition = stored.get_mut(&batch.partition).expect("it was pushed");
+            for (row, found) in Verdict::found(&batch).into_iter().enumerate() {
+                let (offset, epoch, stored) = of_partition.pop_front().expect("it was pushed");
+                assert_eq!(offset, batch.offsets[row], "in log order");
                 check.compared += 1;
-                if found != *stored {
+                if found != stored {
                     check.differing += 1;
                     if check.shown.len() < SHOWN_MAX {
                         check.shown.push(format!(
-                            "partition {} offset {} of epoch {epoch}\nstored {stored:?}\nfound  {found:?}",
-                            batch.partition, batch.offsets[row]
+                            "partition {} offset {offset} of epoch {epoch}\nstored {stored:?}\nfound  {found:?}",
+                            batch.partition
                         ));
                     }
                 }
             }
-        });
+        }
         (from, readings) = (epoch + 1, 0);
+    }
+    let waiting: usize = stored.values().map(VecDeque::len).sum();
+    if waiting > 0 {
+        check.name = format!("verdicts ({waiting} wait for readings that are not committed yet)");
     }
     Ok(check)
 }

@@ -1,7 +1,7 @@
 //! The bytes, read back by a reader of PostgreSQL's binary COPY format that knows nothing of the encoder.
 
 use citytide_core::batch::example::{Row as Reading, batch};
-use citytide_core::batch::{Anomaly, FlaggedBy, Opinion, Severity};
+use citytide_core::batch::{Anomaly, FlaggedBy, Member, Opinion, Severity};
 use citytide_core::decode::Reason;
 use proptest::prelude::*;
 
@@ -57,6 +57,7 @@ fn reading() -> impl Strategy<Value = (Reading, bool, Option<Anomaly>)> {
         score,
         severity,
         flagged_by,
+        found_by: Member::Rule,
         reasons: format!(r#"[{{"metric":"{name}"}}]"#),
     });
     let row = (any::<i64>(), -1_i64 << 52..1 << 52, "[A-Zé ]{1,30}", "[0-9ß]{1,20}", values)
@@ -83,8 +84,7 @@ proptest! {
         batch.opinion = version.map(|version| Opinion {
             scores: scores.clone(),
             confidences: confidences.clone(),
-            by_rules: (0..rows.len()).map(|row| row % 3 == 1).collect(),
-            version,
+            versions: (0..rows.len()).map(|row| if row % 3 == 1 { RULES_ONLY } else { version }).collect(),
         });
         batch.late = readings.iter().map(|(_, late, _)| *late).collect();
         let judged = readings.iter().enumerate().filter_map(|(row, (.., anomaly))| {

@@ -1,77 +1,128 @@
-//! What the detector decided and found: minutes, models, and how far a shadow model agrees.
+//! What the detector decided and found: lifts, models, and how far a shadow model agrees.
 
 use std::collections::BTreeMap;
 
-use citytide_core::detect::Agreement;
+use citytide_core::detect::{Agreement, Note};
 
 use super::{Arrays, Timestamp, array};
-use crate::commit::plan::{DetectorNote, Plan};
+use crate::commit::plan::Plan;
 
-/// SQL that remembers when minutes were closed.
-pub const INSERT_MINUTES: &str = "insert into detector_minutes (epoch, closed_before, in_force_from_epoch) \
-     select * from unnest($1::bigint[], $2::timestamptz[], $3::bigint[])";
+/// The minute of a partition that takes no part, as the table says it.
+fn minute_us(minute: i64) -> Option<Timestamp> {
+    minute.checked_mul(60_000_000).map(Timestamp)
+}
 
-/// Arguments of [`INSERT_MINUTES`].
-pub fn minute_arrays(plan: &Plan) -> Option<Arrays> {
-    let closed = |(epoch, note): &(u64, DetectorNote)| match *note {
-        DetectorNote::Closed { before_us, holds_from } => Some((*epoch, before_us, holds_from)),
-        DetectorNote::InForce { .. } | DetectorNote::Agreed { .. } => None,
-    };
-    let closed: Vec<(u64, i64, u64)> = plan.notes.iter().filter_map(closed).collect();
-    (!closed.is_empty()).then(|| {
+/// SQL that remembers which partitions were not waited for.
+pub const UPSERT_LIFTS: &str = "insert into detector_lifts as known (kafka_partition, kafka_offset, lifted_to, epoch) \
+     select * from unnest($1::integer[], $2::bigint[], $3::timestamptz[], $4::bigint[]) \
+     on conflict (kafka_partition, kafka_offset) do update set lifted_to = excluded.lifted_to, epoch = excluded.epoch";
+
+/// Arguments of [`UPSERT_LIFTS`]: of several at one offset the last one stands.
+pub fn lift_arrays(plan: &Plan) -> Option<Arrays> {
+    let mut lifts: BTreeMap<(i32, i64), (i64, u64)> = BTreeMap::new();
+    for (epoch, note) in &plan.notes {
+        if let Note::Lifted { partition, offset, minute } = note {
+            let known = lifts.entry((*partition, *offset)).or_insert((*minute, *epoch));
+            *known = (*minute, *epoch).max(*known);
+        }
+    }
+    (!lifts.is_empty()).then(|| {
         let arrays: Arrays = vec![
-            array(closed.iter().map(|(epoch, ..)| *epoch as i64)),
-            array(closed.iter().map(|(_, before_us, _)| Timestamp(*before_us))),
-            array(closed.iter().map(|(.., holds_from)| *holds_from as i64)),
+            array(lifts.keys().map(|(partition, _)| *partition)),
+            array(lifts.keys().map(|(_, offset)| *offset)),
+            array(lifts.values().map(|(minute, _)| minute_us(*minute))),
+            array(lifts.values().map(|(_, epoch)| *epoch as i64)),
         ];
         arrays
     })
 }
 
-/// SQL that remembers which model comes into force.
+/// SQL that remembers which model judges from which event time on. Every worker says so with its first reading.
+pub const INSERT_JUDGES: &str = "insert into detector_models (in_force_from, version, epoch) \
+     select * from unnest($1::timestamptz[], $2::integer[], $3::bigint[]) on conflict do nothing";
+
+/// Arguments of [`INSERT_JUDGES`].
+pub fn judge_arrays(plan: &Plan) -> Option<Arrays> {
+    let judges: BTreeMap<i64, (i32, u64)> = plan.notes.iter().rev().filter_map(judge).collect();
+    (!judges.is_empty()).then(|| {
+        let arrays: Arrays = vec![
+            array(judges.keys().map(|from_us| Timestamp(*from_us))),
+            array(judges.values().map(|(version, _)| *version)),
+            array(judges.values().map(|(_, epoch)| *epoch as i64)),
+        ];
+        arrays
+    })
+}
+
+fn judge((epoch, note): &(u64, Note)) -> Option<(i64, (i32, u64))> {
+    match note {
+        Note::Model { from_us, version } => Some((*from_us, (*version, *epoch))),
+        Note::Promoted { .. } | Note::Lifted { .. } | Note::Agreed { .. } => None,
+    }
+}
+
+/// SQL that remembers which models were put in force by hand.
+pub const INSERT_PROMOTIONS: &str = "insert into detector_promotions (kafka_partition, kafka_offset, version, in_force_from, epoch) \
+     select * from unnest($1::integer[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::bigint[]) \
+     on conflict do nothing";
+
+/// Arguments of [`INSERT_PROMOTIONS`].
+pub fn promotion_arrays(plan: &Plan) -> Option<Arrays> {
+    let promoted = |(epoch, note): &(u64, Note)| match *note {
+        Note::Promoted { partition, offset, version, from_us } => {
+            Some((partition, offset, version, from_us, *epoch as i64))
+        }
+        _ => None,
+    };
+    let promoted: Vec<_> = plan.notes.iter().filter_map(promoted).collect();
+    (!promoted.is_empty()).then(|| {
+        let arrays: Arrays = vec![
+            array(promoted.iter().map(|one| one.0)),
+            array(promoted.iter().map(|one| one.1)),
+            array(promoted.iter().map(|one| one.2)),
+            array(promoted.iter().map(|one| Timestamp(one.3))),
+            array(promoted.iter().map(|one| one.4)),
+        ];
+        arrays
+    })
+}
+
+/// SQL that remembers which model comes into force, if it is another one than before: of those that were trained and those
+/// that were asked for, the one from the latest event time on.
 pub const INSERT_MODEL_CHANGES: &str = "insert into model_changes (epoch, version, in_force_from_epoch) \
-     select * from unnest($1::bigint[], $2::integer[], $3::bigint[])";
+     select $1, version, $1 from (\
+       select version, in_force_from, 0 as by_hand, 0 as epoch from detector_models \
+       union all select version, in_force_from, 1, epoch from detector_promotions \
+       order by in_force_from desc, by_hand desc, epoch desc limit 1) as newest \
+     where version > 0 and version is distinct from (select version from model_changes order by epoch desc limit 1)";
 
-fn models(plan: &Plan) -> Vec<(u64, i32, u64)> {
-    let in_force = |(epoch, note): &(u64, DetectorNote)| match *note {
-        DetectorNote::InForce { version, holds_from } => Some((*epoch, version, holds_from)),
-        DetectorNote::Closed { .. } | DetectorNote::Agreed { .. } => None,
-    };
-    plan.notes.iter().filter_map(in_force).collect()
-}
-
-/// Arguments of [`INSERT_MODEL_CHANGES`].
-pub fn model_change_arrays(plan: &Plan) -> Option<Arrays> {
-    let models = models(plan);
-    (!models.is_empty()).then(|| {
-        let arrays: Arrays = vec![
-            array(models.iter().map(|(epoch, ..)| *epoch as i64)),
-            array(models.iter().map(|(_, version, _)| *version)),
-            array(models.iter().map(|(.., holds_from)| *holds_from as i64)),
-        ];
-        arrays
-    })
-}
-
-/// SQL that puts a model in force and retires the one before.
-pub const UPDATE_MODELS: &str = "update models set status = case when version = $1 then 'in_force' else 'retired' end, \
-     in_force_from_epoch = case when version = $1 then $2 else in_force_from_epoch end \
-     where version = $1 or status = 'in_force'";
-
-/// Arguments of [`UPDATE_MODELS`]: the last one stands.
-pub fn model_in_force(plan: &Plan) -> Option<Arrays> {
-    models(plan)
-        .last()
-        .map(|&(_, version, holds_from)| -> Arrays { vec![Box::new(version), Box::new(holds_from as i64)] })
-}
+/// SQL that puts the model of the last change in force and retires the one before.
+pub const UPDATE_MODELS: &str = "update models set \
+       status = case when models.version = newest.version then 'in_force' else 'retired' end, \
+       in_force_from_epoch = case when models.version = newest.version then $1 else in_force_from_epoch end \
+     from (select epoch, version from model_changes order by epoch desc limit 1) as newest \
+     where newest.epoch = $1 and (models.version = newest.version or status = 'in_force')";
 
 /// SQL that takes fulfilled requests away.
 pub const DELETE_REQUESTS: &str = "delete from model_requests where version = any($1::integer[])";
 
 /// Arguments of [`DELETE_REQUESTS`].
 pub fn request_arrays(plan: &Plan) -> Option<Arrays> {
-    let models = models(plan);
-    (!models.is_empty()).then(|| vec![array(models.iter().map(|(_, version, _)| *version))])
+    let versions: Vec<i32> = plan.notes.iter().filter_map(version).collect();
+    (!versions.is_empty()).then(|| vec![array(versions.into_iter())])
+}
+
+fn version((_, note): &(u64, Note)) -> Option<i32> {
+    match note {
+        Note::Model { version, .. } | Note::Promoted { version, .. } => Some(*version),
+        Note::Lifted { .. } | Note::Agreed { .. } => None,
+    }
+}
+
+/// Arguments of [`INSERT_MODEL_CHANGES`] and [`UPDATE_MODELS`].
+pub fn model_change(plan: &Plan) -> Option<Arrays> {
+    let changes = plan.notes.iter().any(|note| version(note).is_some());
+    changes.then(|| -> Arrays { vec![Box::new(plan.epoch as i64)] })
 }
 
 /// SQL that adds to what is counted of shadow models.
@@ -87,7 +138,7 @@ pub const ADD_DISAGREEMENTS: &str = "insert into model_disagreements as counted 
 pub fn disagreement_arrays(plan: &Plan) -> Option<Arrays> {
     let mut sums: BTreeMap<(i32, &str), (u64, Agreement)> = BTreeMap::new();
     for (epoch, note) in &plan.notes {
-        if let DetectorNote::Agreed { version, zone, agreement } = note {
+        if let Note::Agreed { version, zone, agreement } = note {
             let (since, sum) = sums.entry((*version, zone)).or_insert((*epoch, Agreement::default()));
             *since = (*epoch).min(*since);
             sum.merge(*agreement);

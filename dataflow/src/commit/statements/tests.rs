@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use citytide_core::NEVER;
-use citytide_core::detect::Agreement;
+use citytide_core::detect::{Agreement, Note};
 use citytide_core::position::{Activity, Counts, Mark, Position, Reach};
 use citytide_core::window::{Applied, PaneState, PaneSums, WindowRow};
 use tokio_postgres::types::{IsNull, Type};
 
 use super::*;
-use crate::commit::plan::DetectorNote;
 use crate::commit::plan::ViewRow;
 use crate::views::schema;
 
@@ -169,9 +168,9 @@ fn every_statement_takes_as_many_arrays_as_its_text_names_and_none_when_there_is
 fn a_shadows_counts_are_summed_over_epochs_and_workers_before_they_are_added() {
     let agreed = |version: i32, zone: &str, readings: u64| {
         let agreement = Agreement { readings, both: 1, only_in_force: 2, only_beside: 3 };
-        DetectorNote::Agreed { version, zone: Arc::from(zone), agreement }
+        Note::Agreed { version, zone: Arc::from(zone), agreement }
     };
-    let in_force = DetectorNote::InForce { version: 2, holds_from: 300 };
+    let in_force = Note::Model { from_us: 60_000_000, version: 2 };
     let notes =
         vec![(50, agreed(2, "b", 10)), (100, in_force), (100, agreed(2, "a", 7)), (150, agreed(2, "b", 5))];
     let plan = Plan { notes, ..Plan::default() };
@@ -182,6 +181,41 @@ fn a_shadows_counts_are_summed_over_epochs_and_workers_before_they_are_added() {
     let expected = [[7, 15], [1, 2], [2, 4], [3, 6], [100, 50]];
     assert_eq!(numbers, expected.map(|row| row.map(Some).to_vec()));
     assert!(disagreement_arrays(&Plan::default()).is_none());
+}
+
+#[test]
+fn a_model_and_a_lift_that_several_workers_note_are_written_once() {
+    let model = |from_us: i64, version: i32| Note::Model { from_us, version };
+    let lifted = |offset: i64, minute: i64| Note::Lifted { partition: 3, offset, minute };
+    let notes = vec![
+        (50, model(60, 1)),
+        (50, lifted(7, 2)),
+        (100, model(60, 1)),
+        (100, lifted(7, 3)),
+        (100, model(120, 2)),
+        (150, lifted(9, i64::MAX)),
+    ];
+    let plan = Plan { epoch: 150, notes, ..Plan::default() };
+    let judges = judge_arrays(&plan).expect("models");
+    assert_eq!(judges.len(), arguments(INSERT_JUDGES));
+    assert_eq!(timestamps(&*judges[0]), [Some(60), Some(120)]);
+    assert_eq!(int8s(&*judges[2]), [Some(50), Some(100)], "the first that says so");
+    let lifts = lift_arrays(&plan).expect("lifts");
+    assert_eq!(lifts.len(), arguments(UPSERT_LIFTS));
+    assert_eq!(int8s(&*lifts[1]), [Some(7), Some(9)]);
+    assert_eq!(timestamps(&*lifts[2]), [Some(180_000_000), None], "null: it takes no part");
+    assert!(model_change(&plan).is_some() && request_arrays(&plan).is_some());
+    let promoted = Note::Promoted { partition: 3, offset: 8, version: 5, from_us: 180 };
+    let by_hand = Plan { notes: vec![(100, promoted)], ..Plan::default() };
+    let promotions = promotion_arrays(&by_hand).expect("one");
+    assert_eq!(promotions.len(), arguments(INSERT_PROMOTIONS));
+    assert_eq!((int8s(&*promotions[1]), timestamps(&*promotions[3])), (vec![Some(8)], vec![Some(180)]));
+    assert!(model_change(&by_hand).is_some() && request_arrays(&by_hand).is_some());
+    assert!(promotion_arrays(&plan).is_none());
+    let none = Plan { notes: vec![(50, lifted(7, 2))], ..Plan::default() };
+    assert!(
+        model_change(&none).is_none() && judge_arrays(&none).is_none() && request_arrays(&none).is_none()
+    );
 }
 
 #[test]

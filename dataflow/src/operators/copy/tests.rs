@@ -45,7 +45,7 @@ fn a_blob_of_an_earlier_epoch_goes_with_the_one_that_is_streamed() {
         });
         // The zones' worker is behind: only now does it say what it knew before epoch 10.
         blobs.advance_to(10);
-        blobs.send(Blob { kind: BlobKind::Lessons, key: "0".to_owned(), state: vec![7] });
+        blobs.send(Blob { kind: BlobKind::Partition, key: "0".to_owned(), as_of_us: 0, state: vec![7] });
         blobs.advance_to(15);
         batches.flush();
         (0..10).for_each(|_| {

@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 use citytide_core::batch::Chunk;
 use citytide_core::position::{Activity, Reach};
 
+use super::Held;
 use crate::sources::{Assigned, Intake};
+
+/// Chunks of a partition that are kept while it is not read.
+const WAITING_MAX: usize = 8;
 
 /// What a look for records adds to the time that was watched at most. What lies further back is a stall: nobody knows
 /// what came meanwhile.
@@ -28,6 +32,12 @@ struct Partition {
     target: i64,
     done: bool,
     ahead: bool,
+    /// Whether its readings wait for what they are judged by.
+    held: bool,
+    /// Whether enough of it is here: until nothing is.
+    is_much: bool,
+    /// Whether the source was asked to bring no more of it.
+    paused: bool,
     /// Chunks that had been read when the partition was paused.
     waiting: VecDeque<Chunk>,
     end_offset: i64,
@@ -48,9 +58,17 @@ impl Partition {
             target: if one.is_end_known { one.end_offset } else { i64::MAX },
             done: one.is_end_known && one.next_offset >= one.end_offset,
             ahead: false,
+            held: false,
+            is_much: false,
+            paused: false,
             waiting: VecDeque::new(),
             end_offset: one.end_offset,
         }
+    }
+
+    /// Whether its chunks are passed on.
+    fn flows(&self) -> bool {
+        !self.ahead && !self.held
     }
 
     fn reach(&self, watched: Duration) -> Reach {
@@ -92,13 +110,24 @@ impl Partitions {
         })
     }
 
-    /// Pauses partitions that are ahead of one with a backlog, and lets them go on when it has caught up.
-    pub fn pause_ahead(&mut self, intake: &Intake, those_ahead: &[i32]) {
+    /// Stops partitions that are ahead of one with a backlog, and lets them go on when it has caught up.
+    pub fn set_ahead(&mut self, those_ahead: &[i32]) {
+        for (number, partition) in &mut self.by_number {
+            partition.ahead = those_ahead.contains(number);
+        }
+    }
+
+    /// Stops partitions whose readings wait, and asks the source to pause those of which enough is here: a pause throws
+    /// away what the client has fetched.
+    pub fn balance(&mut self, intake: &Intake, held: &Held) {
         for (&number, partition) in &mut self.by_number {
-            let ahead = those_ahead.contains(&number);
-            if ahead != partition.ahead {
-                partition.ahead = ahead;
-                intake.control.pause(number, ahead);
+            partition.held = held.holds(number);
+            let chunks = partition.waiting.len();
+            partition.is_much = chunks >= WAITING_MAX || (partition.is_much && chunks > 0);
+            let paused = partition.ahead || partition.is_much;
+            if paused != partition.paused {
+                partition.paused = paused;
+                intake.control.pause(number, paused);
             }
         }
     }
@@ -107,7 +136,7 @@ impl Partitions {
     pub fn next(&mut self, intake: &Intake, now: Instant) -> Option<Chunk> {
         let before = self.asked_at.replace(now).unwrap_or(now);
         self.watched += now.duration_since(before).min(WATCHED_AT_ONCE_MAX);
-        let waiting = self.by_number.values_mut().find(|one| !one.ahead && !one.waiting.is_empty());
+        let waiting = self.by_number.values_mut().find(|one| one.flows() && !one.waiting.is_empty());
         if let Some(chunk) = waiting.and_then(|one| one.waiting.pop_front()) {
             return Some(self.take(chunk));
         }
@@ -126,7 +155,7 @@ impl Partitions {
                 self.by_number.entry(chunk.partition).or_insert_with(new);
             }
             let partition = self.by_number.get_mut(&chunk.partition).expect("an assigned partition");
-            if partition.ahead {
+            if !partition.flows() || !partition.waiting.is_empty() {
                 partition.waiting.push_back(chunk);
                 continue;
             }
@@ -165,7 +194,7 @@ impl Partitions {
         let mut ticks = Vec::new();
         for (&number, partition) in &mut self.by_number {
             let Some(tick_at) = partition.tick_at else { continue };
-            let is_looked_at = !partition.ahead && partition.waiting.is_empty();
+            let is_looked_at = partition.flows() && partition.waiting.is_empty();
             if partition.activity != Activity::Active || !partition.at_end || !is_looked_at {
                 continue;
             }

@@ -80,13 +80,42 @@ fn what_was_read_of_a_partition_that_is_ahead_waits_and_keeps_its_order() {
     for chunk in [chunk(0, &[0]), chunk(1, &[0]), chunk(0, &[1]), chunk(1, &[1])] {
         queue.send(chunk).unwrap();
     }
-    partitions.pause_ahead(&intake, &[0]);
+    partitions.set_ahead(&[0]);
+    partitions.balance(&intake, &Held::default());
     assert_eq!(taken(&mut partitions, &intake), [(1, vec![0]), (1, vec![1])]);
     let mut seen = 0;
     assert_eq!(intake.control.paused_if_changed(&mut seen), Some(BTreeSet::from([0])));
     queue.send(chunk(0, &[2])).unwrap();
-    partitions.pause_ahead(&intake, &[]);
+    partitions.set_ahead(&[]);
+    partitions.balance(&intake, &Held::default());
     assert_eq!(taken(&mut partitions, &intake), [(0, vec![0]), (0, vec![1]), (0, vec![2])]);
+    assert_eq!(intake.control.paused_if_changed(&mut seen), Some(BTreeSet::new()));
+}
+
+#[test]
+fn a_partition_whose_readings_wait_is_not_read_and_is_paused_only_when_enough_of_it_is_here() {
+    let mut partitions = Partitions::new(&[assigned(0, 0, 100), assigned(1, 0, 100)], false);
+    let (queue, intake) = intake();
+    let (held, mut seen) = (Held::default(), 0);
+    held.set(BTreeSet::from([0]));
+    partitions.balance(&intake, &held);
+    let many = WAITING_MAX as i64;
+    for offset in 0..many - 1 {
+        queue.send(chunk(0, &[offset])).unwrap();
+    }
+    queue.send(chunk(1, &[0])).unwrap();
+    assert_eq!(taken(&mut partitions, &intake), [(1, vec![0])]);
+    partitions.balance(&intake, &held);
+    assert_eq!(intake.control.paused_if_changed(&mut seen), None);
+    queue.send(chunk(0, &[many - 1])).unwrap();
+    assert_eq!(taken(&mut partitions, &intake), []);
+    partitions.balance(&intake, &held);
+    assert_eq!(intake.control.paused_if_changed(&mut seen), Some(BTreeSet::from([0])));
+    held.set(BTreeSet::new());
+    partitions.balance(&intake, &held);
+    assert_eq!(intake.control.paused_if_changed(&mut seen), None, "some of it is still here");
+    assert_eq!(taken(&mut partitions, &intake), (0..many).map(|one| (0, vec![one])).collect::<Vec<_>>());
+    partitions.balance(&intake, &held);
     assert_eq!(intake.control.paused_if_changed(&mut seen), Some(BTreeSet::new()));
 }
 

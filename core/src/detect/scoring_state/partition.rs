@@ -1,0 +1,370 @@
+//! What is kept of one partition: its sensors, its event time, what its readings teach, and those that wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use citytide_detector::{
+    Chosen, Layout, Model, Sample, SampleRow, SensorStates, SufficientStats, TrainingData,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Judged;
+use crate::batch::Batch;
+use crate::detect::event_time::{EventClock, NO_MINUTE, TimeRules, minute_us, tick_of};
+use crate::detect::snapshot::{Blob, BlobKind, SnapshotError, read, write};
+use crate::detect::{Agreement, Note, Taught};
+
+/// The minute to which a partition is lifted that came while others were read: it teaches nothing.
+pub const GUEST: i64 = i64::MAX;
+
+#[derive(Debug)]
+pub struct Partition {
+    pub sensors: SensorStates,
+    /// It is not waited for up to this minute.
+    pub lifted: i64,
+    /// The minute up to which the others know that it has come.
+    pub passed: i64,
+    pub is_guest: bool,
+    /// What is not handed out yet.
+    pub training_data: TrainingData,
+    /// What was, of ticks that a snapshot may need.
+    handed_out: SufficientStats,
+    handed_out_rows: Vec<(u64, SampleRow)>,
+    /// Batches that are not wholly judged.
+    pub queue: VecDeque<Waiting>,
+    /// What was noted in a former run: from an offset on, it was lifted to a minute.
+    noted: VecDeque<(i64, i64)>,
+    /// Whether a note must go with the next reading.
+    is_note_due: bool,
+    /// Behind the last reading that was pushed.
+    behind: Place,
+    /// Models asked for by hand: first offset, the tick that its reading knows, model.
+    promotions: Vec<Promotion>,
+    /// One that judges from the next reading on.
+    pub promoted: Option<Arc<Model>>,
+    /// The snapshot that it is in.
+    written: i64,
+    written_bytes: usize,
+    /// It as it is written down, until the batch is passed on in the middle of which it was.
+    blob: Option<Blob>,
+}
+
+/// A model asked for by hand.
+#[derive(Debug, Clone)]
+pub struct Promotion {
+    pub offset: i64,
+    pub from: i64,
+    pub model: Arc<Model>,
+}
+
+/// A place in its log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Place {
+    pub next_offset: i64,
+    clock: EventClock,
+}
+
+/// A batch of which some rows are judged.
+#[derive(Debug)]
+pub struct Waiting {
+    pub batch: Batch,
+    /// Whether it is seen again, and not passed on.
+    pub is_again: bool,
+    /// Before its first row.
+    clock: EventClock,
+    /// Where the watermark comes into another minute.
+    steps: Vec<Step>,
+    /// Rows that are judged.
+    pub judged: usize,
+    /// How far another model agrees on them, by zone.
+    pub agreements: BTreeMap<Arc<str>, Agreement>,
+}
+
+#[derive(Debug)]
+struct Step {
+    row: usize,
+    /// From that row on.
+    minute: i64,
+}
+
+/// Rows that know the same.
+#[derive(Debug)]
+pub struct Run {
+    pub from: usize,
+    pub to: usize,
+    /// The minute that the watermark is in, or is taken to be in.
+    pub minute: i64,
+}
+
+/// As it is written down.
+#[derive(Serialize, Deserialize)]
+pub struct StoredPartition {
+    metrics: String,
+    at: Place,
+    lifted: i64,
+    is_guest: bool,
+    taught: SufficientStats,
+    rows: Vec<(u64, SampleRow)>,
+    chosen: Chosen,
+    sensors: Vec<u8>,
+}
+
+impl Partition {
+    /// One that comes while others are read.
+    pub fn guest(layout: &Layout, sample: &Sample) -> Partition {
+        Partition { is_guest: true, is_note_due: true, ..Partition::new(layout, sample) }
+    }
+
+    pub fn new(layout: &Layout, sample: &Sample) -> Partition {
+        Partition {
+            sensors: SensorStates::new(layout),
+            lifted: NO_MINUTE,
+            passed: NO_MINUTE,
+            is_guest: false,
+            training_data: TrainingData { chosen: sample.chosen(), ..TrainingData::default() },
+            handed_out: SufficientStats::default(),
+            handed_out_rows: Vec::new(),
+            queue: VecDeque::new(),
+            noted: VecDeque::new(),
+            is_note_due: false,
+            behind: Place { next_offset: 0, clock: EventClock::at_start() },
+            promotions: Vec::new(),
+            promoted: None,
+            written: NO_MINUTE,
+            written_bytes: 0,
+            blob: None,
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The minute that it is in, or is taken to be in, when nothing waits.
+    pub fn minute(&self, time: &TimeRules) -> i64 {
+        self.behind.clock.minute(time).max(self.lifted)
+    }
+
+    /// Takes a batch in; one that is seen again changes what is known, and is not passed on.
+    pub fn push(&mut self, mut batch: Batch, is_again: bool, time: &TimeRules) {
+        batch.anomalies.clear();
+        batch.opinion = Some(Default::default());
+        batch.late.clear();
+        let clock = &mut self.behind.clock;
+        let before = clock.clone();
+        let mut steps: Vec<Step> = Vec::new();
+        for row in 0..batch.rows() {
+            let is_late = clock.see(time, batch.sensor(row), batch.event_times_us[row]);
+            batch.late.push(is_late);
+            let minute = clock.minute(time);
+            if steps.last().is_none_or(|step| step.minute != minute) {
+                steps.push(Step { row, minute });
+            }
+        }
+        self.behind.next_offset = self.behind.next_offset.max(batch.progress.next_offset);
+        self.queue.push_back(Waiting {
+            batch,
+            is_again,
+            clock: before,
+            steps,
+            judged: 0,
+            agreements: BTreeMap::new(),
+        });
+    }
+
+    pub fn abandon(&mut self) {
+        self.queue.clear();
+    }
+
+    /// Begins a run, of which it is a part from the start. Ticks before `closed` teach nothing any more.
+    pub fn join(&mut self, layout: &Layout, closed: i64) {
+        if closed != NO_MINUTE {
+            self.lifted = self.lifted.max(closed * (layout.tick_us / minute_us(layout)));
+        }
+        self.is_note_due |= std::mem::take(&mut self.is_guest);
+    }
+
+    /// Takes note of what a former run noted.
+    pub fn recall(&mut self, offset: i64, minute: i64) {
+        self.noted.push_back((offset, minute));
+    }
+
+    /// Takes note of a model that was asked for by hand in a former run. They come in the order of offsets.
+    pub fn recall_promotion(&mut self, promotion: Promotion) {
+        self.promotions.push(promotion);
+    }
+
+    /// The model asked for by hand that judges a run of rows which knows the ticks before `known`, unless one from a
+    /// later tick than its own does; a note when it is the first such run.
+    pub fn promotion(
+        &mut self,
+        number: i32,
+        offset: i64,
+        known: i64,
+        layout: &Layout,
+    ) -> (Option<Promotion>, Option<Note>) {
+        let note = self.promoted.take().map(|model| {
+            let (version, from_us) = (model.version(), known * layout.tick_us);
+            self.promotions.push(Promotion { offset, from: known, model });
+            Note::Promoted { partition: number, offset, version, from_us }
+        });
+        (self.promotions.iter().rfind(|one| one.offset <= offset).cloned(), note)
+    }
+
+    /// The next rows of the first batch that know the same.
+    pub fn next_run(&mut self, waiting: &Waiting) -> Option<Run> {
+        let offsets = &waiting.batch.offsets;
+        let from = waiting.judged;
+        let offset = *offsets.get(from)?;
+        self.lift_as_noted(offset);
+        let step = waiting.steps.partition_point(|step| step.row <= from) - 1;
+        let mut to = waiting.steps.get(step + 1).map_or(offsets.len(), |step| step.row);
+        if let Some((first, _)) = self.noted.front() {
+            to = to.min(offsets.partition_point(|offset| offset < first));
+        }
+        if let Some(next) = self.promotions.iter().find(|one| one.offset > offset) {
+            to = to.min(offsets.partition_point(|offset| *offset < next.offset));
+        }
+        let own_minute = waiting.steps[step].minute;
+        let minute = if self.is_guest { own_minute } else { own_minute.max(self.lifted) };
+        Some(Run { from, to, minute })
+    }
+
+    /// Is lifted as it was in a former run before the reading of an offset.
+    fn lift_as_noted(&mut self, offset: i64) {
+        while let Some((_, minute)) = self.noted.pop_front_if(|(first, _)| *first <= offset) {
+            self.is_guest = minute == GUEST;
+            if !self.is_guest {
+                self.lifted = self.lifted.max(minute);
+            }
+        }
+    }
+
+    /// The same where nothing waits; whether there was something to do.
+    pub fn lift_at_rest(&mut self) -> bool {
+        let before = (self.is_guest, self.lifted);
+        if self.queue.is_empty() {
+            self.lift_as_noted(self.behind.next_offset);
+        }
+        before != (self.is_guest, self.lifted)
+    }
+
+    /// Is lifted to a minute. The note goes with the next reading, if one waits.
+    pub fn lift(&mut self, partition: i32, minute: i64) -> Option<Note> {
+        self.lifted = minute;
+        self.is_note_due = self.is_waiting();
+        let offset = self.behind.next_offset;
+        (!self.is_note_due).then_some(Note::Lifted { partition, offset, minute })
+    }
+
+    /// Tells the others that it has come to a minute, with all that it teaches of the ticks before.
+    pub fn pass(&mut self, number: i32, minute: i64, layout: &Layout, judged: &mut Judged) {
+        if self.is_guest || minute <= self.passed {
+            return;
+        }
+        self.passed = minute;
+        let tick = tick_of(layout, minute);
+        let stats = self.training_data.stats.take_before(tick);
+        let is_over = |(_, row): &mut (u64, SampleRow)| layout.tick(row.event_time_us) < tick;
+        let rows: Vec<(u64, SampleRow)> = self.training_data.sampled.extract_if(.., is_over).collect();
+        self.handed_out.merge(&stats);
+        self.handed_out_rows.extend(rows.iter().cloned());
+        judged.taught.push(self.taught(number, stats, rows));
+    }
+
+    /// Forgets what was handed out of ticks that are closed, but for those that `snapshot` needs of it.
+    pub fn forget(&mut self, layout: &Layout, closed: i64, snapshot: i64) {
+        let needed = if self.written < snapshot { closed.min(snapshot) } else { closed };
+        self.handed_out.take_before(needed);
+        self.handed_out_rows.retain(|(_, row)| layout.tick(row.event_time_us) >= needed);
+    }
+
+    /// The note that goes with a run of rows, if there is one.
+    pub fn note(&mut self, partition: i32, waiting: &Waiting, run: &Run) -> Option<Note> {
+        let minute = if self.is_guest { GUEST } else { self.lifted };
+        let offset = waiting.batch.offsets[run.from];
+        std::mem::take(&mut self.is_note_due).then_some(Note::Lifted { partition, offset, minute })
+    }
+
+    /// The place before a run of rows.
+    pub fn before(waiting: &Waiting, run: &Run, time: &TimeRules) -> Place {
+        let (mut clock, batch) = (waiting.clock.clone(), &waiting.batch);
+        for row in 0..run.from {
+            clock.see(time, batch.sensor(row), batch.event_times_us[row]);
+        }
+        Place { next_offset: waiting.batch.offsets[run.from], clock }
+    }
+
+    /// The place behind all that was pushed.
+    pub fn behind(&self) -> Place {
+        self.behind.clone()
+    }
+
+    /// Whether it is not written down yet as of `snapshot`.
+    pub fn is_due(&self, snapshot: i64) -> bool {
+        self.written < snapshot
+    }
+
+    /// Writes it down as of `snapshot`: before its first reading that knows more than the ticks before, which is at a
+    /// place.
+    pub fn write(&mut self, number: i32, at: Place, layout: &Layout, snapshot: i64) {
+        self.written = snapshot;
+        let mut taught = self.handed_out.clone();
+        taught.take_before(snapshot);
+        taught.merge(&self.training_data.stats);
+        let of_snapshot = |(_, row): &&(u64, SampleRow)| layout.tick(row.event_time_us) >= snapshot;
+        let rows = self.handed_out_rows.iter().filter(of_snapshot).chain(&self.training_data.sampled);
+        let stored = StoredPartition {
+            metrics: layout.fingerprint(),
+            at,
+            lifted: self.lifted,
+            is_guest: self.is_guest,
+            taught,
+            rows: rows.cloned().collect(),
+            chosen: self.training_data.chosen.clone(),
+            sensors: self.sensors.to_bytes(),
+        };
+        let as_of_us = snapshot * layout.tick_us;
+        let state = write(BlobKind::Partition, &stored);
+        self.written_bytes = state.len();
+        self.blob = Some(Blob { kind: BlobKind::Partition, key: number.to_string(), as_of_us, state });
+    }
+
+    /// Passes on what was written down, with the batch that it was written down in.
+    pub fn pass_blob(&mut self, number: i32, judged: &mut Judged) {
+        if let Some(blob) = self.blob.take() {
+            judged.blobs.push(blob);
+            judged.taught.push(self.taught(number, SufficientStats::default(), Vec::new()));
+        }
+    }
+
+    fn taught(&self, partition: i32, stats: SufficientStats, rows: Vec<(u64, SampleRow)>) -> Taught {
+        let written = if self.blob.is_some() { NO_MINUTE } else { self.written };
+        Taught { partition, minute: self.passed, stats, rows, written, written_bytes: self.written_bytes }
+    }
+
+    /// Reads what was written down as of `snapshot`; the offset from which on its readings must be seen again.
+    pub fn read(
+        layout: &Layout,
+        sample: &Sample,
+        snapshot: i64,
+        bytes: &[u8],
+    ) -> Result<(Partition, i64), SnapshotError> {
+        let stored: StoredPartition =
+            read(BlobKind::Partition, layout, bytes, |stored: &StoredPartition| &stored.metrics)?;
+        let mut partition = Partition::new(layout, sample);
+        partition.sensors = SensorStates::from_bytes(layout, &stored.sensors)?;
+        partition.lifted = stored.lifted;
+        partition.is_guest = stored.is_guest;
+        // Other settings of the sample: then it is filled anew.
+        if stored.chosen.is_like(&partition.training_data.chosen) {
+            partition.training_data.chosen = stored.chosen;
+        }
+        partition.training_data.stats = stored.taught;
+        partition.training_data.sampled = stored.rows;
+        let next_offset = stored.at.next_offset;
+        partition.behind = stored.at;
+        partition.written = snapshot;
+        Ok((partition, next_offset))
+    }
+}
