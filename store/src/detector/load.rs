@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use citytide_core::detect::{Blob, BlobKind, Detector, Past, TimeRules};
@@ -145,9 +146,9 @@ pub async fn past(client: &impl GenericClient, layout: &Layout) -> Result<Past, 
     let mut by_version: BTreeMap<i32, Arc<Model>> = BTreeMap::new();
     for row in &rows {
         let version: i32 = row.get(3);
-        if !by_version.contains_key(&version) {
+        if let Entry::Vacant(free) = by_version.entry(version) {
             match Model::from_bytes(version, layout, row.get(4)) {
-                Ok(model) => drop(by_version.insert(version, Arc::new(model))),
+                Ok(model) => drop(free.insert(Arc::new(model))),
                 Err(error) => tracing::error!("{error}"),
             }
         }
