@@ -76,9 +76,10 @@ impl Baselines {
         self.partitions.values().map(|(_, written)| *written).min().unwrap_or(NO_MINUTE)
     }
 
-    /// Partitions that are not as far as a minute.
-    pub fn behind(&self, minute: i64) -> impl Iterator<Item = i32> {
-        self.partitions.iter().filter(move |(_, (at, _))| *at < minute).map(|(partition, _)| *partition)
+    /// Partitions that are not as far as a minute, and how far they are.
+    pub fn behind(&self, minute: i64) -> impl Iterator<Item = (i32, i64)> {
+        let minutes = self.partitions.iter().map(|(partition, (at, _))| (*partition, *at));
+        minutes.filter(move |(_, at)| *at < minute)
     }
 
     /// The part that belongs to some zones.

@@ -153,8 +153,8 @@ impl Detector {
             let needed = furthest - KNOWN_AFTER_MINUTES;
             // One that waits itself has said what it waits for.
             let waiting: Vec<i32> = self.scoring.waiting().collect();
-            let behind = self.baselines.behind(needed).filter(|partition| !waiting.contains(partition));
-            let behind: Vec<i32> = behind.collect();
+            let behind = self.baselines.behind(needed).map(|(partition, _)| partition);
+            let behind: Vec<i32> = behind.filter(|partition| !waiting.contains(partition)).collect();
             let mut judged = Judged::default();
             for partition in behind {
                 let lift = Directive::Lift { partition, minute: needed };

@@ -1,8 +1,8 @@
 //! Partitions that the others cannot wait for.
 //!
 //! Everybody waits for a partition that is behind: its readings are on their way. Not so for one that has nothing to
-//! read, and not for longer than a few seconds for one that is read to its end and still minutes behind: its sensors
-//! send what is old. It is lifted as far as the others need, and not further.
+//! read, and not for longer than a few seconds for one that is read to its end, still minutes behind, and does not come
+//! nearer: its sensors send what is old. It is lifted as far as the others need, and not further.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::Baselines;
 use super::event_time::{EventClock, KNOWN_AFTER_MINUTES, NO_MINUTE, TimeRules};
 use crate::position::{Activity, Mark};
 
-/// How long the others wait for a partition that is read to its end and behind.
+/// How long the others wait for a partition that is read to its end, behind, and in the same minute.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is known of the partitions, for deciding whom to wait for.
@@ -21,8 +21,8 @@ pub struct Stragglers {
     until_caught_up: bool,
     time: TimeRules,
     partitions: BTreeMap<i32, Standing>,
-    /// Since when the others wait for a partition.
-    waited_since: BTreeMap<i32, Instant>,
+    /// Since when the others wait for a partition, and the minute that it has been in since then.
+    waited_since: BTreeMap<i32, (i64, Instant)>,
     /// Those that are not waited for until they have caught up.
     left_out: BTreeSet<i32>,
 }
@@ -63,17 +63,17 @@ impl Stragglers {
         }
         let needed = furthest - KNOWN_AFTER_MINUTES;
         self.left_out.retain(|one| self.partitions.get(one).is_some_and(|one| one.minute < needed));
-        let behind: BTreeSet<i32> = baselines.behind(needed).collect();
-        self.waited_since.retain(|partition, _| behind.contains(partition));
+        let behind: BTreeMap<i32, i64> = baselines.behind(needed).collect();
+        self.waited_since.retain(|partition, (minute, _)| behind.get(partition) == Some(minute));
         let mut lifts = Vec::new();
-        for partition in behind {
+        for (partition, minute) in behind {
             let Some(standing) = self.partitions.get(&partition) else { continue };
             let is_over = match standing.activity {
                 Activity::Empty | Activity::Ended | Activity::Idle => true,
                 Activity::Active => self.until_caught_up && standing.at_end,
             };
             let is_late = !self.until_caught_up && standing.at_end && {
-                let since = *self.waited_since.entry(partition).or_insert(now);
+                let (_, since) = *self.waited_since.entry(partition).or_insert((minute, now));
                 self.left_out.contains(&partition) || now.duration_since(since) >= PATIENCE
             };
             if is_late && !is_over {

@@ -170,8 +170,11 @@ fn a_living_run_puts_in_force_what_is_asked_for_and_the_next_start_what_waits() 
     with_database(async |scratch| {
         let since = hours_ago(1);
         learn_in_parts(scratch, &since, 50, 165_000);
-        let run = Living::start(scratch, &since, "-w 2");
         let client = scratch.open().await;
+        let before = number(&client, "select max(epoch) from commits").await;
+        let run = Living::start(scratch, &since, "-w 2");
+        wait_for(&client, &format!("select least(count(*), 1) from commits where epoch > {before}"), 1).await;
+        wait_for(&client, "select least(count(*), 1) from model_changes", 1).await;
         // A training of the run's own may fall into the test: nothing depends on which versions there are.
         let changes = |version: i32| {
             format!(
@@ -179,10 +182,6 @@ fn a_living_run_puts_in_force_what_is_asked_for_and_the_next_start_what_waits() 
                  and not exists (select from model_requests)"
             )
         };
-        let there = "select (to_regclass('model_requests') is not null)::integer::bigint";
-        wait_for(&client, there, 1).await;
-        // Which one: a training whose run ended first has left a model that never came into force.
-        wait_for(&client, "select least(count(*), 1) from model_changes", 1).await;
         let layout = Layout::new(&Domain::smart_city());
         let mine = train(&client, &layout, 300).await.expect("rows enough").version();
 

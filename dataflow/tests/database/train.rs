@@ -27,10 +27,10 @@ fn a_model_by_hand_is_told_beside_the_one_in_force_and_may_be_promoted_at_once()
     with_database(async |scratch| {
         let since = hours_ago(1);
         learn_in_parts(scratch, &since, 50, 165_000);
-        let run = Living::start(scratch, &since, "-w 2");
         let client = scratch.open().await;
-        let there = "select (to_regclass('model_requests') is not null)::integer::bigint";
-        wait_for(&client, there, 1).await;
+        let before = number(&client, "select max(epoch) from commits").await;
+        let run = Living::start(scratch, &since, "-w 2");
+        wait_for(&client, &format!("select least(count(*), 1) from commits where epoch > {before}"), 1).await;
         wait_for(&client, "select least(count(*), 1) from model_changes", 1).await;
         let told = citytide(scratch, "train --promote");
         assert_eq!(told.code, Some(0), "{}", told.err);

@@ -277,7 +277,7 @@ impl<'a> Run<'a> {
         if self.is_over && is_quiet {
             let furthest = self.baselines[0].furthest();
             let needed = furthest.saturating_sub(KNOWN_AFTER_MINUTES);
-            let behind: Vec<i32> = self.baselines[0].behind(needed).collect();
+            let behind: Vec<i32> = self.baselines[0].behind(needed).map(|(partition, _)| partition).collect();
             let lift = |partition| Directive::Lift { partition, minute: needed };
             let waiting: Vec<i32> = self.scoring.iter().flat_map(ScoringState::waiting).collect();
             let at_rest = behind.into_iter().filter(|partition| !waiting.contains(partition));

@@ -63,7 +63,9 @@ fn one_that_is_read_to_its_end_and_behind_is_waited_for_a_few_seconds_and_then_n
     let start = now();
     assert_eq!(stragglers.lifts(start, &baselines([100, 90, 80])), []);
     assert_eq!(stragglers.lifts(start + PATIENCE / 2, &baselines([100, 90, 80])), []);
-    let lifts = stragglers.lifts(start + PATIENCE, &baselines([100, 90, 80]));
+    assert_eq!(stragglers.lifts(start + PATIENCE, &baselines([100, 91, 80])), [], "it comes nearer");
+    let start = start + PATIENCE;
+    let lifts = stragglers.lifts(start + PATIENCE, &baselines([100, 91, 80]));
     assert_eq!(lifts, [(1, 98)], "2 has a backlog, and is waited for");
     let lifts = stragglers.lifts(start + PATIENCE, &baselines([101, 98, 99]));
     assert_eq!(lifts, [(1, 99)], "it is still behind, and not waited for again");
