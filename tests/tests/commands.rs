@@ -113,12 +113,13 @@ fn a_run_until_caught_up_ends_although_more_arrives() {
 fn sigterm_in_the_middle_of_a_backlog_leaves_tables_that_the_next_run_completes() {
     let scene = Scene::new("middle", City::smart(), 2);
     fill(&scene, 30_000);
-    let mut run = scene.run("-w 2").spawn();
+    // By rules, as the oracle judges: in fifty minutes a model comes into force.
+    let mut run = scene.run("-w 2 --detector rules").spawn();
     wait_until("the first commit", LIMIT, || scene.database.commits() > 0);
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait(LIMIT), Ended::Exit(0));
     citytide_tests::snapshot::check_once(&scene.database.session, &scene.city);
-    scene.catch_up("-w 1");
+    scene.catch_up("-w 1 --detector rules");
     scene.assert_tables();
 }
 
