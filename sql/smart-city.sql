@@ -550,13 +550,15 @@ create table detector_lifts (
     kafka_partition integer not null,
     kafka_offset    bigint not null,
     lifted_to       timestamptz,
+    teaches_from    timestamptz,
     epoch           bigint not null,
     primary key (kafka_partition, kafka_offset)
 ) with (fillfactor = 50);
 comment on table detector_lifts is 'Partitions that the detector did not wait for';
 comment on column detector_lifts.kafka_partition is 'The partition';
 comment on column detector_lifts.kafka_offset is 'First offset for which it holds';
-comment on column detector_lifts.lifted_to is 'Its watermark counts as this at least; null: it was added while others were read, and teaches nothing';
+comment on column detector_lifts.lifted_to is 'Its watermark counts as this at least';
+comment on column detector_lifts.teaches_from is 'It was added while others were read, and teaches from here on';
 comment on column detector_lifts.epoch is 'The epoch that noted it';
 
 create table detector_state (

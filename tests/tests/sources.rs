@@ -86,10 +86,12 @@ fn a_simulation_with_a_history_is_what_the_generator_prints_also_when_it_is_kill
     let (services, city) = (services(), City::smart());
     let database = Database::create(&services, "simhistory");
     let parameters = "--history 2h --count 5000";
-    let arguments = format!("--seed 7 {parameters} -w 1 --no-supervise --fail-at after-commit:1");
+    // By rules, as the oracle judges.
+    let rules = "--detector rules";
+    let arguments = format!("--seed 7 {parameters} -w 1 {rules} --no-supervise --fail-at after-commit:1");
     let (ended, said) = simulation(&services, &database, &arguments).finish(LIMIT);
     assert_eq!(ended, Ended::Signal(libc::SIGKILL), "{said}");
-    let arguments = format!("--seed 7 {parameters} -w 2 --until-caught-up");
+    let arguments = format!("--seed 7 {parameters} -w 2 {rules} --until-caught-up");
     let (ended, said) = simulation(&services, &database, &arguments).finish(LIMIT);
     assert_eq!(ended, Ended::Exit(0), "{said}");
     let logs = generated_with(&services, &city, parameters, 120 * 100 + 5_000);

@@ -10,7 +10,8 @@ use super::event_time::{KNOWN_AFTER_MINUTES, NO_MINUTE};
 use super::scoring_state::Partition;
 use super::snapshot::{Blob, BlobKind, SnapshotError};
 use super::{
-    Baselines, Directive, Judged, Lesson, Note, Schedule, ScoringState, StoredModel, TimeRules, TrainJob,
+    Baselines, Directive, Judged, Lesson, Note, Noted, Schedule, ScoringState, StoredModel, TimeRules,
+    TrainJob,
 };
 use crate::batch::Batch;
 
@@ -19,8 +20,8 @@ use crate::batch::Batch;
 pub struct Past {
     /// Models by the event time from which they judge, microseconds; `None`: the one before stayed, or rules alone judge.
     pub models: BTreeMap<i64, Option<Arc<Model>>>,
-    /// Partitions that were lifted: partition, first offset, minute; by partition and offset.
-    pub lifts: Vec<(i32, i64, i64)>,
+    /// Partitions that were lifted, or joined: partition, first offset, minute; by partition and offset.
+    pub lifts: Vec<(i32, i64, Noted)>,
     /// Models asked for by hand: partition, first offset, event time that its reading knows in microseconds, model; by
     /// partition and offset.
     pub promotions: Vec<(i32, i64, i64, Arc<Model>)>,

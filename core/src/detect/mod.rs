@@ -37,7 +37,7 @@ pub use detector::{Detector, Past};
 pub use event_time::{KNOWN_AFTER_MINUTES, TimeRules};
 pub use rules::Rules;
 pub use schedule::{Schedule, TrainJob};
-pub use scoring_state::{DetectorStatus, Judged, ScoringState};
+pub use scoring_state::{DetectorStatus, Judged, Noted, ScoringState};
 pub use snapshot::{Blob, BlobKind, SnapshotError};
 pub use stragglers::Stragglers;
 
@@ -100,12 +100,20 @@ pub struct StoredModel {
 /// What was decided or found, for the commit to keep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
-    /// From this reading on, a partition's watermark is taken to be in a minute at least; the greatest number stands for a
-    /// partition that takes no part.
+    /// From this reading on, a partition's watermark is taken to be in a minute at least.
     Lifted {
         /// The partition.
         partition: i32,
         /// The reading's offset.
+        offset: i64,
+        /// Minutes since the Unix epoch.
+        minute: i64,
+    },
+    /// A partition came while others were read, and teaches from a minute on.
+    Joined {
+        /// The partition.
+        partition: i32,
+        /// The offset of its first reading.
         offset: i64,
         /// Minutes since the Unix epoch.
         minute: i64,

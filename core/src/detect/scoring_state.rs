@@ -24,6 +24,7 @@ use super::event_time::{NO_MINUTE, TimeRules, known_at, tick_of};
 use super::snapshot::{Blob, BlobKind};
 use super::{Directive, Lesson, Note, StoredModel, Taught};
 use crate::batch::{Anomaly, Batch, RULES_ONLY};
+pub use partition::Noted;
 pub(super) use partition::Partition;
 use partition::{Promotion, Run, Waiting};
 
@@ -63,7 +64,7 @@ pub struct ScoringState {
     /// Says which rows are offered to the training's sample.
     sample: Sample,
     pub(super) partitions: BTreeMap<i32, Partition>,
-    /// Whether a partition that was not there at the start takes part. In a run it does not until the next one: the
+    /// Whether a partition that was not there at the start teaches at once. In a run it begins some minutes later: the
     /// others may be further than anybody here knows.
     admits: bool,
     /// By tick: the zones' models that know all ticks before it. The newest is always there.
@@ -141,14 +142,14 @@ impl ScoringState {
     pub(super) fn recall(
         &mut self,
         models: BTreeMap<i64, Option<Arc<Model>>>,
-        lifts: &[(i32, i64, i64)],
+        lifts: &[(i32, i64, Noted)],
         promotions: Vec<(i32, i64, i64, Arc<Model>)>,
     ) {
         let known = |(tick, model)| (tick, InForce { model, is_noted: true });
         self.models.extend(models.into_iter().map(known));
-        for &(number, offset, minute) in lifts {
+        for &(number, offset, noted) in lifts {
             let partition = self.partitions.entry(number);
-            partition.or_insert_with(|| Partition::new(&self.layout, &self.sample)).recall(offset, minute);
+            partition.or_insert_with(|| Partition::new(&self.layout, &self.sample)).recall(offset, noted);
         }
         for (number, offset, from_us, model) in promotions {
             let from = self.layout.tick(from_us);
@@ -162,7 +163,7 @@ impl ScoringState {
     }
 
     /// The judge of one of `workers` workers: it knows the same, and takes those of the partitions with it that are
-    /// `mine`. Partitions that come later are judged and teach nothing.
+    /// `mine`. Partitions that come later teach from some minutes later on.
     pub fn split_off(
         &mut self,
         workers: usize,
@@ -213,9 +214,9 @@ impl ScoringState {
     }
 
     fn partition_of(&mut self, number: i32) -> &mut Partition {
-        let new = if self.admits { Partition::new } else { Partition::guest };
+        let closed = if self.admits { NO_MINUTE } else { self.complete };
         self.partitions.entry(number).or_insert_with(|| {
-            let mut partition = new(&self.layout, &self.sample);
+            let mut partition = Partition::joining(&self.layout, &self.sample, closed);
             partition.promoted =
                 self.promoted.as_ref().map(|(_, model)| model.clone()).filter(|_| !self.admits);
             partition
@@ -348,7 +349,7 @@ impl ScoringState {
 
     /// Forgets by what no reading will be judged any more, and what no snapshot needs.
     fn forget(&mut self) {
-        let members = self.partitions.values().filter(|partition| !partition.is_guest);
+        let members = self.partitions.values();
         let needed = members.map(|partition| known_at(&self.layout, partition.passed)).min();
         let needed = needed.unwrap_or(self.complete).min(self.complete);
         if let Some((&oldest, _)) = self.zones.range(..=needed).next_back() {
@@ -363,9 +364,7 @@ impl ScoringState {
     }
 
     fn lift(&mut self, number: i32, minute: i64, judged: &mut Judged) {
-        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| !partition.is_guest) else {
-            return;
-        };
+        let Some(partition) = self.partitions.get_mut(&number) else { return };
         if minute <= partition.lifted {
             return;
         }
@@ -400,10 +399,7 @@ impl ScoringState {
         while let Some(mut waiting) = partition.queue.pop_front() {
             while let Some(run) = partition.next_run(&waiting) {
                 partition.pass(number, run.minute, &self.layout, judged);
-                let mut known = known_at(&self.layout, run.minute);
-                if partition.is_guest {
-                    known = known.max(*self.zones.first_key_value().expect("the newest is there").0);
-                }
+                let known = known_at(&self.layout, run.minute);
                 if known > self.complete || self.awaited.first().is_some_and(|tick| known >= *tick) {
                     partition.queue.push_front(waiting);
                     return;
@@ -412,7 +408,7 @@ impl ScoringState {
                     let before = Partition::before(&waiting, &run, &self.time);
                     partition.write(number, before, &self.layout, self.snapshot);
                 }
-                judged.notes.extend(partition.note(number, &waiting, &run));
+                judged.notes.extend(partition.notes(number, &waiting, &run));
                 self.note_models(known, judged);
                 let offset = waiting.batch.offsets[run.from];
                 let (promotion, note) = partition.promotion(number, offset, known, &self.layout);
@@ -453,7 +449,7 @@ impl ScoringState {
             Some(one) if trained.is_none_or(|(from, _)| *from <= one.from) => Some(one.model),
             _ => trained.and_then(|(_, one)| one.model.clone()),
         };
-        let passed = if partition.is_guest { i64::MAX } else { tick_of(&self.layout, run.minute) };
+        let passed = tick_of(&self.layout, run.minute.max(partition.teaches_from));
         let rows = rows_of(&waiting.batch, passed, (run.from, run.to));
         let (states, training_data) = (&mut partition.sensors, &mut partition.training_data);
         let version = model.as_ref().map_or(RULES_ONLY, |model| model.version());

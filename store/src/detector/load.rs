@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use citytide_core::detect::{Blob, BlobKind, Detector, Past, TimeRules};
+use citytide_core::detect::{Blob, BlobKind, Detector, Noted, Past, TimeRules};
 use citytide_detector::{Layout, Model, Sample};
 use citytide_domain::Domain;
 use tokio_postgres::{Client, GenericClient, Row};
@@ -156,11 +156,15 @@ pub async fn past(client: &impl GenericClient, layout: &Layout) -> Result<Past, 
         let model = by_version.get(&version).cloned();
         past.promotions.extend(model.map(|model| (row.get(0), row.get(1), from_us, model)));
     }
-    let sql = "select kafka_partition, kafka_offset, lifted_to from detector_lifts order by 1, 2";
+    let sql =
+        "select kafka_partition, kafka_offset, lifted_to, teaches_from from detector_lifts order by 1, 2";
     let rows =
         client.query(sql, &[]).await.map_err(failed("reading which partitions were not waited for"))?;
-    let minute = |row: &Row| micros(row, 2).map_or(i64::MAX, |at_us| at_us.div_euclid(60_000_000));
-    past.lifts = rows.iter().map(|row| (row.get(0), row.get(1), minute(row))).collect();
+    let minute = |row: &Row, column| micros(row, column).map(|at_us| at_us.div_euclid(60_000_000));
+    for row in &rows {
+        let noted = minute(row, 2).map(Noted::Lifted).into_iter().chain(minute(row, 3).map(Noted::Joined));
+        past.lifts.extend(noted.map(|noted| (row.get(0), row.get(1), noted)));
+    }
     Ok(past)
 }
 

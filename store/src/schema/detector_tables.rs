@@ -58,10 +58,11 @@ pub fn detector() -> Vec<Table> {
     let lifts = vec![
         column("kafka_partition", "integer not null", "The partition"),
         column("kafka_offset", "bigint not null", "First offset for which it holds"),
+        column("lifted_to", "timestamptz", "Its watermark counts as this at least"),
         column(
-            "lifted_to",
+            "teaches_from",
             "timestamptz",
-            "Its watermark counts as this at least; null: it was added while others were read, and teaches nothing",
+            "It was added while others were read, and teaches from here on",
         ),
         column("epoch", "bigint not null", "The epoch that noted it"),
     ];

@@ -14,8 +14,17 @@ use crate::detect::event_time::{EventClock, NO_MINUTE, TimeRules, minute_us, tic
 use crate::detect::snapshot::{Blob, BlobKind, SnapshotError, read, write};
 use crate::detect::{Agreement, Note, Taught};
 
-/// The minute to which a partition is lifted that came while others were read: it teaches nothing.
-pub const GUEST: i64 = i64::MAX;
+/// From how many minutes on a partition teaches that comes while others are read: by then all workers know of it.
+const JOINS_AFTER_MINUTES: i64 = 5;
+
+/// What a former run noted of a partition.
+#[derive(Debug, Clone, Copy)]
+pub enum Noted {
+    /// It was lifted to a minute.
+    Lifted(i64),
+    /// It came while others were read, and teaches from a minute on.
+    Joined(i64),
+}
 
 #[derive(Debug)]
 pub struct Partition {
@@ -24,7 +33,8 @@ pub struct Partition {
     pub lifted: i64,
     /// The minute up to which the others know that it has come.
     pub passed: i64,
-    pub is_guest: bool,
+    /// It teaches nothing of the minutes before this one.
+    pub teaches_from: i64,
     /// What is not handed out yet.
     pub training_data: TrainingData,
     /// What was, of ticks that a snapshot may need.
@@ -32,10 +42,11 @@ pub struct Partition {
     handed_out_rows: Vec<(u64, SampleRow)>,
     /// Batches that are not wholly judged.
     pub queue: VecDeque<Waiting>,
-    /// What was noted in a former run: from an offset on, it was lifted to a minute.
-    noted: VecDeque<(i64, i64)>,
-    /// Whether a note must go with the next reading.
+    /// What was noted in a former run, each with the offset from which on it holds.
+    noted: VecDeque<(i64, Noted)>,
+    /// Whether a lift, and that it has joined, are to be noted with the next reading.
     is_note_due: bool,
+    has_joined: bool,
     /// Behind the last reading that was pushed.
     behind: Place,
     /// Models asked for by hand: first offset, the tick that its reading knows, model.
@@ -102,7 +113,7 @@ pub struct StoredPartition {
     metrics: String,
     at: Place,
     lifted: i64,
-    is_guest: bool,
+    teaches_from: i64,
     taught: SufficientStats,
     rows: Vec<(u64, SampleRow)>,
     chosen: Chosen,
@@ -110,9 +121,14 @@ pub struct StoredPartition {
 }
 
 impl Partition {
-    /// One that comes while others are read.
-    pub fn guest(layout: &Layout, sample: &Sample) -> Partition {
-        Partition { is_guest: true, is_note_due: true, ..Partition::new(layout, sample) }
+    /// One that comes while others are read, when all ticks before `closed` are closed.
+    pub fn joining(layout: &Layout, sample: &Sample, closed: i64) -> Partition {
+        let mut partition = Partition::new(layout, sample);
+        if closed != NO_MINUTE {
+            partition.teaches_from = closed * (layout.tick_us / minute_us(layout)) + JOINS_AFTER_MINUTES;
+            partition.has_joined = true;
+        }
+        partition
     }
 
     pub fn new(layout: &Layout, sample: &Sample) -> Partition {
@@ -120,13 +136,14 @@ impl Partition {
             sensors: SensorStates::new(layout),
             lifted: NO_MINUTE,
             passed: NO_MINUTE,
-            is_guest: false,
+            teaches_from: NO_MINUTE,
             training_data: TrainingData { chosen: sample.chosen(), ..TrainingData::default() },
             handed_out: SufficientStats::default(),
             handed_out_rows: Vec::new(),
             queue: VecDeque::new(),
             noted: VecDeque::new(),
             is_note_due: false,
+            has_joined: false,
             behind: Place { next_offset: 0, clock: EventClock::at_start() },
             promotions: Vec::new(),
             promoted: None,
@@ -181,12 +198,11 @@ impl Partition {
         if closed != NO_MINUTE {
             self.lifted = self.lifted.max(closed * (layout.tick_us / minute_us(layout)));
         }
-        self.is_note_due |= std::mem::take(&mut self.is_guest);
     }
 
     /// Takes note of what a former run noted.
-    pub fn recall(&mut self, offset: i64, minute: i64) {
-        self.noted.push_back((offset, minute));
+    pub fn recall(&mut self, offset: i64, noted: Noted) {
+        self.noted.push_back((offset, noted));
     }
 
     /// Takes note of a model that was asked for by hand in a former run. They come in the order of offsets.
@@ -226,27 +242,26 @@ impl Partition {
             to = to.min(offsets.partition_point(|offset| *offset < next.offset));
         }
         let own_minute = waiting.steps[step].minute;
-        let minute = if self.is_guest { own_minute } else { own_minute.max(self.lifted) };
-        Some(Run { from, to, minute })
+        Some(Run { from, to, minute: own_minute.max(self.lifted) })
     }
 
     /// Is lifted as it was in a former run before the reading of an offset.
     fn lift_as_noted(&mut self, offset: i64) {
-        while let Some((_, minute)) = self.noted.pop_front_if(|(first, _)| *first <= offset) {
-            self.is_guest = minute == GUEST;
-            if !self.is_guest {
-                self.lifted = self.lifted.max(minute);
+        while let Some((_, noted)) = self.noted.pop_front_if(|(first, _)| *first <= offset) {
+            match noted {
+                Noted::Lifted(minute) => self.lifted = self.lifted.max(minute),
+                Noted::Joined(minute) => self.teaches_from = minute,
             }
         }
     }
 
     /// The same where nothing waits; whether there was something to do.
     pub fn lift_at_rest(&mut self) -> bool {
-        let before = (self.is_guest, self.lifted);
+        let before = self.lifted;
         if self.queue.is_empty() {
             self.lift_as_noted(self.behind.next_offset);
         }
-        before != (self.is_guest, self.lifted)
+        before != self.lifted
     }
 
     /// Is lifted to a minute. The note goes with the next reading, if one waits.
@@ -259,7 +274,7 @@ impl Partition {
 
     /// Tells the others that it has come to a minute, with all that it teaches of the ticks before.
     pub fn pass(&mut self, number: i32, minute: i64, layout: &Layout, judged: &mut Judged) {
-        if self.is_guest || minute <= self.passed {
+        if minute <= self.passed {
             return;
         }
         self.passed = minute;
@@ -279,11 +294,18 @@ impl Partition {
         self.handed_out_rows.retain(|(_, row)| layout.tick(row.event_time_us) >= needed);
     }
 
-    /// The note that goes with a run of rows, if there is one.
-    pub fn note(&mut self, partition: i32, waiting: &Waiting, run: &Run) -> Option<Note> {
-        let minute = if self.is_guest { GUEST } else { self.lifted };
+    /// The notes that go with a run of rows.
+    pub fn notes(
+        &mut self,
+        partition: i32,
+        waiting: &Waiting,
+        run: &Run,
+    ) -> impl Iterator<Item = Note> + use<> {
         let offset = waiting.batch.offsets[run.from];
-        std::mem::take(&mut self.is_note_due).then_some(Note::Lifted { partition, offset, minute })
+        let (lifted, joined) = (std::mem::take(&mut self.is_note_due), std::mem::take(&mut self.has_joined));
+        let lifted = lifted.then_some(Note::Lifted { partition, offset, minute: self.lifted });
+        let joined = joined.then_some(Note::Joined { partition, offset, minute: self.teaches_from });
+        lifted.into_iter().chain(joined)
     }
 
     /// The place before a run of rows.
@@ -318,7 +340,7 @@ impl Partition {
             metrics: layout.fingerprint(),
             at,
             lifted: self.lifted,
-            is_guest: self.is_guest,
+            teaches_from: self.teaches_from,
             taught,
             rows: rows.cloned().collect(),
             chosen: self.training_data.chosen.clone(),
@@ -355,7 +377,7 @@ impl Partition {
         let mut partition = Partition::new(layout, sample);
         partition.sensors = SensorStates::from_bytes(layout, &stored.sensors)?;
         partition.lifted = stored.lifted;
-        partition.is_guest = stored.is_guest;
+        partition.teaches_from = stored.teaches_from;
         // Other settings of the sample: then it is filled anew.
         if stored.chosen.is_like(&partition.training_data.chosen) {
             partition.training_data.chosen = stored.chosen;

@@ -7,31 +7,32 @@ use citytide_core::detect::{Agreement, Note};
 use super::{Arrays, Timestamp, array};
 use crate::commit::plan::Plan;
 
-/// The minute of a partition that takes no part, as the table says it.
-fn minute_us(minute: i64) -> Option<Timestamp> {
-    minute.checked_mul(60_000_000).map(Timestamp)
-}
+/// SQL that remembers which partitions were not waited for, and which came while others were read.
+pub const UPSERT_LIFTS: &str = "insert into detector_lifts as known (kafka_partition, kafka_offset, lifted_to, teaches_from, epoch) \
+     select * from unnest($1::integer[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[]) \
+     on conflict (kafka_partition, kafka_offset) do update set lifted_to = coalesce(excluded.lifted_to, known.lifted_to), \
+     teaches_from = coalesce(excluded.teaches_from, known.teaches_from), epoch = excluded.epoch";
 
-/// SQL that remembers which partitions were not waited for.
-pub const UPSERT_LIFTS: &str = "insert into detector_lifts as known (kafka_partition, kafka_offset, lifted_to, epoch) \
-     select * from unnest($1::integer[], $2::bigint[], $3::timestamptz[], $4::bigint[]) \
-     on conflict (kafka_partition, kafka_offset) do update set lifted_to = excluded.lifted_to, epoch = excluded.epoch";
-
-/// Arguments of [`UPSERT_LIFTS`]: of several at one offset the last one stands.
+/// Arguments of [`UPSERT_LIFTS`]: of several lifts at one offset the last one stands.
 pub fn lift_arrays(plan: &Plan) -> Option<Arrays> {
-    let mut lifts: BTreeMap<(i32, i64), (i64, u64)> = BTreeMap::new();
+    let mut noted: BTreeMap<(i32, i64), (Option<i64>, Option<i64>, u64)> = BTreeMap::new();
     for (epoch, note) in &plan.notes {
-        if let Note::Lifted { partition, offset, minute } = note {
-            let known = lifts.entry((*partition, *offset)).or_insert((*minute, *epoch));
-            *known = (*minute, *epoch).max(*known);
-        }
+        let (key, lifted, joined) = match *note {
+            Note::Lifted { partition, offset, minute } => ((partition, offset), Some(minute), None),
+            Note::Joined { partition, offset, minute } => ((partition, offset), None, Some(minute)),
+            _ => continue,
+        };
+        let known = noted.entry(key).or_insert((lifted, joined, *epoch));
+        *known = (known.0.max(lifted), known.1.max(joined), known.2.max(*epoch));
     }
-    (!lifts.is_empty()).then(|| {
+    let at = |minute: Option<i64>| minute.map(|minute| Timestamp(minute * 60_000_000));
+    (!noted.is_empty()).then(|| {
         let arrays: Arrays = vec![
-            array(lifts.keys().map(|(partition, _)| *partition)),
-            array(lifts.keys().map(|(_, offset)| *offset)),
-            array(lifts.values().map(|(minute, _)| minute_us(*minute))),
-            array(lifts.values().map(|(_, epoch)| *epoch as i64)),
+            array(noted.keys().map(|(partition, _)| *partition)),
+            array(noted.keys().map(|(_, offset)| *offset)),
+            array(noted.values().map(|(lifted, ..)| at(*lifted))),
+            array(noted.values().map(|(_, joined, _)| at(*joined))),
+            array(noted.values().map(|(.., epoch)| *epoch as i64)),
         ];
         arrays
     })
@@ -57,7 +58,7 @@ pub fn judge_arrays(plan: &Plan) -> Option<Arrays> {
 fn judge((epoch, note): &(u64, Note)) -> Option<(i64, (i32, u64))> {
     match note {
         Note::Model { from_us, version } => Some((*from_us, (*version, *epoch))),
-        Note::Promoted { .. } | Note::Lifted { .. } | Note::Agreed { .. } => None,
+        Note::Promoted { .. } | Note::Lifted { .. } | Note::Joined { .. } | Note::Agreed { .. } => None,
     }
 }
 
@@ -115,7 +116,7 @@ pub fn request_arrays(plan: &Plan) -> Option<Arrays> {
 fn version((_, note): &(u64, Note)) -> Option<i32> {
     match note {
         Note::Model { version, .. } | Note::Promoted { version, .. } => Some(*version),
-        Note::Lifted { .. } | Note::Agreed { .. } => None,
+        Note::Lifted { .. } | Note::Joined { .. } | Note::Agreed { .. } => None,
     }
 }
 

@@ -193,7 +193,7 @@ fn a_model_and_a_lift_that_several_workers_note_are_written_once() {
         (100, model(60, 1)),
         (100, lifted(7, 3)),
         (100, model(120, 2)),
-        (150, lifted(9, i64::MAX)),
+        (150, Note::Joined { partition: 3, offset: 9, minute: 4 }),
     ];
     let plan = Plan { epoch: 150, notes, ..Plan::default() };
     let judges = judge_arrays(&plan).expect("models");
@@ -203,7 +203,8 @@ fn a_model_and_a_lift_that_several_workers_note_are_written_once() {
     let lifts = lift_arrays(&plan).expect("lifts");
     assert_eq!(lifts.len(), arguments(UPSERT_LIFTS));
     assert_eq!(int8s(&*lifts[1]), [Some(7), Some(9)]);
-    assert_eq!(timestamps(&*lifts[2]), [Some(180_000_000), None], "null: it takes no part");
+    assert_eq!(timestamps(&*lifts[2]), [Some(180_000_000), None]);
+    assert_eq!(timestamps(&*lifts[3]), [None, Some(240_000_000)]);
     assert!(model_change(&plan).is_some() && request_arrays(&plan).is_some());
     let promoted = Note::Promoted { partition: 3, offset: 8, version: 5, from_us: 180 };
     let by_hand = Plan { notes: vec![(100, promoted)], ..Plan::default() };
