@@ -44,29 +44,32 @@ fn whatever_the_workers(scene: Scene) {
 
 #[test]
 fn a_run_in_pieces_with_other_workers_each_time_writes_what_one_run_writes() {
-    in_pieces(Scene::new("pieces", City::smart(), 3));
+    in_pieces(Scene::new("pieces", City::smart(), 3), "");
 }
 
 #[test]
 fn files_that_grow_between_runs_write_what_one_run_writes() {
-    in_pieces(Scene::of_files("filepieces", City::smart(), 3, Form::Json));
-    in_pieces(Scene::of_files("gzippieces", City::smart(), 3, Form::JsonGzip));
+    // Nobody stamps lines, so some are minutes ahead: where a piece ends, the other files are not waited for, and the
+    // detector would say so. By rules nothing depends on where a run ends.
+    let rules = "--detector rules";
+    in_pieces(Scene::of_files("filepieces", City::smart(), 3, Form::Json), rules);
+    in_pieces(Scene::of_files("gzippieces", City::smart(), 3, Form::JsonGzip), rules);
 }
 
-fn in_pieces(scene: Scene) {
+fn in_pieces(scene: Scene, detector: &str) {
     let mut traffic = Traffic::new(4, 100_000);
     for (arguments, count) in [("-w 1", 3000), ("-n 2 -w 2", 50), ("-w 2", 4000), ("-n 2", 1), ("-w 1", 3000)]
     {
         traffic.send(&scene.topic, &scene.city, 3, count);
-        scene.catch_up(arguments);
+        scene.catch_up(&format!("{arguments} {detector}"));
         scene.assert_caught_up();
         check_once(&scene.database.session, &scene.city);
     }
     let before = scene.database.commits();
-    scene.catch_up("-w 2");
+    scene.catch_up(&format!("-w 2 {detector}"));
     assert_eq!(scene.database.commits(), before, "when there is nothing to say, there is no transaction");
     let whole = Database::create(&scene.services, "pieces");
-    let mut run = scene.run_on(&whole, "--until-caught-up -w 2").spawn();
+    let mut run = scene.run_on(&whole, &format!("--until-caught-up -w 2 {detector}")).spawn();
     assert_eq!(run.wait(LIMIT), Ended::Exit(0));
     assert!(
         dump(&whole.session, &scene.city) == dump(&scene.database.session, &scene.city),

@@ -69,7 +69,9 @@ impl Stragglers {
         for (partition, minute) in behind {
             let Some(standing) = self.partitions.get(&partition) else { continue };
             let is_over = match standing.activity {
-                Activity::Empty | Activity::Ended | Activity::Idle => true,
+                Activity::Ended | Activity::Idle => true,
+                // Where nobody knows yet whether there is something, it may come.
+                Activity::Empty => standing.at_end,
                 Activity::Active => self.until_caught_up && standing.at_end,
             };
             let is_late = !self.until_caught_up && standing.at_end && {

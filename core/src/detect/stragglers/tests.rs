@@ -53,6 +53,15 @@ fn partitions_with_nothing_to_read_are_lifted_as_far_as_the_others_need_and_no_f
 }
 
 #[test]
+fn a_partition_of_which_nobody_knows_whether_it_holds_something_is_waited_for() {
+    let mut stragglers = stragglers(true);
+    stragglers.observe(&[mark(0, 100, Activity::Active, false), mark(1, 0, Activity::Empty, false)]);
+    assert_eq!(stragglers.lifts(now(), &baselines([100, NO_MINUTE, 100])), []);
+    stragglers.observe(&[mark(1, 0, Activity::Empty, true)]);
+    assert_eq!(stragglers.lifts(now(), &baselines([100, NO_MINUTE, 100])), [(1, 98)]);
+}
+
+#[test]
 fn one_that_is_read_to_its_end_and_behind_is_waited_for_a_few_seconds_and_then_not_until_it_is_back() {
     let mut stragglers = stragglers(false);
     stragglers.observe(&[

@@ -9,6 +9,8 @@ use citytide_core::position::{Activity, Reach};
 use super::Held;
 use crate::sources::{Assigned, Intake};
 
+/// How soon a partition at its end is told of time when its readings have waited: in a later epoch than they.
+const TICK_AFTER_WAIT: Duration = Duration::from_millis(200);
 /// Chunks of a partition that are kept while it is not read.
 const WAITING_MAX: usize = 8;
 
@@ -121,7 +123,12 @@ impl Partitions {
     /// away what the client has fetched.
     pub fn balance(&mut self, intake: &Intake, held: &Held) {
         for (&number, partition) in &mut self.by_number {
-            partition.held = held.holds(number);
+            let was_held = std::mem::replace(&mut partition.held, held.holds(number));
+            if was_held && !partition.held {
+                // What waited comes only now: it must count before the partition may be idle.
+                partition.brought_at = self.watched;
+                partition.tick_at = partition.tick_at.map(|_| self.watched + TICK_AFTER_WAIT);
+            }
             let chunks = partition.waiting.len();
             partition.is_much = chunks >= WAITING_MAX || (partition.is_much && chunks > 0);
             let paused = partition.ahead || partition.is_much;
