@@ -15,7 +15,10 @@ pub const UPSERT_LIFTS: &str = "insert into detector_lifts as known (kafka_parti
 
 /// Arguments of [`UPSERT_LIFTS`]: of several lifts at one offset the last one stands.
 pub fn lift_arrays(plan: &Plan) -> Option<Arrays> {
-    let mut noted: BTreeMap<(i32, i64), (Option<i64>, Option<i64>, u64)> = BTreeMap::new();
+    /// The minutes that a partition is lifted to, and teaches from, and the last epoch that says so.
+    type Noted = (Option<i64>, Option<i64>, u64);
+
+    let mut noted: BTreeMap<(i32, i64), Noted> = BTreeMap::new();
     for (epoch, note) in &plan.notes {
         let (key, lifted, joined) = match *note {
             Note::Lifted { partition, offset, minute } => ((partition, offset), Some(minute), None),
