@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
-use citytide_core::detect::{Baselines, Blob, Directive, Judged, Note, ScoringState, Taught};
+use citytide_core::detect::{Baselines, Blob, BlobKind, Directive, Judged, Note, ScoringState, Taught};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -151,6 +151,9 @@ pub fn score<'scope>(
         let mut start = Some(capabilities);
         // Those of the readings that wait, for each output.
         let mut waiting: Option<[Capability<Epoch>; 4]> = None;
+        // The last epoch with a zone's model: that a partition is written down is told in no earlier one, so that the
+        // blob which completes a snapshot comes behind all of it.
+        let mut zones_at: Epoch = 0;
         move |frontiers| {
             let mut to_lateness = to_lateness.activate();
             let mut to_baselines = to_baselines.activate();
@@ -161,9 +164,13 @@ pub fn score<'scope>(
                     if let Some(capability) = passed_on {
                         to_lateness.session(capability).give_iterator(judged.batches.into_iter());
                     }
+                    if judged.blobs.iter().any(|blob| blob.kind == BlobKind::Zone) {
+                        zones_at = zones_at.max(*beside[1].time());
+                    }
+                    let told = beside[0].delayed(&zones_at.max(*beside[0].time()));
                     for taught in judged.taught {
                         let parts = Baselines::by_worker(taught, peers, &worker_of);
-                        to_baselines.session(beside[0]).give_iterator(parts.into_iter().enumerate());
+                        to_baselines.session(&told).give_iterator(parts.into_iter().enumerate());
                     }
                     to_copy.session(beside[1]).give_iterator(judged.blobs.into_iter());
                     to_commit.session(beside[2]).give_iterator(judged.notes.into_iter());
