@@ -1,11 +1,11 @@
-//! State as bytes: little-endian numbers, one after the other, written and read by the same walk.
+//! State as bytes: little-endian numbers, one after the other. One function walks over the parts to write or read them.
 
 use thiserror::Error;
 
 /// Why state could not be read.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum StateError {
-    /// Not written by this program, or cut short.
+    /// Not written by this program, or truncated.
     #[error("reading the detector's state: {0}; it is rebuilt from the readings once it is deleted")]
     Unreadable(String),
     /// The domain has other metrics now.
@@ -18,7 +18,7 @@ pub enum StateError {
     },
 }
 
-/// A walk over the parts of a state that either writes or reads them.
+/// Writes or reads the parts of a state in order.
 pub(crate) trait Walk {
     /// Eight bytes.
     fn eight(&mut self, bytes: &mut [u8; 8]) -> Result<(), StateError>;
@@ -57,7 +57,7 @@ pub(crate) trait Walk {
         Ok(())
     }
 
-    /// A list that may have any length up to `most`; `empty` fills it when read.
+    /// The length of a list, at most `most`; reading resizes the list with `empty`.
     fn length<T: Clone>(&mut self, list: &mut Vec<T>, most: usize, empty: T) -> Result<(), StateError> {
         let mut length = list.len() as u64;
         self.integer(&mut length)?;
@@ -69,7 +69,7 @@ pub(crate) trait Walk {
     }
 }
 
-/// Writes.
+/// Writes to memory.
 pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Walk for Writer {
@@ -95,7 +95,7 @@ impl Writer {
     }
 }
 
-/// Reads what is left.
+/// Reads from the bytes that are left.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Walk for Reader<'_> {
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    /// Whether everything was read.
+    /// An error if bytes are left over.
     pub(crate) fn end(&self) -> Result<(), StateError> {
         match self.0.len() {
             0 => Ok(()),

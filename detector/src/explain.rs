@@ -1,15 +1,18 @@
-//! Why a reading was flagged: which metrics, what would have been typical, and a sentence.
+//! The reasons of a flagged reading: metrics, typical values, and a sentence for each.
 //!
-//! A metric's share is how much less surprising the reading would have been with that metric at its baseline, found
-//! by asking again without it. Only flagged rows are explained.
+//! A metric's share is how much lower the surprise would have been with that metric at its baseline. Only flagged rows
+//! are explained.
 
+mod json;
+
+use self::json::Json;
 use crate::layout::MetricLayout;
 use crate::member::Member;
-use crate::observe::Scene;
+use crate::observe::Observation;
 
 /// Most reasons of the model for one reading.
 const REASONS_MAX: usize = 3;
-/// Least share of a metric that is named beside the first.
+/// Least share of the second and third metric that are named.
 const SHARE_MIN: f32 = 0.15;
 
 /// One metric of a flagged reading.
@@ -17,11 +20,11 @@ pub(crate) struct Cause<'a> {
     pub(crate) metric: &'a MetricLayout,
     /// NaN where it is missing.
     pub(crate) actual: f64,
-    pub(crate) scene: &'a Scene,
+    pub(crate) observation: &'a Observation,
     pub(crate) lane: usize,
-    /// How much of the surprise goes with it.
+    /// How far the surprise falls without it.
     pub(crate) drop: f32,
-    /// Where the zone is and what is typical for it, on the judged scale, if it has moved as a whole.
+    /// The zone's level and the typical one, on the judged scale, if the whole zone has moved.
     pub(crate) whole_zone: Option<(f64, f64)>,
 }
 
@@ -30,7 +33,7 @@ pub(crate) fn reasons(causes: &mut [Cause<'_>], found_by: Option<Member>) -> Str
     let mut json = Json(String::with_capacity(REASONS_BYTES));
     json.0.push('[');
     for cause in causes.iter() {
-        if cause.scene.broken >> cause.lane & 1 == 1 {
+        if cause.observation.broken >> cause.lane & 1 == 1 {
             json.next();
             json.broken_rule(cause);
         }
@@ -56,18 +59,8 @@ pub(crate) fn reasons(causes: &mut [Cause<'_>], found_by: Option<Member>) -> Str
 /// Room for the reasons of most readings.
 const REASONS_BYTES: usize = 384;
 
-/// JSON under way, written straight into its text: one flagged reading in twenty is explained, at full rate.
-struct Json(String);
-
 impl Json {
-    /// Room for the next element of the array.
-    fn next(&mut self) {
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-    }
-
-    /// As the rules alone tell it, and what is typical where that is known.
+    /// A broken rule, with what is typical where that is known.
     fn broken_rule(&mut self, cause: &Cause<'_>) {
         let metric = cause.metric;
         let (sign, side, bound) = if cause.actual < metric.below {
@@ -93,7 +86,7 @@ impl Json {
         self.0.push_str(r#"","text":""#);
         self.escaped(&metric.name);
         self.0.push(' ');
-        // All digits: rounded, a value just beyond its bound would seem to be on it.
+        // All digits: a rounded value just beyond its bound would seem to equal it.
         self.shortest(cause.actual, metric.decimals);
         self.unit(metric);
         self.0.push_str(side);
@@ -133,9 +126,9 @@ impl Json {
         self.shortest(rounded(spread, metric), metric.decimals + FINER);
     }
 
-    /// What a person reads.
+    /// The text for people.
     fn sentence(&mut self, cause: &Cause<'_>, member: Member, usual: (f64, f64)) {
-        let (metric, scene, lane) = (cause.metric, cause.scene, cause.lane);
+        let (metric, observation, lane) = (cause.metric, cause.observation, cause.lane);
         if let (Member::Zone, Some((level, typical))) = (member, cause.whole_zone) {
             self.0.push_str("the whole zone: ");
             self.measured(metric, metric.shown(level));
@@ -143,10 +136,10 @@ impl Json {
             self.known(metric.shown(typical), metric.decimals);
             return;
         }
-        if scene.missed >> lane & 1 == 1 {
+        if observation.missed >> lane & 1 == 1 {
             self.escaped(&metric.name);
             self.0.push_str(" is missing; this sensor sends it in ");
-            self.fixed(f64::from((scene.presence[lane] * 100.0).floor()), 0);
+            self.fixed(f64::from((observation.presence[lane] * 100.0).floor()), 0);
             self.0.push_str(" % of its readings");
             return;
         }
@@ -154,7 +147,7 @@ impl Json {
         match member {
             Member::Stuck => {
                 self.0.push_str(" for ");
-                self.fixed(f64::from(scene.run[lane] + 1.0), 0);
+                self.fixed(f64::from(observation.run[lane] + 1.0), 0);
                 self.0.push_str(" readings in a row");
                 return;
             }
@@ -184,81 +177,13 @@ impl Json {
         }
     }
 
-    fn quoted(&mut self, text: &str) {
-        self.0.push('"');
-        self.escaped(text);
-        self.0.push('"');
-    }
-
-    fn escaped(&mut self, text: &str) {
-        if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-            self.0.push_str(text);
-        } else {
-            let quoted = serde_json::to_string(text).expect("text is JSON");
-            self.0.push_str(&quoted[1..quoted.len() - 1]);
-        }
-    }
-
-    /// A number in a sentence, where there is one.
+    /// A number in a sentence; `?` if it is not finite.
     fn known(&mut self, value: f64, decimals: u8) {
         if value.is_finite() { self.fixed(value, decimals) } else { self.0.push('?') }
     }
-
-    /// The shortest digits that read back as the same number, `null` where there is none. Most values have no more
-    /// decimals than their metric shows.
-    fn shortest(&mut self, value: f64, decimals: u8) {
-        if !value.is_finite() {
-            return self.0.push_str("null");
-        }
-        let ten = 10f64.powi(i32::from(decimals.min(DECIMALS_FAST)));
-        let whole = (value * ten).round();
-        if whole.abs() < WHOLE_FAST && whole / ten == value {
-            let (mut digits, mut decimals) = (whole as i64, decimals.min(DECIMALS_FAST));
-            while decimals > 0 && digits % 10 == 0 {
-                (digits, decimals) = (digits / 10, decimals - 1);
-            }
-            self.digits(digits, decimals);
-        } else {
-            // Rust prints the shortest digits without an exponent, which is JSON.
-            self.0.push_str(&value.to_string());
-        }
-    }
-
-    /// A finite number with so many decimals.
-    fn fixed(&mut self, value: f64, decimals: u8) {
-        let whole = (value * 10f64.powi(i32::from(decimals))).round();
-        if decimals <= DECIMALS_FAST && whole.abs() < WHOLE_FAST {
-            self.digits(whole as i64, decimals);
-        } else {
-            let decimals = usize::from(decimals);
-            self.0.push_str(&format!("{value:.decimals$}"));
-        }
-    }
-
-    /// Digits with a point before the last `decimals` of them.
-    fn digits(&mut self, digits: i64, decimals: u8) {
-        if digits < 0 {
-            self.0.push('-');
-        }
-        let mut text = [b'0'; 24];
-        let (mut at, mut left, mut place) = (text.len(), digits.unsigned_abs(), 0);
-        while left > 0 || place <= decimals {
-            if place == decimals && place > 0 {
-                at -= 1;
-                text[at] = b'.';
-            }
-            at -= 1;
-            text[at] = b'0' + (left % 10) as u8;
-            (left, place) = (left / 10, place + 1);
-        }
-        self.0.push_str(std::str::from_utf8(&text[at..]).expect("digits"));
-    }
 }
 
-/// Decimals and whole numbers up to which digits are written without a detour.
-const DECIMALS_FAST: u8 = 9;
-const WHOLE_FAST: f64 = 9e15;
-/// What is typical is told with so many decimals more than the metric shows.
+/// Decimals of typical values beyond those that the metric shows.
 const FINER: u8 = 2;
 
 fn rounded(value: f64, metric: &MetricLayout) -> f64 {
@@ -266,43 +191,14 @@ fn rounded(value: f64, metric: &MetricLayout) -> f64 {
     (value * scale).round() / scale
 }
 
-/// What would have been typical and one standard deviation, in the metric's own unit.
+/// The typical value and one standard deviation, in the metric's own unit; NaN where nothing is known.
 fn typical(cause: &Cause<'_>) -> (f64, f64) {
-    let (scene, lane) = (cause.scene, cause.lane);
-    if scene.spread[lane] <= 0.0 {
+    let (observation, lane) = (cause.observation, cause.lane);
+    if observation.spread[lane] <= 0.0 {
         return (f64::NAN, f64::NAN);
     }
-    let (typical, spread) = (scene.typical[lane], f64::from(scene.spread[lane]));
+    let (typical, spread) = (observation.typical[lane], f64::from(observation.spread[lane]));
     let low = cause.metric.shown(typical - spread);
     let high = cause.metric.shown(typical + spread);
     (cause.metric.shown(typical), (high - low) / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_rust_writes_them() {
-        let of = |write: &dyn Fn(&mut Json)| {
-            let mut json = Json(String::new());
-            write(&mut json);
-            json.0
-        };
-        let values = [0.0, 0.05, -0.3, 1.0, -12.34, 71.3, 100.0, 1e15, 1e300, 0.1 + 0.2, -7.0, 1234.5678];
-        for value in values {
-            for decimals in 0..12 {
-                assert_eq!(of(&|json| json.shortest(value, decimals)), value.to_string(), "{decimals}");
-            }
-            for decimals in [0usize, 1, 2, 3, 12] {
-                let is_tie = (value * 10f64.powi(decimals as i32)).fract().abs() == 0.5;
-                let fixed = of(&|json| json.fixed(value, decimals as u8));
-                let expected = format!("{value:.decimals$}");
-                let is_zero = expected.trim_start_matches('-').bytes().all(|byte| b"0.".contains(&byte));
-                assert!(is_tie || is_zero || fixed == expected, "{fixed} {expected}");
-            }
-        }
-        assert_eq!(of(&|json| json.shortest(f64::NAN, 1)), "null");
-        assert_eq!(of(&|json| json.quoted("a \"b\"\n")), r#""a \"b\"\n""#);
-    }
 }

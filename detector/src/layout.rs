@@ -1,7 +1,7 @@
-//! What the detector knows of a domain: its metrics in blocks of eight, and the settings that judge.
+//! A domain as the detector uses it: its metrics in blocks of eight, and the detector's settings.
 //!
-//! Metrics are taken in blocks of eight, the width that a portable compiler vectorises: correlations are learnt within
-//! a block, everything else metric by metric. A domain of up to eight metrics is one block.
+//! Eight is the width that compilers vectorise on all targets. Correlations are learnt within a block, everything else
+//! metric by metric. A domain of up to eight metrics is one block.
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
@@ -18,19 +18,19 @@ pub const BLOCK: usize = 8;
 /// A value for each metric of a block.
 pub type Lanes = [f32; BLOCK];
 
-/// Features beside the metrics' residuals that the forest sees: two slow statistics.
+/// Number of the forest's features beside the residuals: two slow statistics.
 pub const SLOW_FEATURES: usize = 2;
-/// Added to a metric before its logarithm is taken, so that small counts do not spread without bound.
+/// Added to a metric before its logarithm is taken, so that small counts do not spread too far.
 const LOGARITHM_SHIFT: f64 = 5.0;
-/// Smallest scale of a metric, in units of its last decimal: below it lies rounding.
+/// Least scale of a metric, in units of its last decimal: smaller differences are rounding.
 const SCALE_LEAST: f64 = 0.05;
 
-/// What is known of a metric.
+/// A metric as the detector uses it. Its *judged scale* is its own unit, or the logarithm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricLayout {
-    /// Its name.
+    /// Name, as in the domain file.
     pub name: String,
-    /// Unit, for people.
+    /// Unit, for the text of reasons.
     pub unit: String,
     /// Decimals that are shown.
     pub decimals: u8,
@@ -38,14 +38,14 @@ pub struct MetricLayout {
     pub below: f64,
     /// Breaks a rule when greater than this.
     pub above: f64,
-    /// Judged as its logarithm.
+    /// Whether it is judged as its logarithm.
     pub is_logarithmic: bool,
-    /// What sums of statistics count in: a power of two well below the last decimal, and large enough for the range.
+    /// Unit of sums of levels: a power of two well below the last decimal, and large enough for the range.
     pub(crate) quantum: f64,
     pub(crate) per_quantum: f64,
     /// Smallest scale.
     pub(crate) scale_least: f32,
-    /// Scale until there is a better one.
+    /// Scale until one is learnt.
     pub(crate) scale_first: f32,
 }
 
@@ -76,17 +76,17 @@ impl MetricLayout {
         }
     }
 
-    /// Back from the scale it is judged on.
+    /// From the judged scale back to the metric's unit.
     pub(crate) fn shown(&self, judged: f64) -> f64 {
         if self.is_logarithmic { judged.exp() - LOGARITHM_SHIFT } else { judged }
     }
 }
 
-/// A value on the logarithmic scale.
+/// The logarithm of a value, for metrics that are judged so.
 #[inline]
 pub(crate) fn logarithmic(value: f64) -> f64 {
     const LN_SHIFT: f64 = 1.609_437_912_434_100_3;
-    // On along the tangent: a negative count is far from all that are possible. What is not finite stays so.
+    // Negative values continue along the tangent at 0, far from possible counts. NaN and infinity stay.
     if (0.0..f64::INFINITY).contains(&value) {
         ln(value + LOGARITHM_SHIFT)
     } else {
@@ -94,23 +94,23 @@ pub(crate) fn logarithmic(value: f64) -> f64 {
     }
 }
 
-/// What the detector knows of a domain.
+/// A domain as the detector uses it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     /// The metrics, in the order of a batch's columns.
     pub metrics: Vec<MetricLayout>,
-    /// How often closed statistics are applied, in microseconds of event time: a minute, or where readings are rarer
-    /// the time between two readings of a sensor.
+    /// Length of a tick, in microseconds of event time: a minute, or the time between two readings of a sensor if that
+    /// is longer. The zones' models change once a tick.
     pub tick_us: i64,
-    /// Whose hours of the week the baselines are of.
+    /// Time zone of the baselines' hours of the week.
     pub time_zone: Tz,
     /// Expected share of anomalies.
     pub contamination: f64,
-    /// Share of the model's flags that may be false.
+    /// Share of the model's flags that may be false: the false discovery rate.
     pub false_discoveries: f64,
     /// Sensors with full state, per partition.
     pub sensors_max: usize,
-    /// How a forest is grown.
+    /// Options of the forest.
     pub forest: ForestOptions,
 }
 
@@ -155,7 +155,7 @@ impl Layout {
         }
     }
 
-    /// Blocks of metrics.
+    /// Number of blocks of metrics.
     pub fn blocks(&self) -> usize {
         self.metrics.len().div_ceil(BLOCK)
     }
@@ -165,17 +165,17 @@ impl Layout {
         &self.metrics[block * BLOCK..self.metrics.len().min((block + 1) * BLOCK)]
     }
 
-    /// Features that the forest sees: the residuals of the first metrics, and the slow statistics.
+    /// Number of the forest's features: the residuals of the first metrics, then the slow statistics.
     pub fn forest_features(&self) -> usize {
         self.forest_metrics() + SLOW_FEATURES
     }
 
-    /// Metrics whose residuals the forest sees.
+    /// Number of metrics whose residuals are features of the forest.
     pub(crate) fn forest_metrics(&self) -> usize {
         self.metrics.len().min(FEATURES_MAX - SLOW_FEATURES)
     }
 
-    /// What a model must agree with to be used: the metrics in their order with their scales.
+    /// The metrics in their order with their scales, as text: equal for domains that can share a model.
     pub fn fingerprint(&self) -> String {
         let metrics = self
             .metrics
@@ -184,14 +184,14 @@ impl Layout {
         metrics.collect::<Vec<_>>().join(", ")
     }
 
-    /// What clocks show at an event time, as if it were one of UTC: it leaps where clocks do. Asked once for a tick.
+    /// Local time of the domain's time zone at an event time, in microseconds; it jumps where clocks are changed.
     pub(crate) fn local_us(&self, event_time_us: i64) -> i64 {
         let Some(at) = DateTime::from_timestamp_micros(event_time_us) else { return event_time_us };
         let offset = self.time_zone.offset_from_utc_datetime(&at.naive_utc()).fix();
         event_time_us + i64::from(offset.local_minus_utc()) * 1_000_000
     }
 
-    /// The tick of an event time.
+    /// The number of the tick that an event time is in.
     pub fn tick(&self, event_time_us: i64) -> i64 {
         event_time_us.div_euclid(self.tick_us)
     }

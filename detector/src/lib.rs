@@ -1,28 +1,31 @@
-//! What is odd, how odd, and why: rules, baselines, slow averages and an isolation forest, one verdict.
+//! Anomaly detection: which readings are anomalous, how much, and why. Rules, baselines, slow averages and an isolation
+//! forest are combined to one verdict.
 //!
 //! ```text
-//!  rows of a partition ──▶ Scorer ──▶ Verdicts (a score for each row; why, for the flagged ones)
+//!  rows of a partition ──▶ Scorer ──▶ Verdicts (a score for each row; reasons for the flagged ones)
 //!    SensorStates ⇄ ┘  ▲       └────▶ TrainingData: SufficientStats per (zone, tick), a Sample for training
 //!    (per partition)   │                        │ merge, in any order
 //!                 ZoneModels ◀── close ─────────┘            Model ◀── train ── Sample
 //!                 (snapshots, per zone)                      (a forest, with its version)
 //! ```
 //!
-//! A pure library: no I/O, no clock, no threads. What the dataflow, `citytide evaluate` and training do with it is the
-//! same code.
+//! A pure library: no I/O, no clock, no threads. The dataflow, `citytide evaluate` and training run the same code.
+//!
+//! The *surprise* of a statistic (information theory's surprisal) is −log₁₀ of the chance that a normal reading has one
+//! as large or larger: 3 stands for one in a thousand. It is what the members of the detector are compared by.
 //!
 //! 1. A verdict is a function of the reading, the earlier readings of its sensor in its partition, the snapshot of the
 //!    zone's model and the trained model.
-//! 2. While it scores, no model changes: rows teach [`SufficientStats`], which are integers and merge in any order to
-//!    the same bits; closing a tick makes the next snapshot.
-//! 3. What is missing is missing: NaN never reaches a forest, and an unknown level says nothing.
+//! 2. No model changes during scoring: rows teach [`SufficientStats`], which are integers and merge in any order to the
+//!    same bits; closing a tick makes the next snapshot.
+//! 3. A missing value is not replaced: NaN never reaches a forest, and a comparison with an unknown level finds
+//!    nothing.
 
 #![forbid(unsafe_code)]
 // Loops over the lanes of a block index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
 mod bytes;
-mod close;
 mod explain;
 pub mod forest;
 mod layout;
@@ -34,7 +37,6 @@ mod sample;
 mod scorer;
 mod sensors;
 mod stats;
-mod stray;
 mod tails;
 mod teach;
 #[cfg(test)]
@@ -42,7 +44,6 @@ mod tests;
 mod transcendental;
 mod verdict;
 mod zone;
-mod zone_bytes;
 
 pub use bytes::StateError;
 pub use layout::{BLOCK, Layout, MINUTE_US, MetricLayout};

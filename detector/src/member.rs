@@ -1,36 +1,35 @@
-//! The members of the hybrid: each turns a reading into a surprise, −log₁₀ of the chance of one as odd.
+//! The members of the detector, an ensemble: each gives a reading a surprise, −log₁₀ of the chance of one as anomalous.
 
 use serde::{Deserialize, Serialize};
 
-/// Who finds a reading odd.
+/// A member of the ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Member {
     /// A value beyond its bound: the domain's rules.
     Rule,
-    /// A metric that the sensor otherwise sends is missing.
+    /// A metric is missing that the sensor usually sends.
     Dropout,
-    /// A value repeated more often than chance would.
+    /// A value is repeated more often than chance explains.
     Stuck,
-    /// The largest residual of a metric, in its scale.
+    /// The largest residual of a metric, in standard deviations.
     Largest,
-    /// The residuals together: the Mahalanobis distance, which sees a broken correlation.
+    /// The Mahalanobis distance of the residuals, which sees a broken correlation.
     Together,
-    /// The last readings together: the same of an average over about eight readings.
+    /// The same distance of an average over the last readings (rate .22, about eight readings).
     Recent,
-    /// A metric that has long been on one side of where the others say that it is: an average over about forty
-    /// readings.
+    /// A metric stays on one side of what the other metrics predict: an average over about forty readings.
     Drift,
-    /// A metric that moves against others with which it otherwise goes.
+    /// A metric moves against metrics that it correlates with.
     Against,
-    /// The isolation forest on residuals and slow statistics.
+    /// The isolation forest, on residuals and slow statistics.
     Forest,
-    /// The whole zone has moved further than it does, and the reading with it.
+    /// The whole zone has moved further than chance explains, and the reading with it.
     Zone,
 }
 
 impl Member {
-    /// All of them, in the order of their surprises.
+    /// All members, in the order of [`Surprises`].
     pub const ALL: [Member; MEMBERS] = [
         Member::Rule,
         Member::Dropout,
@@ -44,7 +43,7 @@ impl Member {
         Member::Zone,
     ];
 
-    /// Its word in `reasons`.
+    /// The word in `sensor_data.reasons`.
     pub fn as_str(self) -> &'static str {
         match self {
             Member::Rule => "rule",
@@ -63,11 +62,11 @@ impl Member {
 
 /// Number of members.
 pub const MEMBERS: usize = 10;
-/// Surprises by member.
+/// Surprise of a reading by member, in the order of [`Member::ALL`]; 0 where a member finds nothing.
 pub type Surprises = [f32; MEMBERS];
-/// Members whose surprise comes from a tail that is learnt: `Largest` … `Forest`.
+/// Number of members whose surprise comes from a learnt tail: `Largest` … `Forest`.
 pub(crate) const TAILED: usize = 6;
 /// Index of the first of them.
 pub(crate) const FIRST_TAILED: usize = Member::Largest as usize;
-/// The surprise of a broken rule and of a metric gone missing: certain.
+/// The surprise of a broken rule and of a missing metric: certain.
 pub const CERTAIN: f32 = 12.0;

@@ -1,9 +1,9 @@
-//! The trained part of the detector: a forest with what it was made from, as it is stored and put in force.
+//! The trained part of the detector: a forest, with the data it was fitted on, as it is stored and put in force.
 //!
 //! Invariants:
-//! 1. a model is immutable: the same version scores the same anywhere, bit by bit;
-//! 2. what is read back is whole (a checksum over its text) and of this domain (its metrics, their order and scales),
-//!    or it is refused with the reason, and whatever was in force stays.
+//! 1. a model is immutable: the same version gives the same scores on any machine, to the bit;
+//! 2. a model that is read back is complete (a checksum over its text) and of this domain (its metrics, their order and
+//!    scales), or it is refused with the reason, and the model in force stays.
 
 use std::hash::Hasher;
 
@@ -15,7 +15,7 @@ use crate::forest::{FitError, Forest, StoredForest, fit};
 use crate::layout::Layout;
 use crate::sample::Sample;
 
-/// The form in which models are stored.
+/// Number of the storage format.
 const FORM: u32 = 2;
 
 /// A trained model.
@@ -26,7 +26,7 @@ pub struct Model {
     forest: Forest,
 }
 
-/// What a model was made from.
+/// The data and settings that a model was fitted with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct About {
     /// Event time of the oldest reading it was fitted on, microseconds.
@@ -43,7 +43,7 @@ pub struct About {
     pub extension: usize,
 }
 
-/// Why a model could not be made.
+/// Why a training failed.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum TrainError {
     /// The forest could not be fitted.
@@ -128,22 +128,22 @@ impl Model {
         Ok(Model { version, about, forest })
     }
 
-    /// Its number, from 1; 0 stands for no model.
+    /// The version, from 1; 0 stands for no model.
     pub fn version(&self) -> i32 {
         self.version
     }
 
-    /// What it was made from.
+    /// The data and settings that it was fitted with.
     pub fn about(&self) -> &About {
         &self.about
     }
 
-    /// Its forest.
+    /// The forest.
     pub fn forest(&self) -> &Forest {
         &self.forest
     }
 
-    /// The model as bytes: a checksum on the first line, JSON behind it.
+    /// The model as bytes: a checksum on the first line, then JSON.
     pub fn to_bytes(&self, layout: &Layout) -> Vec<u8> {
         let stored = Stored {
             form: FORM,
@@ -160,7 +160,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When it was damaged or changed, is another version, or of another domain.
+    /// When it is damaged or changed, has another version, or is of another domain.
     pub fn from_bytes(version: i32, layout: &Layout, bytes: &[u8]) -> Result<Model, ModelError> {
         let unreadable = |why: String| ModelError::Unreadable { version, why };
         let text = std::str::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
@@ -190,7 +190,7 @@ impl Model {
     }
 }
 
-/// FNV-1a, 64 bits: against damage and careless edits, not against forgers, who could compute it too.
+/// FNV-1a, 64 bits: detects damage and careless edits, not deliberate ones.
 fn checksum(bytes: &[u8]) -> String {
     let mut sum = FnvHasher::default();
     sum.write(bytes);

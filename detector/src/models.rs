@@ -7,7 +7,7 @@ use crate::layout::Layout;
 use crate::stats::{SufficientStats, ZoneStats};
 use crate::zone::{Level, ZoneModel};
 
-/// Zones with a model of their own; in further ones only rules speak.
+/// Most zones with a model; in further ones rules alone decide.
 pub const ZONES_MAX: usize = 200;
 
 /// The models of all zones as of some epoch. Cloning is cheap.
@@ -27,12 +27,12 @@ impl ZoneModels {
         self.zones.iter()
     }
 
-    /// Puts a model in force, as it was read back.
+    /// Replaces the model of a zone.
     pub fn insert(&mut self, zone: Arc<str>, model: ZoneModel) {
         self.zones.insert(zone, Arc::new(model));
     }
 
-    /// Closes a tick of a zone: its model becomes the one that has learnt these statistics.
+    /// Closes a tick of a zone: its model learns these statistics. Beyond [`ZONES_MAX`] a new zone is ignored.
     pub fn close_minute(&mut self, layout: &Layout, zone: &Arc<str>, tick: i64, stats: &ZoneStats) {
         if !self.zones.contains_key(zone) {
             if self.zones.len() >= ZONES_MAX {
@@ -46,7 +46,7 @@ impl ZoneModels {
         Arc::make_mut(model).close(layout, tick, stats);
     }
 
-    /// Closes every tick of the statistics, in order.
+    /// Closes all ticks of the statistics, in order.
     pub fn close(&mut self, layout: &Layout, stats: &SufficientStats) {
         for ((tick, zone), stats) in &stats.by_tick {
             self.close_minute(layout, zone, *tick, stats);

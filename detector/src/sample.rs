@@ -1,10 +1,10 @@
-//! The rows that a training is made from: a bounded sample of the last days, the same whoever takes it.
+//! The training sample: at most so many rows of each of the last days, the same rows whichever worker takes it.
 //!
-//! A row's place in the sample is a hash of its sensor and time; the least hashes of each day stay. So rows of several
-//! partitions merge in any order to the same sample, and a row that comes twice counts once.
+//! Bottom-k sampling: each row has a hash of its sensor and time, and the rows with the least hashes of a day stay. So
+//! rows of several partitions merge in any order to the same sample, and a row that comes twice counts once.
 //!
-//! Rows of high severity are set aside: they would teach the forest what it is to find. When a day's share of them is
-//! still above [`READMITTED_SHARE`] on the third day in a row, they are the new normal and belong to the training.
+//! Rows of high severity are left out of the training: the forest is to find such rows. If their share stays above
+//! [`READMITTED_SHARE`] for three days in a row, they are the new normal and are used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 
-/// Share of a day's sampled rows set aside, from which it counts towards readmission.
+/// Share of severe rows in a day's sample above which the day counts towards readmission.
 pub const READMITTED_SHARE: f64 = 0.2;
-/// Days in a row after which rows set aside are readmitted.
+/// Number of such days in a row after which severe rows are readmitted.
 const READMITTED_DAYS: usize = 3;
 
 /// A row of the sample.
@@ -25,7 +25,7 @@ pub struct SampleRow {
     pub event_time_us: i64,
     /// Whether it was of high severity.
     pub is_severe: bool,
-    /// What the forest sees of it.
+    /// The forest's features, as many as [`Layout::forest_features`].
     pub features: Vec<f32>,
 }
 
@@ -53,7 +53,7 @@ impl Sample {
         z ^ (z >> 31)
     }
 
-    /// Takes a row, if it belongs into the sample.
+    /// Adds a row; it stays if its hash is among the least of its day.
     pub fn add(&mut self, hash: u64, row: SampleRow) {
         let rows = self.by_day.entry(row.event_time_us.div_euclid(DAY_US)).or_default();
         rows.insert(hash, row);
@@ -65,12 +65,12 @@ impl Sample {
         }
     }
 
-    /// Which rows of one partition to offer to this sample.
+    /// A filter, for one partition, of the rows that this sample may take.
     pub fn chosen(&self) -> Chosen {
         Chosen { per_day: self.per_day, by_day: BTreeMap::new() }
     }
 
-    /// Rows now.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.by_day.values().map(BTreeMap::len).sum()
     }
@@ -80,7 +80,8 @@ impl Sample {
         self.by_day.is_empty()
     }
 
-    /// The rows for a training that looks back from `until_us`, in the order of day and hash.
+    /// The rows of the training window that ends with `until_us`, by day and hash, without severe rows unless these are
+    /// readmitted.
     pub fn rows(&self, until_us: i64) -> Vec<&SampleRow> {
         let from_us = until_us.saturating_sub(self.days * DAY_US);
         let in_window: Vec<Vec<&SampleRow>> = self
@@ -106,23 +107,23 @@ impl Sample {
         Sample::new(domain.detector.train_rows_max, domain.detector.train_window_us)
     }
 
-    /// Whether it is bounded as the other one.
+    /// Whether both have the same bounds.
     pub fn is_like(&self, other: &Sample) -> bool {
         (self.per_day, self.days) == (other.per_day, other.days)
     }
 
-    /// Whether rows of this sample are of the layout's features.
+    /// Whether all rows have as many features as the layout's forest.
     pub fn fits(&self, layout: &Layout) -> bool {
         let mut rows = self.by_day.values().flat_map(BTreeMap::values);
         rows.all(|row| row.features.len() == layout.forest_features())
     }
 }
 
-/// Days of which is known what a partition has offered.
+/// Days for which a partition's offered hashes are kept.
 const CHOSEN_DAYS: usize = 3;
 
-/// Which rows of a partition are offered to a sample: those that may still be among the least hashes of their day. A
-/// function of the partition's rows alone, so that every run offers the same.
+/// Chooses the rows of a partition that are offered to a sample: those whose hash may still be among the least of their
+/// day. Depends on the partition's rows alone, so that every run offers the same.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
     per_day: usize,
@@ -130,12 +131,12 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Whether it chooses for a sample of the same size.
+    /// Whether both choose for samples of the same size.
     pub fn is_like(&self, other: &Chosen) -> bool {
         self.per_day == other.per_day
     }
 
-    /// The greatest hash that a day still takes: it only falls.
+    /// The greatest hash that the day of an event time still takes. It never rises.
     pub(crate) fn greatest(&self, event_time_us: i64) -> u64 {
         match self.by_day.get(&event_time_us.div_euclid(DAY_US)) {
             Some(hashes) if hashes.len() >= self.per_day => hashes.last().copied().unwrap_or(u64::MAX),
@@ -143,7 +144,7 @@ impl Chosen {
         }
     }
 
-    /// Whether a row of this hash and time is offered.
+    /// Whether to offer a row of this hash and event time; notes the hash if so.
     pub(crate) fn choose(&mut self, hash: u64, event_time_us: i64) -> bool {
         if hash > self.greatest(event_time_us) {
             return false;

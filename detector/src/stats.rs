@@ -1,8 +1,9 @@
-//! What readings teach, until their minute is closed: counts, sums and histograms per zone and minute.
+//! Sufficient statistics of the readings of a zone and tick (a minute, unless readings are rarer), until the tick is
+//! closed: counts, sums and histograms.
 //!
 //! Invariant: everything is an integer (sums are in quanta, see [`MetricLayout`](crate::MetricLayout)), so that the
-//! statistics of any number of workers merge in any order to the same bits. A minute that teaches more than
-//! [`ROWS_MAX`] readings of a zone leaves out the rest, on which no sum can overflow.
+//! statistics of any number of workers merge in any order to the same bits. At most [`ROWS_MAX`] readings of a zone and
+//! tick teach, so that no sum overflows.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,25 +15,25 @@ use crate::layout::BLOCK;
 use crate::member::TAILED;
 use crate::tails::{BINS, bin};
 
-/// Most readings of a zone and minute that teach, per partition.
+/// Most readings of a zone and tick that teach, per partition.
 pub const ROWS_MAX: u32 = 1 << 16;
 /// Entries of the upper half of a block's matrix, the diagonal included.
 pub(crate) const PAIRS: usize = BLOCK * (BLOCK + 1) / 2;
-/// Lanes of second moments are taken in this part of a standard deviation.
+/// Units of a lane for second moments, per standard deviation; a product of two counts in [`MOMENT_QUANTUM`].
 pub(crate) const MOMENT_ROOTS: f32 = 256.0;
-/// What second moments count in.
+/// Unit of the sums of second moments, in variances.
 pub(crate) const MOMENT_QUANTUM: f32 = 1.0 / (MOMENT_ROOTS * MOMENT_ROOTS);
-/// What the logarithms of scales count in.
+/// Unit of the sums of logarithms of scales.
 pub(crate) const SCALE_QUANTUM: f64 = 1.0 / (1u64 << 32) as f64;
-/// Bins of the combined surprise, a tenth each.
+/// Bins of the histogram of the combined surprise, a tenth each.
 pub(crate) const SURPRISE_BINS: usize = 128;
 /// Bins for one unit of surprise.
 pub(crate) const SURPRISES_PER_UNIT: f32 = 10.0;
 
-/// Sufficient statistics of several zones and minutes.
+/// Sufficient statistics of several zones and ticks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SufficientStats {
-    /// By tick, then zone.
+    /// By tick, the event time divided by [`Layout::tick_us`](crate::Layout::tick_us), then by zone.
     #[serde(with = "as_list")]
     pub by_tick: BTreeMap<(i64, Arc<str>), ZoneStats>,
 }
@@ -60,25 +61,25 @@ impl SufficientStats {
         }
     }
 
-    /// Those of a zone and tick.
+    /// The statistics of a zone and tick.
     pub fn get(&self, tick: i64, zone: &Arc<str>) -> Option<&ZoneStats> {
         self.by_tick.get(&(tick, zone.clone()))
     }
 
-    /// Takes out the statistics of all ticks before `tick`, in order: what can be closed.
+    /// Removes and returns the statistics of all ticks before `tick`.
     pub fn take_before(&mut self, tick: i64) -> SufficientStats {
         let nobody: Arc<str> = Arc::from("");
         let kept = self.by_tick.split_off(&(tick, nobody));
         SufficientStats { by_tick: std::mem::replace(&mut self.by_tick, kept) }
     }
 
-    /// Whether there is nothing to learn.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_tick.is_empty()
     }
 }
 
-/// Maps with keys that are no text, as lists.
+/// Serialises a map as a list, for formats whose keys must be text.
 mod as_list {
     use super::*;
 
@@ -93,12 +94,12 @@ mod as_list {
     }
 }
 
-/// What the readings of one zone and minute teach.
+/// Sufficient statistics of one zone and tick.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZoneStats {
     /// Readings that taught.
     pub rows: u32,
-    /// Readings that taught a level alone: what was known of the zone was of long ago.
+    /// Readings that taught the level alone, because the zone's model was stale.
     pub(crate) stale: u32,
     pub(crate) blocks: Vec<BlockStats>,
     /// Counts by bin of the statistics with tails, one after the other.
@@ -107,7 +108,7 @@ pub struct ZoneStats {
     pub(crate) surprises: Histogram,
 }
 
-/// What they teach about a block of metrics.
+/// Sufficient statistics of a block of metrics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BlockStats {
     /// Readings with a value.
@@ -118,14 +119,14 @@ pub(crate) struct BlockStats {
     pub(crate) scale: [i64; BLOCK],
     /// Sum of levels (expected, plus the clipped residual), in the metric's quanta.
     pub(crate) level: [i64; BLOCK],
-    /// The same with residuals that are hardly clipped: where the zone is, however far it has moved.
+    /// The same with a wide clip: the zone's level even if the whole zone has moved.
     pub(crate) moved: [i64; BLOCK],
-    /// Readings with a value that taught a level alone, and the sum of those.
+    /// Readings with a value that taught the level alone, and the sum of those levels.
     pub(crate) stale: [u32; BLOCK],
     pub(crate) stale_level: [i64; BLOCK],
-    /// Short runs that went on: repeated values, at most [`crate::sensors::RUN_TAUGHT`] in a row.
+    /// Repeated values in runs of at most [`crate::sensors::RUN_TAUGHT`] repeats.
     pub(crate) repeated: [u32; BLOCK],
-    /// Chances to repeat, likewise.
+    /// Readings that could have been such a repeat.
     pub(crate) chances: [u32; BLOCK],
     /// Readings in runs longer than that.
     pub(crate) in_long_run: [u32; BLOCK],
@@ -137,8 +138,8 @@ pub(crate) struct BlockStats {
     pub(crate) near_recent: u32,
     /// The same of the recent averages.
     pub(crate) recent_products: Vec<i64>,
-    /// Sums of the absolute long averages, as far as they stand apart, and of what moves within minutes, in moment
-    /// quanta.
+    /// Sums of absolute values, in moment quanta: of the part of the slow averages that the other metrics do not
+    /// explain, and of moves within minutes.
     pub(crate) apart: [i64; BLOCK],
     pub(crate) band: [i64; BLOCK],
 }
@@ -174,7 +175,7 @@ impl ZoneStats {
         self.rows == 0 && self.stale == 0
     }
 
-    /// Makes room for what more than a level is taught by: kilobytes, which few readings need behind a backlog.
+    /// Allocates histograms and products, several kilobytes: statistics that hold levels alone do without.
     pub(crate) fn unfold(&mut self) {
         self.tail_counts.0.resize(TAILED * BINS, 0);
         self.surprises.0.resize(SURPRISE_BINS, 0);
@@ -184,7 +185,7 @@ impl ZoneStats {
         }
     }
 
-    /// Counts a value of one of the statistics with tails.
+    /// Counts a value of a statistic whose tail is learnt.
     #[inline]
     pub(crate) fn count(&mut self, tail: usize, statistic: f32) {
         self.tail_counts.0[tail * BINS + bin(statistic)] += 1;
@@ -201,7 +202,7 @@ impl ZoneStats {
     }
 }
 
-/// Counts by bin; most are 0, and those are not written.
+/// Counts by bin. Serialised as pairs of bin and count, without the zeros.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Histogram(pub(crate) Vec<u32>);
 
@@ -226,7 +227,7 @@ impl<'de> Deserialize<'de> for Histogram {
     }
 }
 
-/// Adds up lists either of which may still be empty.
+/// Adds a list to another; each may still be empty.
 fn add_lists<T: Clone>(mine: &mut Vec<T>, theirs: &[T], add: impl Fn(&mut [T], &[T])) {
     match mine.is_empty() {
         true => mine.extend_from_slice(theirs),

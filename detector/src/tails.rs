@@ -1,8 +1,8 @@
-//! From a statistic to its surprise: −log₁₀ of the chance of one as large or larger in a normal reading.
+//! From a statistic to its surprise: −log₁₀ of the chance that a normal reading has one as large or larger.
 //!
-//! A [`Tail`] keeps a decayed histogram of a statistic and, refitted now and then, a table of surprises. Only the body
-//! of the histogram is used (its median, upper fifth, upper tenth), so that up to a tenth of anomalies does not move
-//! it; beyond the body the shape is assumed: see [`Shape`].
+//! A [`Tail`] keeps an exponentially decayed histogram of a statistic and, refitted every 60 ticks, a table of
+//! surprises. The fit uses the body of the histogram only (median, upper fifth, upper tenth), so that up to a tenth of
+//! anomalies does not change it; beyond the body the distribution is assumed: see [`Shape`].
 
 use crate::bytes::{StateError, Walk};
 
@@ -10,21 +10,22 @@ use crate::bytes::{StateError, Walk};
 pub(crate) const BINS: usize = 256;
 /// Bins for one unit of a statistic.
 const BINS_PER_UNIT: f32 = 8.0;
-/// Greatest surprise of a statistic: beyond it nothing is told apart.
+/// Greatest surprise of a statistic.
 pub const SURPRISE_MAX: f32 = 30.0;
-/// Weight of the body's rows below which a tail says nothing.
+/// Rows below which a tail is not fitted, and gives no surprise.
 pub(crate) const ROWS_MIN: f64 = 200.0;
 
-/// The far body is measured where the reference is exceeded with this chance.
+/// The width of the far body is measured at the quantile that the reference exceeds with this chance.
 const WIDE_CHANCE: f64 = 0.03;
-/// What is more surprising than this is anomalous; as many times that, at most so much, is taken off the body.
+/// Rows of a greater surprise than this are anomalous. Their share times `FAR_TIMES`, at most `FAR_MOST`, is left out
+/// when the far body is measured.
 const FAR_SURPRISE: f64 = 8.0;
 const FAR_TIMES: f64 = 1.3;
 const FAR_MOST: f64 = 0.15;
-/// Most that a tail is stretched: this power of the statistic.
+/// Widest stretch of a tail: the least power of the statistic.
 const STRETCH_LEAST: f64 = 0.5;
 
-/// What the tail of a statistic is taken to be.
+/// The distribution that the tail of a statistic is assumed to have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Shape {
     /// The root of a χ² of so many degrees of freedom: Mahalanobis distances.
@@ -35,7 +36,7 @@ pub(crate) enum Shape {
     Weibull,
 }
 
-/// A statistic's histogram and what it says of surprise.
+/// The histogram of a statistic, and its table of surprises by bin.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tail {
     histogram: Vec<f64>,
@@ -46,7 +47,7 @@ pub(crate) struct Tail {
 /// The bin of a statistic.
 #[inline]
 pub(crate) fn bin(statistic: f32) -> usize {
-    // Casts from float saturate, NaN becomes 0; to 32 bits it is one instruction.
+    // Casts from float saturate and turn NaN into 0; a cast to 32 bits is one instruction.
     ((statistic * BINS_PER_UNIT) as i32).clamp(0, BINS as i32 - 1) as usize
 }
 
@@ -81,7 +82,7 @@ impl Tail {
         self.total += weight;
     }
 
-    /// Writes or reads it.
+    /// Writes or reads all parts.
     pub(crate) fn walk(&mut self, walk: &mut impl Walk) -> Result<(), StateError> {
         walk.doubles(&mut self.histogram)?;
         walk.doubles(std::slice::from_mut(&mut self.total))?;
@@ -107,10 +108,10 @@ impl Tail {
         BINS as f64 / f64::from(BINS_PER_UNIT)
     }
 
-    /// A reference tail through the upper fifth, stretched where the far body is wider than the reference's.
+    /// A reference distribution scaled to the upper fifth, stretched if the far body is wider than the reference's.
     ///
-    /// How wide it is must not be taken from the anomalies in it: the weight that is far beyond chance, and a little
-    /// more, is taken off before the far body is measured.
+    /// Anomalies must not widen it: the weight far beyond chance, and a little more, is left out when the far body is
+    /// measured.
     fn scaled(&self, reference: impl Fn(f64) -> f64 + 'static) -> Box<dyn Fn(f64) -> f64> {
         let at = |chance: f64| solve(-chance.log10(), &reference);
         let fifth = self.quantile(0.8).max(1e-3);

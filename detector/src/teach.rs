@@ -1,44 +1,46 @@
-//! What rows teach about their zone and tick, until it is closed.
+//! Adding rows to the statistics of their zone and tick.
 
 use crate::layout::{BLOCK, Lanes};
 use crate::member::{FIRST_TAILED, Member, TAILED};
-use crate::observe::{BlockRules, Flags, RowStats, Scene};
+use crate::observe::{BlockRules, Flags, Observation, RowStats};
 use crate::stats::{BlockStats, MOMENT_ROOTS, PAIRS, SCALE_QUANTUM, ZoneStats};
 use crate::transcendental::ln;
 use crate::zone::{BlockView, FIFTH, pair};
 
-/// Second moments are taught by residuals clipped to this, of readings whose distance is below the χ² of this chance.
+/// Residuals are clipped to this for second moments, which only readings teach whose Mahalanobis distance chance
+/// exceeds more often than this.
 const MOMENT_CLIP: f32 = 4.0;
 pub(crate) const MOMENT_CHANCE: f64 = 0.00125;
 /// Of a zone with more readings in a tick than this, only every second, fourth, … reading teaches second moments.
 pub(crate) const MOMENT_READINGS: u64 = 512;
-/// Factor from a mean absolute to a standard deviation, and the clip of one reading's share in a scale.
+/// Factor from a mean absolute to a standard deviation (√(π/2)), and the clip of a reading's share in a scale, in
+/// scales.
 const MEAN_TO_DEVIATION: f32 = 1.2533;
 const SCALE_CLIP: f32 = 4.0;
-/// Which of the statistics says how metrics move against each other.
+/// Index of the member `Against` among the statistics.
 const AGAINST: usize = Member::Against as usize - FIRST_TAILED;
 
-/// What the rows of a zone and tick are held against, and what they teach.
+/// What the rows of a zone and tick are compared with, and the statistics that they teach.
 #[derive(Debug)]
 pub(crate) struct ZoneView {
     pub(crate) zone: u32,
     pub(crate) tick: i64,
     pub(crate) blocks: Vec<BlockView>,
-    /// Readings teach second moments whose number has none of these bits.
+    /// A reading teaches second moments if its number has none of these bits.
     pub(crate) moments_skip: u32,
-    /// Rows with a greater hash do not come into the sample.
+    /// Rows with a greater hash are not sampled.
     pub(crate) sample_until: u64,
-    /// How many rows may teach.
+    /// Number of rows that may still teach.
     pub(crate) room: u32,
-    /// Whether what is known of the zone is of too long ago to judge by.
+    /// Whether the zone's model is too old to judge by, see [`ZoneModel::is_stale`](crate::ZoneModel).
     pub(crate) is_stale: bool,
-    /// Whether it is known of any metric that it goes with others.
+    /// Whether any metric is known to correlate with others.
     pub(crate) goes_together: bool,
     pub(crate) stats: ZoneStats,
 }
 
 impl ZoneView {
-    /// Where the row under way says that the zone is.
+    /// Adds the level of a row alone.
     #[inline]
     pub(crate) fn teach_level(&mut self, taught: &[RowStats]) {
         self.stats.stale += 1;
@@ -50,7 +52,7 @@ impl ZoneView {
         }
     }
 
-    /// Notes what scales the rows were held against.
+    /// Adds the scales that the rows were compared with: once, when all of them are in.
     pub(crate) fn teach_scales(&mut self) {
         for (stats, view) in self.stats.blocks.iter_mut().zip(&self.blocks) {
             for lane in 0..BLOCK {
@@ -60,11 +62,11 @@ impl ZoneView {
         }
     }
 
-    /// What the row under way teaches.
+    /// Adds a row. `near` is the squared distance below which it teaches second moments.
     #[inline]
     pub(crate) fn teach(
         &mut self,
-        scenes: &[Scene],
+        observations: &[Observation],
         taught: &[RowStats],
         rules: &[BlockRules],
         statistics: &[f32; TAILED - 1],
@@ -93,10 +95,10 @@ impl ZoneView {
         }
         if teaches_moments && statistics[1] * statistics[1] < near {
             let is_near_recent = statistics[2] * statistics[2] < near;
-            for (((stats, scene), rules), view) in
-                self.stats.blocks.iter_mut().zip(scenes).zip(rules).zip(&self.blocks)
+            for (((stats, observation), rules), view) in
+                self.stats.blocks.iter_mut().zip(observations).zip(rules).zip(&self.blocks)
             {
-                teach_moments(stats, scene, rules.metrics, view, is_near_recent);
+                teach_moments(stats, observation, rules.metrics, view, is_near_recent);
             }
         }
     }
@@ -104,17 +106,17 @@ impl ZoneView {
 
 fn teach_moments(
     stats: &mut BlockStats,
-    scene: &Scene,
+    observation: &Observation,
     metrics: usize,
     view: &BlockView,
     is_near_recent: bool,
 ) {
     stats.near += 1;
-    add_products(&mut stats.products, &scene.residual, metrics);
+    add_products(&mut stats.products, &observation.residual, metrics);
     for lane in 0..BLOCK {
         for (sum, value, scale) in [
-            (&mut stats.apart[lane], scene.apart[lane], view.apart_scale[lane]),
-            (&mut stats.band[lane], scene.band[lane], view.band_scale[lane]),
+            (&mut stats.apart[lane], observation.apart[lane], view.apart_scale[lane]),
+            (&mut stats.band[lane], observation.band[lane], view.band_scale[lane]),
         ] {
             let value = (value.abs() * MEAN_TO_DEVIATION).min(SCALE_CLIP * scale);
             *sum += i64::from((value * (MOMENT_ROOTS * MOMENT_ROOTS)) as i32);
@@ -122,7 +124,7 @@ fn teach_moments(
     }
     if is_near_recent {
         stats.near_recent += 1;
-        add_products(&mut stats.recent_products, &scene.recent, metrics);
+        add_products(&mut stats.recent_products, &observation.recent, metrics);
     }
 }
 
@@ -133,7 +135,7 @@ fn add(counts: &mut Flags, flags: &Flags) {
     }
 }
 
-/// Products of the first `metrics` lanes, each lane taken in roots of the moments' quantum.
+/// Adds the products of the first `metrics` lanes to `sums`, in moment quanta.
 #[inline]
 fn add_products(sums: &mut [i64], of: &Lanes, metrics: usize) {
     let mut whole = [0i32; BLOCK];

@@ -1,5 +1,5 @@
-//! Logarithm and power of two that are the same bits everywhere: the C library's depend on the processor it finds, and
-//! a reading must get the same verdict from whichever machine scores it. No branches, so that they also cost less.
+//! Logarithm and power of two that give the same bits on every machine. The C library's differ by processor, and a
+//! reading must get the same verdict on any. Without branches, they are also faster.
 
 /// The natural logarithm of a positive, finite, normal number, to 10⁻¹³.
 #[inline]

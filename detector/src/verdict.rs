@@ -1,12 +1,12 @@
-//! The verdict on a reading: whether it is odd, how odd, how sure, and who says so.
+//! The verdict on a reading: whether it is anomalous, its score, severity and confidence, and what flagged it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::member::{Member, Surprises};
 use crate::transcendental::exp2;
-use crate::zone::THRESHOLD_FIRST;
+use crate::zone::{MEMBERS_IN_EFFECT, THRESHOLD_FIRST};
 
-/// How bad an anomaly is, by the chance of one as odd among normal readings.
+/// Severity of an anomaly, by the chance of one as surprising among normal readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -29,7 +29,7 @@ impl Severity {
     }
 }
 
-/// Who flagged a reading.
+/// What flagged a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlaggedBy {
@@ -37,7 +37,7 @@ pub enum FlaggedBy {
     Rules,
     /// The model.
     Model,
-    /// Each of them.
+    /// A rule and the model.
     Both,
 }
 
@@ -57,18 +57,18 @@ impl FlaggedBy {
 pub struct Verdict {
     /// The row of the batch.
     pub row: u32,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// Who says so.
+    /// What flagged it.
     pub flagged_by: FlaggedBy,
-    /// What each member found.
+    /// Surprise by member.
     pub surprises: Surprises,
-    /// JSON array, as `sensor_data.reasons` holds it.
+    /// JSON array, as in `sensor_data.reasons`.
     pub reasons: String,
 }
 
 impl Verdict {
-    /// Who finds the row oddest.
+    /// The member with the greatest surprise.
     pub fn found_by(&self) -> Member {
         let surprise = |member: &Member| self.surprises[*member as usize];
         let oddest = Member::ALL.into_iter().max_by(|a, b| surprise(a).total_cmp(&surprise(b)));
@@ -76,29 +76,29 @@ impl Verdict {
     }
 }
 
-/// The verdicts on a batch: a score for every row, more for the flagged ones.
+/// The verdicts on a batch, by column: one entry per row in all fields but `flagged`, and `beside` unless it is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdicts {
-    /// Combined surprise of each row: −log₁₀ of the chance of one as odd. What figures are computed from.
+    /// Combined surprise, the greatest of all members: −log₁₀ of a chance.
     pub surprises: Vec<f32>,
-    /// The same as a score, 0 … 1.
+    /// The surprise as a score, 0 … 1 (see [`score_of`]); 1 for a broken rule.
     pub scores: Vec<f32>,
     /// Chance that the verdict is right, 0 … 1.
     pub confidences: Vec<f32>,
-    /// Whether only rules had a say in a row's verdict: too little is known of its zone, or of too long ago.
+    /// Whether rules alone decided: no model, or too little or too old knowledge of the zone.
     pub by_rules: Vec<bool>,
     /// The flagged rows, ascending.
     pub flagged: Vec<Verdict>,
-    /// What another model would say of each row, where one is asked beside.
+    /// Verdicts of the shadow model; empty if there is none.
     pub beside: Vec<Beside>,
 }
 
-/// What another model than the one in force would say of a row.
+/// What a shadow model would decide on a row if it were in force.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Beside {
     /// The score, 0 … 1.
     pub score: f32,
-    /// Whether it would be flagged.
+    /// Whether it would flag the row.
     pub is_flagged: bool,
 }
 
@@ -113,15 +113,15 @@ impl Verdicts {
     }
 }
 
-/// The score of a surprise: 1 − 2^(−surprise / 3.3), so that ½ is where the model flags until it has learnt its own
-/// threshold. It grows with the surprise and does not depend on the zone or the day.
+/// The score of a surprise: 1 − 2^(−surprise / 3.3), 0 … 1. It is ½ at the threshold that holds until one is learnt,
+/// and depends on the surprise alone, not on zone or time.
 pub fn score_of(surprise: f32) -> f32 {
     1.0 - exp2(-surprise / THRESHOLD_FIRST)
 }
 
-/// How bad a flagged reading of this surprise is.
+/// The severity of a flagged reading.
 pub(crate) fn severity_of(surprise: f32, breaks_rule: bool) -> Severity {
-    let chance = crate::close::MEMBERS_IN_EFFECT * 10f32.powf(-surprise);
+    let chance = MEMBERS_IN_EFFECT * 10f32.powf(-surprise);
     match chance {
         _ if breaks_rule => Severity::High,
         chance if chance < 0.0002 => Severity::High,

@@ -1,15 +1,15 @@
-//! Fitting: rows and a seed in, a forest out. The same rows in the same order and the same seed give the same bytes on
-//! any machine: every draw comes from [`SplitMix64`], and the arithmetic rounds alike everywhere.
+//! Fitting a forest. The same rows in the same order and the same seed give the same bytes on any machine: all random
+//! numbers come from [`SplitMix64`], and the arithmetic rounds alike everywhere.
 //!
 //! The method is that of the crate `extended-isolation-forest`, which draws from the thread's generator and cannot be
-//! seeded (decision 21); tests hold scores and rankings against the crate's. What differs, and why:
+//! seeded (decision 21); tests compare scores and rankings with the crate's. Differences:
 //!
 //! 1. At extension level 0 a split takes one of the features that vary among its node's rows. The crate also takes
-//!    constant ones, which leaves one side empty and uses up depth: of data that is mostly zeros nothing is learnt. A
-//!    split across two features may pass all rows by; that is part of the extended method and stays.
+//!    constant ones, which leaves one side empty and uses up depth: from data that is mostly zeros it learns nothing. A
+//!    split across two features may leave all rows on one side; that is part of the extended method and stays.
 //! 2. At extension level 0 the higher side is always the right one; the crate's choice of side changes no score.
-//! 3. At extension level 1 the normal's two coordinates come from the disc, not from two normal distributions: only its
-//!    direction counts, which is as even either way.
+//! 3. At extension level 1 the normal's two coordinates are drawn from the disc, not from two normal distributions:
+//!    only its direction matters, which is uniform either way.
 //! 4. A leaf of two rows adds a path of 1, not .15 (see [`unsuccessful_search`]).
 
 use thiserror::Error;
@@ -18,14 +18,14 @@ use super::random::SplitMix64;
 use super::{DEPTH_MAX, FEATURES_MAX, Forest, Node, StoredForest};
 use crate::transcendental::ln;
 
-/// How a forest is grown.
+/// Options for fitting a forest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ForestOptions {
     /// Number of trees.
     pub trees: usize,
     /// Rows that each tree is grown on; fewer when there are fewer.
     pub rows_per_tree: usize,
-    /// 0: a split looks at one feature; 1: at two. More was worse on every set tried.
+    /// Extension level. 0: a split is on one feature; 1: on two. More was worse on every data set tried.
     pub extension: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for ForestOptions {
 /// Fewest rows a forest is fitted on.
 pub const ROWS_MIN: usize = 100;
 
-/// Why no forest could be fitted.
+/// Why a fit failed.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum FitError {
     /// Too few rows.
@@ -69,7 +69,8 @@ pub enum FitError {
     },
 }
 
-/// Fits a forest on rows of `features` values each, laid end to end: a function of its arguments, to the bit.
+/// Fits a forest on rows of `features` finite values each, laid end to end. The result depends on the arguments alone,
+/// to the bit.
 ///
 /// # Errors
 ///
@@ -131,7 +132,7 @@ struct Tree<'a> {
     /// The greatest depth.
     depth: u32,
     random: SplitMix64,
-    /// What has grown, in pre-order.
+    /// The nodes so far, in pre-order.
     nodes: Vec<Node>,
 }
 
@@ -192,7 +193,7 @@ impl Tree<'_> {
         f64::from(self.rows[row * self.features.len() + feature])
     }
 
-    /// Decides as the walk does.
+    /// Which side of a split a row goes to, as in the walk.
     fn is_right(&self, row: usize, plane: &[(u8, f64, f64)]) -> bool {
         let side = |&(feature, normal, intercept): &(u8, f64, f64)| {
             (self.value(row, usize::from(feature)) - intercept) * normal

@@ -2,6 +2,7 @@ use std::hash::Hasher;
 
 use extended_isolation_forest as crate_forest;
 use fnv::FnvHasher;
+use serde::Deserialize;
 
 use super::*;
 

@@ -1,41 +1,44 @@
-//! The zone as a whole: how far it has moved from where it was of late, and whether it ever moves so far.
+//! Detects that a whole zone has moved: its mean level, against the level that it had in the last half-hour.
 //!
-//! Readings are held against the zone's present, which follows them within minutes: an event that moves all of a zone
-//! would be its own excuse. So the zone is held against a present that follows slowly, one value for each tick and
-//! metric; and while it strays further than chance lets it, the present of its readings is the slow one too. They are
-//! odd then for as long as the event lasts, and no longer.
+//! Readings are compared with the zone's present level, which follows them within minutes. An event that moves all
+//! sensors of a zone moves that level too, and no reading would stand out. So the mean of each tick and metric is also
+//! compared with a level that follows slowly. While the distance is greater than chance explains, readings are compared
+//! with the slow level: they are anomalous for as long as the event lasts, and no longer.
 //!
-//! A series of its own for each zone and metric (`Series` of `citytide-evaluate`) was the alternative: ten times the
-//! state and, at fifty readings to a zone's minute, as much work for each reading as all the rest.
+//! The alternative was a detector of its own for each zone and metric (`Series` of `citytide-evaluate`): ten times the
+//! state and, with fifty readings to a zone's minute, as much work for each reading as all the rest.
 
+use super::calendar::Calendar;
+use super::{FIFTH, Level, ZoneModel};
 use crate::bytes::{StateError, Walk};
 use crate::layout::{BLOCK, Lanes, Layout};
 use crate::stats::ZoneStats;
 use crate::tails::bin;
-use crate::zone::{Calendar, FIFTH, Level, ZoneModel};
 
-/// How fast the slow present follows, per tick, and the clip of what it follows, in upper fifths of how far the zone
-/// strays; and the clip while the zone has moved.
+/// Rate per tick at which the slow level follows, and the clip of its steps, in upper fifths of the zone's distance
+/// from it; and that clip while the zone has moved.
 const CALM_RATE: f64 = 1.0 / 30.0;
 const CALM_CLIP: f64 = 3.0;
 const MOVED_CLIP: f64 = 1.0;
-/// Step of the logarithm of the upper fifth of how far the zone strays, per tick, at first and later.
+/// Step per tick of the logarithm of that upper fifth, in the first ticks and later.
 const STRAY_FIRST: f64 = 0.2;
 const STRAY_RATE: f64 = 0.01;
 const STRAY_FIRST_TICKS: u64 = 240;
-/// The zone has moved when chance lets it go so far in one of a hundred thousand ticks; for how long that is believed.
+/// The zone has moved when −log₁₀ of the chance of the distance exceeds this; after so many ticks the new level counts
+/// as normal.
 const ALARM: f32 = 5.0;
 const ALARM_TICKS: u64 = 240;
-/// A reading has moved with its zone if it has by this share of it, and by so many standard deviations of its own.
+/// A reading has moved with its zone if it has by this share of the zone's distance, and by so many of its own standard
+/// deviations.
 const WITH_SHARE: f32 = 0.3;
 const WITH_LEAST: f32 = 2.0;
 
-/// The zone has moved as a whole.
+/// A move of a whole zone, while it lasts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ZoneAlarm {
     /// The metric by which it has moved furthest.
     pub(crate) metric: usize,
-    /// Where it is and what is typical for it, on the judged scale.
+    /// Mean level of the last tick, and the level that was expected, on the judged scale.
     pub(crate) level: f64,
     pub(crate) typical: f64,
     pub(crate) surprise: f32,
@@ -44,7 +47,7 @@ pub(crate) struct ZoneAlarm {
 }
 
 impl ZoneAlarm {
-    /// What it says of a block of a reading: nothing, unless the reading has moved as the zone has.
+    /// The surprise of a block of a reading: 0 unless the reading has moved as the zone has.
     #[inline]
     pub(crate) fn surprise_of(&self, block: usize, residual: &Lanes, spread: &Lanes) -> f32 {
         if self.metric / BLOCK != block {
@@ -75,9 +78,9 @@ impl ZoneAlarm {
 }
 
 impl ZoneModel {
-    /// Holds the zone of a closed tick against where it was of late, and learns how far it strays. Returns whether it
-    /// has moved.
-    pub(crate) fn judge_zone(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) -> bool {
+    /// Compares a closed tick's mean levels with the slow ones and learns how far they are apart. Returns whether the
+    /// zone has moved.
+    pub(crate) fn detect_zone_move(&mut self, layout: &Layout, at: &Calendar, stats: &ZoneStats) -> bool {
         let mut most_strayed = 0.0f32;
         let mut furthest: Option<(f32, ZoneAlarm)> = None;
         let clip = if self.alarm.is_some() { MOVED_CLIP } else { CALM_CLIP };
@@ -92,7 +95,7 @@ impl ZoneModel {
             }
             let level = taught.moved[lane] as f64 * metric.quantum / present;
             let base = known.level(lane, at).0;
-            // In the scale of the hour: what moves much at eight does not at three.
+            // In the scale of the hour: a metric that varies at eight in the morning may not at three.
             let is_first = self.hour_ticks[at.hour] <= 1;
             let scale = if is_first { known.scale_over_all[lane] } else { known.scale[at.hour][lane] };
             let scale = f64::from(scale.max(metric.scale_least) / FIFTH);
@@ -122,7 +125,7 @@ impl ZoneModel {
         if surprise < ALARM || self.level < Level::Zone {
             return false;
         }
-        // Until it is over the present stays where it was; what lasts for hours is the new normal.
+        // The present offset stays where it was until the move is over; one that lasts for hours is the new normal.
         let has_moved = ticks < ALARM_TICKS;
         if has_moved {
             self.alarm = Some(ZoneAlarm { surprise, ticks, ..alarm });

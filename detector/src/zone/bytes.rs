@@ -1,12 +1,12 @@
-//! A zone's model as bytes, for the commit that puts it in force.
+//! A zone's model as bytes, as snapshots of the detector store it.
 
+use super::alarm::ZoneAlarm;
+use super::{Level, ZoneModel};
 use crate::bytes::{Reader, StateError, Walk, Writer};
 use crate::layout::Layout;
 use crate::stats::SURPRISE_BINS;
-use crate::stray::ZoneAlarm;
-use crate::zone::{Level, ZoneModel};
 
-/// How a zone's model begins; the digit is the version of its form.
+/// First bytes of a stored model; the digit is the version of the format.
 const MAGIC: &[u8] = b"citytide zone 4\n";
 
 impl ZoneModel {
