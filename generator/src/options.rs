@@ -99,7 +99,7 @@ pub struct Fill {
     /// Send this share of the readings out of order, by less than the domain's out_of_orderness
     #[arg(long, default_value_t = 0.03, value_name = "SHARE", help_heading = "The city")]
     pub out_of_order: f64,
-    /// Send this share of the readings too late to be accepted
+    /// Send this share of the readings too late to be accepted: behind the domain's allowed_lateness, a day by default
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", help_heading = "The city")]
     pub late: f64,
     /// Repeat the payload of a recent record in this share of the records

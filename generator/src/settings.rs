@@ -47,7 +47,7 @@ impl CitySettings {
 pub struct Disorder {
     /// Out of order, by less than the domain's `out_of_orderness`.
     pub out_of_order: f64,
-    /// Too late to be accepted: by more than `out_of_orderness` + `allowed_lateness` and a pane.
+    /// Too late to be accepted: behind the newest ones by more than `out_of_orderness` + `allowed_lateness` and a pane.
     pub late: f64,
     /// With the payload of a recent record.
     pub duplicate: f64,

@@ -108,7 +108,7 @@ impl City {
             .map(str::to_owned)
             .to_vec(),
             out_of_orderness_us: 5 * SECOND,
-            allowed_lateness_us: 60 * SECOND,
+            allowed_lateness_us: 86_400 * SECOND,
             jump_max_us: 600 * SECOND,
             idle_after_us: 10 * SECOND,
             future_max_us: 60 * SECOND,

@@ -127,7 +127,9 @@ impl Traffic {
         // What Kafka keeps of our clock are milliseconds.
         let received_us = self.now_us / 1000 * 1000;
         let event_us = match random.below(1000) {
-            0..30 => received_us - random.below(400 * SECOND),
+            0..15 => received_us - random.below(400 * SECOND),
+            // Late, but for a few that are accepted at the edge.
+            15..30 => received_us - city.allowed_lateness_us - random.below(400 * SECOND),
             30..33 => received_us - city.max_age_us - 1 - random.below(1000 * SECOND),
             33..36 => received_us + city.future_max_us + 1 + random.below(1000 * SECOND),
             36..38 => received_us + random.below(city.future_max_us / 2),

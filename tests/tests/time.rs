@@ -11,6 +11,7 @@ use citytide_tests::services::{now_us, wait_until};
 use citytide_tests::snapshot::{Checker, check_once};
 
 const MINUTE: i64 = 60 * SECOND;
+const DAY: i64 = 24 * 60 * MINUTE;
 
 fn reading(scene: &Scene, partition: i32, at_us: i64, value: f64) {
     let sensor = format!("s{partition}");
@@ -32,7 +33,8 @@ fn witnessed(scene: &Scene, partition: i32, at_us: i64, value: f64) {
 
 #[test]
 fn a_reading_is_late_when_its_pane_ended_a_minute_before_the_watermark_and_not_a_microsecond_earlier() {
-    let scene = Scene::new("late", City::smart(), 1);
+    let city = City { allowed_lateness_us: MINUTE, built_in: false, ..City::smart() };
+    let scene = Scene::new("late", city, 1);
     // The watermark is the highest earlier event time less five seconds; panes end with the minute.
     let edge = DAWN + 10 * MINUTE;
     for (highest, at) in [
@@ -167,7 +169,7 @@ fn a_partition_that_goes_on_with_garbage_and_late_readings_holds_no_window_of_th
         }
         let garbage = Meaning::Garbage { reason: "not_json", field: None };
         scene.topic.send(3, DAWN / 1000, b"{".to_vec(), garbage);
-        reading(&scene, 3, DAWN - 10 * MINUTE, 22.0);
+        reading(&scene, 3, DAWN - 2 * DAY, 22.0);
         std::thread::sleep(Duration::from_millis(20));
         scene.database.watermark_us() > Some(DAWN + 2 * MINUTE)
     });
@@ -207,24 +209,32 @@ fn a_row_first_written_after_its_end_is_final_with_revision_zero() {
 }
 
 #[test]
-fn a_device_that_was_offline_for_hours_corrects_its_windows_where_so_much_lateness_is_allowed() {
-    let day_us = 24 * 60 * MINUTE;
-    let scene =
-        Scene::new("offline", City { allowed_lateness_us: day_us, built_in: false, ..City::smart() }, 1);
+fn a_device_that_was_offline_for_two_hours_corrects_its_windows_by_default() {
+    let scene = Scene::new("offline", City::smart(), 1);
     let session = &scene.database.session;
     let checker = Checker::start(&scene.database, &scene.city);
     let mut run = scene.run("-w 2 --detector rules").spawn();
     (0..300).for_each(|minute| witnessed(&scene, 0, DAWN + minute * MINUTE, 20.0));
     scene.wait_committed(&mut run);
-    // Two hours' worth, and one of hours before: their panes have long left memory.
-    for minute in [10, 120, 150, 240] {
+    // Back again, it sends what it had measured meanwhile. Nearly all of these panes have left memory.
+    for minute in 170..290 {
         reading(&scene, 0, DAWN + minute * MINUTE + 30 * SECOND, 30.0);
     }
     scene.wait_committed(&mut run);
     scene.assert_tables();
     let corrected = "select count(*) from metrics_1min where is_final and revision = 1 and reading_count = 3";
-    assert_eq!(session.value::<i64>(corrected), 4);
-    assert_eq!(session.value::<i64>("select count(*) from sensor_data where is_late"), 0);
+    assert_eq!(session.value::<i64>(corrected), 120);
+    let late = "select count(*) from sensor_data where is_late";
+    assert_eq!(session.value::<i64>(late), 0);
+
+    // Beyond a day a reading is late, whose pane ends there: 24 hours and five seconds behind the newest one.
+    witnessed(&scene, 0, DAWN + 10 * MINUTE + DAY + 5 * SECOND, 20.0);
+    reading(&scene, 0, DAWN + 10 * MINUTE - 1, 30.0);
+    reading(&scene, 0, DAWN + 10 * MINUTE, 30.0);
+    scene.wait_committed(&mut run);
+    scene.assert_tables();
+    assert_eq!(session.value::<i64>(late), 1);
+    assert_eq!(session.value::<i64>(corrected), 121);
     checker.finish();
     run.signal(libc::SIGTERM);
     assert_eq!(run.wait(LIMIT), Ended::Exit(0));
@@ -275,7 +285,6 @@ fn where_the_broker_stamps_a_lying_clock_is_found_out() {
 #[test]
 fn a_jump_of_time_counts_once_it_has_a_witness_however_often_the_run_starts_anew() {
     let scene = Scene::new("witness", City::smart(), 2);
-    let day = 24 * 60 * MINUTE;
     let send = |partition, sensor: &str, at_us| {
         let reading = Reading::plain(&scene.city, sensor, "Downtown", at_us, 20.0);
         send(&scene.topic, &scene.city, partition, reading);
@@ -286,12 +295,12 @@ fn a_jump_of_time_counts_once_it_has_a_witness_however_often_the_run_starts_anew
         scene.database.watermark_us().map(|us| us - DAWN + 5 * SECOND)
     };
     // In partition 0 the very first line is tomorrow's, in partition 1 a later one.
-    send(0, "fast", DAWN + day);
+    send(0, "fast", DAWN + DAY);
     send(1, "a", DAWN);
     send(1, "b", DAWN);
     assert_eq!(watermark(), None);
     send(0, "a", DAWN + SECOND);
-    send(1, "fast", DAWN + day);
+    send(1, "fast", DAWN + DAY);
     assert_eq!(watermark(), Some(0));
     // When time has gone on without it, the claim of tomorrow is forgotten.
     for second in 1..=720 {

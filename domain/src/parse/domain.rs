@@ -75,7 +75,7 @@ fn read_fields(fields: &Section<'_>) -> Fields {
 
 fn read_time(time: &Section<'_>) -> TimeSettings {
     let out_of_orderness_us = time.duration_us("out_of_orderness").or(5 * SECOND_US);
-    let allowed_lateness_us = time.duration_us("allowed_lateness").or(60 * SECOND_US);
+    let allowed_lateness_us = time.duration_us("allowed_lateness").or(DAY_US);
     let trust_us = out_of_orderness_us + allowed_lateness_us;
     let more_than_0 = |key| time.duration_us(key).check(|us| *us > 0, "must be longer than 0");
     let future_max = time.duration_us("future_max").refuse_if(|future_max_us| {

@@ -24,7 +24,7 @@ time_zone = "UTC"             # of timestamps without offset
 
 [time]
 out_of_orderness = "5s"
-allowed_lateness = "60s"
+allowed_lateness = "24h"         # late readings correct their windows; memory stays flat
 jump_max = "10m"
 idle_after = "10s"
 future_max = "60s"
@@ -110,7 +110,7 @@ fn the_example_has_the_defaults_of_a_file_that_leaves_everything_out() {
         least.time,
         TimeSettings {
             out_of_orderness_us: 5_000_000,
-            allowed_lateness_us: 60_000_000,
+            allowed_lateness_us: 86_400_000_000,
             jump_max_us: 600_000_000,
             idle_after_us: 10_000_000,
             future_max_us: 60_000_000,
@@ -315,7 +315,7 @@ fn durations_and_limits_must_mean_something() {
     assert!(only_with("[time]\nidle_after = \"0s\"").contains("longer than 0"));
     assert!(only_with("[limits]\nzones_max = 0").contains("from 1 to"));
     assert!(only_with("[limits]\nsensors_max = 1.5").contains("not a float"));
-    assert!(only_with("[time]\nfuture_max = \"66s\"").contains("`future_max` (66s) must not be above"));
+    assert!(only_with("[time]\nfuture_max = \"25h\"").contains("`future_max` (90000s) must not be above"));
     assert!(
         only_with("[time]\njump_max = \"5s\"")
             .contains("`jump_max` (5s) must be above `out_of_orderness` (5s)")

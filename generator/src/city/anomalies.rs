@@ -297,7 +297,9 @@ fn late_duplicate_and_malformed_records_have_the_shares_that_were_asked_for() {
     let domain = Domain::smart_city();
     let city = city(&domain, 400, 2.0, 0.05, disorder);
     let encoder = Encoder::new(&domain, &city);
-    let (out_of_orderness_ms, lateness_ms, pane_ms) = (5_000, 60_000, 60_000);
+    let ms = |us: i64| us / 1_000;
+    let (out_of_orderness_ms, lateness_ms, pane_ms) =
+        (ms(domain.time.out_of_orderness_us), ms(domain.time.allowed_lateness_us), ms(domain.pane_us()));
     let mut highest: HashMap<u32, i64> = HashMap::new();
     let mut kinds: HashMap<Malformation, usize> = HashMap::new();
     let (mut late, mut duplicates, mut behind, count) = (0, 0, 0, 60_000);

@@ -16,13 +16,19 @@ const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const ZONES: [&str; 3] = ["Downtown", "Harbour", "Tech Hub"];
 
+/// A reading is late a minute after the end of its pane.
+fn domain() -> Domain {
+    let mut domain = Domain::smart_city();
+    domain.time.allowed_lateness_us = MINUTE;
+    domain
+}
+
 /// Lateness and panes of the same partitions.
 struct Places(Lateness);
 
 impl Places {
     fn new(marks: &[Mark]) -> Places {
-        let domain = Domain::smart_city();
-        Places(Lateness::new(&domain, marks.iter().cloned()))
+        Places(Lateness::new(&domain(), marks.iter().cloned()))
     }
 
     fn place(&mut self, batch: &mut Batch, partials: &mut EpochPartials) -> (Mark, Vec<RecentAnomaly>) {
@@ -37,7 +43,7 @@ fn placer() -> Places {
 
 /// Which readings (sensor, event time), in log order, are late, and the watermark behind them: from the definition.
 fn by_definition<'a>(readings: impl Iterator<Item = (&'a str, i64)>) -> (Vec<bool>, i64) {
-    let time = Domain::smart_city().time;
+    let time = domain().time;
     let is_jump = |high: Option<i64>, at_us: i64| {
         high.is_none_or(|high_us| at_us > high_us - time.out_of_orderness_us + time.jump_max_us)
     };

@@ -84,3 +84,36 @@ fn memory_does_not_grow_with_the_allowed_lateness() {
     }
     assert_eq!(most, 17, "ten minutes, a window, and what is open");
 }
+
+/// A week by the default domain, with a reading of the day before every seven minutes, as of a device that was offline.
+#[test]
+fn panes_held_stay_few_while_a_week_passes_with_readings_up_to_a_day_late() {
+    let lateness_s = Domain::smart_city().time.allowed_lateness_us / SECOND;
+    assert_eq!(lateness_s, 86_400);
+    let mut windows = Windows::new(&domain(&[(60, 60), (300, 60)], lateness_s), NEVER);
+    let mut table: BTreeMap<i64, PaneState> = BTreeMap::new();
+    let (mut panes, mut rows, mut late) = (0, 0, 0);
+    for minute in 0..7 * 1_440_i64 {
+        let at_us = minute * 60 * SECOND;
+        let mut brought = reading(at_us);
+        if minute > 1_440 && minute % 7 == 0 {
+            late += 1;
+            brought.extend(reading(at_us - (1 + minute * 37 % 1_440) * 60 * SECOND));
+        }
+        let missing = windows.missing(&brought);
+        for range in missing.into_iter().flatten() {
+            table.range(range.from_us..range.until_us).for_each(|(_, pane)| windows.load(pane.clone()));
+        }
+        let epoch = minute as u64 + 1;
+        for pane in windows.apply(epoch, brought, at_us).panes {
+            table.insert(pane.start_us, pane);
+        }
+        (panes, rows) = (panes.max(windows.panes()), rows.max(windows.windows()));
+        // The last three epochs are in flight.
+        windows.evict(epoch.saturating_sub(2));
+    }
+    assert_eq!(table.values().map(|pane| pane.sums.readings).sum::<u64>(), 7 * 1_440 + late);
+    assert!(panes <= 40 && rows <= 60, "{panes} panes and {rows} windows were held");
+    let read_at_restart = table.range(windows.open_from_us()..).count();
+    assert!(read_at_restart <= 17, "{read_at_restart} panes");
+}
