@@ -17,6 +17,8 @@ use crate::process::{command, finish};
 
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
+/// Sensors of the synthetic city, unless a scene says otherwise.
+pub const SENSORS: u64 = 400;
 /// How long Kafka may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a new topic may take until its partitions have leaders.
@@ -141,10 +143,18 @@ impl Stage {
     /// Fills a topic with the readings of the synthetic city, from an event time of two hours ago on: a second of
     /// event time every 10,000 readings.
     pub fn fill(&self, topic: &str, readings: u64) -> Result<()> {
-        let start = chrono::DateTime::from_timestamp(crate::load::now_us() / 1_000_000 - 7200, 0);
-        let start = start.context("a time")?.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        self.fill_with(topic, readings, SENSORS, readings / 10_000)
+    }
+
+    /// Fills a topic with `readings` of `sensors` sensors over `seconds` of event time, which end in the past.
+    pub fn fill_with(&self, topic: &str, readings: u64, sensors: u64, seconds: u64) -> Result<()> {
+        let seconds = seconds.max(1);
+        let start_s = crate::load::now_us() / 1_000_000 - 7200 - seconds as i64;
+        let start = chrono::DateTime::from_timestamp(start_s, 0).context("a time")?;
+        let start = start.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let mut generator = command("citytide-generator", ["--brokers", &self.brokers, "--topic", topic])?;
         generator.args(["--rate", "0", "--quiet", "--count", &readings.to_string(), "--start", &start]);
+        generator.args(["--sensors", &sensors.to_string(), "--duration", &format!("{seconds}s")]);
         finish(generator).map(|_| ())
     }
 

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use citytide_core::NEVER;
 use citytide_core::batch::{Batch, FlaggedBy, RULES_ONLY, ReadProgress};
 use citytide_core::detect::{Detector, StoredModel, TimeRules};
-use citytide_core::position::Reach;
 use citytide_detector::{CERTAIN, Layout, Member, Model, Sample, score_of};
 
 use crate::{Scored, Table};
@@ -108,27 +106,12 @@ impl Table {
         Batch {
             sensor_ends: sensor_ends.collect(),
             sensors,
-            partition,
             offsets: (first..next_offset).collect(),
             event_times_us: at().map(|row| self.event_times_us[row]).collect(),
             zones: at().map(|row| self.zones[row]).collect(),
             zone_names,
             metrics: self.metrics.iter().map(|column| at().map(|row| column[row]).collect()).collect(),
-            dead: Vec::new(),
-            new_zones: Vec::new(),
-            progress: ReadProgress {
-                begins_at: None,
-                next_offset,
-                gaps: 0,
-                lost: 0,
-                cursor: None,
-                reach: Reach::active(next_offset),
-            },
-            truth: Vec::new(),
-            anomalies: Vec::new(),
-            opinion: None,
-            late: Vec::new(),
-            watermark_us: NEVER,
+            ..Batch::empty(partition, ReadProgress::up_to(next_offset))
         }
     }
 }

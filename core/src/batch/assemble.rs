@@ -81,30 +81,21 @@ impl Assembler {
             self.partitions.entry(chunk.partition).or_insert_with(log);
         }
         let rows = chunk.records();
+        let progress = ReadProgress {
+            begins_at: chunk.begins_at,
+            cursor: chunk.cursor.clone(),
+            reach: chunk.reach,
+            ..ReadProgress::up_to(0)
+        };
         let mut batch = Batch {
-            partition: chunk.partition,
             offsets: Vec::with_capacity(rows),
             event_times_us: Vec::with_capacity(rows),
             zones: Vec::with_capacity(rows),
-            zone_names: self.zone_names.clone(),
             sensors: Vec::with_capacity(rows * 8),
             sensor_ends: Vec::with_capacity(rows),
             metrics: self.values.iter().map(|_| Vec::with_capacity(rows)).collect(),
-            dead: Vec::new(),
-            new_zones: Vec::new(),
-            progress: ReadProgress {
-                begins_at: chunk.begins_at,
-                next_offset: 0,
-                gaps: 0,
-                lost: 0,
-                cursor: chunk.cursor.clone(),
-                reach: chunk.reach,
-            },
             truth: chunk.truth.clone(),
-            anomalies: Vec::new(),
-            opinion: None,
-            late: Vec::new(),
-            watermark_us: crate::NEVER,
+            ..Batch::empty(chunk.partition, progress)
         };
         let mut next_offset = self.partitions[&chunk.partition].next_offset;
         if let Some(lost_below) = chunk.lost_below {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use citytide_domain::Domain;
 
 use super::{Batch, Chunk, ReadProgress};
-use crate::position::Reach;
 
 /// One reading of a batch.
 #[derive(Debug, Clone)]
@@ -45,7 +44,6 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
     }
     let next_offset = rows.last().map_or(0, |row| row.offset + 1);
     Batch {
-        partition,
         offsets: rows.iter().map(|row| row.offset).collect(),
         event_times_us: rows.iter().map(|row| row.at_us).collect(),
         zones: rows.iter().map(zone).collect(),
@@ -53,21 +51,8 @@ pub fn batch(partition: i32, rows: &[Row]) -> Batch {
         sensor_ends,
         metrics: (0..metrics).map(|metric| rows.iter().map(|row| row.values[metric]).collect()).collect(),
         zone_names: Arc::new(zone_names),
-        dead: Vec::new(),
-        new_zones: Vec::new(),
-        progress: ReadProgress {
-            begins_at: None,
-            next_offset,
-            gaps: 0,
-            lost: 0,
-            cursor: None,
-            reach: Reach::active(next_offset),
-        },
-        truth: Vec::new(),
-        anomalies: Vec::new(),
-        opinion: None,
         late: vec![false; rows.len()],
-        watermark_us: crate::NEVER,
+        ..Batch::empty(partition, ReadProgress::up_to(next_offset))
     }
 }
 

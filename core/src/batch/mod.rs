@@ -169,6 +169,14 @@ pub struct ReadProgress {
     pub reach: Reach,
 }
 
+impl ReadProgress {
+    /// Every offset below this one has been read, and the log may go on there.
+    pub fn up_to(next_offset: i64) -> ReadProgress {
+        let reach = Reach::active(next_offset);
+        ReadProgress { begins_at: None, next_offset, gaps: 0, lost: 0, cursor: None, reach }
+    }
+}
+
 /// Readings of one partition in log order, a struct of arrays.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -207,6 +215,28 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch without rows.
+    pub fn empty(partition: i32, progress: ReadProgress) -> Batch {
+        Batch {
+            partition,
+            progress,
+            offsets: Vec::new(),
+            event_times_us: Vec::new(),
+            zones: Vec::new(),
+            zone_names: Arc::default(),
+            sensors: Vec::new(),
+            sensor_ends: Vec::new(),
+            metrics: Vec::new(),
+            dead: Vec::new(),
+            new_zones: Vec::new(),
+            truth: Vec::new(),
+            anomalies: Vec::new(),
+            opinion: None,
+            late: Vec::new(),
+            watermark_us: crate::NEVER,
+        }
+    }
+
     /// Number of readings.
     pub fn rows(&self) -> usize {
         self.offsets.len()
@@ -216,14 +246,6 @@ impl Batch {
     pub fn retain(&mut self, wanted: impl Fn(i64) -> bool) {
         let kept = (0..self.rows()).filter(|row| wanted(self.event_times_us[*row])).collect();
         self.keep(kept);
-    }
-
-    /// Keeps the readings from an offset on.
-    pub fn retain_from(&mut self, offset: i64) {
-        let first = self.offsets.partition_point(|one| *one < offset);
-        if first > 0 {
-            self.keep((first..self.rows()).collect());
-        }
     }
 
     fn keep(&mut self, kept: Vec<usize>) {

@@ -6,19 +6,34 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use citytide_detector::{Layout, SufficientStats};
 
-use super::Taught;
 use super::event_time::{NO_MINUTE, tick_of};
+use super::{Lesson, Taught};
 
 /// How far all partitions are, and the statistics of ticks that some have passed and others not.
 #[derive(Debug, Clone)]
 pub struct Baselines {
-    /// Of each partition, its minute, and the tick of the last snapshot that it is in; [`NO_MINUTE`] until there is one.
-    partitions: BTreeMap<i32, (i64, i64)>,
+    partitions: BTreeMap<i32, Reached>,
     passed: SufficientStats,
     /// Ticks before this one are closed.
     closed_before: i64,
+}
+
+/// How far a partition is; [`NO_MINUTE`] where it has not begun.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    minute: i64,
+    /// The tick of the last snapshot that it is in.
+    written: i64,
+}
+
+impl Default for Reached {
+    fn default() -> Reached {
+        Reached { minute: NO_MINUTE, written: NO_MINUTE }
+    }
 }
 
 impl Default for Baselines {
@@ -39,26 +54,28 @@ impl Baselines {
 
     /// Waits for a partition from here on.
     pub fn join(&mut self, partition: i32) {
-        self.partitions.entry(partition).or_insert((NO_MINUTE, NO_MINUTE));
+        self.partitions.entry(partition).or_default();
     }
 
     /// Takes in what a partition has taught.
     pub fn take(&mut self, taught: &Taught) {
-        let (minute, written) = self.partitions.entry(taught.partition).or_insert((NO_MINUTE, NO_MINUTE));
-        *minute = taught.minute.max(*minute);
-        *written = taught.written.max(*written);
+        let reached = self.partitions.entry(taught.partition).or_default();
+        reached.minute = taught.minute.max(reached.minute);
+        reached.written = taught.written.max(reached.written);
         self.passed.merge(&taught.stats);
     }
 
-    /// Closes the ticks that all partitions have passed: the tick before which all are closed then, and what they
-    /// taught; `None` when there are none.
-    pub fn close(&mut self, layout: &Layout) -> Option<(i64, SufficientStats)> {
-        let before = tick_of(layout, self.partitions.values().map(|(minute, _)| *minute).min()?);
-        if before <= self.closed_before {
+    /// Closes the ticks that all partitions have passed, on worker `by`: the lesson of what they taught, without what
+    /// worker 0 decides; `None` when there are none.
+    pub fn close(&mut self, layout: &Layout, by: usize) -> Option<Lesson> {
+        let minute = self.partitions.values().map(|reached| reached.minute).min()?;
+        let (after, before) = (self.closed_before, tick_of(layout, minute));
+        if before <= after {
             return None;
         }
         self.closed_before = before;
-        Some((before, self.passed.take_before(before)))
+        let stats = Arc::new(self.passed.take_before(before));
+        Some(Lesson { by, after, before, stats, model: None, awaited: Vec::new(), snapshot: false })
     }
 
     /// The tick before which all are closed.
@@ -68,17 +85,17 @@ impl Baselines {
 
     /// The minute of the partition that is furthest.
     pub fn furthest(&self) -> i64 {
-        self.partitions.values().map(|(minute, _)| *minute).max().unwrap_or(NO_MINUTE)
+        self.partitions.values().map(|reached| reached.minute).max().unwrap_or(NO_MINUTE)
     }
 
     /// The tick of the last snapshot that all partitions are in.
     pub fn written(&self) -> i64 {
-        self.partitions.values().map(|(_, written)| *written).min().unwrap_or(NO_MINUTE)
+        self.partitions.values().map(|reached| reached.written).min().unwrap_or(NO_MINUTE)
     }
 
     /// Partitions that are not as far as a minute, and how far they are.
     pub fn behind(&self, minute: i64) -> impl Iterator<Item = (i32, i64)> {
-        let minutes = self.partitions.iter().map(|(partition, (at, _))| (*partition, *at));
+        let minutes = self.partitions.iter().map(|(partition, reached)| (*partition, reached.minute));
         minutes.filter(move |(_, at)| *at < minute)
     }
 

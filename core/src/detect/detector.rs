@@ -10,8 +10,7 @@ use super::event_time::{KNOWN_AFTER_MINUTES, NO_MINUTE};
 use super::scoring_state::Partition;
 use super::snapshot::{Blob, BlobKind, SnapshotError};
 use super::{
-    Baselines, Directive, Judged, Lesson, Note, Noted, Schedule, ScoringState, StoredModel, TimeRules,
-    TrainJob,
+    Baselines, Directive, Judged, Note, Noted, Schedule, ScoringState, StoredModel, TimeRules, TrainJob,
 };
 use crate::batch::Batch;
 
@@ -180,19 +179,10 @@ impl Detector {
             self.baselines.take(&taught);
             self.schedule.take(taught.rows);
         }
-        let closed = self.baselines.closed_before();
-        let Some((before, stats)) = self.baselines.close(&self.layout) else { return };
-        let mut due = self.schedule.close(closed, before);
+        let Some(mut lesson) = self.baselines.close(&self.layout, 0) else { return };
+        let mut due = self.schedule.close(lesson.after, lesson.before);
         due.retain(|job| !self.scoring.knows_model(job.from));
-        let lesson = Lesson {
-            by: 0,
-            after: closed,
-            before,
-            stats: Arc::new(stats),
-            model: None,
-            awaited: due.iter().map(|job| job.from).collect(),
-            snapshot: false,
-        };
+        lesson.awaited = due.iter().map(|job| job.from).collect();
         self.jobs.append(&mut due);
         self.scoring.direct(Directive::Lesson(lesson), |_| false, judged);
     }

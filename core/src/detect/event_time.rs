@@ -7,9 +7,9 @@ use citytide_detector::{Layout, MINUTE_US};
 use citytide_domain::Domain;
 use serde::{Deserialize, Serialize};
 
+use crate::NEVER;
 use crate::position::Position;
-use crate::window::Witness;
-use crate::{NEVER, floor_to};
+use crate::window::LatenessRule;
 
 /// Minutes of event time between the end of a minute and the watermark from which on readings are judged by what the
 /// minute taught: longer than the partitions of a living stream are apart, so that nobody waits for another one.
@@ -26,21 +26,14 @@ pub const NO_MINUTE: i64 = i64::MIN;
 /// The domain's settings that a watermark follows from.
 #[derive(Debug, Clone)]
 pub struct TimeRules {
-    pane_us: i64,
-    allowed_lateness_us: i64,
+    lateness: LatenessRule,
     minute_us: i64,
-    witness: Witness,
 }
 
 impl TimeRules {
     /// Those of a domain.
     pub fn new(domain: &Domain, layout: &Layout) -> TimeRules {
-        TimeRules {
-            pane_us: domain.pane_us(),
-            allowed_lateness_us: domain.time.allowed_lateness_us,
-            minute_us: minute_us(layout),
-            witness: Witness::new(&domain.time),
-        }
+        TimeRules { lateness: LatenessRule::new(domain), minute_us: minute_us(layout) }
     }
 }
 
@@ -62,12 +55,7 @@ impl EventClock {
     /// Sees the next reading of the partition; whether it is late.
     #[inline]
     pub fn see(&mut self, rules: &TimeRules, sensor: &[u8], event_time_us: i64) -> bool {
-        let pane_end_us = floor_to(event_time_us, rules.pane_us) + rules.pane_us;
-        let is_late = pane_end_us + rules.allowed_lateness_us <= self.0.watermark_us;
-        if !is_late {
-            rules.witness.follow(&mut self.0, sensor, event_time_us);
-        }
-        is_late
+        rules.lateness.see(&mut self.0, sensor, event_time_us)
     }
 
     /// The minute that the watermark is in.

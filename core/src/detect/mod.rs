@@ -38,7 +38,7 @@ pub use event_time::{KNOWN_AFTER_MINUTES, TimeRules};
 pub use rules::Rules;
 pub use schedule::{Schedule, TrainJob};
 pub use scoring_state::{DetectorStatus, Judged, Noted, ScoringState};
-pub use snapshot::{Blob, BlobKind, SnapshotError};
+pub use snapshot::{Blob, BlobKind, SnapshotError, SnapshotRate};
 pub use stragglers::Stragglers;
 
 /// What a partition's readings have taught of the ticks before a minute: all there will be of them.

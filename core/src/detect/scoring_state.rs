@@ -21,7 +21,7 @@ use citytide_detector::{
 
 use super::agreement::Agreement;
 use super::event_time::{NO_MINUTE, TimeRules, known_at, tick_of};
-use super::snapshot::{Blob, BlobKind};
+use super::snapshot::{Blob, BlobKind, SnapshotRate};
 use super::{Directive, Lesson, Note, StoredModel, Taught};
 use crate::batch::{Anomaly, Batch, RULES_ONLY};
 pub use partition::Noted;
@@ -85,6 +85,8 @@ pub struct ScoringState {
     awaited: BTreeSet<i64>,
     /// The tick as of which all that is known is to be written down: the last one that was named.
     snapshot: i64,
+    /// How often all partitions together are written down anew.
+    pub(super) snapshot_rate: SnapshotRate,
     /// Whether the zones' models still have to be.
     are_zones_due: bool,
     /// Zones that were taught something since they were last written down.
@@ -121,6 +123,7 @@ impl ScoringState {
             promoted: None,
             awaited: BTreeSet::new(),
             snapshot: NO_MINUTE,
+            snapshot_rate: SnapshotRate::default(),
             are_zones_due: false,
             changed: BTreeSet::new(),
             shadow: None,
@@ -179,6 +182,7 @@ impl ScoringState {
         split.promoted = self.promoted.clone();
         split.awaited = self.awaited.clone();
         split.snapshot = self.snapshot;
+        split.snapshot_rate = self.snapshot_rate;
         for number in partitions.into_iter().filter(|number| mine(*number)) {
             let known = self.partitions.remove(&number);
             let mut partition = known.unwrap_or_else(|| Partition::new(&self.layout, &self.sample));
@@ -203,24 +207,24 @@ impl ScoringState {
 
     /// Takes a batch in, which waits until [`ScoringState::advance`] judges it.
     pub fn push(&mut self, batch: Batch) {
-        let time = self.time.clone();
-        self.partition_of(batch.partition).push(batch, false, &time);
+        self.take_in(batch, false);
     }
 
     /// Takes a batch in that was passed on by a former run: it is not passed on again.
     pub fn push_again(&mut self, batch: Batch) {
-        let time = self.time.clone();
-        self.partition_of(batch.partition).push(batch, true, &time);
+        self.take_in(batch, true);
     }
 
-    fn partition_of(&mut self, number: i32) -> &mut Partition {
-        let closed = if self.admits { NO_MINUTE } else { self.complete };
-        self.partitions.entry(number).or_insert_with(|| {
-            let mut partition = Partition::joining(&self.layout, &self.sample, closed);
-            partition.promoted =
-                self.promoted.as_ref().map(|(_, model)| model.clone()).filter(|_| !self.admits);
+    fn take_in(&mut self, batch: Batch, is_again: bool) {
+        let partition = self.partitions.entry(batch.partition).or_insert_with(|| {
+            if self.admits {
+                return Partition::new(&self.layout, &self.sample);
+            }
+            let mut partition = Partition::joining(&self.layout, &self.sample, self.complete);
+            partition.promoted = self.promoted.as_ref().map(|(_, model)| model.clone());
             partition
-        })
+        });
+        partition.push(batch, is_again, &self.time);
     }
 
     /// Partitions with readings that wait for what they are judged by.
@@ -404,9 +408,10 @@ impl ScoringState {
                     partition.queue.push_front(waiting);
                     return;
                 }
-                if known >= self.snapshot && partition.is_due(self.snapshot) {
+                let due = partition.due(self.snapshot, known, self.complete, self.rate_of_each());
+                if let Some(tick) = due.filter(|tick| *tick == self.snapshot || !waiting.is_again) {
                     let before = Partition::before(&waiting, &run, &self.time);
-                    partition.write(number, before, &self.layout, self.snapshot);
+                    partition.write(number, before, &self.layout, tick);
                 }
                 judged.notes.extend(partition.notes(number, &waiting, &run));
                 self.note_models(known, judged);
@@ -423,6 +428,12 @@ impl ScoringState {
             }
             partition.pass_blob(number, judged);
         }
+    }
+
+    /// How often each partition is written down. One of them is out while it is judged.
+    fn rate_of_each(&self) -> SnapshotRate {
+        let partitions = (self.partitions.len() + 1) * self.closed_before.len();
+        SnapshotRate { readings: self.snapshot_rate.readings / partitions as i64, ..self.snapshot_rate }
     }
 
     /// Notes the models that come into force with a reading which knows the ticks before `known`.
@@ -459,6 +470,7 @@ impl ScoringState {
         count(&mut waiting.agreements, &waiting.batch, run.from, &self.verdicts);
         say(&mut waiting.batch, version, &mut self.verdicts);
         waiting.judged = run.to;
+        partition.judged(run.to - run.from);
     }
 
     /// Judges a whole batch by what is known now, at once; it teaches nothing.

@@ -1,13 +1,36 @@
 //! What the detector knows as of a tick, in parts, as bytes.
 //!
-//! A snapshot is of a tick of event time, not of a moment: each partition is written down before its first reading that
-//! knows more than the ticks before, each zone as it is then. So every part is a function of the log, wherever the
-//! partitions stand when it is made. It is whole when its schedule is there, which is written last.
+//! A snapshot is of a tick of event time, not of a moment: each zone is written down as it is then, each partition before
+//! a reading that knows the ticks before, or more, with what it has taught since. So every part is a function of the
+//! log, wherever the partitions stand when it is made, and a partition may be written down anew within a tick. It is
+//! whole when its schedule is there, which is written last.
 
 use citytide_detector::{Layout, StateError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+/// How often what is known is written down, by readings.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotRate {
+    /// After so many: what a restart sees again.
+    pub readings: i64,
+    /// How much each of them pays for, bytes: a city of many sensors is written down more rarely.
+    pub bytes_per_reading: i64,
+}
+
+impl Default for SnapshotRate {
+    fn default() -> SnapshotRate {
+        SnapshotRate { readings: 250_000, bytes_per_reading: 16 }
+    }
+}
+
+impl SnapshotRate {
+    /// Whether so many new readings are enough to write so many bytes.
+    pub fn is_due(&self, readings: i64, bytes: usize) -> bool {
+        readings >= self.readings.max(bytes as i64 / self.bytes_per_reading)
+    }
+}
 
 /// What a blob holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! 4. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps` ([`crate::position::Counts`]).
 
 mod rest;
+mod rule;
 mod witness;
 
 use std::collections::HashMap;
@@ -15,17 +16,15 @@ use std::collections::HashMap;
 use citytide_domain::Domain;
 
 use crate::batch::Batch;
-use crate::floor_to;
 use crate::position::{Mark, Reach};
 use rest::Rest;
-pub use witness::Witness;
+pub use rule::LatenessRule;
+use witness::Witness;
 
 /// Decides which readings are late, and keeps the marks of the partitions that one worker reads. Before readings are
 /// scored: what is late teaches the detector nothing.
 pub struct Lateness {
-    pane_us: i64,
-    allowed_lateness_us: i64,
-    witness: Witness,
+    rule: LatenessRule,
     /// `None` where no partition becomes idle.
     idle_after_ms: Option<u64>,
     partitions: HashMap<i32, Partition>,
@@ -46,9 +45,7 @@ impl Lateness {
     /// Goes on from the given marks, those of the last commit.
     pub fn new(domain: &Domain, marks: impl IntoIterator<Item = Mark>) -> Lateness {
         Lateness {
-            pane_us: domain.pane_us(),
-            allowed_lateness_us: domain.time.allowed_lateness_us,
-            witness: Witness::new(&domain.time),
+            rule: LatenessRule::new(domain),
             idle_after_ms: Some(domain.time.idle_after_us.cast_unsigned() / 1_000),
             partitions: marks.into_iter().map(|mark| (mark.partition, Partition::at(mark))).collect(),
         }
@@ -73,16 +70,10 @@ impl Lateness {
         let accepted_before = position.counts.accepted;
         batch.late.clear();
         for row in 0..batch.rows() {
-            let event_time_us = batch.event_times_us[row];
-            let pane_end_us = floor_to(event_time_us, self.pane_us) + self.pane_us;
-            let is_late = pane_end_us + self.allowed_lateness_us <= position.watermark_us;
+            let is_late = self.rule.see(position, batch.sensor(row), batch.event_times_us[row]);
             batch.late.push(is_late);
-            if is_late {
-                position.counts.late += 1;
-            } else {
-                position.counts.accepted += 1;
-                self.witness.follow(position, batch.sensor(row), event_time_us);
-            }
+            position.counts.late += i64::from(is_late);
+            position.counts.accepted += i64::from(!is_late);
         }
         batch.watermark_us = position.watermark_us;
         position.counts.dead += batch.dead.len() as i64;

@@ -16,7 +16,7 @@ mod watermarks;
 mod windows;
 
 pub use exact::ExactSum;
-pub use lateness::{Lateness, Witness};
+pub use lateness::{Lateness, LatenessRule};
 pub use pane::{MetricSums, PaneSums};
 pub use place::{EpochPartials, Partial, RecentAnomaly};
 pub use recent::{RECENT_US, Recent};

@@ -13,7 +13,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use citytide_core::detect::{Baselines, Blob, Directive, Lesson, Taught};
+use citytide_core::detect::{Baselines, Blob, Directive, Taught};
 use citytide_core::window::Progress;
 use citytide_detector::Layout;
 use citytide_store::clock;
@@ -99,25 +99,16 @@ where
             let Some([order, known]) = latest else { return };
             last = last.max(*order.time());
             let mut directives = Vec::new();
-            let closed = baselines.closed_before();
-            if let Some((before, stats)) = baselines.close(&layout) {
-                let mut lesson = Lesson {
-                    by: index,
-                    after: closed,
-                    before,
-                    stats: Arc::new(stats),
-                    model: None,
-                    awaited: Vec::new(),
-                    snapshot: false,
-                };
+            let now = clock::instant();
+            if let Some(mut lesson) = baselines.close(&layout, index) {
                 if let Some(director) = &mut director {
-                    director.close(closed, &mut lesson);
+                    director.close(now, &mut lesson);
                 }
                 directives.push(Directive::Lesson(lesson));
             }
             if let Some(director) = &mut director {
-                directives.extend(director.decide(clock::instant(), &baselines));
-                if let Some(blob) = director.end_snapshot(&baselines) {
+                directives.extend(director.decide(now, &baselines));
+                if let Some(blob) = director.end_snapshot(now, &baselines) {
                     to_copy.activate().session(&known.delayed(&(last + 1))).give(blob);
                 }
             }

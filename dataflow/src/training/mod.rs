@@ -7,18 +7,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use citytide_core::detect::{
-    Baselines, Blob, Directive, Lesson, Schedule, StoredModel, Stragglers, Taught, TrainJob,
+    Baselines, Blob, Directive, Lesson, Schedule, SnapshotRate, StoredModel, Stragglers, Taught, TrainJob,
 };
 use citytide_core::position::Mark;
 use crossbeam_channel::Receiver;
 
 pub use thread::{TrainingSettings, spawn};
 
-/// Readings after which what is known is written down, at least: what a restart replays at most, and what it takes.
-const READINGS: i64 = 250_000;
-/// How much of what is written down each reading pays for, bytes: a city of many sensors is written down more rarely.
-const BYTES_PER_READING: i64 = 16;
-/// How long it stays unwritten when there are fewer readings.
+/// How long what is known stays unwritten when there are few readings.
 const EVERY: Duration = Duration::from_secs(10);
 /// How long a living stream waits for a model that is being trained.
 const TRAINING_PATIENCE: Duration = Duration::from_secs(2);
@@ -94,18 +90,17 @@ impl Director {
         self.snapshots.observe(marks);
     }
 
-    /// Decides what goes with a lesson that closes the ticks from `closed` on.
-    pub fn close(&mut self, closed: i64, lesson: &mut Lesson) {
-        let due = self.schedule.close(closed, lesson.before);
+    /// Decides what goes with a lesson.
+    pub fn close(&mut self, now: Instant, lesson: &mut Lesson) {
+        let due = self.schedule.close(lesson.after, lesson.before);
         lesson.awaited = due.iter().map(|job| job.from).collect();
         self.train(due);
         lesson.model = self.next.take();
-        lesson.snapshot = self.snapshots.is_due() && self.schedule.begin_snapshot(lesson.before + 1);
+        lesson.snapshot = self.snapshots.is_due(now) && self.schedule.begin_snapshot(lesson.before + 1);
     }
 
     /// What there is to decide now.
     pub fn decide(&mut self, now: Instant, baselines: &Baselines) -> Vec<Directive> {
-        self.snapshots.now = Some(now);
         let mut directives = Vec::new();
         for answer in self.answers.try_iter() {
             match answer {
@@ -140,9 +135,9 @@ impl Director {
     }
 
     /// What completes the snapshot, once all that it is made of is written down.
-    pub fn end_snapshot(&mut self, baselines: &Baselines) -> Option<Blob> {
+    pub fn end_snapshot(&mut self, now: Instant, baselines: &Baselines) -> Option<Blob> {
         let blob = self.schedule.end_snapshot(baselines.written())?;
-        self.snapshots.written();
+        self.snapshots.written(now);
         Some(blob)
     }
 }
@@ -154,7 +149,6 @@ pub struct SnapshotPolicy {
     /// All readings when it was last written down.
     written: i64,
     written_at: Option<Instant>,
-    now: Option<Instant>,
     /// What each partition took when it was written down, bytes.
     bytes: BTreeMap<i32, usize>,
 }
@@ -177,18 +171,15 @@ impl SnapshotPolicy {
         self.readings.values().sum()
     }
 
-    fn is_due(&self) -> bool {
+    fn is_due(&self, now: Instant) -> bool {
         let new = self.all() - self.written;
         let bytes: usize = self.bytes.values().sum();
-        let is_long_ago = match (self.written_at, self.now) {
-            (Some(at), Some(now)) => now.duration_since(at) >= EVERY,
-            _ => true,
-        };
-        new >= READINGS.max(bytes as i64 / BYTES_PER_READING) || (new > 0 && is_long_ago)
+        let is_long_ago = self.written_at.is_none_or(|at| now.duration_since(at) >= EVERY);
+        SnapshotRate::default().is_due(new, bytes) || (new > 0 && is_long_ago)
     }
 
-    fn written(&mut self) {
-        (self.written, self.written_at) = (self.all(), self.now);
+    fn written(&mut self, now: Instant) {
+        (self.written, self.written_at) = (self.all(), Some(now));
     }
 }
 

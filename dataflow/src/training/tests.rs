@@ -68,7 +68,8 @@ impl Scene {
 
     fn close(&mut self, before: i64) -> Lesson {
         let mut lesson = lesson(before);
-        self.director.close(self.closed, &mut lesson);
+        lesson.after = self.closed;
+        self.director.close(clock::instant(), &mut lesson);
         self.closed = before;
         lesson
     }
@@ -138,24 +139,25 @@ fn a_model_asked_for_by_hand_judges_at_once() {
 
 #[test]
 fn what_is_known_is_written_down_by_readings_by_bytes_and_by_time() {
-    let mark = |readings: i64| {
+    let mark = |accepted: i64| {
         let mut mark = Mark::at_start(0, 0);
-        mark.position.counts.accepted = readings;
+        mark.position.counts.accepted = accepted;
         mark
     };
+    let SnapshotRate { readings, bytes_per_reading } = SnapshotRate::default();
     let mut policy = SnapshotPolicy::new(&[mark(1_000)], 0);
-    policy.now = Some(clock::instant());
-    policy.written();
-    assert!(!policy.is_due(), "nothing new");
+    let start = clock::instant();
+    policy.written(start);
+    assert!(!policy.is_due(start), "nothing new");
     policy.observe(&[mark(1_001)]);
-    assert!(!policy.is_due(), "too soon");
-    policy.now = policy.written_at.map(|at| at + EVERY);
-    assert!(policy.is_due());
-    policy.written();
-    policy.observe(&[mark(1_001 + READINGS)]);
-    assert!(policy.is_due(), "many readings");
-    policy.bytes.insert(0, (BYTES_PER_READING * (READINGS + 1)) as usize);
-    assert!(!policy.is_due(), "it is large");
-    policy.observe(&[mark(1_002 + READINGS)]);
-    assert!(policy.is_due());
+    assert!(!policy.is_due(start), "too soon");
+    let later = start + EVERY;
+    assert!(policy.is_due(later));
+    policy.written(later);
+    policy.observe(&[mark(1_001 + readings)]);
+    assert!(policy.is_due(later), "many readings");
+    policy.bytes.insert(0, (bytes_per_reading * (readings + 1)) as usize);
+    assert!(!policy.is_due(later), "it is large");
+    policy.observe(&[mark(1_002 + readings)]);
+    assert!(policy.is_due(later));
 }

@@ -69,11 +69,12 @@ pub async fn load(
         }
     }
     detector.recall(past(client, layout).await?);
+    let not_in_it = not_in(&offsets);
+    let sql = format!(
+        "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null {not_in_it}"
+    );
     let counted = client
-        .query_one(
-            "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null",
-            &[&from_epoch, &committed_epoch],
-        )
+        .query_one(&sql, &[&from_epoch, &committed_epoch])
         .await
         .map_err(failed("counting the readings that the detector has not written down"))?
         .get::<_, i64>(0);
@@ -83,18 +84,21 @@ pub async fn load(
         );
         return Ok(Loaded { detector: fresh(), replayed: 0 });
     }
-    let rows = JudgedRows::read(client, domain, from_epoch, committed_epoch, "", |_, _| ()).await?;
-    let mut replayed = 0;
-    rows.each(|_, mut batch, _| {
-        let from = offsets.get(&batch.partition).copied().unwrap_or(0);
-        batch.retain_from(from);
-        replayed += batch.rows() as i64;
-        if batch.rows() > 0 {
-            detector.push_again(batch);
-        }
-    });
+    let epochs = [from_epoch, committed_epoch];
+    let rows = JudgedRows::read(client, domain, epochs, &not_in_it, "", |_, _| ()).await?;
+    rows.each(|_, batch, _| detector.push_again(batch));
     detector.run();
-    Ok(Loaded { detector, replayed })
+    Ok(Loaded { detector, replayed: rows.count() as i64 })
+}
+
+/// That a row is not in a state, as SQL: it has the first offset of each partition that is.
+fn not_in(offsets: &BTreeMap<i32, i64>) -> String {
+    if offsets.is_empty() {
+        return String::new();
+    }
+    let firsts: String =
+        offsets.iter().map(|(partition, offset)| format!(" when {partition} then {offset}")).collect();
+    format!("and kafka_offset >= case kafka_partition{firsts} else 0 end")
 }
 
 /// The newest complete state: event time, the least epoch of its partitions, and its parts; of zones the newest up to it.

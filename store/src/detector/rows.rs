@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use citytide_core::NEVER;
 use citytide_core::batch::{Batch, ReadProgress};
-use citytide_core::position::Reach;
 use citytide_domain::Domain;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::types::ToSql;
@@ -36,7 +34,8 @@ pub struct JudgedRows<X> {
 }
 
 impl<X> JudgedRows<X> {
-    /// Reads the committed rows of epochs `from` to `until` that the detector has judged. `columns` are read beside
+    /// Reads the committed rows of epochs `from` to `until` that the detector has judged and of which `also`, empty or
+    /// beginning with `and`, holds. `columns` are read beside
     /// what it judges by, beginning with a comma; `more` takes them from a row, from a column on.
     ///
     /// # Errors
@@ -45,8 +44,8 @@ impl<X> JudgedRows<X> {
     pub async fn read(
         client: &impl GenericClient,
         domain: &Domain,
-        from: i64,
-        until: i64,
+        [from, until]: [i64; 2],
+        also: &str,
         columns: &str,
         more: impl Fn(&Row, usize) -> X,
     ) -> Result<JudgedRows<X>, DatabaseError> {
@@ -54,8 +53,8 @@ impl<X> JudgedRows<X> {
         client.batch_execute("set enable_seqscan = off").await.map_err(failed)?;
         // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a
         // detector.
-        let which = "where epoch between $1 and $2 and confidence is not null";
-        let read = JudgedRows::select(client, domain, columns, which, [&from, &until], more).await?;
+        let which = format!("where epoch between $1 and $2 and confidence is not null {also}");
+        let read = JudgedRows::select(client, domain, columns, &which, [&from, &until], more).await?;
         client.batch_execute("reset enable_seqscan").await.map_err(failed)?;
         Ok(read)
     }
@@ -160,27 +159,13 @@ impl<X> JudgedRows<X> {
         Batch {
             sensor_ends: sensor_ends.collect(),
             sensors,
-            partition: rows[0].1,
             offsets: rows.iter().map(|row| row.2).collect(),
             event_times_us: at().map(|row| self.event_times_us[row]).collect(),
             zones: at().map(|row| self.zones[row]).collect(),
             zone_names: self.zone_names.clone(),
             metrics: self.metrics.iter().map(|column| at().map(|row| column[row]).collect()).collect(),
-            dead: Vec::new(),
-            new_zones: Vec::new(),
-            progress: ReadProgress {
-                begins_at: None,
-                next_offset: rows[rows.len() - 1].2 + 1,
-                gaps: 0,
-                lost: 0,
-                cursor: None,
-                reach: Reach::default(),
-            },
-            truth: Vec::new(),
-            anomalies: Vec::new(),
-            opinion: None,
             late: at().map(|row| self.late[row]).collect(),
-            watermark_us: NEVER,
+            ..Batch::empty(rows[0].1, ReadProgress::up_to(rows[rows.len() - 1].2 + 1))
         }
     }
 }

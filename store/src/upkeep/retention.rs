@@ -102,6 +102,9 @@ pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), Data
     let horizon = "(select horizon_epoch from citytide_database)";
     let script = format!(
         "delete from detector_state where kind <> 'zone' and as_of < {newest}; \
+         delete from detector_state as old using detector_state as new where old.kind = 'partition' \
+           and new.kind = old.kind and new.key = old.key and new.as_of = old.as_of and old.epoch < new.epoch \
+           and new.epoch <= (select max(epoch) from commits); \
          delete from detector_state as old using detector_state as new where old.kind = 'zone' and new.kind = 'zone' \
            and old.key = new.key and old.as_of < new.as_of and new.as_of <= {newest}; \
          delete from detector_lifts where epoch <= {horizon}; \

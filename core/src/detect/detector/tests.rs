@@ -1,13 +1,13 @@
 //! The same log gives the same verdicts: by any number of workers, in whatever order news travels between them, however
 //! often they stop and start.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use citytide_domain::{Domain, MINUTE_US};
 
 use super::*;
 use crate::batch::example::{Row, batch};
-use crate::detect::{Note, Taught};
+use crate::detect::{Note, SnapshotRate, Taught};
 
 const PARTITIONS: i32 = 4;
 const MINUTES: i64 = 130;
@@ -73,7 +73,11 @@ fn layout() -> Arc<Layout> {
 
 fn detector() -> Detector {
     let domain = Domain::smart_city();
-    Detector::new(layout(), TimeRules::new(&domain, &layout()), Sample::of(&domain), EVERY_US)
+    let mut detector =
+        Detector::new(layout(), TimeRules::new(&domain, &layout()), Sample::of(&domain), EVERY_US);
+    // Partitions are written down anew within a tick.
+    detector.scoring.snapshot_rate = SnapshotRate { readings: 40, bytes_per_reading: 10_000 };
+    detector
 }
 
 /// What is said of each reading: score and confidence to the bit, the model's version, severity and reasons.
@@ -301,22 +305,12 @@ impl<'a> Run<'a> {
                 stored.blobs.push(blob);
             }
         }
-        let closed = baselines.closed_before();
-        let Some((before, stats)) = baselines.close(&layout) else { return };
-        let mut lesson = Lesson {
-            by: worker,
-            after: closed,
-            before,
-            stats: Arc::new(stats),
-            model: None,
-            awaited: Vec::new(),
-            snapshot: false,
-        };
+        let Some(mut lesson) = baselines.close(&layout, worker) else { return };
         if worker == 0 {
-            let due = self.schedule.close(closed, before);
+            let due = self.schedule.close(lesson.after, lesson.before);
             lesson.awaited = due.iter().map(|job| job.from).collect();
             self.jobs.extend(due);
-            lesson.snapshot = numbers.below(6) == 0 && self.schedule.begin_snapshot(before + 1);
+            lesson.snapshot = numbers.below(6) == 0 && self.schedule.begin_snapshot(lesson.before + 1);
         }
         self.tell(worker, &Directive::Lesson(lesson));
     }
@@ -362,10 +356,14 @@ fn the_same_log_gives_the_same_verdicts_by_any_workers_in_any_order_and_after_an
         let expected = at_once(&logs, &mut trained);
         assert!(trained.0.values().flatten().count() >= 2, "models were trained");
         assert!(expected.values().any(|(_, _, version, why)| *version == 2 && why.is_some()));
-        let mut restored = 0;
+        let (mut restored, mut anew) = (0, 0);
         for order in 0..4 {
             let (found, from_snapshots) = in_pieces(100 * seed + order, &logs, &mut trained);
             restored += from_snapshots;
+            let partitions = found.blobs.iter().filter(|blob| blob.kind == BlobKind::Partition);
+            let times: BTreeSet<(&str, i64)> =
+                partitions.clone().map(|blob| (blob.key.as_str(), blob.as_of_us)).collect();
+            anew += partitions.count() - times.len();
             let end = |partition: i32| logs[partition as usize].last().expect("readings").offset;
             let lifts = &found.past.lifts;
             assert!(lifts.iter().all(|lift| lift.1 > end(lift.0)), "nobody was left behind: {lifts:?}");
@@ -375,6 +373,7 @@ fn the_same_log_gives_the_same_verdicts_by_any_workers_in_any_order_and_after_an
             }
         }
         assert!(restored > 0, "no run began with a snapshot");
+        assert!(anew > 0, "no partition was written down twice as of a tick");
     }
 }
 

@@ -11,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::Judged;
 use crate::batch::Batch;
 use crate::detect::event_time::{EventClock, NO_MINUTE, TimeRules, minute_us, tick_of};
-use crate::detect::snapshot::{Blob, BlobKind, SnapshotError, read, write};
+use crate::detect::snapshot::{Blob, BlobKind, SnapshotError, SnapshotRate, read, write};
 use crate::detect::{Agreement, Note, Taught};
 
 /// From how many minutes on a partition teaches that comes while others are read: by then all workers know of it.
 const JOINS_AFTER_MINUTES: i64 = 5;
+
+/// For so many ticks what a partition has taught is kept, so that it can be written down anew as of the same tick.
+const TICKS_KEPT: i64 = 5;
 
 /// What a former run noted of a partition.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +59,8 @@ pub struct Partition {
     /// The snapshot that it is in.
     written: i64,
     written_bytes: usize,
+    /// Readings judged since.
+    judged_since: i64,
     /// It as it is written down, until the batch is passed on in the middle of which it was.
     blob: Option<Blob>,
 }
@@ -149,6 +154,7 @@ impl Partition {
             promoted: None,
             written: NO_MINUTE,
             written_bytes: 0,
+            judged_since: 0,
             blob: None,
         }
     }
@@ -287,9 +293,12 @@ impl Partition {
         judged.taught.push(self.taught(number, stats, rows));
     }
 
-    /// Forgets what was handed out of ticks that are closed, but for those that `snapshot` needs of it.
+    /// Forgets what was handed out of ticks that are closed, but for those that are to be written down with it.
     pub fn forget(&mut self, layout: &Layout, closed: i64, snapshot: i64) {
-        let needed = if self.written < snapshot { closed.min(snapshot) } else { closed };
+        let mut needed = if self.written < snapshot { closed.min(snapshot) } else { closed };
+        if self.is_kept(closed) {
+            needed = needed.min(self.written);
+        }
         self.handed_out.take_before(needed);
         self.handed_out_rows.retain(|(_, row)| layout.tick(row.event_time_us) >= needed);
     }
@@ -327,10 +336,29 @@ impl Partition {
         self.written < snapshot
     }
 
-    /// Writes it down as of `snapshot`: before its first reading that knows more than the ticks before, which is at a
-    /// place.
+    /// Whether what it has taught since it was written down is still there.
+    fn is_kept(&self, closed: i64) -> bool {
+        self.written != NO_MINUTE && closed - self.written <= TICKS_KEPT
+    }
+
+    /// The tick as of which it is to be written down before a reading that knows the ticks before `known`: that of the
+    /// `snapshot`, or once more the last one, by its own `rate`.
+    pub fn due(&self, snapshot: i64, known: i64, closed: i64, rate: SnapshotRate) -> Option<i64> {
+        if self.is_due(snapshot) && known >= snapshot {
+            return Some(snapshot);
+        }
+        let is_due = self.is_kept(closed) && rate.is_due(self.judged_since, self.written_bytes);
+        is_due.then_some(self.written)
+    }
+
+    /// Counts readings that were judged.
+    pub fn judged(&mut self, readings: usize) {
+        self.judged_since += readings as i64;
+    }
+
+    /// Writes it down as of `snapshot`, at a place: before a reading that knows the ticks before, or more.
     pub fn write(&mut self, number: i32, at: Place, layout: &Layout, snapshot: i64) {
-        self.written = snapshot;
+        (self.written, self.judged_since) = (snapshot, 0);
         let mut taught = self.handed_out.clone();
         taught.take_before(snapshot);
         taught.merge(&self.training_data.stats);
@@ -386,7 +414,7 @@ impl Partition {
         partition.training_data.sampled = stored.rows;
         let next_offset = stored.at.next_offset;
         partition.behind = stored.at;
-        partition.written = snapshot;
+        (partition.written, partition.written_bytes) = (snapshot, bytes.len());
         Ok((partition, next_offset))
     }
 }

@@ -98,7 +98,7 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
         if readings < READINGS_AT_ONCE && number + 1 < commits.len() {
             continue;
         }
-        let rows = JudgedRows::read(client, domain, from, epoch, COLUMNS, Verdict::stored).await?;
+        let rows = JudgedRows::read(client, domain, [from, epoch], "", COLUMNS, Verdict::stored).await?;
         rows.each(|epoch, batch, verdicts| {
             let of_partition = stored.entry(batch.partition).or_default();
             let offsets = batch.offsets.iter().zip(verdicts);
