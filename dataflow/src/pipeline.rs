@@ -46,7 +46,7 @@ pub fn build(
     mut on_batch: impl FnMut(&Batch) + 'static,
 ) -> Handle<Epoch> {
     let share = Share { index: worker.index(), peers: worker.peers() };
-    let (ledger, telemetry) = (&plumbing.ledger, &plumbing.telemetry);
+    let telemetry = &plumbing.telemetry;
     let committed = Handle::new();
 
     worker.dataflow_named("citytide", |scope| {
@@ -66,8 +66,7 @@ pub fn build(
         });
         let placed = place(batches, plumbing.domain.pane_us(), telemetry.clone());
         let windowed = window(placed.partials, progress.clone(), plumbing.window_parts(share, &committed));
-        let anomalies = ledger.anomalies_of(share.index, share.peers);
-        let recent = recent(placed.anomalies, progress.clone(), ledger.low_us, anomalies);
+        let recent = recent(placed.anomalies, progress.clone(), plumbing.recent_parts(share, &committed));
         let inputs = plumbing.view_inputs(share, recent, windowed.facts.as_collection(), placed.batches);
         let views = views::define(&inputs);
         let batches = inputs.batches.into_stream();

@@ -7,14 +7,14 @@ use std::time::Duration;
 use citytide_core::batch::{Assembler, Batch};
 use citytide_core::detect::Detector;
 use citytide_core::position::Mark;
-use citytide_core::window::{Lateness, RecentAnomaly, Watermarks, Windows, ZoneFact};
+use citytide_core::window::{AHEAD_MAX, Lateness, Recent, RecentAnomaly, Watermarks, Windows, ZoneFact};
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
 use citytide_store::ledger::Ledger;
-use citytide_store::panes;
 use citytide_store::postgres::Database;
 use citytide_store::session::{OnFailure, Session, Wake};
 use citytide_store::takeover::Run;
+use citytide_store::{anomalies, panes};
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::probe::Handle;
@@ -27,7 +27,7 @@ use crate::operators::{CommitParts, Epoch, Held, ReadParts, WindowParts};
 use crate::share::Share;
 use crate::sources::{Assigned, Intake};
 use crate::telemetry::Telemetry;
-use crate::views::{self, Batches, Inputs};
+use crate::views::{self, Batches, Inputs, RecentParts};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -167,6 +167,25 @@ impl Plumbing {
             telemetry: self.telemetry.clone(),
             open_panes: Box::new(move |answers, wake| {
                 panes::spawn(database, domain, name, answers, wake, on_failure)
+            }),
+        }
+    }
+
+    /// Each anomaly is with the worker that reads its partition.
+    pub fn recent_parts(&self, share: Share, committed: &Handle<Epoch>) -> RecentParts {
+        let ledger = &self.ledger;
+        let committed_below = self.run.committed_epoch as Epoch + 1;
+        let name = format!("citytide:{}:anomalies-{}", self.run.run_id, share.index);
+        let (database, on_failure) = (self.database.clone(), self.on_failure.clone());
+        let partitions = anomalies::Partitions { index: share.index, peers: share.peers };
+        RecentParts {
+            recent: Recent::new(AHEAD_MAX, ledger.anomalies_below_us, committed_below),
+            low_us: ledger.low_us,
+            initial: ledger.anomalies_of(|partition| share.reads(partition)),
+            committed: committed.clone(),
+            telemetry: self.telemetry.clone(),
+            open_anomalies: Box::new(move |answers, wake| {
+                anomalies::spawn(database, partitions, name, answers, wake, on_failure)
             }),
         }
     }

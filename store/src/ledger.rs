@@ -2,7 +2,6 @@
 //! is no other state.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use citytide_core::NEVER;
@@ -10,11 +9,12 @@ use citytide_core::position::{Counts, Mark, Position, Reach};
 use citytide_core::window::{PaneState, RecentAnomaly};
 use tokio_postgres::Client;
 
+use super::anomalies;
 use super::panes::load_open;
 use super::postgres::DatabaseError;
 use super::row::{Row, Value};
 use super::schema::{EPOCH, Schema, quoted};
-use super::time::{Timestamp, micros};
+use super::time::micros;
 
 /// What a run starts from.
 #[derive(Debug, Clone, Default)]
@@ -27,8 +27,11 @@ pub struct Ledger {
     pub sources: BTreeMap<i32, String>,
     /// Panes that may still change.
     pub panes: Vec<PaneState>,
-    /// Anomalies that are or may become recent.
-    pub anomalies: Vec<RecentAnomaly>,
+    /// Anomalies that are recent, and the first that may become so, with their partitions.
+    pub anomalies: Vec<(i32, RecentAnomaly)>,
+    /// Event time from which on there are anomalies that the ledger leaves in the database, microseconds; `i64::MAX` when
+    /// there are none.
+    pub anomalies_below_us: i64,
     /// The rows of the live views, by table.
     pub views: BTreeMap<String, Vec<Row>>,
 }
@@ -39,34 +42,30 @@ impl Ledger {
         self.views.get(table).map_or(&[], |rows| rows.as_slice())
     }
 
-    /// One worker's share of the anomalies. Every process has read them in an order of its own, so they are shared out
-    /// by what they are: each is in exactly one share.
-    pub fn anomalies_of(&self, worker: usize, workers: usize) -> Vec<RecentAnomaly> {
-        let mine = |anomaly: &&RecentAnomaly| {
-            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&anomaly.sensor);
-            hash % workers as u64 == worker as u64
-        };
-        self.anomalies.iter().filter(mine).cloned().collect()
+    /// The anomalies of some partitions.
+    pub fn anomalies_of(&self, is_mine: impl Fn(i32) -> bool) -> Vec<RecentAnomaly> {
+        let mine = self.anomalies.iter().filter(|(partition, _)| is_mine(*partition));
+        mine.map(|(_, anomaly)| anomaly.clone()).collect()
     }
 }
 
-/// Reads the ledger. `open_from_us` tells from W where the open panes begin, and `recent_us` how long an anomaly is
-/// recent.
+/// Reads the ledger. `open_from_us` tells from W where the open panes begin.
 pub async fn read(
     client: &Client,
     schema: &Schema<'_>,
     open_from_us: impl FnOnce(i64) -> i64,
-    recent_us: i64,
 ) -> Result<Ledger, DatabaseError> {
     let low = client.query_opt("select watermark from commits order by epoch desc limit 1", &[]).await;
     let low = low.map_err(|error| DatabaseError::statement("reading the last commit", &error))?;
     let low_us = low.and_then(|row| micros(&row, 0)).unwrap_or(NEVER);
+    let (anomalies, anomalies_below_us) = anomalies::load(client, low_us).await?;
     Ok(Ledger {
         low_us,
         marks: marks(client).await?,
         sources: sources(client).await?,
         panes: load_open(client, schema.domain, open_from_us(low_us)).await?,
-        anomalies: anomalies(client, low_us.saturating_sub(recent_us)).await?,
+        anomalies,
+        anomalies_below_us,
         views: views(client, schema).await?,
     })
 }
@@ -107,19 +106,6 @@ async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-async fn anomalies(client: &Client, from_us: i64) -> Result<Vec<RecentAnomaly>, DatabaseError> {
-    let sql = "select zone, sensor_id, recorded_at from sensor_data \
-               where is_anomaly and not is_late and ($1::timestamptz is null or recorded_at >= $1)";
-    let rows = client.query(sql, &[&Timestamp::watermark(from_us)]).await;
-    let rows = rows.map_err(|error| DatabaseError::statement("reading the recent anomalies", &error))?;
-    let anomaly = |row: &tokio_postgres::Row| RecentAnomaly {
-        zone: row.get::<_, &str>(0).into(),
-        sensor: row.get::<_, &str>(1).into(),
-        recorded_us: micros(row, 2).expect("a reading has a time"),
-    };
-    Ok(rows.iter().map(anomaly).collect())
-}
-
 async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, Vec<Row>>, DatabaseError> {
     let mut views = BTreeMap::new();
     for table in schema.live_tables() {
@@ -146,18 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_of_lists_in_different_orders_hold_each_anomaly_once() {
-        let anomaly = |number: i64| RecentAnomaly {
-            zone: "Downtown".into(),
-            sensor: (number % 7).to_string().into(),
-            recorded_us: number,
+    fn each_anomaly_is_in_one_share() {
+        let anomaly = |number: i64| {
+            let (zone, sensor) = ("Downtown".into(), (number % 7).to_string().into());
+            (number as i32 % 5, RecentAnomaly { zone, sensor, recorded_us: number })
         };
-        let forwards = Ledger { anomalies: (0..100).map(anomaly).collect(), ..Ledger::default() };
-        let backwards = Ledger { anomalies: (0..100).rev().map(anomaly).collect(), ..Ledger::default() };
-        let mut shared = forwards.anomalies_of(0, 3);
-        shared.extend(backwards.anomalies_of(1, 3));
-        shared.extend(forwards.anomalies_of(2, 3));
+        let ledger = Ledger { anomalies: (0..100).map(anomaly).collect(), ..Ledger::default() };
+        let mut shared: Vec<RecentAnomaly> =
+            (0..3).flat_map(|worker| ledger.anomalies_of(|partition| partition % 3 == worker)).collect();
         shared.sort_by_key(|anomaly| anomaly.recorded_us);
-        assert_eq!(shared, forwards.anomalies);
+        let all: Vec<RecentAnomaly> = ledger.anomalies.into_iter().map(|(_, anomaly)| anomaly).collect();
+        assert_eq!(shared, all);
     }
 }

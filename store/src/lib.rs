@@ -6,6 +6,7 @@
 //! with a connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in
 //! SQL. [`clock`] is the one file that asks the clock.
 
+pub mod anomalies;
 pub mod clock;
 pub mod compare;
 pub mod detector;

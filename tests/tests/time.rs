@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use citytide_tests::city::{City, SECOND};
+use citytide_tests::http::{free_port, samples};
 use citytide_tests::kafka::{Meaning, Stamp};
 use citytide_tests::load::{DAWN, Reading, Traffic, send};
 use citytide_tests::process::{CommandLine, Ended};
@@ -258,6 +259,52 @@ fn a_partition_hours_ahead_of_the_others_changes_nothing_in_the_tables() {
     scene.catch_up("-w 2 --detector rules");
     checker.finish();
     scene.assert_caught_up();
+}
+
+#[test]
+fn while_one_partition_holds_the_watermark_back_memory_keeps_a_bounded_number_of_anomalies_ahead() {
+    let city = City { idle_after_us: 3600 * SECOND, built_in: false, ..City::smart() };
+    let scene = Scene::new("held", city, 2);
+    let port = free_port();
+    let start = |arguments: &str| scene.run(&format!("{arguments} --detector rules --listen {port}")).spawn();
+    let mut run = start("-w 2");
+    // Partition 1 brings ten hours of anomalies, partition 0 the first minute of them.
+    (0..2).for_each(|partition| witnessed(&scene, partition, DAWN, 1000.0));
+    (0..60).for_each(|second| reading(&scene, 0, DAWN + second * SECOND, 1000.0));
+    for step in 0..120_000 {
+        let at_us = DAWN + step * 300_000;
+        let sensor = format!("s{}", step % 50);
+        let reading = Reading::plain(&scene.city, &sensor, "Tech Hub", at_us, 1000.0);
+        send(&scene.topic, &scene.city, 1, reading);
+    }
+    let assert_bounded = || {
+        let ahead = || samples(port)?.get("citytide_anomalies_ahead").copied();
+        // As of the first epoch that has seen the commit.
+        wait_until("what is committed has left memory", LIMIT, || {
+            ahead().is_some_and(|ahead| ahead > 0.0 && ahead <= 100_000.0)
+        });
+    };
+    scene.wait_committed(&mut run);
+    assert_bounded();
+    scene.assert_tables();
+    assert_eq!(scene.database.watermark_us(), Some(DAWN + 54 * SECOND));
+
+    // W comes to what has left memory, in steps and in a leap, also after a restart.
+    for minute in [100, 252, 300, 540] {
+        if minute == 300 {
+            run.signal(libc::SIGTERM);
+            assert_eq!(run.wait(LIMIT), Ended::Exit(0));
+            run = start("-w 1");
+        }
+        witnessed(&scene, 0, DAWN + minute * MINUTE, 1000.0);
+        scene.wait_committed(&mut run);
+        assert_bounded();
+        scene.assert_tables();
+        assert_eq!(scene.database.watermark_us(), Some(DAWN + minute * MINUTE - 5 * SECOND));
+    }
+    check_once(&scene.database.session, &scene.city);
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0));
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod print;
 use std::sync::Arc;
 
 use citytide_core::decode::Reason;
-use citytide_core::window::{RECENT_US, Windows};
+use citytide_core::window::Windows;
 use citytide_domain::Domain;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::takeover::{self, Patience, Takeover};
@@ -170,10 +170,7 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
 /// A reader that knows what the ledger knows.
 async fn reader(client: &Client, domain: &Domain) -> Result<replay::LetterReader, ExitError> {
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
-    Ok(replay::LetterReader::new(
-        domain,
-        &ledger::read(client, &schema(domain), open_from_us, RECENT_US).await?,
-    ))
+    Ok(replay::LetterReader::new(domain, &ledger::read(client, &schema(domain), open_from_us).await?))
 }
 
 async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Result<(), ExitError> {

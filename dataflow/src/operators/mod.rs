@@ -41,7 +41,7 @@ pub type Rows<D> = CapacityContainerBuilder<Vec<D>>;
 pub type Epoch = u64;
 
 /// Wakes an operator from another thread.
-fn wake(scope: Scope<'_, Epoch>, builder: &OperatorBuilder<'_, Epoch>) -> Wake {
+pub fn wake(scope: Scope<'_, Epoch>, builder: &OperatorBuilder<'_, Epoch>) -> Wake {
     let operator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
     Arc::new(move || {
         // It fails only when the worker is gone, and then nothing is to be woken.

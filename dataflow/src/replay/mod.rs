@@ -25,7 +25,7 @@ use citytide_core::batch::{Assembler, Batch, Chunk};
 use citytide_core::detect::Rules;
 use citytide_core::floor_to;
 use citytide_core::position::Mark;
-use citytide_core::window::{EpochPartials, RECENT_US, Windows};
+use citytide_core::window::{EpochPartials, Windows};
 use citytide_domain::Domain;
 use citytide_store::clock::wall_ms;
 use citytide_store::ledger::{self, Ledger};
@@ -141,7 +141,7 @@ pub async fn replay(
 ) -> Result<(Client, Outcome), DatabaseError> {
     upkeep::ensure_days(&mut client, run.run_id, next_epoch(&run, 0)).await?;
     let open_from_us = |low_us| Windows::new(&domain, low_us).open_from_us();
-    let ledger = ledger::read(&client, &schema_of(&domain), open_from_us, RECENT_US).await?;
+    let ledger = ledger::read(&client, &schema_of(&domain), open_from_us).await?;
     let mut windows = Windows::new(&domain, ledger.low_us);
     ledger.panes.iter().for_each(|pane| windows.load(pane.clone()));
     let mut facts = Vec::new();

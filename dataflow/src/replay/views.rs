@@ -66,19 +66,22 @@ impl Views {
                 .inspect(move |(row, _, diff)| rows.borrow_mut().push((row.clone(), *diff)))
                 .probe_with(&passed);
         });
-        let (recent, low_us) = (Recent::default(), ledger.low_us);
+        let low_us = ledger.low_us;
+        // W stands still: what lies ahead of it stays where it is.
+        let recent = Recent::new(0, low_us, 0);
         let mut views = Views { worker, recent, low_us, anomalies, facts: known, batches, passed, rows };
-        let anomalies = ledger.anomalies.clone();
+        let anomalies = ledger.anomalies_of(|_| true);
         // What comes out repeats the tables.
         views.change(0, Changes { anomalies, facts, ..Changes::default() });
         views
     }
 
-    /// Takes in what an epoch changes, and returns the rows that appear and disappear with it. Epochs ascend. W stands
-    /// still.
+    /// Takes in what an epoch changes, and returns the rows that appear and disappear with it. Epochs ascend, each after
+    /// the one before is committed. W stands still.
     pub fn change(&mut self, epoch: Epoch, changes: Changes) -> Vec<(ViewRow, isize)> {
         self.advance_to(epoch);
-        for (anomaly, diff) in self.recent.advance(changes.anomalies, self.low_us) {
+        self.recent.evict(epoch);
+        for (anomaly, diff) in self.recent.advance(epoch, changes.anomalies, self.low_us) {
             self.anomalies.update(anomaly, diff);
         }
         for (zone, fact, diff) in changes.facts {

@@ -338,6 +338,12 @@ impl Page<'_> {
             let spent_s = now.stages.of(stage).as_secs_f64();
             stages.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&spent_s, None)?;
         }
+        self.gauge(
+            "citytide_anomalies_ahead",
+            "Anomalies ahead of W that process 0 keeps for the live views; beyond a bound they wait in the database",
+            None,
+            Some(now.anomalies_ahead as i64),
+        )?;
         self.gauge("citytide_workers", "Worker threads of process 0", None, Some(now.workers as i64))?;
         let mut build = self.encoder.encode_descriptor(
             "citytide_build",

@@ -30,6 +30,8 @@ pub struct Telemetry {
     moved_ms: AtomicU64,
     figures: Mutex<Figures>,
     detector: Mutex<Detector>,
+    /// By worker, anomalies ahead of W.
+    anomalies_ahead: Mutex<BTreeMap<usize, usize>>,
     followers: Mutex<Vec<Follower>>,
     dropped: Arc<DroppedLines>,
 }
@@ -75,6 +77,7 @@ impl Telemetry {
             moved_ms: AtomicU64::new(0),
             figures: Mutex::default(),
             detector: Mutex::default(),
+            anomalies_ahead: Mutex::default(),
             followers: Mutex::default(),
             dropped: Arc::default(),
         }
@@ -116,6 +119,11 @@ impl Telemetry {
     /// How far the detector of a worker is.
     pub fn set_detector_status(&self, worker: usize, status: DetectorStatus) {
         self.detector.lock().expect("no holder panics").workers.insert(worker, status);
+    }
+
+    /// How many anomalies ahead of W a worker keeps.
+    pub fn set_anomalies_ahead(&self, worker: usize, count: usize) {
+        self.anomalies_ahead.lock().expect("no holder panics").insert(worker, count);
     }
 
     /// How far the followers are.
@@ -221,6 +229,7 @@ impl Telemetry {
             standing_ms: uptime_ms.saturating_sub(self.moved_ms.load(Ordering::Relaxed)),
             stages: self.stages.times(),
             workers: state.workers,
+            anomalies_ahead: self.anomalies_ahead.lock().expect("no holder panics").values().sum(),
             detector: self.detector_figures(),
             followers: self.followers.lock().expect("no holder panics").clone(),
         }

@@ -89,6 +89,8 @@ pub struct Snapshot {
     pub stages: StageTimes,
     /// Worker threads of this process.
     pub workers: usize,
+    /// Anomalies ahead of W that this process keeps; further ones wait in the database.
+    pub anomalies_ahead: usize,
     /// How far the detector is; `None` before it has judged, and where rules alone judge.
     pub detector: Option<DetectorFigures>,
     /// The programs that follow this database, the slowest first.

@@ -27,7 +27,7 @@ use citytide_store::schema::{LiveTable, Schema};
 use differential_dataflow::VecCollection;
 
 pub use batches::Batches;
-pub use recent::recent;
+pub use recent::{RecentParts, recent};
 pub use zone_status::facts_of;
 
 use crate::commit::plan::ViewRow;

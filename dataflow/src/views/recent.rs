@@ -1,56 +1,109 @@
 //! recent: which of this worker's anomalies lie in the last five minutes before W, as updates for differential; and the
 //! same in SQL.
+//!
+//! ```text
+//!  anomalies ─▶┐
+//!              ├─ an epoch at a time, in order ─▶ what enters and what leaves ─▶ views
+//!  progress ──▶┘        │
+//!               anomalies that waited in the database are read back first; the epoch waits
+//! ```
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use citytide_core::window::{Progress, RECENT_US, Recent, RecentAnomaly};
+use citytide_core::window::{Progress, RECENT_US, ReadBack, Recent, RecentAnomaly};
 use citytide_domain::Domain;
 use citytide_store::compare::{AsOf, interval};
+use citytide_store::session::{Session, Wake};
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle;
 
-use crate::operators::{Epoch, OpenEpochs, Rows};
+use crate::operators::{Epoch, OpenEpochs, Rows, wake};
+use crate::telemetry::Telemetry;
 
 type Update = (RecentAnomaly, Epoch, isize);
 
-/// Builds the operator. `low_us` is W of the last commit, and `initial` are this worker's share of the committed
-/// anomalies that may be recent.
+/// Starts the session that reads anomalies back, which answers on the channel.
+pub type OpenAnomalies =
+    Box<dyn FnOnce(crossbeam_channel::Sender<Vec<RecentAnomaly>>, Wake) -> Session<ReadBack>>;
+
+/// What the operator of one worker needs.
+pub struct RecentParts {
+    /// Knows how far the committed anomalies of `initial` reach.
+    pub recent: Recent,
+    /// W of the last commit, microseconds.
+    pub low_us: i64,
+    /// This worker's share of the committed anomalies that may be recent.
+    pub initial: Vec<RecentAnomaly>,
+    /// The commit's frontier.
+    pub committed: Handle<Epoch>,
+    /// Where is told how many are kept.
+    pub telemetry: Arc<Telemetry>,
+    /// Starts the session that reads anomalies back.
+    pub open_anomalies: OpenAnomalies,
+}
+
+#[derive(Default)]
+struct Arrived {
+    anomalies: Vec<RecentAnomaly>,
+    progress: Option<Rc<Progress>>,
+}
+
+/// Builds the operator.
 pub fn recent<'scope>(
     anomalies: StreamVec<'scope, Epoch, RecentAnomaly>,
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
-    mut low_us: i64,
-    initial: Vec<RecentAnomaly>,
+    parts: RecentParts,
 ) -> VecCollection<'scope, Epoch, RecentAnomaly, isize> {
-    let mut builder = OperatorBuilder::new("recent".to_owned(), anomalies.scope());
+    let scope = anomalies.scope();
+    let index = scope.worker().index();
+    let mut builder = OperatorBuilder::new("recent".to_owned(), scope);
     let mut anomalies_in = builder.new_input(anomalies, Pipeline);
     let mut progress_in = builder.new_input(progress, Pipeline);
     let (output, updates) = builder.new_output::<Vec<Update>>();
     let mut output = OutputBuilder::<_, Rows<Update>>::from(output);
+    let (answers, answered) = crossbeam_channel::unbounded();
+    let session = (parts.open_anomalies)(answers, wake(scope, &builder));
+    let RecentParts { mut recent, mut low_us, initial, committed, telemetry, .. } = parts;
 
     builder.build(move |mut capabilities| {
-        let mut recent = Recent::default();
         let mut initial = Some((capabilities.remove(0), initial));
-        let mut epochs: OpenEpochs<(Vec<RecentAnomaly>, Option<Rc<Progress>>), 1> = OpenEpochs::new(0);
+        let mut epochs: OpenEpochs<Arrived, 1> = OpenEpochs::new(0);
+        // What is being read back.
+        let mut asked: Option<ReadBack> = None;
         move |frontiers| {
             let mut output = output.activate();
             if let Some((capability, anomalies)) = initial.take() {
-                let updates = recent.advance(anomalies, low_us);
+                let updates = recent.advance(0, anomalies, low_us);
                 output
                     .session(&capability)
                     .give_iterator(updates.into_iter().map(|(row, diff)| (row, 0, diff)));
             }
-            anomalies_in.for_each(|capability, anomalies| epochs.of(&capability).0.append(anomalies));
-            progress_in.for_each(|capability, progress| epochs.of(&capability).1 = progress.pop());
-            while let Some((epoch, (anomalies, progress), [capability])) = epochs.pop_complete(frontiers) {
-                low_us = progress.map_or(low_us, |progress| progress.low_us);
-                let updates = recent.advance(anomalies, low_us);
+            anomalies_in.for_each(|capability, anomalies| epochs.of(&capability).anomalies.append(anomalies));
+            progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
+            while let Some(first) = epochs.first_complete(frontiers) {
+                if let Some(wanted) = asked {
+                    let Ok(answer) = answered.try_recv() else { break };
+                    recent.read_back(wanted, answer);
+                }
+                low_us = first.get().state.progress.as_ref().map_or(low_us, |progress| progress.low_us);
+                asked = recent.missing(low_us);
+                if let Some(wanted) = asked {
+                    session.send(wanted);
+                    break;
+                }
+                let (epoch, open) = first.remove_entry();
+                let updates = recent.advance(epoch, open.state.anomalies, low_us);
                 output
-                    .session(&capability)
+                    .session(&open.capabilities[0])
                     .give_iterator(updates.into_iter().map(|(row, diff)| (row, epoch, diff)));
             }
+            recent.evict(committed.with_frontier(|frontier| frontier.first().copied().unwrap_or(Epoch::MAX)));
+            telemetry.set_anomalies_ahead(index, recent.ahead());
         }
     });
     updates.as_collection()

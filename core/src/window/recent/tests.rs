@@ -1,4 +1,4 @@
-//! What enters and leaves, at the very microsecond, and against the definition.
+//! What enters and leaves, at the very microsecond, and against the definition; what is kept, and what is read back.
 
 use proptest::prelude::*;
 
@@ -8,59 +8,167 @@ fn at(recorded_us: i64) -> RecentAnomaly {
     RecentAnomaly { zone: "Downtown".into(), sensor: "42".into(), recorded_us }
 }
 
+/// There is room for everything.
+fn roomy() -> Recent {
+    Recent::new(AHEAD_MAX, i64::MAX, 0)
+}
+
+/// What commits have brought, as `sensor_data` holds it: anomalies with their epochs.
+#[derive(Default)]
+struct Database(Vec<(u64, RecentAnomaly)>);
+
+impl Database {
+    fn answer(&self, asked: ReadBack) -> Vec<RecentAnomaly> {
+        let wanted = |(epoch, one): &&(u64, RecentAnomaly)| {
+            *epoch < asked.epoch_below && one.recorded_us >= asked.from_us
+        };
+        let mut found: Vec<RecentAnomaly> =
+            self.0.iter().filter(wanted).map(|(_, one)| one.clone()).collect();
+        found.sort_by_key(|one| one.recorded_us);
+        if let Some(last) = found.get(asked.rows_max - 1).map(|last| last.recorded_us) {
+            found.retain(|one| one.recorded_us <= last);
+        }
+        found
+    }
+
+    /// As of a commit, after a restart.
+    fn restored(&self, ahead_max: usize, low_us: i64, committed_below: u64) -> (Recent, Vec<RecentAnomaly>) {
+        let asked = ReadBack { from_us: low_us, epoch_below: u64::MAX, rows_max: (ahead_max / 2).max(1) };
+        let mut known = self.answer(asked);
+        let whole_below_us = asked.whole_below_us(known.iter());
+        let is_inside =
+            |one: &RecentAnomaly| one.recorded_us < low_us && low_us - RECENT_US <= one.recorded_us;
+        known.extend(self.0.iter().map(|(_, one)| one.clone()).filter(is_inside));
+        (Recent::new(ahead_max, whole_below_us, committed_below), known)
+    }
+}
+
 #[test]
 fn an_anomaly_enters_when_the_watermark_passes_it_and_leaves_after_five_minutes() {
-    let mut recent = Recent::default();
-    assert_eq!(recent.advance([at(1000)], NEVER), []);
-    assert_eq!(recent.advance([], 1000), []);
-    assert_eq!(recent.advance([], 1001), [(at(1000), 1)]);
-    assert_eq!(recent.advance([], 1000 + RECENT_US), []);
-    assert_eq!(recent.advance([], 1001 + RECENT_US), [(at(1000), -1)]);
+    let mut recent = roomy();
+    assert_eq!(recent.advance(1, [at(1000)], NEVER), []);
+    assert_eq!(recent.advance(2, [], 1000), []);
+    assert_eq!(recent.advance(3, [], 1001), [(at(1000), 1)]);
+    assert_eq!(recent.advance(4, [], 1000 + RECENT_US), []);
+    assert_eq!(recent.advance(5, [], 1001 + RECENT_US), [(at(1000), -1)]);
 }
 
 #[test]
 fn an_old_anomaly_never_enters_and_a_leap_passes_over_it() {
-    let mut recent = Recent::default();
-    assert_eq!(recent.advance([at(1000)], 1001 + RECENT_US), []);
-    assert_eq!(recent.advance([at(2 * RECENT_US)], 4 * RECENT_US), []);
+    let mut recent = roomy();
+    assert_eq!(recent.advance(1, [at(1000)], 1001 + RECENT_US), []);
+    assert_eq!(recent.advance(2, [at(2 * RECENT_US)], 4 * RECENT_US), []);
     assert!(recent.ahead.is_empty() && recent.inside.is_empty());
 }
 
 #[test]
 fn equal_anomalies_count_each() {
-    let mut recent = Recent::default();
-    assert_eq!(recent.advance([at(1), at(1)], 2), [(at(1), 1), (at(1), 1)]);
-    assert_eq!(recent.advance([], 2 + RECENT_US), [(at(1), -1), (at(1), -1)]);
+    let mut recent = roomy();
+    assert_eq!(recent.advance(1, [at(1), at(1)], 2), [(at(1), 1), (at(1), 1)]);
+    assert_eq!(recent.advance(2, [], 2 + RECENT_US), [(at(1), -1), (at(1), -1)]);
+}
+
+#[test]
+fn however_long_w_stands_still_memory_holds_a_bounded_number_and_the_rest_is_read_back() {
+    let mut recent = Recent::new(100, i64::MAX, 1);
+    let mut database = Database::default();
+    recent.advance(1, [], 0);
+    for epoch in 2..2_000 {
+        let brought: Vec<RecentAnomaly> = (0..10).map(|number| at(epoch as i64 * 10 + number)).collect();
+        database.0.extend(brought.iter().map(|one| (epoch, one.clone())));
+        recent.advance(epoch, brought, 0);
+        recent.evict(epoch - 1);
+        assert!(recent.ahead() <= 100 + 2 * 10, "{} at {epoch}", recent.ahead());
+    }
+    // W gets there, at last.
+    let (mut entered, mut asked) = (0, 0);
+    for epoch in 2_000..4_100 {
+        let low_us = (epoch as i64 - 2_000) * 10;
+        while let Some(wanted) = recent.missing(low_us) {
+            recent.read_back(wanted, database.answer(wanted));
+            asked += 1;
+        }
+        entered += recent.advance(epoch, [], low_us).len();
+        recent.evict(epoch);
+        assert!(recent.ahead() <= 100, "{} at {epoch}", recent.ahead());
+    }
+    assert_eq!(entered, database.0.len());
+    assert!(asked <= database.0.len() / 50 + 1, "{asked} times");
+}
+
+#[test]
+fn what_is_not_committed_is_not_read_back_twice() {
+    let mut recent = Recent::new(2, i64::MAX, 1);
+    let mut database = Database::default();
+    for epoch in 1..=3 {
+        let brought = [at(10), at(20), at(30)];
+        database.0.extend(brought.iter().map(|one| (epoch, one.clone())));
+        recent.advance(epoch, brought, 0);
+    }
+    recent.evict(2);
+    let wanted = recent.missing(40).expect("it let go of the first epoch's");
+    // Meanwhile the second one is committed; that is heard before the answer.
+    recent.evict(3);
+    recent.read_back(wanted, database.answer(wanted));
+    while let Some(wanted) = recent.missing(40) {
+        recent.read_back(wanted, database.answer(wanted));
+    }
+    assert_eq!(recent.advance(4, [], 40).len(), 9);
 }
 
 proptest! {
     #[test]
     fn what_entered_and_did_not_leave_are_the_anomalies_of_the_five_minutes_before_w(
-        steps in prop::collection::vec((prop::collection::vec(0..20 * RECENT_US / 5, 0..6), 0..RECENT_US, prop::bool::weighted(0.8)), 1..40),
+        steps in prop::collection::vec((
+            prop::collection::vec(0..20 * RECENT_US / 5, 0..6),
+            0..RECENT_US,
+            prop::bool::weighted(0.8),
+            0_u64..4,
+            prop::bool::weighted(0.1),
+        ), 1..60),
+        // Few, so that most must be read back; or all of them.
+        ahead_max in prop::sample::select(vec![0, 1, 2, 5, AHEAD_MAX]),
+        is_coarse in any::<bool>(),
     ) {
-        let mut recent = Recent::default();
+        let mut recent = Recent::new(ahead_max, i64::MAX, 0);
+        let mut database = Database::default();
         let mut held: BTreeMap<RecentAnomaly, isize> = BTreeMap::new();
-        let mut all: Vec<i64> = Vec::new();
         let mut low_us = NEVER;
-        for (recorded, by_us, known) in steps {
+        for (epoch, (recorded, by_us, known, behind, restarts)) in (1..).zip(steps) {
             if known || low_us != NEVER {
                 low_us = low_us.max(0) + by_us;
             }
-            all.extend(&recorded);
-            for (anomaly, diff) in recent.advance(recorded.into_iter().map(at), low_us) {
+            // Many at the same time, or hardly any.
+            let recorded = recorded.into_iter().map(|at_us| if is_coarse { at_us / RECENT_US * RECENT_US } else { at_us });
+            let brought: Vec<RecentAnomaly> = recorded.map(at).collect();
+            while let Some(wanted) = recent.missing(low_us) {
+                recent.read_back(wanted, database.answer(wanted));
+                recent.evict(epoch);
+            }
+            database.0.extend(brought.iter().map(|one| (epoch, one.clone())));
+            for (anomaly, diff) in recent.advance(epoch, brought, low_us) {
                 *held.entry(anomaly).or_default() += diff;
             }
             held.retain(|_, times| *times != 0);
             let mut expected: BTreeMap<RecentAnomaly, isize> = BTreeMap::new();
-            for &recorded_us in &all {
-                if low_us != NEVER && recorded_us < low_us && low_us - RECENT_US <= recorded_us {
-                    *expected.entry(at(recorded_us)).or_default() += 1;
+            for (_, anomaly) in &database.0 {
+                if low_us != NEVER && anomaly.recorded_us < low_us && low_us - RECENT_US <= anomaly.recorded_us {
+                    *expected.entry(anomaly.clone()).or_default() += 1;
                 }
             }
             prop_assert_eq!(&held, &expected);
-            let kept = recent.ahead.len() + recent.inside.len();
-            let open = all.iter().filter(|&&at_us| low_us == NEVER || at_us >= low_us - RECENT_US).count();
-            prop_assert_eq!(kept, open, "memory holds what is or will be recent");
+            recent.evict((epoch + 1).saturating_sub(behind));
+            let uncommitted = database.0.iter().filter(|(of, _)| of + behind > epoch).count();
+            prop_assert!(recent.ahead() <= ahead_max + uncommitted, "{} ahead", recent.ahead());
+            if restarts {
+                let (restored, known) = database.restored(ahead_max, low_us, epoch + 1);
+                recent = restored;
+                held.clear();
+                for (anomaly, diff) in recent.advance(0, known, low_us) {
+                    *held.entry(anomaly).or_default() += diff;
+                }
+                prop_assert_eq!(&held, &expected, "restored");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What PostgreSQL says: the tables, the rights to them, who else is there, clocks, room, settings.
 
-use citytide_core::window::{RECENT_US, Windows};
+use citytide_core::window::Windows;
 use citytide_store::clock::wall_ms;
 use citytide_store::ledger;
 use citytide_store::migrate::{self, Difference, MigrateError, in_words};
@@ -183,7 +183,7 @@ async fn progress(
         return Ok(());
     };
     let open_from_us = |low_us| Windows::new(&setup.domain, low_us).open_from_us();
-    let ledger = ledger::read(client, &views::schema(&setup.domain), open_from_us, RECENT_US).await?;
+    let ledger = ledger::read(client, &views::schema(&setup.domain), open_from_us).await?;
     match Source::Kafka(seen.topic.clone()).assign(&ledger) {
         Err(error) => report.failed("progress", &ExitError::of_source(error, true)),
         Ok(assigned) => {

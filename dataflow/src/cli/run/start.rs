@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use citytide_core::window::{RECENT_US, Windows};
+use citytide_core::window::Windows;
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
 use citytide_store::clock;
@@ -91,7 +91,7 @@ pub async fn start(
         run
     };
     let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
-    let ledger = ledger::read(&client, &schema, open_from_us, RECENT_US).await?;
+    let ledger = ledger::read(&client, &schema, open_from_us).await?;
     // Asked again: whoever held the database until now may have read beyond the first answer.
     let partitions = source.assign(&ledger)?;
     let detector = match args.detector {

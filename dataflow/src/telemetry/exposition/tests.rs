@@ -37,6 +37,8 @@ fn run() -> Arc<Telemetry> {
     let status = DetectorStatus { version: 4, zones: [1, 2, 5], sensors: 40, partitions_full: 1 };
     run.set_detector_status(0, status.clone());
     run.set_detector_status(1, status);
+    run.set_anomalies_ahead(0, 30);
+    run.set_anomalies_ahead(1, 12);
     run.trained(Ok(()));
     run.trained(Err("too few rows".to_owned()));
     run.follow(vec![Follower {
@@ -153,6 +155,7 @@ fn the_page_tells_the_figures() {
         "citytide_stage_seconds_total{stage=\"commit\"} 0.5",
         "citytide_lines_dropped_total{stream=\"log\"} 0",
         "citytide_lines_dropped_total{stream=\"show\"} 6",
+        "citytide_anomalies_ahead 42",
         "citytide_workers 2",
         "processing_latency_seconds_count 0",
         "processing_latency_seconds_bucket{le=\"+Inf\"} 0",
