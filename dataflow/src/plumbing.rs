@@ -105,7 +105,7 @@ impl Plumbing {
                 move |wake| (self.open_intake)(share, assigned, wake)
             },
             assigned,
-            epoch_offset_ms: self.run.epoch_offset_ms,
+            clock: self.run.clock,
             committed_epoch: self.run.committed_epoch as Epoch,
             idle_after: (!self.until_caught_up)
                 .then(|| Duration::from_micros(self.domain.time.idle_after_us as u64)),

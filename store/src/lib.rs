@@ -4,12 +4,13 @@
 //! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run
 //! begins with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread
 //! with a connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in
-//! SQL. [`clock`] is the one file that asks the clock.
+//! SQL. [`clock`] is the one file that asks the clock, [`epoch_clock`] what epochs are made of.
 
 pub mod anomalies;
 pub mod clock;
 pub mod compare;
 pub mod detector;
+pub mod epoch_clock;
 pub mod follow;
 pub mod followers;
 pub mod ledger;

@@ -34,6 +34,7 @@ use super::postgres::DatabaseError;
 use super::schema::{LOCK_FENCE, LOCK_RUN, LOCK_SPACE};
 use super::time::EPOCH_GRID_MS;
 use crate::clock::{instant, wall_ms};
+use crate::epoch_clock::EpochClock;
 
 pub use member::{Member, join_run};
 pub use sessions::{Holder, living_run};
@@ -90,15 +91,24 @@ pub struct Takeover {
 }
 
 /// A run, as all its processes know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Run {
     /// Its number, above that of every earlier run: the generation.
     pub run_id: i64,
     /// The epoch from which it goes on; 0 when nothing has ever been committed.
     pub committed_epoch: i64,
-    /// What is added to the wall clock's milliseconds when an epoch is minted, so that epochs lie above the
-    /// committed one also after the clock was set back. Of one run: the same in all its processes.
+    /// What its epochs are ahead of the wall clock as it was at the start, so that they lie above the committed one
+    /// also after the clock was set back. Of one run: the same in all its processes.
     pub epoch_offset_ms: i64,
+    /// The clock that this process makes epochs of.
+    pub clock: EpochClock,
+}
+
+impl Run {
+    /// What its clock of epochs shows now.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.at_ms(instant())
+    }
 }
 
 /// Why the database was not taken over, or no run joined.
@@ -279,8 +289,10 @@ async fn raise_fence_within(
         .await
         .map_err(failed("reading the ledger"))?;
     let (committed_epoch, run_id): (i64, i64) = (now.get(0), now.get(1));
-    let clock = i64::try_from(wall_ms()).expect("a date that humans live to see");
-    let epoch_offset_ms = (committed_epoch + EPOCH_GRID_MS as i64 - clock).max(0);
+    let (wall_ms, since) = (wall_ms(), instant());
+    let wall = i64::try_from(wall_ms).expect("a date that humans live to see");
+    let epoch_offset_ms = (committed_epoch + EPOCH_GRID_MS as i64 - wall).max(0);
+    let clock = EpochClock::starting(wall_ms.saturating_add_signed(epoch_offset_ms), since);
     let why = format!("taken over by run {run_id}");
     let write = async {
         transaction.execute("update fence set run_id = $1", &[&run_id]).await?;
@@ -306,7 +318,7 @@ async fn raise_fence_within(
     };
     write.await.map_err(failed("raising the fence"))?;
     transaction.commit().await.map_err(failed("committing the takeover"))?;
-    Ok(Some(Run { run_id, committed_epoch, epoch_offset_ms }))
+    Ok(Some(Run { run_id, committed_epoch, epoch_offset_ms, clock }))
 }
 
 /// Notes that the run has ended, and why. Its session lock goes with its session.

@@ -37,8 +37,9 @@ use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
 use super::postgres::{Database, DatabaseError};
 use super::session;
-use crate::clock::{instant, wall_ms};
+use crate::clock::instant;
 use crate::followers::Follower;
+use crate::takeover::Run;
 use held::Held;
 use schedule::Schedule;
 
@@ -65,14 +66,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub fn spawn(
     database: Database,
     domain: Domain,
-    run_id: i64,
+    run: Run,
     stop: Arc<AtomicBool>,
     on_followers: impl Fn(Vec<Follower>) + Send + 'static,
     on_failure: impl FnOnce(DatabaseError) + Send + 'static,
 ) -> JoinHandle<()> {
     let work = move || {
-        if let Err(error) = session::runtime().block_on(all(&database, &domain, run_id, &stop, &on_followers))
-        {
+        if let Err(error) = session::runtime().block_on(all(&database, &domain, run, &stop, &on_followers)) {
             on_failure(error);
         }
     };
@@ -82,10 +82,11 @@ pub fn spawn(
 async fn all(
     database: &Database,
     domain: &Domain,
-    run_id: i64,
+    run: Run,
     stop: &Arc<AtomicBool>,
     on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
+    let run_id = run.run_id;
     let session = async |part: &str| database.connect(&format!("citytide:{run_id}:{part}")).await;
     let heartbeats = session("heartbeat").await?;
     let jobs = session("upkeep").await?;
@@ -93,7 +94,7 @@ async fn all(
     let newest = Cell::new(None);
     future::try_join3(
         beat(&heartbeats, run_id, stop, &newest),
-        work(jobs, domain, run_id, stop, &newest, on_followers),
+        work(jobs, domain, run, stop, &newest, on_followers),
         index(database, &indexes, stop),
     )
     .await?;
@@ -127,25 +128,22 @@ async fn beat(
 async fn work(
     mut client: Client,
     domain: &Domain,
-    run_id: i64,
+    run: Run,
     stop: &AtomicBool,
     newest: &Cell<Option<i64>>,
     on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
+    let run_id = run.run_id;
     client
         .batch_execute(&format!("set lock_timeout = {LOCK_TIMEOUT_MS}"))
         .await
         .map_err(failed("setting up the session of the upkeep"))?;
-    let offset_ms: i64 = client
-        .query_opt("select epoch_offset_ms from runs where run_id = $1", &[&run_id])
-        .await
-        .map_err(failed("reading this run's own row"))?
-        .map_or(0, |row| row.get(0));
     let mut schedule = Schedule::default();
     let mut held = Held::default();
     let mut merged_below_ms = 0;
     while !stop.load(Ordering::Relaxed) {
-        let now_ms = wall_ms().saturating_add_signed(offset_ms);
+        // By the clock of epochs: days are days of epochs, and a wall clock that is set must remove none.
+        let now_ms = run.now_ms();
         let committed = newest.get();
         let due = schedule.next(committed, now_ms);
         if due.days && is_done(ensure_days(&mut client, run_id, now_ms).await)? {

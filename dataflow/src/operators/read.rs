@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Invariants:
-//! 1. epochs only rise, and the first lies above every committed one;
+//! 1. epochs only rise, and the first lies above every committed one; a wall clock that is set changes neither
+//!    (`EpochClock`);
 //! 2. a worker that has `EPOCHS_IN_FLIGHT_MAX` epochs with data above the commit takes no more, but keeps stepping,
 //!    so that it never holds the others' commits up;
 //! 3. a partition whose readings wait for what they are judged by is not read (`Held`). Where rules alone judge, one far
@@ -30,6 +31,7 @@ use std::time::Duration;
 use citytide_core::batch::Chunk;
 use citytide_core::window::Progress;
 use citytide_store::clock;
+use citytide_store::epoch_clock::EpochClock;
 use citytide_store::session::Wake;
 use citytide_store::time::EPOCH_GRID_MS;
 use timely::container::CapacityContainerBuilder;
@@ -61,8 +63,8 @@ pub struct ReadParts<F> {
     pub open: F,
     /// The partitions of this worker.
     pub assigned: Vec<Assigned>,
-    /// Added to the wall clock, so that epochs lie above every committed one also when the clock was set back.
-    pub epoch_offset_ms: i64,
+    /// What epochs are made of.
+    pub clock: EpochClock,
     /// The last committed epoch.
     pub committed_epoch: Epoch,
     /// How long a quiet partition at its end is told of time; `None` under `--until-caught-up`.
@@ -108,7 +110,7 @@ where
     let intake = (parts.open)(wake(scope, &builder));
     let ReadParts {
         assigned,
-        epoch_offset_ms,
+        clock: epochs,
         idle_after,
         until_caught_up,
         drain,
@@ -138,8 +140,8 @@ where
             });
             let (Some(cap), Some(beat_cap)) = (capability.as_mut(), beat.as_mut()) else { return };
             let _timing = telemetry.stages.start(Stage::Read);
-            let now_ms = clock::wall_ms().saturating_add_signed(epoch_offset_ms);
             let now = clock::instant();
+            let now_ms = epochs.at_ms(now);
             let grid_ms = now_ms / EPOCH_GRID_MS * EPOCH_GRID_MS;
             let mut output = output.activate();
             if epoch == 0 {

@@ -27,7 +27,6 @@ use citytide_core::floor_to;
 use citytide_core::position::Mark;
 use citytide_core::window::{EpochPartials, Windows};
 use citytide_domain::Domain;
-use citytide_store::clock::wall_ms;
 use citytide_store::ledger::{self, Ledger};
 use citytide_store::panes::load_ranges;
 use citytide_store::postgres::DatabaseError;
@@ -184,7 +183,7 @@ pub async fn replay(
 
 /// An epoch of `run` above `last`.
 fn next_epoch(run: &Run, last: u64) -> u64 {
-    wall_ms().saturating_add_signed(run.epoch_offset_ms).max(last + 1).max(run.committed_epoch as u64 + 1)
+    run.now_ms().max(last + 1).max(run.committed_epoch as u64 + 1)
 }
 
 struct Replay {

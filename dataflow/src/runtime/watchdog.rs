@@ -6,12 +6,15 @@
 //! hence no transaction). So the frontier alone is enough, whether there is lag or not.
 //!
 //! Time in which this process itself did not run (stopped, or a machine that slept) does not count.
+//!
+//! The same thread tells when the wall clock is set, which the epochs do not follow ([`WallClock`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use citytide_store::clock::instant;
+use citytide_store::clock::{instant, wall_ms};
+use citytide_store::epoch_clock::WallClock;
 
 use super::exit::Exit;
 use super::output;
@@ -76,8 +79,13 @@ pub fn watch(name: &str, committed: &Arc<AtomicU64>, patience: Duration) -> std:
     let committed: Weak<AtomicU64> = Arc::downgrade(committed);
     std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
         let mut watchdog: Option<Watchdog> = None;
+        let mut wall_clock = WallClock::new(wall_ms(), instant());
         while let Some(frontier) = committed.upgrade().map(|committed| committed.load(Ordering::Relaxed)) {
-            let now = instant();
+            let before = instant();
+            let (wall_ms, now) = (wall_ms(), instant());
+            if let Some(step) = wall_clock.look(before, wall_ms, now) {
+                tracing::warn!("{step}");
+            }
             let watchdog = watchdog.get_or_insert_with(|| Watchdog::new(patience, frontier, now));
             if let Verdict::Stuck(still) = watchdog.observe(frontier, now) {
                 tracing::error!(

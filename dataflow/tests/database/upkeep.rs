@@ -6,7 +6,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use citytide_domain::Domain;
+use citytide_store::clock::instant;
+use citytide_store::epoch_clock::EpochClock;
 use citytide_store::postgres::DatabaseError;
+use citytide_store::takeover::Run;
 use citytide_store::upkeep::{
     COMMITS_MERGED_AFTER_MS, drop_days, ensure_days, index_past_days, merge_commits, prune_changes,
     prune_commits, prune_windows, raise_horizon, spawn, summarize,
@@ -260,10 +263,12 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
         )
         .await;
         let stop = Arc::new(AtomicBool::new(false));
+        // Days are those of the clock that epochs are made of, whatever the wall clock says.
+        let clock = EpochClock::starting(NOON_MS, instant());
         let thread = spawn(
             scratch.database(None),
             Domain::smart_city(),
-            7,
+            Run { run_id: 7, committed_epoch: 0, epoch_offset_ms: 0, clock },
             stop.clone(),
             |_| {},
             |error| panic!("nothing fails here: {error}"),
@@ -275,6 +280,8 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
         }
         stop.store(true, Ordering::Relaxed);
         thread.join().expect("it stops");
+        let days = ["sensor_readings_20261121", "sensor_readings_20261122"];
+        assert_eq!(texts(&client, LEAVES).await, days);
     });
 }
 
@@ -288,10 +295,11 @@ fn losing_a_connection_and_being_taken_over_end_the_run() {
         for ending in [terminate, take_over] {
             let (tell, told) = mpsc::channel();
             let stop = Arc::new(AtomicBool::new(false));
+            let clock = EpochClock::starting(NOON_MS, instant());
             let thread = spawn(
                 scratch.database(None),
                 Domain::smart_city(),
-                0,
+                Run { run_id: 0, committed_epoch: 0, epoch_offset_ms: 0, clock },
                 stop.clone(),
                 |_| {},
                 move |error| {

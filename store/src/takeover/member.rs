@@ -4,7 +4,8 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::{POLL_INTERVAL, Patience, Run, TakeoverError, failed};
-use crate::clock::instant;
+use crate::clock::{instant, wall_ms};
+use crate::epoch_clock::EpochClock;
 
 /// Which process wants to join a run that process 0 has started.
 #[derive(Debug, Clone)]
@@ -46,7 +47,9 @@ pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverE
             joined => joined.map_err(failed("joining the run"))?,
         };
         if let Some(row) = joined {
-            return Ok(Run { run_id: row.get(0), epoch_offset_ms: row.get(1), committed_epoch: row.get(2) });
+            let epoch_offset_ms = row.get(1);
+            let clock = EpochClock::starting(wall_ms().saturating_add_signed(epoch_offset_ms), instant());
+            return Ok(Run { run_id: row.get(0), epoch_offset_ms, committed_epoch: row.get(2), clock });
         }
         if instant() >= until {
             return Err(why_not(client, member).await?);

@@ -75,7 +75,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
         let end = on_failure.clone();
         let (database, domain, telemetry) = (database.clone(), domain.as_ref().clone(), telemetry.clone());
         let tell = move |followers| telemetry.follow(followers);
-        upkeep::spawn(database, domain, run.run_id, upkeep_stop.clone(), tell, move |error| end(error))
+        upkeep::spawn(database, domain, run, upkeep_stop.clone(), tell, move |error| end(error))
     });
     let builders = mesh::join(&Mesh {
         process: usize::from(process),

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use citytide_core::window::Windows;
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
-use citytide_store::clock;
 use citytide_store::detector::models::PromoteError;
 use citytide_store::detector::{self, Loaded};
 use citytide_store::postgres::Database;
@@ -73,8 +72,7 @@ pub async fn start(
         for mended in migrate::apply(&mut client, &schema, &source.identity()).await? {
             tracing::info!("updated the tables to the domain file: {mended}");
         }
-        let first_epoch_ms = clock::wall_ms().saturating_add_signed(run.epoch_offset_ms);
-        upkeep::ensure_days(&mut client, run.run_id, first_epoch_ms).await?;
+        upkeep::ensure_days(&mut client, run.run_id, run.now_ms()).await?;
         run
     } else {
         let member = Member {
