@@ -12,6 +12,8 @@ use std::time::Duration;
 use citytide::runtime::backoff::Backoff;
 use citytide::runtime::supervisor::{DRAIN_MAX, Supervision, supervise};
 use citytide::runtime::{panic, signals, watchdog};
+use citytide_store::clock::instant;
+use citytide_store::epoch_clock::EpochClock;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGABRT, SIGINT, SIGKILL, SIGTERM};
 
@@ -100,12 +102,14 @@ fn process_that_loses_a_peer() {
     panic::end_process_on_panic();
     // Real sockets and timely's real words, so that a change of them shows.
     let addresses = citytide::runtime::hosts::free_loopback(2).expect("ports");
+    let clock = EpochClock::starting(1_795_262_400_000, instant());
     let mesh = |process| citytide::runtime::mesh::Mesh {
         process,
         addresses: addresses.clone(),
         run_id: 1,
         workers: 1,
         zerocopy: false,
+        clock,
         patience: Duration::from_secs(60),
     };
     let (first, second) = (mesh(0), mesh(1));

@@ -27,7 +27,8 @@ pub enum Exit {
     Stalled = 75,
     /// Credentials or rights are missing; starting again does not help.
     Denied = 77,
-    /// The configuration, the domain file or the database's schema does not fit; starting again does not help.
+    /// The configuration, the domain file or the database's schema does not fit, or the clocks of two processes;
+    /// starting again does not help.
     Config = 78,
 }
 
@@ -53,7 +54,9 @@ impl From<&MeshError> for Exit {
     fn from(error: &MeshError) -> Exit {
         use std::io::ErrorKind::{AddrNotAvailable, InvalidInput, PermissionDenied};
         match error {
-            MeshError::Impossible { .. } | MeshError::Mismatch { .. } => Exit::Config,
+            MeshError::Impossible { .. } | MeshError::Mismatch { .. } | MeshError::ClocksApart { .. } => {
+                Exit::Config
+            }
             MeshError::Listen { reason, .. }
                 if matches!(reason.kind(), AddrNotAvailable | InvalidInput | PermissionDenied) =>
             {

@@ -6,6 +6,10 @@
 //!                                                  go    ──▶
 //! ```
 //!
+//! A hello says what its process's clock of epochs shows. The connecting side holds the answer against its own clock
+//! before and after, and says go only if the two can be within [`CLOCKS_APART_MAX_MS`]: commits come as late as the
+//! slowest clock says.
+//!
 //! timely trusts whoever connects: a health check on its port makes it panic, and a process of an earlier
 //! generation would be let in. So the sockets are made here and handed to timely only when
 //! 1. both sides have said the same magic, protocol, run, `-n`, `-w` and `-z`, and the expected index (a connector
@@ -28,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use citytide_store::clock::instant;
+use citytide_store::epoch_clock::EpochClock;
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::thread::ThreadBuilder;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
@@ -43,6 +48,11 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 const TAKEN_MAX: Duration = Duration::from_secs(2);
 /// How often the accepting side polls its sockets.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Clocks that are further apart do not belong to one run, milliseconds.
+const CLOCKS_APART_MAX_MS: u64 = 1_000;
+/// A difference above this is told, milliseconds.
+const CLOCKS_APART_TOLD_MS: u64 = 100;
+
 /// What a process knows about its run when it joins the others.
 #[derive(Debug, Clone)]
 pub struct Mesh {
@@ -56,8 +66,16 @@ pub struct Mesh {
     pub workers: usize,
     /// Whether workers of one process exchange bytes, as between processes.
     pub zerocopy: bool,
+    /// What this process makes epochs of.
+    pub clock: EpochClock,
     /// How long to wait for all peers.
     pub patience: Duration,
+}
+
+impl Mesh {
+    fn now_ms(&self) -> u64 {
+        self.clock.at_ms(instant())
+    }
 }
 
 /// Why the processes did not come together.
@@ -94,6 +112,26 @@ pub enum MeshError {
         run_id: i64,
         /// What differs.
         why: String,
+    },
+    /// The clocks of two processes differ too much.
+    #[error(
+        "cannot join run {run_id}: the clock of process {peer} ({peer_address}) is {} that of process {process} \
+         ({address}), this one; at most {} s are allowed: set the clocks of both machines by NTP and start again",
+        apart(*ahead_ms), CLOCKS_APART_MAX_MS as f64 / 1_000.0
+    )]
+    ClocksApart {
+        /// The run.
+        run_id: i64,
+        /// The peer's index.
+        peer: usize,
+        /// Its address.
+        peer_address: String,
+        /// The index of this process.
+        process: usize,
+        /// Its address.
+        address: String,
+        /// How far the peer's clock is ahead, at least; negative: behind.
+        ahead_ms: i64,
     },
     /// The settings contradict themselves.
     #[error(
@@ -155,7 +193,7 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
             .map(|peer| {
                 scope.spawn(move || {
                     let found = connect(settings, peer, deadline);
-                    give_up.fetch_or(matches!(found, Err(JoinError::Mismatch(_))), Ordering::Relaxed);
+                    give_up.fetch_or(matches!(found, Err(JoinError::Never(_))), Ordering::Relaxed);
                     found
                 })
             })
@@ -173,7 +211,7 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
         let process = sockets.len();
         let run_id = settings.run_id;
         let socket = found.map_err(|missing| match missing {
-            JoinError::Mismatch(why) => MeshError::Mismatch { run_id, why },
+            JoinError::Never(why) => why,
             JoinError::NotYet(why) => MeshError::PeerMissing {
                 process,
                 address: settings.addresses[process].clone(),
@@ -211,11 +249,17 @@ type PeerSocket = Result<TcpStream, JoinError>;
 enum JoinError {
     /// It may come yet: what was seen of it last.
     NotYet(String),
-    /// It is there, and was started otherwise.
-    Mismatch(String),
+    /// It is there, and does not fit to this process: waiting does not help.
+    Never(MeshError),
 }
 
-/// What this process says.
+/// `ahead_ms` in words, to be followed by the other clock.
+fn apart(ahead_ms: i64) -> String {
+    let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    format!("{:.1} s {side}", ahead_ms.unsigned_abs() as f64 / 1_000.0)
+}
+
+/// What this process says now.
 fn hello(settings: &Mesh) -> Hello {
     let small = |count: usize| u32::try_from(count).expect("a count of processes or threads");
     Hello {
@@ -224,6 +268,7 @@ fn hello(settings: &Mesh) -> Hello {
         processes: small(settings.addresses.len()),
         workers: small(settings.workers),
         zerocopy: settings.zerocopy,
+        clock_ms: settings.now_ms(),
     }
 }
 

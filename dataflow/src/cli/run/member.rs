@@ -83,6 +83,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
         run_id: run.run_id,
         workers: usize::from(args.setup.workers),
         zerocopy: args.zerocopy,
+        clock: run.clock,
         patience: PEERS_PATIENCE,
     })
     .map_err(|error| ExitError::new(Exit::from(&error), error))?;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use citytide_store::clock::instant;
+use citytide_store::epoch_clock::least_ahead_ms;
 
-use super::hello::{GO, Hello, LENGTH};
-use super::{ATTEMPT_MAX, JoinError, Mesh, POLL_INTERVAL, PeerSocket, hello, would_block};
+use super::hello::{APART, GO, Hello, LENGTH};
+use super::{ATTEMPT_MAX, JoinError, Mesh, POLL_INTERVAL, PeerSocket, apart, hello, would_block};
 
 /// Connections whose hello is awaited at the same time; beyond that the oldest is dropped.
 const PENDING_MAX: usize = 64;
@@ -24,6 +25,8 @@ struct Pending {
     bytes: Vec<u8>,
     /// The index it has said and been answered.
     peer: Option<usize>,
+    /// About how far its clock is ahead.
+    ahead_ms: i64,
 }
 
 /// What became of a pending connection.
@@ -41,7 +44,6 @@ pub(super) fn accept(
     deadline: Instant,
     give_up: &AtomicBool,
 ) -> Vec<PeerSocket> {
-    let mine = hello(settings);
     let first = settings.process + 1;
     let mut peers: Vec<PeerSocket> = (first..settings.addresses.len())
         .map(|_| Err(JoinError::NotYet("it never connected".to_owned())))
@@ -62,12 +64,19 @@ pub(super) fn accept(
                 pending.remove(0);
             }
             if socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true)).is_ok() {
-                pending.push(Pending { socket, from, since: instant(), bytes: Vec::new(), peer: None });
+                pending.push(Pending {
+                    socket,
+                    from,
+                    since: instant(),
+                    bytes: Vec::new(),
+                    peer: None,
+                    ahead_ms: 0,
+                });
             }
         }
         let mut waiting = Vec::with_capacity(pending.len());
         for mut connection in pending {
-            match connection.step(&mine, first) {
+            match connection.step(settings, first) {
                 Step::Wait if instant() < connection.since + ATTEMPT_MAX => waiting.push(connection),
                 Step::Wait => report(connection.from, "it said nothing for too long"),
                 Step::Refuse(why) => {
@@ -93,7 +102,7 @@ pub(super) fn accept(
 
 impl Pending {
     /// Reads what has come, answers a hello, and recognises go.
-    fn step(&mut self, mine: &Hello, first: usize) -> Step {
+    fn step(&mut self, settings: &Mesh, first: usize) -> Step {
         let mut byte = [0; LENGTH];
         loop {
             let wanted = if self.peer.is_some() { 1 } else { LENGTH - self.bytes.len() };
@@ -104,10 +113,14 @@ impl Pending {
                 Err(reason) => return Step::Refuse(reason.to_string()),
             };
             if let Some(peer) = self.peer {
-                return if byte[0] == GO {
-                    Step::Joined(peer)
-                } else {
-                    Step::Refuse("it said no go".to_owned())
+                return match byte[0] {
+                    GO => Step::Joined(peer),
+                    APART => Step::Refuse(format!(
+                        "its clock is about {} that of process {}, this one; set the clocks of both machines by NTP",
+                        apart(self.ahead_ms),
+                        settings.process
+                    )),
+                    _ => Step::Refuse("it said no go".to_owned()),
                 };
             }
             self.bytes.extend_from_slice(&byte[..read]);
@@ -116,7 +129,7 @@ impl Pending {
                 return Step::Refuse(format!("it is no citytide process: it began with `{said}`"));
             }
             if let Ok(bytes) = <&[u8; LENGTH]>::try_from(self.bytes.as_slice())
-                && let Err(why) = self.answer(bytes.to_owned(), mine, first)
+                && let Err(why) = self.answer(bytes.to_owned(), settings, first)
             {
                 return Step::Refuse(why);
             }
@@ -124,7 +137,8 @@ impl Pending {
     }
 
     /// Answers a whole hello, also one that is refused, so that the other side can say why.
-    fn answer(&mut self, bytes: [u8; LENGTH], mine: &Hello, first: usize) -> Result<(), String> {
+    fn answer(&mut self, bytes: [u8; LENGTH], settings: &Mesh, first: usize) -> Result<(), String> {
+        let mine = hello(settings);
         let other = Hello::from_bytes(&bytes);
         // A fresh socket takes these few bytes at once; one that does not is as good as closed.
         self.socket.write_all(&mine.to_bytes()).map_err(|reason| reason.to_string())?;
@@ -134,6 +148,8 @@ impl Pending {
         if awaited {
             self.peer = Some(index);
         }
+        // What it said is a little older than this: for words only, the connecting side decides.
+        self.ahead_ms = least_ahead_ms(mine.clock_ms, other.clock_ms, mine.clock_ms);
         match mine.refuse(&other) {
             Some(refusal) => Err(refusal),
             None if !awaited => {

@@ -5,9 +5,13 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use citytide_store::clock::instant;
+use citytide_store::epoch_clock::least_ahead_ms;
 
-use super::hello::{GO, Hello, LENGTH};
-use super::{ATTEMPT_MAX, JoinError, Mesh, POLL_INTERVAL, PeerSocket, hello, would_block};
+use super::hello::{APART, GO, Hello, LENGTH};
+use super::{
+    ATTEMPT_MAX, CLOCKS_APART_MAX_MS, CLOCKS_APART_TOLD_MS, JoinError, Mesh, MeshError, POLL_INTERVAL,
+    PeerSocket, apart, hello, would_block,
+};
 
 /// The first and the longest pause between two attempts to connect.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -20,7 +24,7 @@ pub(super) fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> PeerSo
     loop {
         match attempt(settings, peer, deadline) {
             Ok(socket) => return Ok(socket),
-            Err(JoinError::Mismatch(now)) => return Err(JoinError::Mismatch(now)),
+            Err(JoinError::Never(why)) => return Err(JoinError::Never(why)),
             Err(JoinError::NotYet(now)) => {
                 if now != why {
                     tracing::info!("not yet connected to process {peer} ({address}): {now}");
@@ -37,7 +41,7 @@ pub(super) fn connect(settings: &Mesh, peer: usize, deadline: Instant) -> PeerSo
     }
 }
 
-/// One attempt: connect, hello, hello, go.
+/// One attempt: connect, hello, hello, go, if the clocks allow it.
 fn attempt(settings: &Mesh, peer: usize, deadline: Instant) -> PeerSocket {
     let failed = |reason: std::io::Error| JoinError::NotYet(reason.to_string());
     let most = || deadline.saturating_duration_since(instant()).clamp(POLL_INTERVAL, ATTEMPT_MAX);
@@ -57,14 +61,48 @@ fn attempt(settings: &Mesh, peer: usize, deadline: Instant) -> PeerSocket {
     let other = Hello::from_bytes(&bytes).map_err(JoinError::NotYet)?;
     if let Some(refusal) = mine.refuse(&other) {
         let is_final = mine.is_permanent_mismatch(&other);
-        return Err(if is_final { JoinError::Mismatch(refusal) } else { JoinError::NotYet(refusal) });
+        let mismatch = MeshError::Mismatch { run_id: settings.run_id, why: refusal.clone() };
+        return Err(if is_final { JoinError::Never(mismatch) } else { JoinError::NotYet(refusal) });
     }
     if other.process as usize != peer {
         return Err(JoinError::NotYet(format!("process {} answers there", other.process)));
     }
+    let ahead_ms = least_ahead_ms(mine.clock_ms, other.clock_ms, settings.now_ms());
+    if let Err(apart) = compare_clocks(settings, peer, ahead_ms) {
+        // The peer tells it too. Neither clock changes while its process lives.
+        let _ = socket.write_all(&[APART]);
+        return Err(JoinError::Never(apart));
+    }
     socket.write_all(&[GO]).map_err(failed)?;
     socket.set_read_timeout(None).map_err(failed)?;
     Ok(socket)
+}
+
+/// Whether a peer's clock, which is ahead by at least so much, goes with this process's. Tells a difference that slows
+/// the run down.
+fn compare_clocks(settings: &Mesh, peer: usize, ahead_ms: i64) -> Result<(), MeshError> {
+    let process = settings.process;
+    let address = |process: usize| settings.addresses[process].clone();
+    if ahead_ms.unsigned_abs() > CLOCKS_APART_MAX_MS {
+        return Err(MeshError::ClocksApart {
+            run_id: settings.run_id,
+            peer,
+            peer_address: address(peer),
+            process,
+            address: address(process),
+            ahead_ms,
+        });
+    }
+    if ahead_ms.unsigned_abs() > CLOCKS_APART_TOLD_MS {
+        tracing::warn!(
+            "the clock of process {peer} ({}) is {} that of process {process} ({}), this one: commits come later by so \
+             much; set both by NTP",
+            address(peer),
+            apart(ahead_ms),
+            address(process),
+        );
+    }
+    Ok(())
 }
 
 /// Fills `bytes`, or says why it cannot by `until`.

@@ -1,15 +1,17 @@
 //! What two processes say to each other before timely does: the wire form, and who is refused.
 //!
-//! 36 bytes, big-endian: magic, protocol, run, index, number of processes, workers per process.
+//! 44 bytes, big-endian: magic, protocol, run, index, number of processes, workers per process, zerocopy, clock.
 
 /// Bytes of a hello.
-pub(super) const LENGTH: usize = 8 + 4 + 8 + 4 + 4 + 4 + 4;
-/// What the connecting side sends last.
+pub(super) const LENGTH: usize = 8 + 4 + 8 + 4 + 4 + 4 + 4 + 8;
+/// What the connecting side sends last,
 pub(super) const GO: u8 = b'!';
+/// or this, when the clocks of the two are too far apart.
+pub(super) const APART: u8 = b'~';
 /// How every hello begins. The first byte is no text, so that no text protocol begins like it.
 const MAGIC: [u8; 8] = *b"\x93citytid";
 /// Raised whenever this wire form, or what the processes exchange through timely, changes.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// Who a process says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(super) struct Hello {
     pub workers: u32,
     /// Whether workers of one process exchange bytes: all processes must build the same channels.
     pub zerocopy: bool,
+    /// What its clock of epochs showed, milliseconds of the Unix epoch.
+    pub clock_ms: u64,
 }
 
 impl Hello {
@@ -29,9 +33,10 @@ impl Hello {
         bytes[8..12].copy_from_slice(&PROTOCOL.to_be_bytes());
         bytes[12..20].copy_from_slice(&self.run_id.to_be_bytes());
         let rest = [self.process, self.processes, self.workers, self.zerocopy.into()];
-        for (slot, value) in bytes[20..].chunks_exact_mut(4).zip(rest) {
+        for (slot, value) in bytes[20..36].chunks_exact_mut(4).zip(rest) {
             slot.copy_from_slice(&value.to_be_bytes());
         }
+        bytes[36..].copy_from_slice(&self.clock_ms.to_be_bytes());
         bytes
     }
 
@@ -54,7 +59,8 @@ impl Hello {
         }
         let run_id = i64::from_be_bytes(bytes[12..20].try_into().expect("eight bytes"));
         let (process, processes, workers) = (word(20), word(24), word(28));
-        Ok(Hello { run_id, process, processes, workers, zerocopy: word(32) != 0 })
+        let clock_ms = u64::from_be_bytes(bytes[36..].try_into().expect("eight bytes"));
+        Ok(Hello { run_id, process, processes, workers, zerocopy: word(32) != 0, clock_ms })
     }
 
     /// Whether `other` is of the same run, but was started otherwise: waiting does not help.
@@ -84,7 +90,14 @@ impl Hello {
 mod tests {
     use super::*;
 
-    const HELLO: Hello = Hello { run_id: 7, process: 1, processes: 3, workers: 2, zerocopy: true };
+    const HELLO: Hello = Hello {
+        run_id: 7,
+        process: 1,
+        processes: 3,
+        workers: 2,
+        zerocopy: true,
+        clock_ms: 1_800_000_000_000,
+    };
 
     #[test]
     fn a_hello_survives_the_wire() {
@@ -96,7 +109,7 @@ mod tests {
         let mut bytes = HELLO.to_bytes();
         bytes[11] = 9;
         assert!(Hello::from_bytes(&bytes).expect_err("protocol").contains("protocol 9"));
-        let http: [u8; LENGTH] = *b"GET /healthz HTTP/1.1\r\nHost: a.b.c.d";
+        let http: [u8; LENGTH] = *b"GET /healthz HTTP/1.1\r\nHost: a.b.c.d:12345\r\n";
         assert!(!Hello::can_begin_with(&http[..1]));
         assert!(Hello::from_bytes(&http).expect_err("http").contains("GET /healthz HTT"));
     }

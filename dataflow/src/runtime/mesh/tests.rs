@@ -1,7 +1,7 @@
 //! The mesh over loopback: processes are threads here, strangers included.
 
 use std::io::{Read, Write};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use timely::communication::initialize::initialize_from;
 
@@ -12,7 +12,14 @@ use crate::runtime::hosts::free_loopback;
 const LONG: Duration = Duration::from_secs(60);
 
 fn mesh(process: usize, addresses: &[String], run_id: i64, patience: Duration) -> Mesh {
-    Mesh { process, addresses: addresses.to_vec(), run_id, workers: 2, zerocopy: false, patience }
+    let (addresses, clock) = (addresses.to_vec(), clock_ahead_by(0));
+    Mesh { process, addresses, run_id, workers: 2, zerocopy: false, clock, patience }
+}
+
+/// A clock that is ahead of that of the others by so much.
+fn clock_ahead_by(ahead_ms: i64) -> EpochClock {
+    static SINCE: OnceLock<Instant> = OnceLock::new();
+    EpochClock::starting(1_795_262_400_000_u64.saturating_add_signed(ahead_ms), *SINCE.get_or_init(instant))
 }
 
 /// The number of workers that a worker of the joined process sees.
@@ -153,4 +160,48 @@ fn an_address_that_stays_taken_is_named_and_one_that_becomes_free_is_used() {
     std::thread::sleep(POLL_INTERVAL);
     drop(taken);
     waiting.join().expect("no panic").expect("free by now");
+}
+
+/// What the two processes of a run say when the clock of the second one is ahead by so much: the second one first.
+fn joined_ahead_by(ahead_ms: i64, patience: Duration) -> [Result<usize, MeshError>; 2] {
+    let addresses = free_loopback(2).expect("ports");
+    let first = std::thread::spawn({
+        let addresses = addresses.clone();
+        move || join(&mesh(0, &addresses, 5, patience)).map(peers_of)
+    });
+    let second = Mesh { clock: clock_ahead_by(ahead_ms), ..mesh(1, &addresses, 5, LONG) };
+    [join(&second).map(peers_of), first.join().expect("no panic")]
+}
+
+fn refused_ahead_by(ahead_ms: i64) -> [String; 2] {
+    let [second, first] = joined_ahead_by(ahead_ms, Duration::from_secs(5));
+    let second = second.expect_err("refused");
+    assert_eq!(Exit::from(&second), Exit::Config, "a restart does not help before a clock is set");
+    [second.to_string(), first.expect_err("nobody came").to_string()]
+}
+
+#[test]
+fn processes_whose_clocks_are_more_than_a_second_apart_do_not_join_and_say_whose_is_ahead() {
+    let behind = std::thread::spawn(|| refused_ahead_by(-3_600_000));
+    for ([second, first], its, mine) in [
+        (refused_ahead_by(3_600_000), "ahead of", "behind"),
+        (behind.join().expect("no panic"), "behind", "ahead of"),
+    ] {
+        assert!(second.starts_with("cannot join run 5: the clock of process 0 (127.0.0.1:"), "{second}");
+        assert!(second.contains(&format!(" s {mine} that of process 1 (127.0.0.1:")), "{second}");
+        assert!(second.ends_with("set the clocks of both machines by NTP and start again"), "{second}");
+        // The one that waited knows why nobody came.
+        assert!(first.starts_with("process 1 (127.0.0.1:"), "{first}");
+        assert!(first.contains("its clock is about "), "{first}");
+        assert!(first.contains(&format!(" s {its} that of process 0, this one")), "{first}");
+    }
+}
+
+#[test]
+fn processes_whose_clocks_are_less_than_a_second_apart_join() {
+    // However slow this machine is: a delay does not count as a difference.
+    for ahead_ms in [900, -900] {
+        let [second, first] = joined_ahead_by(ahead_ms, LONG);
+        assert_eq!((second.expect("joined"), first.expect("joined")), (4, 4));
+    }
 }
