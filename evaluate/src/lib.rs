@@ -9,8 +9,9 @@
 //!
 //! Nothing here opens a file or reads a clock.
 //!
-//! 1. The rows are scored in the order of their event times by the code that a run scores with, starting from nothing;
-//!    what is not a stream is scored as a table, and the report says so. Only the oracle sees labels.
+//! 1. The rows of each partition are scored in the order of its log, rows without a partition in the order of their
+//!    event times, by the code that a run scores with, starting from nothing; what is not a stream is scored as a table,
+//!    and the report says so. Only the oracle sees labels.
 //! 2. Nothing is point-adjusted: a flag counts for its own row. Recall by event stands beside the other figures.
 //! 3. The figures are those of the scores that [`scores`] writes.
 

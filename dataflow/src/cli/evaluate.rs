@@ -26,10 +26,12 @@ use readings::Readings;
 #[command(after_help = "\
 The input is CSV (commas, semicolons or tabs, with a header line) with a column of labels, or what
 `citytide-generator --stdout --truth FILE` writes. Every other numeric column besides time, label,
-sensor and zone is a metric. Rows are judged in the order of their times, by a detector that starts
-without any knowledge: for the first half hour and 512 readings of a zone only rules flag readings,
-and learning what is usual at an hour of the day takes days. All rows count, unless --from makes
-the first ones only teach.
+sensor and zone is a metric. Where lines name their partition, as the generator's do, each partition
+is judged in the order of its lines: that is its log, and a run over the log gives the same verdicts.
+All other rows are judged in the order of their times. The detector starts without any knowledge:
+for the first half hour and 512 readings of a zone only rules flag readings, and learning what is
+usual at an hour of the day takes days. All rows count, unless --from makes the first ones only
+teach.
 
 Rows of a single sensor that say nothing about the next row are not a stream, and some streams are too
 short to learn from. These are judged as a table, by the isolation forest on raw values, and the
