@@ -227,3 +227,25 @@ fn patience(text: &str) -> Result<i64, String> {
 fn is_set(text: &str) -> Result<bool, String> {
     Ok(!matches!(text, "" | "false"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_in_the_pages_and_in_the_help_is_taken_as_it_stands() {
+        let pages =
+            [EXAMPLES, include_str!("../../docs/generator.md"), include_str!("../../docs/domains.md")];
+        let lines =
+            pages.into_iter().flat_map(str::lines).map(|line| line.trim_start().trim_start_matches("$ "));
+        let mut seen = 0;
+        for line in lines.filter(|line| line.starts_with("citytide-generator -") || line.contains("r plot "))
+        {
+            let command = line.split(" #").next().unwrap_or_default().trim_end_matches(" &");
+            Options::try_parse_from(command.split_whitespace())
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
+            seen += 1;
+        }
+        assert!(seen > 10, "only {seen} commands were found");
+    }
+}

@@ -7,6 +7,8 @@
 pub mod check;
 pub mod config;
 pub mod dead_letters;
+#[cfg(test)]
+mod documented;
 pub mod evaluate;
 pub mod exit_error;
 pub mod followers;

@@ -69,3 +69,34 @@ impl From<&MeshError> for Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    const ALL: [Exit; 10] = [
+        Exit::Done,
+        Exit::Differs,
+        Exit::Usage,
+        Exit::Away,
+        Exit::Bug,
+        Exit::Held,
+        Exit::PeerLost,
+        Exit::Stalled,
+        Exit::Denied,
+        Exit::Config,
+    ];
+
+    #[test]
+    fn the_exit_codes_in_the_docs_are_these_and_a_restart_helps_where_they_say_so() {
+        let page = include_str!("../../../docs/operations.md");
+        let (_, section) = page.split_once("\n## Exit codes\n").expect("the section");
+        let rows = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+        let rows = rows.take_while(|line| line.starts_with('|')).map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            (cells[1].parse::<i32>().expect("a code"), !matches!(cells[3], "" | "no"))
+        });
+        let expected = ALL.map(|exit| (exit.code(), Exit::restart_helps(Some(exit.code()))));
+        assert_eq!(rows.collect::<Vec<_>>(), expected);
+    }
+}

@@ -487,6 +487,22 @@ fn a_factor_and_the_parts_of_the_anomalies_must_make_sense() {
     assert!(only_with("[generator]\nfire = 1").contains("known here: factors, anomalies, zone_event"));
 }
 
+#[test]
+fn the_domain_files_in_the_pages_are_whole_and_that_of_the_readme_has_fifteen_lines_at_most() {
+    let block = |page: &'static str| {
+        let (_, rest) = page.split_once("\n```toml\nname = ").expect("a domain file");
+        format!("name = {}", rest.split("```").next().unwrap_or_default())
+    };
+    let readme = block(include_str!("../../../README.md"));
+    assert!(readme.lines().count() <= 15, "{readme}");
+    for file in [readme, block(include_str!("../../../docs/domains.md"))] {
+        let domain = Domain::parse("greenhouse.toml", &file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!((&*domain.name, &*domain.topic), ("greenhouse", "probes"));
+        assert!(domain.metrics.iter().any(|metric| metric.name == "co2"));
+        assert!(domain.windows.iter().any(|window| window.name == "1min"));
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics_and_its_mistakes_can_be_shown(text in ".{0,200}") {
