@@ -30,7 +30,8 @@ mod walk;
 pub use self::block::{Block, LANES};
 use self::block::{GROUP, GROUPS};
 pub use self::fit::{FitError, ForestOptions, fit};
-pub use self::stored::{Node, StoredForest};
+pub use self::stored::StoredForest;
+pub use self::tree::Node;
 use self::walk::Walk;
 use crate::transcendental::exp2;
 

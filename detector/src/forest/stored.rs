@@ -2,20 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tree::{LaidOut, PlaneNode};
+use super::tree::{LaidOut, Node, PlaneNode};
 use super::walk::Walk;
 use super::{DEPTH_MAX, FEATURES_MAX, Forest};
-
-/// A node of a fitted tree; a tree is stored as its nodes in pre-order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Node {
-    /// Path length of the rows that end here: the depth, plus the expected rest for the rows it was grown on.
-    Leaf(f32),
-    /// A hyperplane across one or two features: `(feature, normal, intercept)` of each. A row goes right if the sum of
-    /// `(x − intercept) · normal` is above 0. The left subtree follows, then the right one.
-    Split(Vec<(u8, f64, f64)>),
-}
 
 /// The stored form of a [`Forest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,20 @@
-//! Trees as they are walked: complete binary trees in arrays, thresholds rounded to `f32`.
+//! Trees: as they are fitted and stored, node by node, and as they are walked, complete binary trees in arrays with
+//! thresholds rounded to `f32`.
+
+use serde::{Deserialize, Serialize};
 
 use super::block::GROUP;
-use super::stored::Node;
+
+/// A node of a fitted tree; a tree is stored as its nodes in pre-order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Node {
+    /// Path length of the rows that end here: the depth, plus the expected rest for the rows it was grown on.
+    Leaf(f32),
+    /// A hyperplane across one or two features: `(feature, normal, intercept)` of each. A row goes right if the sum of
+    /// `(x − intercept) · normal` is above 0. The left subtree follows, then the right one.
+    Split(Vec<(u8, f64, f64)>),
+}
 
 /// A split on one feature: a row goes right if the feature is above the threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]

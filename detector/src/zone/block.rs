@@ -72,7 +72,7 @@ impl ZoneBlock {
         }
     }
 
-    /// How unsure the level is at a time, since nobody knows when between two half-hours their step comes: the step,
+    /// How unsure the level is at a time, since the time of the step between two half-hours is unknown: the step,
     /// weighted by how near the time is to their edge.
     pub(crate) fn step(&self, lane: usize, at: &Calendar) -> f64 {
         let apart =

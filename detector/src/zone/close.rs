@@ -4,7 +4,7 @@
 //! weight. Numbers without a reason beside them were found by experiment (see docs/detector.md).
 
 use super::calendar::{Calendar, DAY_BINS, HALF_HOUR_US, HALF_HOURS};
-use super::learn::HourBefore;
+use super::learn::{HourBefore, MEMORY_TICKS};
 use super::{Level, ZoneModel};
 use crate::layout::{BLOCK, Layout};
 use crate::member::TAILED;
@@ -24,8 +24,6 @@ const OWN_TICKS: u64 = 30;
 const OWN_ROWS: u64 = 512;
 /// Ticks after which a zone may be judged by what others taught.
 const TYPE_TICKS: u64 = 5;
-/// Ticks after which a row of a histogram keeps a third of its weight.
-pub(super) const MEMORY_TICKS: f64 = 1440.0;
 
 impl ZoneModel {
     /// Learns the statistics of a tick. Ticks are closed in order; one at or before the last is ignored.

@@ -1,12 +1,13 @@
 //! What a block of a zone's model learns from a closed tick: level, scale, repeats, second moments.
 
 use super::calendar::{Calendar, DAY_HOURS};
-use super::close::MEMORY_TICKS;
 use super::{Moments, ZoneBlock, pair};
 use crate::layout::BLOCK;
 use crate::stats::{BlockStats, MOMENT_QUANTUM, SCALE_QUANTUM};
 use crate::transcendental::ln;
 
+/// Ticks after which a row of a histogram keeps a third of its weight.
+pub(super) const MEMORY_TICKS: f64 = 1440.0;
 /// Rate per tick at which the zone's present offset follows its readings, with many readings.
 const NOW_RATE: f64 = 0.3;
 /// Readings of a tick with which that rate is half.
