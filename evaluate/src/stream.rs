@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use citytide_core::batch::{Batch, FlaggedBy, RULES_ONLY, ReadProgress};
+use citytide_core::batch::{Batch, Columns, FlaggedBy, RULES_ONLY, ReadProgress};
 use citytide_core::detect::{Detector, StoredModel, TimeRules};
 use citytide_detector::{CERTAIN, Layout, Member, Model, Sample, score_of};
 
@@ -95,23 +95,19 @@ impl Table {
 
     /// Rows of a partition as a batch, from an offset on.
     fn batch(&self, partition: i32, first: i64, rows: &[u32], zone_names: Arc<Vec<Arc<str>>>) -> Batch {
-        let at = || rows.iter().map(|row| *row as usize);
-        let mut sensors = Vec::new();
-        let sensor_ends = at().map(|row| {
-            let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] };
-            sensors.extend_from_slice(&self.sensors[start as usize..self.sensor_ends[row] as usize]);
-            sensors.len() as u32
-        });
         let next_offset = first + rows.len() as i64;
-        Batch {
-            sensor_ends: sensor_ends.collect(),
-            sensors,
+        let columns = Columns {
+            event_times_us: &self.event_times_us,
+            zones: &self.zones,
+            sensors: &self.sensors,
+            sensor_ends: &self.sensor_ends,
+            metrics: &self.metrics,
+        };
+        let batch = Batch {
             offsets: (first..next_offset).collect(),
-            event_times_us: at().map(|row| self.event_times_us[row]).collect(),
-            zones: at().map(|row| self.zones[row]).collect(),
             zone_names,
-            metrics: self.metrics.iter().map(|column| at().map(|row| column[row]).collect()).collect(),
             ..Batch::empty(partition, ReadProgress::up_to(next_offset))
-        }
+        };
+        columns.gather(rows.iter().map(|row| *row as usize), batch)
     }
 }

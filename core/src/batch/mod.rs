@@ -10,6 +10,7 @@
 //! 4. `anomalies` is sorted by row; a row that it does not name is normal.
 
 mod assemble;
+mod columns;
 pub mod example;
 mod tally;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use assemble::Assembler;
 pub use citytide_detector::{FlaggedBy, Member, Severity};
+pub use columns::Columns;
 pub use tally::{Labelled, Tally};
 
 use crate::decode::{CsvHeader, Reason};

@@ -1,8 +1,8 @@
-//! Verdicts counted: who flagged, and how often the truth agrees where the stream tells it. For people only: nothing
-//! that is written depends on it.
+//! Counts of verdicts: by what flagged them, and against the labels where the stream has them. For display only:
+//! nothing that is written depends on it.
 //!
-//! All accepted readings count, whatever judged them: those of a zone that rules alone judge too, since whoever reads
-//! the figures asks what the verdicts in the tables are worth.
+//! All accepted readings count, whatever judged them: those of a zone that rules alone judge too, because
+//! the figures are about the verdicts in the tables.
 
 use std::ops::{AddAssign, Sub};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use citytide_core::batch::{Batch, ReadProgress};
+use citytide_core::batch::{Batch, Columns, ReadProgress};
 use citytide_domain::Domain;
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::types::ToSql;
@@ -149,24 +149,21 @@ impl<X> JudgedRows<X> {
     }
 
     fn batch(&self, rows: &[(i64, i32, i64, u32)]) -> Batch {
-        let at = || rows.iter().map(|row| row.3 as usize);
-        let mut sensors = Vec::new();
-        let sensor_ends = at().map(|row| {
-            let start = if row == 0 { 0 } else { self.sensor_ends[row - 1] };
-            sensors.extend_from_slice(&self.sensors[start as usize..self.sensor_ends[row] as usize]);
-            sensors.len() as u32
-        });
-        Batch {
-            sensor_ends: sensor_ends.collect(),
-            sensors,
+        let at = rows.iter().map(|row| row.3 as usize);
+        let columns = Columns {
+            event_times_us: &self.event_times_us,
+            zones: &self.zones,
+            sensors: &self.sensors,
+            sensor_ends: &self.sensor_ends,
+            metrics: &self.metrics,
+        };
+        let batch = Batch {
             offsets: rows.iter().map(|row| row.2).collect(),
-            event_times_us: at().map(|row| self.event_times_us[row]).collect(),
-            zones: at().map(|row| self.zones[row]).collect(),
             zone_names: self.zone_names.clone(),
-            metrics: self.metrics.iter().map(|column| at().map(|row| column[row]).collect()).collect(),
-            late: at().map(|row| self.late[row]).collect(),
+            late: at.clone().map(|row| self.late[row]).collect(),
             ..Batch::empty(rows[0].1, ReadProgress::up_to(rows[rows.len() - 1].2 + 1))
-        }
+        };
+        columns.gather(at, batch)
     }
 }
 
