@@ -24,7 +24,7 @@ test: ## everything, against a real Kafka and a real PostgreSQL
 bench: build services ## throughput, latency, memory, recovery
 	eval "$$(scripts/services env)" && export KAFKA_BROKERS DATABASE_URL && scripts/bench
 
-bench-detector: build ## what the detector is worth on labelled cities
+bench-detector: build ## precision and recall of the detector on labelled cities
 	scripts/bench-detector
 
 install: ## what this machine lacks

@@ -144,7 +144,7 @@ comment on column ingest_progress.gaps is 'Offsets that Kafka never delivers: co
 comment on column ingest_progress.watermark is 'Highest event time of its accepted readings, less out_of_orderness';
 comment on column ingest_progress.is_idle is 'Whether it has brought no accepted reading for idle_after and no longer holds W back';
 comment on column ingest_progress.cursor is 'Position of the source at next_offset, in a form of its own: finds the place again, and detects a source that was replaced';
-comment on column ingest_progress.claim is 'Event times more than jump_max ahead of the watermark that one sensor alone has brought: they move it once they have a witness';
+comment on column ingest_progress.claim is 'Event times more than jump_max ahead of the watermark, from a single sensor: they move the watermark once they are confirmed';
 
 create table partition_zones (
     kafka_partition integer not null,
@@ -195,7 +195,7 @@ comment on column sensor_readings.severity is 'low, medium or high; null when no
 comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known; null when normal';
 comment on column sensor_readings.model_version is 'The model that judged; 0 = rules only';
 comment on column sensor_readings.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
-comment on column sensor_readings.detector is 'Who flagged it: rules, model or both; null when normal';
+comment on column sensor_readings.detector is 'What flagged it: rules, model or both; null when normal';
 
 create table dead_letter_records (
     epoch           bigint not null,
@@ -526,8 +526,8 @@ create table detector_models (
     version         integer not null,
     epoch           bigint not null
 );
-comment on table detector_models is 'By which model readings are judged';
-comment on column detector_models.in_force_from is 'It judges what knows the readings before this event time';
+comment on table detector_models is 'The model in force, by event time';
+comment on column detector_models.in_force_from is 'It judges readings once the detector has learnt from all minutes before this event time';
 comment on column detector_models.version is 'The model; 0: rules alone';
 comment on column detector_models.epoch is 'The epoch of the first such reading';
 
@@ -556,9 +556,9 @@ create table detector_lifts (
 ) with (fillfactor = 50);
 comment on table detector_lifts is 'Partitions that the detector did not wait for';
 comment on column detector_lifts.kafka_partition is 'The partition';
-comment on column detector_lifts.kafka_offset is 'First offset for which it holds';
-comment on column detector_lifts.lifted_to is 'Its watermark counts as this at least';
-comment on column detector_lifts.teaches_from is 'It was added while others were read, and teaches from here on';
+comment on column detector_lifts.kafka_offset is 'First offset to which this applies';
+comment on column detector_lifts.lifted_to is 'Least value that its watermark counts as';
+comment on column detector_lifts.teaches_from is 'Event time from which it teaches, if it was added while others were read';
 comment on column detector_lifts.epoch is 'The epoch that noted it';
 
 create table detector_state (
@@ -569,11 +569,11 @@ create table detector_state (
     state           bytea not null,
     primary key (kind, key, epoch, as_of)
 );
-comment on table detector_state is 'The detector''s state of sensors and zones, which a restart goes on from';
+comment on table detector_state is 'The detector''s state of sensors and zones, from which a restart continues';
 comment on column detector_state.kind is 'partition, zone or schedule; with the schedule a state is complete';
 comment on column detector_state.key is 'The partition or zone';
 comment on column detector_state.epoch is 'The epoch that wrote it; it counts once that is committed';
-comment on column detector_state.as_of is 'What it knows is of the minutes before this event time';
+comment on column detector_state.as_of is 'The state includes the minutes before this event time';
 comment on column detector_state.state is 'The state in the program''s own format';
 
 create table followers (
@@ -612,7 +612,7 @@ comment on column sensor_data.severity is 'low, medium or high; null when normal
 comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known; null when normal';
 comment on column sensor_data.model_version is 'The model that judged; 0 = rules only';
 comment on column sensor_data.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
-comment on column sensor_data.detector is 'Who flagged it: rules, model or both; null when normal';
+comment on column sensor_data.detector is 'What flagged it: rules, model or both; null when normal';
 
 create view dead_letters as
     select epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes

@@ -1,7 +1,7 @@
 //! Why a connection to a broker failed, and what to do about it.
 //!
 //! librdkafka's error codes say little (`Local: Broker transport failure`); its log says more. [`ErrorObserver`] keeps
-//! the message of the last failed connection, and [`BrokerError::of`] recognises the phrases. `tests/tests/security.rs`
+//! the message of the last failed connection, and [`BrokerError::of`] recognises the phrases. `tests/tests/brokers.rs`
 //! tests each of them against a real broker.
 
 use std::sync::Mutex;
@@ -174,7 +174,7 @@ impl ErrorObserver {
 impl ClientContext for ErrorObserver {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, "librdkafka: {message}");
-        // The log also has client-wide errors, which nobody may poll as events.
+        // The log also has client-wide errors, which may never be polled as events.
         if ["FAIL", "ERROR"].contains(&facility) && !message.ends_with("brokers are down") {
             self.record(BrokerError::of(None, message));
         }

@@ -1,4 +1,4 @@
-//! The detector's part of the dataflow: batches come out judged, and what they teach goes round.
+//! The detector's part of the dataflow: it scores batches, and feeds their statistics back into its state.
 //!
 //! ```text
 //!  batches ──▶ score ──▶ judged batches

@@ -27,7 +27,7 @@
 //! [`views`] → [`operators`] → [`commit`], [`training`], [`sources`] → [`telemetry`]. What is done with readings is the
 //! crate `citytide-core`, what the database is `citytide-store`: neither knows this one.
 
-// Commands print through `runtime::output` alone: these macros panic when nobody reads.
+// Commands print through `runtime::output` alone: these macros panic when the stream is closed.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;

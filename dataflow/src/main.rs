@@ -1,4 +1,4 @@
-//! What was typed → what is used → run; nothing else.
+//! Parses the command line into a configuration and runs the command; nothing else.
 
 use citytide::cli::{self, Typed, settings};
 

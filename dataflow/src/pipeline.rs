@@ -1,7 +1,7 @@
 //! The dataflow of one worker, on one page.
 //!
 //! ```text
-//!        ┌──────────────────────────── progress (W, marks, who is ahead) ◀── watermark ◀── marks of all workers
+//!        ┌──────────────────────────── progress (W, marks, to pause by) ◀─── watermark ◀── marks of all workers
 //!        ▼                                                                                  ▲
 //!      read ──▶ decode ──▶ score ──▶ lateness ──────────────────────────────────────────────┘
 //!                            ⇅          │
@@ -17,7 +17,7 @@
 //! - `progress`: every worker has read e to its end; W, finality and lateness of e are known, and the same everywhere;
 //! - `placed`, `windowed`, `views`: all that follows from the readings of e is computed;
 //! - `copied`: the raw rows, dead letters and blobs of e are in the database, invisible until e is committed;
-//! - `committed`: e is committed, or had nothing to say. `read` watches it, so that few epochs are in flight.
+//! - `committed`: e is committed, or had nothing to commit. `read` watches it, so that few epochs are in flight.
 //!
 //! The commit takes an epoch once the frontiers of all its inputs have passed it. It needs `copied` for that alone: the
 //! stream has no rows, only the frontier, and without it a commit could make an epoch visible whose rows are missing.

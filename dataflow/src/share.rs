@@ -1,4 +1,4 @@
-//! What falls to one worker: the partitions that it reads, and the zones that it keeps.
+//! The share of one worker: the partitions that it reads, and the zones that it keeps.
 
 use std::hash::Hasher;
 

@@ -132,10 +132,10 @@ pub struct Fill {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Time")]
     pub start: Option<DateTime<Utc>>,
 
-    /// First send this much of the time before, at a reading a minute from each sensor: 12h, 3d
+    /// First send the readings of this much time before the start, a reading a minute from each sensor: 12h, 3d
     ///
-    /// As fast as possible; --rate, --count and --duration are for what follows. A topic that already holds readings
-    /// is sent only what lies behind its last ones.
+    /// They are sent as fast as possible; --rate, --count and --duration apply to the readings after the start. If the
+    /// topic already holds readings, only those behind its last ones are sent.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Time")]
     pub history: Option<i64>,
 

@@ -14,7 +14,7 @@ const STATUS_US: i64 = 5 * SECOND_US;
 /// Time between two updates of the rate in the bar.
 const RATE_US: i64 = SECOND_US;
 
-/// Writes a line on standard error. That nobody reads it is no reason to end.
+/// Writes a line on standard error. A closed standard error is ignored.
 pub fn complain(words: impl Display) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }

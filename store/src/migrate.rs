@@ -340,7 +340,8 @@ async fn make_anew(transaction: &Transaction<'_>, view: &schema::View) -> Result
         )
         .await
         .map_err(failed("reading the rights on a view"))?;
-    let drop = run(transaction, "dropping a view to make it anew", &format!("drop view {}", view.name)).await;
+    let drop =
+        run(transaction, "dropping a view to create it again", &format!("drop view {}", view.name)).await;
     drop.map_err(|error| match error {
         DatabaseError::Statement { reason, sqlstate: Some(state), .. } if state == "2BP01" => {
             MigrateError::Dependents { reason }

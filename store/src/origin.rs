@@ -51,7 +51,7 @@ pub async fn hold(client: &Client, seen: &Origin) -> Result<(), OriginError> {
     let row =
         client.query_one("select cluster_id, topic_id from citytide_database", &[]).await.map_err(failed)?;
     let Origin { topic_id, cluster_id } = seen;
-    let moved = "the bootstrap servers lead to another cluster, or the cluster was created anew";
+    let moved = "the bootstrap servers lead to another cluster, or the cluster was created again";
     differs("cluster", moved, row.get(0), cluster_id)?;
     differs("topic", "the topic was deleted and created again", row.get(1), topic_id)?;
     let note = "update citytide_database set cluster_id = coalesce(cluster_id, $1::text), \

@@ -1,6 +1,6 @@
 //! Reading panes back: open ones after a restart, old ones when a partition returns with readings for them.
 //!
-//! A session of its own per worker, so that a long answer delays nobody. Every request is a snapshot of its own: a
+//! A session of its own per worker, so that a long answer delays no other. Every request is a snapshot of its own: a
 //! pane has left memory only once the epoch that last changed it was committed, so the snapshot holds it.
 
 use std::sync::Arc;

@@ -1,24 +1,24 @@
 //! The bytes of one Kafka record → a reading, or a dead letter with the reason.
 //!
 //! ```text
-//!  payload ── swift: one pass, borrows, gives up at the first oddity ──▶ Reading
+//!  payload ── fast_path: one pass, borrows, gives up at anything unusual ──▶ Reading
 //!     │                          │ (rare)
 //!     │                          ▼
-//!     └──────────── exact: reads again, knows every rule and its order ──▶ Reading | DecodeError
+//!     └─────────── strict: decodes again, by every rule in its order ──▶ Reading | DecodeError
 //! ```
 //!
 //! Invariants:
-//! 1. what the swift way accepts, the exact way accepts with the same result; only the exact way refuses;
+//! 1. what `fast_path` accepts, `strict` accepts with the same result; only `strict` refuses;
 //! 2. when several things are wrong, the first of this list is reported: empty, UTF-8, syntax, a field twice, then
 //!    sensor, time, zone, the metrics in the domain's order, no metric at all, the clock;
 //! 3. no text of a reading or of an error holds a NUL character: PostgreSQL could not store it.
 //!
-//! It does not know partitions, lateness or zones seen before: those are judged in log order, further down.
+//! It knows no partitions, lateness or earlier zones: those are decided later, in log order.
 
 mod csv;
 mod error;
-mod exact;
-mod swift;
+mod fast_path;
+mod strict;
 mod timestamp;
 
 use std::borrow::Cow;
@@ -83,12 +83,12 @@ impl Decoder {
     ) -> Result<Reading<'a>, DecodeError> {
         assert_eq!(values.len(), self.names.len() - METRICS, "one slot per metric of the domain");
         if let Ok(text) = std::str::from_utf8(payload)
-            && let Some(reading) = swift::read(self, text, values)
+            && let Some(reading) = fast_path::read(self, text, values)
             && self.is_plausible(reading.event_time_us, received_at_us)
         {
             return Ok(reading);
         }
-        exact::read(self, payload, received_at_us, values)
+        strict::read(self, payload, received_at_us, values)
     }
 
     /// Holds an event time against the clock of who reads the record, where its timestamp is its sender's own: the same

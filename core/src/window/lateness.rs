@@ -3,8 +3,8 @@
 //! Invariants:
 //! 1. a reading is late iff `pane_end + allowed_lateness <= wm(p)`, where wm(p) is the highest event time of the
 //!    partition's *earlier accepted* readings less `out_of_orderness`: a function of the partition's log alone;
-//! 2. of an accepted reading more than `jump_max` ahead of wm(p) that holds only once it has a witness (`witness`);
-//! 3. late readings and dead letters do not move a watermark, and they keep no partition from being idle;
+//! 2. an accepted reading more than `jump_max` ahead of wm(p) counts for it only once it is confirmed (`witness`);
+//! 3. late readings and dead letters do not move a watermark, and a partition without other records is idle;
 //! 4. per partition, `next_offset − first_offset = accepted + late + dead + lost + gaps` ([`crate::position::Counts`]).
 
 mod rest;

@@ -1,5 +1,4 @@
-//! Accepted readings into the partial sums of their (zone, pane). Tested with what decides who is accepted: see
-//! `lateness`.
+//! Adds accepted readings to the partial sums of their (zone, pane). Tested together with `lateness`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

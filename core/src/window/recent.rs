@@ -1,4 +1,4 @@
-//! Which anomalies lie in the last five minutes of event time before W: what enters and what leaves as W advances.
+//! The anomalies of the last five minutes of event time before W: which ones enter and leave as W advances.
 //!
 //! An anomaly recorded at r is recent while `r < W` and `W − 5 min <= r`. A pure struct; differential dataflow
 //! counts and ranks what it reports.

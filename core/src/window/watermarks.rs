@@ -1,7 +1,7 @@
-//! W, the least watermark of the active partitions, from what the partitions say of themselves.
+//! W, the least watermark of the active partitions, from the partitions' marks.
 //!
 //! Invariants:
-//! 1. a partition that has not spoken yet holds W back: nobody knows what it will bring;
+//! 1. a partition without a watermark yet holds W back: its readings may have any event time;
 //! 2. W never falls. A partition that returns from idleness with an older watermark corrects final windows
 //!    instead of reopening them;
 //! 3. with no active partition W stands still, unless partitions have ended for good: then W is the highest watermark

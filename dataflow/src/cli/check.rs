@@ -1,4 +1,4 @@
-//! `citytide check`: whether a run could begin, one line per question, before anything is written.
+//! `citytide check`: whether a run could begin, one line per check, before anything is written.
 //!
 //! ```text
 //!  configuration ─┬─ kafka ─── topic ─── reading ───┐
@@ -6,8 +6,8 @@
 //!                        └───── run, server, space
 //! ```
 //!
-//! A question whose answer needs one that failed is skipped. The exit code is that of the first failure; a warning is
-//! none. Nothing is written: not to Kafka, not to the database.
+//! A check that depends on a failed one is skipped. The exit code is that of the first failure; a warning is no
+//! failure. Nothing is written, neither to Kafka nor to the database.
 
 mod kafka;
 mod postgres;

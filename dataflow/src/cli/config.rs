@@ -1,6 +1,6 @@
-//! `citytide config`: every setting of a run, what is used, and where it came from.
+//! `citytide config`: every setting of a run, its value, and where the value comes from.
 //!
-//! What is printed for people is a configuration file itself; a setting that is not set stands in it as a comment.
+//! The output is itself a configuration file; a setting without a value is a comment in it.
 
 mod reference;
 
@@ -32,7 +32,7 @@ pub struct Show {
     /// Print JSON: an object per setting with section, key, values, origin
     #[arg(long)]
     json: bool,
-    /// The flags of `run`: what would a run with them use?
+    /// The flags of `run` whose settings to print
     #[command(flatten)]
     settings: super::run::Args,
 }

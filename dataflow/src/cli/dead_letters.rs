@@ -1,4 +1,5 @@
-//! `citytide dead-letters`: what could not be read, and reading it again after the domain file was mended.
+//! `citytide dead-letters`: lists and shows records that are not readings, and replays them after the domain file was
+//! corrected.
 
 mod print;
 
@@ -51,7 +52,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print all that is known about one letter, and what it would be now
+    /// Print all that is known about one letter, and what a replay would make of it
     Show {
         /// Partition and offset of the letter
         #[arg(value_name = "PARTITION:OFFSET", value_parser = place)]

@@ -1,5 +1,5 @@
 //! `citytide evaluate`: reads labelled readings, evaluates the detector on them (see [`citytide_evaluate`]), and prints
-//! or writes what it is worth.
+//! or writes its precision, recall and scores.
 
 mod error;
 mod readings;
@@ -87,7 +87,7 @@ pub struct Args {
     /// Write a page with pictures: scores, precision and recall, kinds, zones
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Judge again without each member of the hybrid in turn, and print what each is worth
+    /// Judge again without each member of the detector in turn, and print the difference
     #[arg(long)]
     ablation: bool,
 }

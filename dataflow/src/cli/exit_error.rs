@@ -1,5 +1,4 @@
-//! Why a command cannot go on: the message that the user reads, and the exit code. Each error of the rooms below has
-//! one here.
+//! Why a command ends early: the message for the user and the exit code, for each error of the rooms below.
 
 use citytide_connection::ConnectionError;
 use citytide_store::detector::models::PromoteError;

@@ -1,4 +1,4 @@
-//! `citytide followers`: the programs that follow the tables, how far each is, and ending one.
+//! `citytide followers`: lists the programs that follow the tables and how far each is, and drops one.
 
 use std::fmt::Write;
 

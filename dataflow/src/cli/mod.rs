@@ -1,4 +1,4 @@
-//! The command line: one file per command, and what they share: configuration, endings, the log, the status line.
+//! The command line: one file per command, and what they share: configuration, exit errors, the log, the status line.
 //!
 //! To add a flag, add a clap argument to the `Args` of its command (or flatten an `Args` of your own into it), with a
 //! `help_heading` that names its section of `citytide.toml`; environment, file, `config show` and the table in
@@ -62,13 +62,13 @@ enum Command {
     Check(Box<check::Args>),
     /// Recompute every window from sensor_data and list each difference
     Verify(verify::Args),
-    /// Measure what the detector is worth on labelled readings
+    /// Measure the detector's precision and recall on labelled readings
     Evaluate(evaluate::Args),
     /// Train a model by hand, and print how its verdicts would differ
     Train(train::Args),
     /// List the detector's models, show one, put one into force, or go back to the one before
     Models(models::Args),
-    /// Programs that follow the tables: how far each is, and ending one that retention waits for
+    /// List programs that follow the tables and how far each is, or drop one that retention waits for
     Followers(followers::Args),
     /// List and show records that are not readings, and replay them after the domain file is corrected
     DeadLetters(dead_letters::Args),

@@ -1,6 +1,6 @@
-//! `citytide models`: the models of the detector, which of them judges, and putting another one in force.
+//! `citytide models`: lists the models of the detector, shows one, and requests another one to be in force.
 //!
-//! Nothing here changes a model or its status: a commit of a run does, for whoever asks for it.
+//! Only a run's commit changes a model's status: the command writes a request.
 
 pub mod print;
 
@@ -53,7 +53,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put a model into force: an active run does it with its next commit, otherwise the next start
+    /// Put a model into force: an active run does so with its next commit, else the next start
     Promote {
         /// Version of the model
         #[arg(value_name = "VERSION")]

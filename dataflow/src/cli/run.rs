@@ -69,16 +69,16 @@ pub struct Args {
     /// Check everything that a run needs, print where each partition would be resumed, and exit; write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Choose who judges: hybrid (rules and what has been learnt) or rules (the domain's rules alone, without state)
+    /// Choose the detector: hybrid (rules and learnt models) or rules (the domain's rules alone, without state)
     #[arg(long, value_enum, default_value = "hybrid", value_name = "KIND", help_heading = "Detector")]
     detector: DetectorKind,
-    /// Ask this model beside the one in force; it decides nothing, model_disagreements counts where they differ
+    /// Also ask this shadow model; it changes no verdict, model_disagreements counts the differences
     #[arg(long, value_name = "VERSION", help_heading = "Detector")]
     shadow: Option<i32>,
     /// Print some of the readings, and every window as it becomes final
     #[arg(long, help_heading = "Run")]
     show: bool,
-    /// Where the processes of the run meet; given by the supervisor
+    /// Address at which the processes of the run connect; set by the supervisor
     #[arg(long, hide = true)]
     address: Vec<String>,
     /// Die at a named point of the commit, for tests

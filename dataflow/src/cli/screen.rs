@@ -1,4 +1,4 @@
-//! The terminal of a run: what is logged goes by, and a block of a few lines stays below it.
+//! The terminal of a run: the log scrolls by, and a block of a few lines stays below it.
 //!
 //! ```text
 //!  12:35:44 process 0 of 1: 4 partitions of kafka:sensor-data, 2 worker(s)     ← goes by
@@ -9,8 +9,8 @@
 //!
 //! Invariants:
 //! 1. one process writes to the terminal: the supervisor, to which its members hand everything (see `run::report`), or
-//!    the only process there is. One thread of it writes (see `runtime::output`): nothing tears, and nobody waits for a
-//!    terminal that is stopped;
+//!    the only process there is. One thread of it writes (see `runtime::output`): lines stay whole, and no thread waits
+//!    for a stopped terminal;
 //! 2. the cursor rests in the first column below the block, is never hidden, and colours are closed on each line: a
 //!    process that is killed leaves a terminal that works;
 //! 3. in the background, or after it, there is no block to go back to: the shell has written meanwhile.

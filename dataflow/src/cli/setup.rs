@@ -1,4 +1,4 @@
-//! What a run is made of: the flags that `run`, `check` and `config show` share.
+//! The flags that `run`, `check` and `config show` share.
 
 use citytide_connection::{Connection, KafkaArgs};
 use citytide_domain::Domain;

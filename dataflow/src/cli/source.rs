@@ -1,4 +1,4 @@
-//! What is typed about the source, and the source that follows from it.
+//! The flags of the source, and the source that they describe.
 
 use std::path::PathBuf;
 use std::sync::Arc;

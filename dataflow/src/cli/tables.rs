@@ -1,4 +1,4 @@
-//! The tables that a command works on: the domain file that says what they are, and the database that holds them.
+//! The tables that a command works on: the domain file that describes them, and the database that holds them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `citytide topics create`: a topic as citytide wants it, or what differs in the one that is there.
+//! `citytide topics create`: creates a topic as citytide needs it, or prints how an existing one differs.
 
 pub mod facts;
 
@@ -48,7 +48,7 @@ struct Create {
     /// Keep this many copies of each record; by default the broker's default.replication.factor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     replication_factor: Option<u16>,
-    /// Choose whose clock stamps a record
+    /// Choose the clock that stamps a record
     #[arg(long, value_enum, default_value_t = Stamps::Broker)]
     timestamps: Stamps,
     /// Keep records for this long; by default the broker's log.retention

@@ -1,12 +1,12 @@
-//! `citytide train`: a model by hand, from what runs have sampled; and how its verdicts would differ.
+//! `citytide train`: trains a model by hand, from the rows that runs have sampled, and compares its verdicts.
 //!
 //! ```text
 //!  one snapshot: detector_state, what was committed since, the last hour's readings ─▶ Memory, batches
 //!  sample ─▶ model, stored as shadow          batches ─▶ judged under both models ─▶ who flags what, and how far apart
 //! ```
 //!
-//! 1. Nothing that a run depends on is written: a shadow model judges nobody. So there is no fence to pass, and a run
-//!    may live meanwhile; what it commits after the snapshot is not learnt from.
+//! 1. Nothing that a run depends on is written: a shadow model changes no verdict. So there is no fence to pass, and a
+//!    run may be active meanwhile; what it commits after the snapshot is not learnt from.
 //! 2. The readings are judged by what the detector knows of zones and sensors now. They are older than what it has
 //!    seen, so the verdicts are not those of their time; both models are treated alike, and what differs is theirs.
 
@@ -42,7 +42,7 @@ const COMPARED_MAX: usize = 200_000;
 #[command(after_help = "The model is stored as shadow: it decides nothing until it is promoted.\n\n\
     Examples:\n  citytide train\n  citytide train --promote")]
 pub struct Args {
-    /// Put the model into force: an active run does it with its next commit, otherwise the next start
+    /// Put the model into force: an active run does so with its next commit, else the next start
     #[arg(long)]
     promote: bool,
     /// Print one JSON object instead
@@ -102,7 +102,7 @@ struct Known {
 }
 
 async fn known(client: &Client, domain: &Domain, layout: &Arc<Layout>) -> Result<Known, ExitError> {
-    let failed = |error| DatabaseError::statement("reading what the detector knows", &error);
+    let failed = |error| DatabaseError::statement("reading the detector's state", &error);
     client.batch_execute("begin isolation level repeatable read, read only").await.map_err(failed)?;
     let newest = "select epoch, watermark from commits order by epoch desc limit 1";
     let newest = client.query_opt(newest, &[]).await.map_err(failed)?;

@@ -1,6 +1,6 @@
-//! `citytide verify`: recomputes in SQL what the tables say, and lists each difference.
+//! `citytide verify`: recomputes the tables in SQL, and lists each difference.
 //!
-//! Everything is read in one snapshot, so it may run beside a living run. What is recomputed:
+//! Everything is read in one snapshot, so it may run beside an active run. What is recomputed:
 //! 1. every window of every window table, from `sensor_data where not is_late`: counts, least and greatest values
 //!    exactly, averages within 10⁻⁹; whether it is final, from the newest watermark;
 //! 2. panes, from the same readings;
@@ -36,7 +36,7 @@ pub use report::Report;
 #[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
     citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, others as those of run.")]
 pub struct Args {
-    /// Also derive every verdict of the detector again, from the first reading on; a minute for twenty million
+    /// Also recompute every verdict of the detector, from the first reading on; takes a minute for twenty million
     #[arg(long)]
     verdicts: bool,
     #[command(flatten)]

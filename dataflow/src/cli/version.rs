@@ -1,4 +1,4 @@
-//! What `citytide --version` says: itself, its commit, and what it stands on.
+//! What `citytide --version` prints: the version, the commit, and the versions of librdkafka and timely.
 
 use std::sync::LazyLock;
 

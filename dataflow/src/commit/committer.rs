@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! 1. the session is older than every COPY of the run and is never opened again: the synchronous commit here makes
-//!    the asynchronous ones of the raw rows durable, within one life of the server;
+//!    the asynchronous ones of the raw rows durable, unless the server restarts in between;
 //! 2. the transaction takes the fence first; every plan names its predecessor, which is unique, so that no two
 //!    runs can both follow the same epoch;
 //! 3. a plan is acknowledged after its COMMIT was answered. No statement is repeated.

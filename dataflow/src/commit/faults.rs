@@ -14,7 +14,7 @@ pub enum Point {
     BeforeCopy,
     /// The raw rows of an epoch are in, its transaction has not begun.
     BetweenCopyAndCommit,
-    /// The transaction of an epoch is committed, nobody has been told.
+    /// The transaction of an epoch is committed, and not reported yet.
     AfterCommit,
 }
 

@@ -1,9 +1,9 @@
-//! What one commit says, put together from the epochs below the frontier. Pure.
+//! What one commit writes, put together from the epochs below the frontier. Pure.
 //!
 //! Invariants:
 //! 1. the plan of several epochs equals what committing them one by one would leave behind: of a window row, a
 //!    pane, a mark and a view's row the last one stands;
-//! 2. an empty plan says nothing, and no transaction is made of it.
+//! 2. an empty plan makes no transaction.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 //!
 //! Invariants:
 //! 1. the frontier behind this operator, which the sources watch, lies above an epoch only when that epoch is
-//!    committed or had nothing to say;
+//!    committed or had nothing to commit;
 //! 2. one plan at a time is under way; what becomes complete meanwhile is one plan together.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! What an operator holds back until its frontier has passed: per epoch, what came, and a capability for each output.
 //!
-//! An operator takes messages in as they come, and acts on an epoch once every worker has said all it has to say about
-//! it. Epochs are acted on in order.
+//! An operator takes messages in as they come, and acts on an epoch once no worker can send more for it, in the order
+//! of epochs.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;

@@ -1,7 +1,7 @@
 //! The thin shells: timely in, plain struct, timely out. The timestamp is the ingest epoch in milliseconds.
 //!
-//! An operator keeps what it receives in [`OpenEpochs`], and acts on an epoch once its frontier has passed it: then
-//! every worker has said all it has to say about that epoch.
+//! An operator keeps what it receives in [`OpenEpochs`], and acts on an epoch once its frontier has passed it: then no
+//! worker can send more for that epoch.
 
 mod baselines;
 mod commit;

@@ -10,15 +10,15 @@
 //! 1. epochs only rise, and the first lies above every committed one; a wall clock that is set changes neither
 //!    (`EpochClock`);
 //! 2. a worker that has `EPOCHS_IN_FLIGHT_MAX` epochs with data above the commit takes no more, but keeps stepping,
-//!    so that it never holds the others' commits up;
-//! 3. a partition whose readings wait for what they are judged by is not read (`Held`). Where rules alone judge, one far
-//!    ahead in event time of one that still has a backlog waits (`Watermarks::ahead`). What had been read of it already
-//!    is kept, at most a queue's worth;
+//!    so that it never delays the others' commits;
+//! 3. a partition whose readings wait for what they are judged by is not read (`Held`). Where rules alone judge, one
+//!    far ahead in event time of one that still has a backlog waits (`Watermarks::ahead`). What had been read of it
+//!    already is kept, at most a queue's worth;
 //! 4. a partition that is added while the others are read is introduced by its first chunk (`begins_at`); from then on
 //!    it counts as one that was there from the start. W does not fall for it;
 //! 5. under `until_caught_up` records at or above the end offsets as of the start are left for the next run;
-//! 6. a partition at its end is told that time passes, by chunks without records, until `idle_after` has passed since its
-//!    last one: whether it is idle is decided where accepted readings are known (`lateness`).
+//! 6. a partition at its end is told that time passes, by chunks without records, until `idle_after` has passed since
+//!    its last one: whether it is idle is decided where accepted readings are known (`lateness`).
 
 mod partitions;
 
@@ -156,8 +156,8 @@ where
                 in_flight.pop_front();
             }
             let draining = drain.load(Ordering::Relaxed) || peer_left;
-            // Where readings wait for what they are judged by, partitions come side by side anyway; and marks say nothing
-            // of what waits, so that one which the others wait for might seem to be ahead of them.
+            // Where readings wait for what they are judged by, partitions come side by side anyway; and marks say
+            // nothing of what waits, so that one which the others wait for might seem to be ahead of them.
             if let Some(progress) = latest.filter(|_| !held.is_attached()) {
                 partitions.set_ahead(&progress.ahead);
             }

@@ -181,7 +181,7 @@ fn start(
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The supervisor may have died before the line above: then nobody will send that signal.
+            // The supervisor may have ended before the line above: then that signal is never sent.
             if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
         });
     }

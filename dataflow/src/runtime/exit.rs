@@ -1,6 +1,6 @@
-//! Exit codes: what a process says when it ends, and whether starting it again can help.
+//! Exit codes: why a process ended, and whether starting it again can help.
 //!
-//! The numbers follow `sysexits.h` where it has a word for the case.
+//! The numbers follow `sysexits.h` where it has one for the case.
 
 use super::mesh::MeshError;
 

@@ -1,9 +1,9 @@
 //! Where the processes of a run are reached: one `host:port` per process, in the order of their indices.
 //!
-//! Three sources, in this order: a hostfile; addresses that the supervisor gives its children one by one
-//! (`--address`, hidden: free ports on loopback, chosen anew for every generation, so that two runs on one machine
-//! never meet and no file is left behind); and timely's own default, `localhost:2101 + index`, for processes that
-//! are started by hand with `-p` and without a hostfile.
+//! Three sources, in this order: a hostfile; addresses that the supervisor gives its children one by one (`--address`,
+//! hidden: free ports on loopback, chosen for every generation, so that two runs on one machine never connect to each
+//! other and no file is left behind); and timely's own default, `localhost:2101 + index`, for processes that are
+//! started by hand with `-p` and without a hostfile.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! The mesh: the processes of one run find each other, and nobody else gets in.
+//! The mesh: connects the processes of one run to each other, and refuses all other connections.
 //!
 //! ```text
 //!  process i ── connects to ──▶ every j < i        hello ──▶
@@ -185,7 +185,7 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
     let listener = listen_on(own, deadline).map_err(listen)?;
     listener.set_nonblocking(true).map_err(listen)?;
 
-    // Set once this process can join no more, so that it waits for nobody else.
+    // Set once this process can no longer join, so that it stops waiting for the others.
     let give_up = AtomicBool::new(false);
     let found: Vec<PeerSocket> = std::thread::scope(|scope| {
         let give_up = &give_up;
@@ -222,7 +222,7 @@ pub fn connect_all(settings: &Mesh) -> Result<Vec<Option<TcpStream>>, MeshError>
         })?;
         sockets.push(Some(socket));
     }
-    // The last process has nobody behind it.
+    // No process connects to the last one.
     sockets.resize_with(settings.addresses.len(), || None);
     Ok(sockets)
 }

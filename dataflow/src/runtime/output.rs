@@ -56,7 +56,7 @@ pub enum Part<'a> {
     Dropped(u64),
 }
 
-/// Prints text of a command. Ends the process when nobody can read it.
+/// Prints text of a command. Ends the process when standard output is closed.
 pub fn print(text: impl Display) {
     let mut stdout = std::io::stdout().lock();
     match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
@@ -219,7 +219,7 @@ impl Shown {
         if let Some(drain) = self.drain.get()
             && !drain.swap(true, Ordering::Relaxed)
         {
-            tracing::info!("nobody reads standard output any more: draining");
+            tracing::info!("standard output was closed: draining");
         }
     }
 }

@@ -10,8 +10,9 @@
 //! 1. A generation starts and ends as a whole: timely cannot take back a single process, and partial restarts
 //!    crash each other in a loop.
 //! 2. No child outlives a generation, and no generation the supervisor (see `children`).
-//! 3. It goes on for as long as a dependency is away; only the delay between generations is bounded. After a bug it
-//!    tries again until [`BUGS_MAX`] generations have met one, for it will most likely meet the bug again.
+//! 3. It keeps starting generations for as long as a dependency is away; only the delay between generations is bounded.
+//!    After a bug it tries again until [`BUGS_MAX`] generations have met one, for it will most likely meet the bug
+//!    again.
 //! 4. A second SIGTERM or SIGINT kills everything at once.
 
 use std::ffi::OsString;
@@ -135,7 +136,9 @@ fn run(plan: &Supervision<'_>, signal: &mut dyn FnMut() -> Option<i32>) -> i32 {
         let next = generation + 1;
         tracing::warn!("generation {generation} ended: {what}; starting generation {next} in {delay:?}");
         if wait(delay, signal).is_some() {
-            tracing::info!("told to end between two generations: no process runs, nothing to drain");
+            tracing::info!(
+                "stopped by a signal between two generations: no process is running, nothing to drain"
+            );
             return Exit::Done.code();
         }
         generation = next;
@@ -252,7 +255,7 @@ fn drain(
     signal: &mut dyn FnMut() -> Option<i32>,
 ) -> i32 {
     let why = match first {
-        SIGPIPE => "nobody reads standard output any more".to_owned(),
+        SIGPIPE => "standard output was closed".to_owned(),
         signal => format!("signal {signal}"),
     };
     tracing::info!("{why}: draining, for {} s at most", plan.drain_max.as_secs());

@@ -1,8 +1,8 @@
-//! The watchdog: a committed frontier that stands still means that the run is stuck.
+//! The watchdog: ends a run whose committed frontier does not advance, because it is stuck.
 //!
 //! timely has no keepalive: when a peer's machine disappears without closing its sockets, or a thread waits for
 //! something that never comes, nothing fails and nothing moves. Epochs advance on every grid point, with data or
-//! without, and so does the frontier below which everything is committed (also when there was nothing to say and
+//! without, and so does the frontier below which everything is committed (also when there was nothing to commit and
 //! hence no transaction). So the frontier alone is enough, whether there is lag or not.
 //!
 //! Time in which this process itself did not run (stopped, or a machine that slept) does not count.
@@ -73,7 +73,7 @@ impl Watchdog {
 
 /// Watches `committed`, the frontier (an epoch) below which everything is committed, on a thread of its own, and
 /// ends the process with [`Exit::Stalled`] when it stands still for `patience`. `name` says which frontier it is.
-/// The thread ends when everybody else has dropped `committed`.
+/// The thread ends when all other owners have dropped `committed`.
 pub fn watch(name: &str, committed: &Arc<AtomicU64>, patience: Duration) -> std::io::Result<()> {
     let name = name.to_owned();
     let committed: Weak<AtomicU64> = Arc::downgrade(committed);

@@ -1,7 +1,7 @@
 //! The files source: JSON lines and CSV, plain or gzip, read once, or followed as they grow and come.
 //!
-//! A file is a partition, a line an offset. `ingest_progress.source` says which file a partition is
-//! (`file:<absolute path>`), `ingest_progress.cursor` how far it was read and by what it is known again.
+//! A file is a partition, a line an offset. `ingest_progress.source` names the file of a partition
+//! (`file:<absolute path>`), `ingest_progress.cursor` holds how far it was read and the fingerprints that identify it.
 //!
 //! Invariants:
 //! 1. a file keeps its number: known ones from the ledger, new ones get the next free number in the order of their

@@ -1,7 +1,7 @@
 //! Exposition: the figures of a run as Prometheus reads them, in the OpenMetrics text format, which says types and
 //! units.
 //!
-//! Everything is copied when somebody asks; nothing is kept for it. docs/metrics.md is the inventory, held equal to
+//! Everything is copied on request; nothing is kept for it. docs/metrics.md is the inventory, held equal to
 //! this by a test. Labels are bounded: partitions, followers, and words of a short list; never zones or sensors.
 //!
 //! Source: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>.
@@ -83,7 +83,7 @@ impl Page<'_> {
         let counts: Counts = now.partitions.iter().map(|one| one.counts).sum();
         self.counter(
             "events_processed",
-            "Readings committed, accepted and late, since the first offset; goes on after a restart",
+            "Readings committed, accepted and late, since the first offset; continues after a restart",
             counts.readings() as u64,
         )?;
         self.counter(
@@ -111,13 +111,13 @@ impl Page<'_> {
         )?;
         self.gauge(
             "model_precision",
-            "Share of the flagged readings of the last hour that are anomalous, where the stream carries the truth",
+            "Share of the flagged readings of the last hour that are anomalous, if the stream carries labels",
             None,
             now.last_hour.precision(),
         )?;
         self.gauge(
             "model_recall",
-            "Share of the anomalous readings of the last hour that were flagged, where the stream carries the truth",
+            "Share of the anomalous readings of the last hour that were flagged, if the stream carries labels",
             None,
             now.last_hour.recall(),
         )
@@ -224,7 +224,7 @@ impl Page<'_> {
         let Tally { by_rules, by_model, by_both, labelled } = now.tally;
         self.counters(
             "citytide_readings_flagged",
-            "Accepted readings flagged since this process began, by who flagged them",
+            "Accepted readings flagged since this process began, by what flagged them",
             &[
                 ([("detector", "rules")], by_rules),
                 ([("detector", "model")], by_model),
@@ -234,7 +234,7 @@ impl Page<'_> {
         let cell = |truth, verdict| [("truth", truth), ("verdict", verdict)];
         self.counters(
             "citytide_labelled_readings",
-            "Accepted readings since this process began whose truth the stream carries, by truth and verdict",
+            "Accepted readings with a label since this process began, by truth and verdict",
             &[
                 (cell("anomaly", "anomaly"), labelled.true_positives),
                 (cell("normal", "anomaly"), labelled.false_positives),
@@ -262,7 +262,7 @@ impl Page<'_> {
         }
         self.gauge(
             "citytide_sensors",
-            "Sensors whose state process 0 keeps, for the partitions that it reads",
+            "Sensors with state in process 0, for the partitions that it reads",
             None,
             detector.map(|one| one.sensors as i64),
         )?;

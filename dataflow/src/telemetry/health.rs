@@ -1,4 +1,4 @@
-//! Health: whether the run lives, and whether what it writes is current. Pure: a snapshot in, a sentence out.
+//! Health: whether the run makes progress, and whether what it writes is current. Pure: a snapshot in, a sentence out.
 
 use super::{Phase, Snapshot};
 
@@ -21,7 +21,7 @@ pub fn lives(snapshot: &Snapshot) -> Result<String, String> {
 }
 
 /// `/readyz`: the run has begun, and has committed something or has nothing to commit. `Err` says why not. A partition
-/// that holds W back is named; it takes nobody's readiness away.
+/// that holds W back is named; it does not affect readiness.
 pub fn ready(snapshot: &Snapshot) -> Result<String, String> {
     lives(snapshot)?;
     match snapshot.phase {

@@ -121,7 +121,9 @@ impl Director {
             Some(from) => {
                 let since = *self.waited_since.get_or_insert(now);
                 if now.duration_since(since) >= TRAINING_PATIENCE {
-                    tracing::warn!("a model is still being trained; it comes into force when it is there");
+                    tracing::warn!(
+                        "a model is still being trained; it comes into force when the training ends"
+                    );
                     self.waited_since = None;
                     self.awaited.remove(&from);
                     self.postponed.insert(from);

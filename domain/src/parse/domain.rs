@@ -112,7 +112,7 @@ fn read_retention(retention: &Section<'_>, max_age_us: i64) -> Retention {
     let raw = retention.retention_us("raw");
     let windows = retention.retention_us("windows").check(
         |windows_us| *windows_us == 0 || *windows_us > max_age_us,
-        "must be longer than `max_age` in [time], or readings could come for panes that are gone",
+        "must be longer than `max_age` in [time]; otherwise readings could arrive for panes that were deleted",
     );
     let kept = |duration_us: &i64| *duration_us > 0;
     Retention { raw_us: Some(raw.or(7 * DAY_US)).filter(kept), windows_us: windows.option().filter(kept) }

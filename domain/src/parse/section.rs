@@ -1,7 +1,7 @@
 //! One table of the file, asked for its keys. A value of the wrong type is recorded and then absent, so that the
 //! caller goes on with its default and finds the next mistake.
 //!
-//! Each key stands once in this program, where it is asked for: a key of the file for which nobody has asked when the
+//! Each key stands once in this program, where it is read: a key of the file that has not been read when the
 //! section is dropped is unknown. So ask for every key, whatever the other keys say.
 //! (Why serde does not read the file: docs/decisions/0016-domain-files-key-by-key.md.)
 

@@ -76,11 +76,12 @@ pub async fn load(
     let counted = client
         .query_one(&sql, &[&from_epoch, &committed_epoch])
         .await
-        .map_err(failed("counting the readings that the detector has not written down"))?
+        .map_err(failed("counting the readings since the detector's state was written"))?
         .get::<_, i64>(0);
     if counted > READINGS_MAX {
         tracing::warn!(
-            "the detector does not replay {counted} readings that came after its state was written; it begins anew"
+            "the {counted} readings since the detector's state was written are too many to replay; it starts \
+             without state"
         );
         return Ok(Loaded { detector: fresh(), replayed: 0 });
     }
@@ -101,7 +102,8 @@ fn not_in(offsets: &BTreeMap<i32, i64>) -> String {
     format!("and kafka_offset >= case kafka_partition{firsts} else 0 end")
 }
 
-/// The newest complete state: event time, the least epoch of its partitions, and its parts; of zones the newest up to it.
+/// The newest complete state: event time, the least epoch of its partitions, and its parts; of zones the newest up to
+/// it.
 async fn state(client: &Client, committed: i64) -> Result<Option<(i64, i64, Vec<Blob>)>, DatabaseError> {
     let attempted = "reading the detector's state";
     let sql = "select as_of from detector_state where kind = 'schedule' and epoch <= $1 \

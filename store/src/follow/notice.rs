@@ -4,8 +4,8 @@
 //! {"epoch":1795262449200,"changed":["sensor_data","metrics_1min","zone_status"]}
 //! ```
 //!
-//! `changed` is null where the names would not fit. Notices that nobody took yet are merged into one: what waits for a
-//! slow listener is one notice, however long it takes.
+//! `changed` is null where the names would not fit. Notices that were not taken yet are merged into one: what waits for
+//! a slow listener is one notice, however long it takes.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ pub const NOTIFY: &str = "select pg_notify('citytide', $1)";
 /// PostgreSQL takes payloads below 8,000 bytes.
 const PAYLOAD_BYTES_MAX: usize = 7_999;
 
-/// Tables that every commit changes: nobody needs to be told.
+/// Tables that every commit changes: they are not named.
 const ALWAYS: [&str; 3] = ["commits", "ingest_progress", "panes"];
 
 /// The payload for a commit that changed these tables; a name may come twice.
@@ -70,7 +70,7 @@ impl Notice {
     }
 }
 
-/// Notices that nobody took yet.
+/// Notices that were not taken yet.
 #[derive(Debug, Default)]
 pub struct Notices {
     waiting: Mutex<Option<Notice>>,

@@ -47,7 +47,7 @@ pub enum Difference {
         /// The type that is written.
         wanted: String,
     },
-    /// A column that nobody asked for.
+    /// A column that is not declared.
     ExtraColumn {
         /// The table.
         relation: String,
@@ -80,7 +80,7 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Whether a run would fail, or write what nobody can trust.
+    /// Whether a run would fail, or write wrong rows.
     pub fn breaks(&self) -> bool {
         match self {
             Difference::Missing { .. } | Difference::OtherType { .. } | Difference::MissingKey { .. } => true,

@@ -1,4 +1,5 @@
-//! Who vouches for the server, and who for us: certificates and keys from files, and how a server's is judged.
+//! The authorities that are trusted, and this client's certificate: certificates and keys from files, and how a
+//! server's is judged.
 //!
 //! 1. Without certificates to compare with, any server is believed (libpq's `require`): the connection is encrypted,
 //!    and nothing more.
@@ -32,7 +33,7 @@ pub fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'st
     }
 }
 
-/// The private key in a PEM file, without a password, which nobody else may read.
+/// The private key in a PEM file, without a password, unreadable to other users.
 ///
 /// # Errors
 ///
@@ -74,7 +75,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Trusts whoever `trusted` vouches for, or everybody when there is nothing to compare with.
+    /// Trusts certificates that `trusted` signed, or any when there is nothing to compare with.
     pub fn new(
         provider: Arc<CryptoProvider>,
         trusted: Vec<CertificateDer<'static>>,

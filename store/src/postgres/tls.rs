@@ -6,8 +6,8 @@
 //! | `allow` | when the server insists | as with `require` |
 //! | `prefer` (default) | when the server can | as with `require` |
 //! | `require` | yes | verified when there is an `sslrootcert`, as with `verify-ca` |
-//! | `verify-ca` | yes | vouched for by `sslrootcert` |
-//! | `verify-full` | yes | vouched for, and its certificate bears the host's name |
+//! | `verify-ca` | yes | signed by `sslrootcert` |
+//! | `verify-full` | yes | the same, and issued for the host's name |
 //!
 //! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>, table 34.1, and the parameters' own entries in
 //! 34.1.2. Not as there: no revocation lists, no encrypted keys, and a name is never looked for in the common name.
@@ -31,9 +31,9 @@ pub enum SslMode {
     Prefer,
     /// TLS.
     Require,
-    /// TLS with a server that an authority vouches for.
+    /// TLS with a server whose certificate a trusted authority signed.
     VerifyCa,
-    /// The same, by the name that was asked for.
+    /// The same, and the certificate is for the host's name.
     VerifyFull,
 }
 
@@ -64,9 +64,9 @@ pub struct TlsSettings {
 /// How a session is encrypted.
 #[derive(Clone)]
 pub struct Tls {
-    /// What is asked for.
+    /// The mode.
     pub mode: SslMode,
-    /// What vouches for the server, for people.
+    /// The trusted authorities, for messages.
     pub roots: String,
     client: Option<MakeRustlsConnect>,
 }
@@ -107,8 +107,8 @@ impl Tls {
             (None, Some(file)) => of_file(&file)?,
             (None, None) if verifies => {
                 return Err(
-                    "sslmode verifies the server, but nothing says who vouches for it; name the authority's \
-                            certificate in sslrootcert, or use sslrootcert=system with sslmode=verify-full"
+                    "sslmode verifies the server, but no certificate authority is given; name its certificate in \
+                            sslrootcert, or use sslrootcert=system with sslmode=verify-full"
                         .to_owned(),
                 );
             }

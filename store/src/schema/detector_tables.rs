@@ -39,7 +39,7 @@ pub fn detector() -> Vec<Table> {
         column(
             "in_force_from",
             "timestamptz primary key",
-            "It judges what knows the readings before this event time",
+            "It judges readings once the detector has learnt from all minutes before this event time",
         ),
         column("version", "integer not null", "The model; 0: rules alone"),
         column("epoch", "bigint not null", "The epoch of the first such reading"),
@@ -57,12 +57,12 @@ pub fn detector() -> Vec<Table> {
     ];
     let lifts = vec![
         column("kafka_partition", "integer not null", "The partition"),
-        column("kafka_offset", "bigint not null", "First offset for which it holds"),
-        column("lifted_to", "timestamptz", "Its watermark counts as this at least"),
+        column("kafka_offset", "bigint not null", "First offset to which this applies"),
+        column("lifted_to", "timestamptz", "Least value that its watermark counts as"),
         column(
             "teaches_from",
             "timestamptz",
-            "It was added while others were read, and teaches from here on",
+            "Event time from which it teaches, if it was added while others were read",
         ),
         column("epoch", "bigint not null", "The epoch that noted it"),
     ];
@@ -70,7 +70,7 @@ pub fn detector() -> Vec<Table> {
         column("kind", "text not null", "partition, zone or schedule; with the schedule a state is complete"),
         column("key", "text not null", "The partition or zone"),
         column("epoch", "bigint not null", "The epoch that wrote it; it counts once that is committed"),
-        column("as_of", "timestamptz not null", "What it knows is of the minutes before this event time"),
+        column("as_of", "timestamptz not null", "The state includes the minutes before this event time"),
         column("state", "bytea not null", "The state in the program's own format"),
     ];
     let disagreements = vec![
@@ -102,7 +102,7 @@ pub fn detector() -> Vec<Table> {
         },
         table("model_changes", "When each model came into force", changes),
         table("model_requests", "Models that were requested by hand; a run puts them into force", requests),
-        table("detector_models", "By which model readings are judged", judges),
+        table("detector_models", "The model in force, by event time", judges),
         Table {
             key: "kafka_partition, kafka_offset",
             ..table("detector_promotions", "Models that were put into force by hand", promotions)
@@ -116,7 +116,7 @@ pub fn detector() -> Vec<Table> {
             key: "kind, key, epoch, as_of",
             ..table(
                 DETECTOR_STATE,
-                "The detector's state of sensors and zones, which a restart goes on from",
+                "The detector's state of sensors and zones, from which a restart continues",
                 state,
             )
         },

@@ -159,8 +159,8 @@ pub fn progress() -> Table {
         column(
             "claim",
             "text",
-            "Event times more than jump_max ahead of the watermark that one sensor alone has brought: they move it once \
-             they have a witness",
+            "Event times more than jump_max ahead of the watermark, from a single sensor: they move the watermark once \
+             they are confirmed",
         )
         .later(),
     ];

@@ -59,7 +59,7 @@ pub fn reading_columns(domain: &Domain) -> Vec<Column> {
         ),
         column("model_version", "integer not null", "The model that judged; 0 = rules only"),
         column("confidence", "real", "Probability that the verdict is right, 0 … 1; null where rules alone judge"),
-        column("detector", "text", "Who flagged it: rules, model or both; null when normal"),
+        column("detector", "text", "What flagged it: rules, model or both; null when normal"),
     ]);
     columns
 }

@@ -92,7 +92,7 @@ pub async fn living_run(client: &Client, silence: Duration) -> Result<Option<Hol
     let row = client
         .query_opt("select ended_at is null from runs order by run_id desc limit 1", &[])
         .await
-        .map_err(failed("looking for a run that lives"))?;
+        .map_err(failed("looking for an active run"))?;
     if !row.is_some_and(|row| row.get(0)) {
         return Ok(None);
     }

@@ -18,7 +18,7 @@ use crate::schema::{DAILY, DETECTOR_STATE};
 /// When the server fails; then nothing is deleted.
 pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result<u64, DatabaseError> {
     let attempted = "deleting rows that were never committed";
-    // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden.
+    // A table that was not analysed yet looks small, and is scanned as a whole unless that is forbidden.
     client.batch_execute("begin; set local enable_seqscan = off").await.map_err(failed(attempted))?;
     let mut deleted = 0;
     for parent in DAILY {

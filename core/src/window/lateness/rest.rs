@@ -1,7 +1,7 @@
 //! When a partition is idle: it is at its end and has brought no accepted reading for `idle_after`.
 //!
-//! Told by the source's own time ([`Reach::watched_ms`]), which passes only while it looks for records: while the commit
-//! stalls, what waits to be read is a backlog and no silence.
+//! Measured by the source's own time ([`Reach::watched_ms`]), which passes only while it polls for records: while the
+//! commit stalls, unread records are a backlog and the partition is not idle.
 
 use crate::position::{Activity, Reach};
 
@@ -38,7 +38,8 @@ impl Rest {
             self.behind_ms = None;
             self.is_idle |= !has_accepted && lasts(since_ms);
         } else if has_moved {
-            // Records that bring nothing wake nobody, unless there are so many that they are a backlog.
+            // Records without an accepted reading do not make the partition active, unless there are so many that they
+            // are a backlog.
             let behind_ms = *self.behind_ms.get_or_insert(now_ms);
             self.is_idle &= !lasts(behind_ms);
         }

@@ -1,4 +1,4 @@
-//! A jump of time needs a witness: one wrong clock must not make the readings of all others late.
+//! A jump of event time needs confirmation: one wrong clock must not make the readings of all others late.
 //!
 //! ```text
 //!  event time ── at most jump_max ahead of wm ──▶ moves wm at once
@@ -19,10 +19,10 @@ use citytide_domain::TimeSettings;
 use crate::NEVER;
 use crate::position::{Claim, Position};
 
-/// So many claims in a row of one sensor are their own witness.
+/// So many claims in a row of a partition's only sensor confirm each other.
 const ALONE: usize = 3;
 
-/// Moves watermarks.
+/// Moves watermarks, by these rules.
 #[derive(Debug, Clone)]
 pub struct Witness {
     out_of_orderness_us: i64,
@@ -95,7 +95,7 @@ impl Witness {
         }
     }
 
-    /// Of a sensor's event times, ascending and fewer than are their own witness, those that are no jump raise the
+    /// Of a sensor's event times, ascending and fewer than confirm each other, those that are no jump raise the
     /// watermark, and the others are its claim.
     fn open(&self, position: &mut Position, sensor: &[u8], times_us: &[i64]) {
         let mut alone_us = Vec::new();

@@ -1,4 +1,4 @@
-//! What Kafka says: whether it is there, what the topic is, and whether it may be read.
+//! The checks of Kafka: whether it can be reached, the topic's settings, and whether the topic may be read.
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};

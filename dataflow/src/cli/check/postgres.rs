@@ -1,4 +1,4 @@
-//! What PostgreSQL says: the tables, the rights to them, who else is there, clocks, room, settings.
+//! The checks of PostgreSQL: tables, rights, other runs, clocks, free space, settings.
 
 use citytide_core::window::Windows;
 use citytide_store::clock::wall_ms;

@@ -1,4 +1,4 @@
-//! What the questions were answered with: lines for people, JSON for programs, an exit code for scripts. Pure.
+//! The results of the checks: lines for people, JSON for programs, an exit code for scripts. Pure.
 
 use std::fmt;
 

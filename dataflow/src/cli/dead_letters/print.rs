@@ -1,4 +1,4 @@
-//! Letters for people: a line of at most 80 columns, or everything, with bytes that are no text as hexadecimal digits.
+//! Prints letters: a line of at most 80 columns, or everything, with bytes that are not text as hexadecimal digits.
 
 use chrono::DateTime;
 

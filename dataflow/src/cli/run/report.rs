@@ -1,5 +1,4 @@
-//! Reports on the run while it goes on, on a thread of its own: a terminal that is stopped does not hold up the
-//! workers.
+//! Reports on an active run, on a thread of its own: a stopped terminal does not delay the workers.
 //!
 //! ```text
 //!  at a terminal:   member 0 ── snapshots ──▶┐
@@ -33,10 +32,10 @@ pub struct ReportArgs {
     /// Serve /metrics, /healthz and /readyz at HOST:PORT, or at PORT of the loopback interface
     #[arg(long, value_name = "[HOST:]PORT", help_heading = "Run")]
     listen: Option<ListenAddress>,
-    /// The supervisor reads standard error, because it has the terminal; set by the supervisor
+    /// The supervisor reads standard error and draws at the terminal; set by the supervisor
     #[arg(long, hide = true)]
     handed_over: bool,
-    /// A supervisor watches over this process, and drains it when nobody reads standard output; set by the supervisor
+    /// A supervisor drains this process when standard output is closed; set by the supervisor
     #[arg(long, hide = true)]
     supervised: bool,
 }

@@ -112,7 +112,7 @@ pub async fn start(
     Ok(Started { client, run, ledger, source, partitions, detector })
 }
 
-/// The model that is asked beside the one in force. One that cannot be used keeps nobody from judging.
+/// The shadow model. A run continues without it if it cannot be used.
 async fn shadow(client: &Client, layout: &Layout, version: i32) -> Result<Option<Arc<Model>>, ExitError> {
     match detector::models::read(client, layout, version).await {
         Ok(model) => Ok(Some(Arc::new(model))),

@@ -68,7 +68,7 @@ pub(super) fn parse(path: &Path, text: &str, settings: &[Setting]) -> Result<Con
         return Ok(contents);
     };
     for mistake in &mut mistakes.list {
-        // What a key that nobody knows holds is not needed to understand that.
+        // The value of an unknown key is not needed for that.
         if mistake.sentence.starts_with("unknown") || may_hold_secret(mistake.quoted(), settings) {
             mistake.conceal();
         }

@@ -101,7 +101,7 @@ impl Stop {
         match self {
             Stop::Clap(said) => said.exit(),
             Stop::Wrong(text, exit) => {
-                // Where nobody reads it, the exit code says it.
+                // If standard error is closed, the exit code has to do.
                 let _ = writeln!(std::io::stderr(), "{text}");
                 std::process::exit(exit.code())
             }

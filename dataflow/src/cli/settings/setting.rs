@@ -97,7 +97,7 @@ impl Setting {
         self.argument.get_help().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Its values when nobody says anything.
+    /// Its default values.
     pub fn default(&self) -> Vec<OsString> {
         self.argument.get_default_values().iter().map(|value| value.to_os_string()).collect()
     }

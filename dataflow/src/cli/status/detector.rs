@@ -1,4 +1,5 @@
-//! How far the detector is, what is wrong with it, and how right it is where the stream carries the truth.
+//! The detector's lines of the status: its model and zones, what is wrong, and precision and recall if the stream
+//! carries labels.
 //!
 //! ```text
 //! detector  no model yet · 8 zones · 8 warming up, 3 by rules alone

@@ -1,4 +1,4 @@
-//! What a topic is: partitions, copies, and the settings that matter to citytide.
+//! A topic's partitions, replicas, and the settings that matter to citytide.
 
 use std::collections::BTreeMap;
 use std::fmt;

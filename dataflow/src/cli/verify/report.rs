@@ -1,4 +1,4 @@
-//! What was found, for people: a line per check, and the first differences below it.
+//! Prints the results: a line per check, and the first differences below it.
 
 use std::fmt;
 

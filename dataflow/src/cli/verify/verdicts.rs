@@ -1,6 +1,6 @@
-//! Every verdict again, from the first reading on: a verdict is a function of the readings in their logs, the models, and
-//! which partitions were not waited for. All of that is in the database, so the same code must say the same, to the bit,
-//! whatever workers and restarts there were.
+//! Every verdict again, from the first reading on: a verdict is a function of the readings in their logs, the models,
+//! and which partitions were not waited for. All of that is in the database, so the same code must give the same, to
+//! the bit, whatever workers and restarts there were.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -48,7 +48,7 @@ struct Partition {
 impl Partition {
     fn at_start(one: &Assigned) -> Partition {
         Partition {
-            // Where nobody knows the end, only a record tells that there is something to wait for.
+            // Where the end is unknown, only a record shows that there is something to wait for.
             activity: match one.end_offset == 0 || !one.is_end_known {
                 true => Activity::Empty,
                 false => Activity::Active,

@@ -1,4 +1,4 @@
-//! The accepting side of the mesh: all peers with higher indices, and whoever else knocks.
+//! The accepting side of the mesh: peers with higher indices are let in, all other connections are refused.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -78,7 +78,7 @@ pub(super) fn accept(
         for mut connection in pending {
             match connection.step(settings, first) {
                 Step::Wait if instant() < connection.since + ATTEMPT_MAX => waiting.push(connection),
-                Step::Wait => report(connection.from, "it said nothing for too long"),
+                Step::Wait => report(connection.from, "it sent nothing in time"),
                 Step::Refuse(why) => {
                     report(connection.from, &why);
                     if let Some(Err(last)) = connection.peer.and_then(|peer| peers.get_mut(peer - first)) {
@@ -126,7 +126,7 @@ impl Pending {
             self.bytes.extend_from_slice(&byte[..read]);
             if !Hello::can_begin_with(&self.bytes) {
                 let said = self.bytes[..self.bytes.len().min(16)].escape_ascii();
-                return Step::Refuse(format!("it is no citytide process: it began with `{said}`"));
+                return Step::Refuse(format!("it is not a citytide process: it began with `{said}`"));
             }
             if let Ok(bytes) = <&[u8; LENGTH]>::try_from(self.bytes.as_slice())
                 && let Err(why) = self.answer(bytes.to_owned(), settings, first)

@@ -1,4 +1,4 @@
-//! What two processes say to each other before timely does: the wire form, and who is refused.
+//! The handshake of two processes before timely takes over: its wire format, and what is refused.
 //!
 //! 44 bytes, big-endian: magic, protocol, run, index, number of processes, workers per process, zerocopy, clock.
 

@@ -1,4 +1,4 @@
-//! The queue before a stream: bounded, and nobody who puts something in waits.
+//! The queue before a stream: bounded, and adding to it never waits.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Where a file has been read to, and by what it is known again: what `ingest_progress.cursor` holds of a file.
+//! How far a file has been read, and the fingerprints that identify it: the `ingest_progress.cursor` of a file.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! A file, opened where it was left, and known again.
+//! Opens a file where reading stopped, and checks that it is still the same file.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! What went wrong at Kafka, sorted by what can be done about it.
+//! Errors of Kafka, by what can be done about them.
 
 use citytide_connection::BrokerError;
 

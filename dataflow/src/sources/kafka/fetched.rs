@@ -2,12 +2,13 @@
 //!
 //! `rdkafka::BaseConsumer::poll` takes the queue's lock and asks the clock for every record, and its `PartitionEOF`
 //! drops the offset, without which control records at the end of a partition cannot be counted. So this room calls
-//! `rd_kafka_consume_batch_queue` (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>)
-//! itself; everything else about the consumer stays with rdkafka.
+//! `rd_kafka_consume_batch_queue`
+//! (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>) itself; everything else about
+//! the consumer stays with rdkafka.
 //!
-//! A topic tells the truth about its readings when one of its records carries the header `truth`: then a record with it
-//! is anomalous, and one without it, or with nothing in it, is normal. librdkafka copies headers when it is asked for
-//! them, and takes as long when there are none: so of a backlog a sample is looked at, and of a live stream everything.
+//! A topic has labels if one of its records carries the header `truth`: then a record with it is anomalous, and one
+//! without it, or with an empty one, is normal. librdkafka copies headers on request, which takes as long when there
+//! are none: so of a backlog a sample is read, and of a live stream every header.
 
 use std::ffi::{CStr, CString, c_int};
 use std::ops::Range;
@@ -141,7 +142,7 @@ impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
         self.looked_at += 1;
         for (index, &message) in self.messages[..taken].iter().enumerate() {
             // SAFETY: librdkafka filled the first `taken` pointers with messages, each valid until it is destroyed,
-            // which happens once, after nobody refers to it any more.
+            // which happens once, after the last reference to it is gone.
             unsafe {
                 let mut is_anomalous = None;
                 if is_looked_at.contains(&index) {
@@ -156,7 +157,7 @@ impl<'a, C: ConsumerContext + ClientContext> Queue<'a, C> {
         taken
     }
 
-    /// A partition's end offset that the last fetch response told of; asks nobody.
+    /// A partition's end offset from the last fetch response; sends no request.
     pub fn end_offset(&self, topic: &CString, partition: i32) -> i64 {
         let (mut low, mut high) = (0, 0);
         // SAFETY: the client lives as long as `self`, the name is NUL-terminated, both results may be written.

@@ -1,10 +1,9 @@
-//! What the cluster says of a topic: its id and its partitions, asked and answered without waiting.
+//! Asks the cluster for a topic's id and partitions, without waiting for the answer.
 //!
 //! rdkafka wraps neither topic ids nor a question that does not block the thread that reads; so this room calls
-//! `rd_kafka_DescribeTopics`
-//! (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>) itself. A topic id
-//! ([KIP-516](https://cwiki.apache.org/confluence/display/KAFKA/KIP-516%3A+Topic+Identifiers)) tells a topic from another
-//! one that took its name; brokers before 2.8 have none.
+//! `rd_kafka_DescribeTopics` (<https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html>)
+//! itself. A topic id ([KIP-516](https://cwiki.apache.org/confluence/display/KAFKA/KIP-516%3A+Topic+Identifiers)) tells
+//! a topic from another one that took its name; brokers before 2.8 have none.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::time::Duration;

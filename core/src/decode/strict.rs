@@ -1,4 +1,5 @@
-//! The other way: reads a record again that is not plainly right, and says what is wrong with it, or that nothing is.
+//! The strict decoder: decodes a record again that the fast path gave up on, and finds what is wrong with it, if
+//! anything.
 //!
 //! Every field is kept as it was written, so that an integer of any length, a number beyond `f64` and Python's bare
 //! `NaN` can be told apart. It allocates; a flood of garbage goes through here and still takes microseconds each.

@@ -1,6 +1,6 @@
-//! The usual way: one pass over a proper reading, without an allocation when nothing is escaped.
+//! The fast path: one pass over a valid reading, without an allocation when nothing is escaped.
 //!
-//! It gives up (`None`) at anything that is not plainly right and leaves the judgement to [`super::exact`].
+//! It gives up (`None`) at anything unusual and leaves the decision to [`super::strict`].
 
 use std::borrow::Cow;
 
