@@ -67,27 +67,27 @@ pub fn of_this_system() -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// Judges a server's certificate.
 #[derive(Debug)]
-pub struct Judge {
+pub struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
     trusted: Vec<CertificateDer<'static>>,
     roots: RootCertStore,
     compare_name: bool,
 }
 
-impl Judge {
+impl CertificateVerifier {
     /// Trusts certificates that `trusted` signed, or any when there is nothing to compare with.
     pub fn new(
         provider: Arc<CryptoProvider>,
         trusted: Vec<CertificateDer<'static>>,
         compare_name: bool,
-    ) -> Judge {
+    ) -> CertificateVerifier {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(trusted.iter().cloned());
-        Judge { provider, trusted, roots, compare_name }
+        CertificateVerifier { provider, trusted, roots, compare_name }
     }
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

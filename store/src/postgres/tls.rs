@@ -18,7 +18,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::certificates::{Judge, certificates, key, of_this_system};
+use super::certificates::{CertificateVerifier, certificates, key, of_this_system};
 
 /// What is asked of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,12 +124,12 @@ impl Tls {
             },
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let judge = Judge::new(provider.clone(), trusted, mode == SslMode::VerifyFull);
+        let verifier = CertificateVerifier::new(provider.clone(), trusted, mode == SslMode::VerifyFull);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring knows the suites of TLS 1.2 and 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(judge));
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let mut client = match own {
             None => builder.with_no_client_auth(),
             Some((file, key_file)) => builder
