@@ -16,7 +16,6 @@ const APART_STEP_US: i64 = 2_400;
 
 /// A topic and the database that holds all of it.
 pub struct History {
-    /// The topic.
     pub topic: String,
     /// The database's address.
     pub database_url: String,

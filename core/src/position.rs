@@ -163,7 +163,6 @@ impl Default for Reach {
 /// stands for all earlier ones, except for `new_zones`, which add up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// The partition.
     pub partition: i32,
     pub position: Position,
     pub reach: Reach,

@@ -138,7 +138,6 @@ impl Model {
         &self.about
     }
 
-    /// The forest.
     pub fn forest(&self) -> &Forest {
         &self.forest
     }

@@ -57,7 +57,6 @@ impl FlaggedBy {
 pub struct Verdict {
     /// The row of the batch.
     pub row: u32,
-    /// Its severity.
     pub severity: Severity,
     /// What flagged it.
     pub flagged_by: FlaggedBy,

@@ -9,13 +9,10 @@ use super::{Batch, Chunk, ReadProgress};
 /// One reading of a batch.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Its offset.
     pub offset: i64,
     /// Event time, microseconds.
     pub at_us: i64,
-    /// The zone.
     pub zone: String,
-    /// The sensor.
     pub sensor: String,
     /// By metric; NaN where there is none.
     pub values: Vec<f64>,

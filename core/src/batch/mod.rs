@@ -32,7 +32,6 @@ const CHUNK_BYTES_MAX: usize = 768 * 1024;
 /// Consecutive records of one partition, as bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
-    /// The partition.
     pub partition: i32,
     /// All payloads, one after the other.
     pub payloads: Vec<u8>,
@@ -107,7 +106,6 @@ impl Chunk {
 /// A record that is no reading, with the reason.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// Its offset.
     pub offset: i64,
     /// Kafka timestamp, milliseconds of the Unix epoch.
     pub received_at_ms: i64,
@@ -126,7 +124,6 @@ pub struct DeadLetter {
 /// The verdict on an anomalous row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Anomaly {
-    /// The row.
     pub row: u32,
     /// 0 … 1.
     pub score: f32,
@@ -182,7 +179,6 @@ impl ReadProgress {
 /// Readings of one partition in log order, a struct of arrays.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The partition.
     pub partition: i32,
     /// Offsets.
     pub offsets: Vec<i64>,

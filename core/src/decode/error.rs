@@ -83,7 +83,6 @@ impl std::fmt::Display for Reason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct DecodeError {
-    /// The reason.
     pub reason: Reason,
     /// The JSON name of the field at fault, where there is one.
     pub field: Option<String>,

@@ -12,7 +12,6 @@ use crate::{NEVER, floor_to};
 /// What one worker adds to one pane of one zone in one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Partial {
-    /// The zone.
     pub zone: Arc<str>,
     /// Start of the pane, microseconds.
     pub pane_us: i64,
@@ -23,9 +22,7 @@ pub struct Partial {
 /// An accepted anomalous reading, as the live views see it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecentAnomaly {
-    /// The zone.
     pub zone: Arc<str>,
-    /// The sensor.
     pub sensor: Arc<str>,
     /// Event time, microseconds.
     pub recorded_us: i64,

@@ -34,7 +34,6 @@ use zone::{Pane, Zone};
 pub struct WindowRow {
     /// Index of the window in the domain.
     pub window: usize,
-    /// The zone.
     pub zone: Arc<str>,
     /// Start, microseconds.
     pub start_us: i64,
@@ -53,7 +52,6 @@ pub struct WindowRow {
 /// A pane as the panes table holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PaneState {
-    /// The zone.
     pub zone: Arc<str>,
     /// Start, microseconds.
     pub start_us: i64,
@@ -94,7 +92,6 @@ pub enum ZoneFact {
 /// Panes of a zone that must be read back, `from_us <= start < until_us`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaneRange {
-    /// The zone.
     pub zone: Arc<str>,
     /// First start, microseconds.
     pub from_us: i64,

@@ -48,18 +48,12 @@ pub struct Args {
 pub enum VerifyError {
     /// There is no schema of citytide.
     #[error("{database} holds no tables of citytide; is it the right database? citytide run creates them")]
-    NotThere {
-        /// The database.
-        database: String,
-    },
+    NotThere { database: String },
     /// The domain file has a metric that the database has no columns for.
     #[error(
         "this database has no columns for the metric {metric} yet; citytide run with this domain file adds them"
     )]
-    MetricNew {
-        /// The metric.
-        metric: String,
-    },
+    MetricNew { metric: String },
     /// The database is another domain's.
     #[error(transparent)]
     Other(#[from] MigrateError),

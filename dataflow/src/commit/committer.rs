@@ -33,7 +33,6 @@ use super::statements::{self, Arrays};
 /// What the committer needs to know.
 #[derive(Clone)]
 pub struct CommitterSettings {
-    /// The domain.
     pub domain: Arc<Domain>,
     /// The tables of the live views, in the order of the plan's.
     pub live: Arc<[Table]>,
@@ -49,7 +48,6 @@ pub struct CommitterSettings {
 
 /// What a transaction has committed.
 pub struct Committed {
-    /// Its epoch.
     pub epoch: u64,
     /// The plan itself, for those who tell of it.
     pub plan: Plan,

@@ -28,7 +28,6 @@ pub enum Rows {
     Readings(u64, Bytes),
     /// The epoch's readings are complete; this is what else belongs to it, encoded.
     Finish {
-        /// The epoch.
         epoch: u64,
         /// Its dead letters.
         dead: Bytes,

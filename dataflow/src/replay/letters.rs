@@ -20,9 +20,7 @@ pub struct Selection {
 pub struct Letter {
     /// The epoch that committed it.
     pub epoch: i64,
-    /// Its partition.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
     /// The source's timestamp, microseconds of the Unix epoch.
     pub received_at_us: i64,

@@ -86,7 +86,6 @@ pub enum MeshError {
         "cannot listen on {address} for the other processes of the run: {reason}; is the address this machine's, and is another process using the port?"
     )]
     Listen {
-        /// The address.
         address: String,
         /// The system's words.
         reason: std::io::Error,
@@ -96,7 +95,6 @@ pub enum MeshError {
     PeerMissing {
         /// The peer's index.
         process: usize,
-        /// Its address.
         address: String,
         /// The run.
         run_id: i64,

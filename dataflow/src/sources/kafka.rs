@@ -70,7 +70,6 @@ const SETTINGS: &[(&str, &str)] = &[
 pub struct Topic {
     /// How its brokers are reached.
     pub connection: Connection,
-    /// Its name.
     pub name: String,
     /// Whether partitions that are added while it is read are read too.
     pub follow: bool,
@@ -81,7 +80,6 @@ pub struct Topic {
 /// A partition's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The partition.
     pub partition: i32,
     /// The first offset that exists.
     pub low_offset: i64,

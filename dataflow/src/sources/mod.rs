@@ -27,7 +27,6 @@ pub const CHUNKS_QUEUED_MAX: usize = 4;
 /// Where one partition is taken up, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assigned {
-    /// The partition.
     pub partition: i32,
     /// The next offset to read.
     pub next_offset: i64,

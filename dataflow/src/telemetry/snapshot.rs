@@ -52,7 +52,6 @@ impl PartitionFigures {
 /// The last commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastCommit {
-    /// Its epoch.
     pub epoch: u64,
     /// How long ago it was, milliseconds.
     pub ago_ms: u64,

@@ -49,12 +49,7 @@ pub enum FitError {
     Features(usize),
     /// A value that is not finite.
     #[error("fitting a forest on a value that is not finite (row {row}, feature {feature})")]
-    NotFinite {
-        /// The row.
-        row: usize,
-        /// The feature.
-        feature: usize,
-    },
+    NotFinite { row: usize, feature: usize },
     /// Options that fit no forest.
     #[error("fitting a forest with {trees} trees of {rows_per_tree} rows at extension {extension}: {why}")]
     Options {

@@ -29,7 +29,6 @@ pub enum Difference {
     MissingColumn {
         /// The table or view.
         relation: String,
-        /// The column.
         column: String,
         /// Its type.
         type_name: String,
@@ -40,7 +39,6 @@ pub enum Difference {
     OtherType {
         /// The table.
         relation: String,
-        /// The column.
         column: String,
         /// Its type there.
         there: String,
@@ -51,7 +49,6 @@ pub enum Difference {
     ExtraColumn {
         /// The table.
         relation: String,
-        /// The column.
         column: String,
         /// Whether it wants a value in each row.
         is_required: bool,
@@ -60,7 +57,6 @@ pub enum Difference {
     OtherNulls {
         /// The table.
         relation: String,
-        /// The column.
         column: String,
         /// Whether it refuses nulls.
         refuses: bool,
@@ -69,14 +65,10 @@ pub enum Difference {
     MissingKey {
         /// The table.
         relation: String,
-        /// Its columns.
         columns: String,
     },
     /// A view shows something else.
-    OtherView {
-        /// The view.
-        view: String,
-    },
+    OtherView { view: String },
 }
 
 impl Difference {

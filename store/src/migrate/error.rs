@@ -33,10 +33,7 @@ pub enum MigrateError {
         "the metric {metric} is in this database but not in the domain file, and removing it would lose its \
          values: restore the metric, or use a new database (createdb NAME)"
     )]
-    MetricGone {
-        /// The metric.
-        metric: String,
-    },
+    MetricGone { metric: String },
     /// The windows of the domain file are not those of the database.
     #[error(
         "the windows of this database are {there}, those of the domain file {wanted}; existing rows cannot be \
@@ -102,7 +99,6 @@ pub enum MigrateError {
         "the role {role} may not create or change tables in the schema {schema}: {reason}; connect as the owner of the database, or let the owner run \"grant create, usage on schema {schema} to {role}\""
     )]
     Denied {
-        /// The role.
         role: String,
         /// The schema of the search path.
         schema: String,

@@ -9,11 +9,8 @@ use std::path::Path;
 pub struct Wanted<'a> {
     /// The host as the address names it.
     pub host: &'a str,
-    /// The port.
     pub port: u16,
-    /// The database.
     pub database: &'a str,
-    /// The user.
     pub user: &'a str,
 }
 

@@ -64,7 +64,6 @@ pub struct TlsSettings {
 /// How a session is encrypted.
 #[derive(Clone)]
 pub struct Tls {
-    /// The mode.
     pub mode: SslMode,
     /// The trusted authorities, for messages.
     pub roots: String,

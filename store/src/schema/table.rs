@@ -3,7 +3,6 @@
 /// A column of a table or a view.
 #[derive(Debug, Clone)]
 pub struct Column {
-    /// Its name.
     pub name: String,
     /// Type and constraints; the type alone in a view.
     pub definition: &'static str,
@@ -13,7 +12,6 @@ pub struct Column {
     pub came_later: bool,
 }
 
-/// A column.
 pub fn column(name: impl Into<String>, definition: &'static str, comment: impl Into<String>) -> Column {
     Column { name: name.into(), definition, comment: comment.into(), came_later: false }
 }
@@ -34,11 +32,9 @@ pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
 /// A table with its constraints and what follows it.
 #[derive(Debug)]
 pub struct Table {
-    /// Its name.
     pub name: String,
     /// What it holds.
     pub comment: String,
-    /// Its columns.
     pub columns: Vec<Column>,
     /// Columns of its primary key when there are several.
     pub key: &'static str,
@@ -53,11 +49,9 @@ pub struct Table {
 /// A view with the columns it lists.
 #[derive(Debug)]
 pub struct View {
-    /// Its name.
     pub name: String,
     /// What it shows.
     pub comment: String,
-    /// Its columns.
     pub columns: Vec<Column>,
     /// Expressions by the columns' names, where they differ.
     pub expressions: Vec<(&'static str, &'static str)>,

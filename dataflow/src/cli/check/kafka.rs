@@ -15,7 +15,6 @@ use crate::sources::{Source, SourceError};
 
 /// What is known of a topic that can be read.
 pub struct Seen {
-    /// The topic.
     pub topic: Topic,
     /// What it is.
     pub facts: Facts,

@@ -77,9 +77,7 @@ pub enum EvaluateError {
     OtherTruth {
         /// The file.
         path: String,
-        /// The partition.
         partition: i32,
-        /// The offset.
         offset: i64,
     },
     /// No line is a reading.

@@ -23,7 +23,6 @@ use crate::views;
 pub struct Started {
     /// The session that will commit; on other processes than 0 just a session.
     pub client: Client,
-    /// The run.
     pub run: Run,
     /// Where the last commit left off.
     pub ledger: ledger::Ledger,

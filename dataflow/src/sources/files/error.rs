@@ -7,20 +7,13 @@ use std::io;
 pub enum FilesError {
     /// Neither file nor directory.
     #[error("cannot read {path}: there is no such file or directory")]
-    Missing {
-        /// The path.
-        path: String,
-    },
+    Missing { path: String },
     /// No right to read it.
     #[error("cannot read {path}: permission denied; let this user read it (ls -l shows its rights)")]
-    Denied {
-        /// The path.
-        path: String,
-    },
+    Denied { path: String },
     /// The disk, or what else is below.
     #[error("cannot read {path} while {attempted}: {reason}")]
     Failed {
-        /// The path.
         path: String,
         /// What was attempted.
         attempted: &'static str,
@@ -31,10 +24,7 @@ pub enum FilesError {
     #[error(
         "cannot tell from the name of {path} what it holds: files of readings end in .json, .jsonl, .ndjson (one JSON object per line) or .csv, each also with .gz behind it"
     )]
-    UnknownKind {
-        /// The path.
-        path: String,
-    },
+    UnknownKind { path: String },
     /// A path that the ledger cannot hold.
     #[error("the name of {path} is not UTF-8, so the database cannot store it: rename the file")]
     NotUtf8 {

@@ -8,7 +8,6 @@ pub enum KafkaSourceError {
     /// A restart helps once it is back.
     #[error("cannot reach Kafka at {connection} while {attempted}: {reason}")]
     Away {
-        /// The connection.
         connection: String,
         /// What was attempted.
         attempted: String,
@@ -22,7 +21,6 @@ pub enum KafkaSourceError {
     MissingTopic {
         /// The bootstrap servers.
         brokers: String,
-        /// The topic.
         topic: String,
     },
     /// The topic is not the one that was read before.
@@ -32,9 +30,7 @@ pub enum KafkaSourceError {
          database, or another topic name"
     )]
     OtherTopic {
-        /// The topic.
         topic: String,
-        /// The partition.
         partition: i32,
         /// Where its log ends.
         end_offset: i64,
@@ -48,7 +44,6 @@ pub enum KafkaSourceError {
          is committed; use another database, or another topic name"
     )]
     Recreated {
-        /// The topic.
         topic: String,
         /// Its id.
         before: String,
@@ -58,7 +53,6 @@ pub enum KafkaSourceError {
     /// Certificates that do not fit.
     #[error("cannot trust Kafka at {connection}: {error}")]
     Untrusted {
-        /// The connection.
         connection: String,
         /// What librdkafka says.
         error: BrokerError,
@@ -66,7 +60,6 @@ pub enum KafkaSourceError {
     /// Credentials that do not fit.
     #[error("Kafka at {connection} does not let this client in: {error}")]
     Denied {
-        /// The connection.
         connection: String,
         /// What librdkafka says.
         error: BrokerError,
@@ -76,9 +69,7 @@ pub enum KafkaSourceError {
         "Kafka at {connection} does not let this client read topic {topic}: {reason}; grant it DESCRIBE and READ"
     )]
     Forbidden {
-        /// The connection.
         connection: String,
-        /// The topic.
         topic: String,
         /// The broker's words.
         reason: String,
@@ -86,7 +77,6 @@ pub enum KafkaSourceError {
     /// Settings that librdkafka refuses.
     #[error("cannot create a Kafka client for {connection}: {reason}")]
     Unusable {
-        /// The connection.
         connection: String,
         /// librdkafka's words.
         reason: String,

@@ -31,9 +31,7 @@ const TRUTH: &CStr = c"truth";
 pub enum Fetched<'a> {
     /// A record.
     Record {
-        /// Its partition.
         partition: i32,
-        /// Its offset.
         offset: i64,
         /// Kafka's timestamp in milliseconds; `None` in its oldest message format.
         timestamp_ms: Option<i64>,
@@ -46,7 +44,6 @@ pub enum Fetched<'a> {
     },
     /// The partition has been read to its end.
     End {
-        /// The partition.
         partition: i32,
         /// Everything below was delivered, or holds no record for us.
         offset: i64,
