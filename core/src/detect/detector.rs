@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use citytide_detector::{Layout, Model, Sample, ZoneModel, ZoneModels};
 
-use super::event_time::{KNOWN_AFTER_MINUTES, NO_MINUTE};
+use super::event_time::{BEGINNING_US, KNOWN_AFTER_MINUTES, NO_MINUTE};
 use super::scoring_state::Partition;
 use super::snapshot::{Blob, BlobKind, SnapshotError};
 use super::{
@@ -87,8 +87,10 @@ impl Detector {
                 BlobKind::Schedule => self.schedule.read(&blob.state)?,
             }
         }
-        self.scoring.begin_at(snapshot, zones);
-        self.baselines.begin_at(snapshot);
+        if snapshot != self.layout.tick(BEGINNING_US) {
+            self.scoring.begin_at(snapshot, zones);
+            self.baselines.begin_at(snapshot);
+        }
         Ok(offsets)
     }
 

@@ -20,6 +20,9 @@ pub fn minute_us(layout: &Layout) -> i64 {
     layout.tick_us.min(MINUTE_US)
 }
 
+/// Event time of the snapshot that knows nothing, microseconds: the year 1. It is the first one of a log.
+pub const BEGINNING_US: i64 = -62_135_596_800_000_000;
+
 /// A minute before all others.
 pub const NO_MINUTE: i64 = i64::MIN;
 

@@ -9,7 +9,7 @@ use citytide_detector::{Layout, Sample, SampleRow};
 use serde::{Deserialize, Serialize};
 
 use super::Baselines;
-use super::event_time::known_at;
+use super::event_time::{BEGINNING_US, known_at};
 use super::snapshot::{Blob, BlobKind, SnapshotError, read, write};
 use crate::NEVER;
 
@@ -55,7 +55,12 @@ impl Schedule {
     /// A first training as soon as there are rows, further ones at multiples of `every_us` of event time. `sample` is
     /// empty.
     pub fn new(layout: Arc<Layout>, every_us: i64, sample: Sample) -> Schedule {
-        Schedule { layout, every_us, sample, next_us: NEVER, coming: BTreeMap::new(), snapshot: None }
+        let beginning = layout.tick(BEGINNING_US);
+        let mut schedule =
+            Schedule { layout, every_us, sample, next_us: NEVER, coming: BTreeMap::new(), snapshot: None };
+        schedule.begin_snapshot(beginning);
+        schedule.copy_before(beginning + 1);
+        schedule
     }
 
     /// Takes in rows of ticks that a partition has passed.
@@ -112,9 +117,10 @@ impl Schedule {
         }
     }
 
-    /// Begins a snapshot as of a tick that is not closed, unless one is under way; whether it has.
+    /// Begins a snapshot as of a tick that is not closed, unless one is under way that knows something; whether it has.
     pub fn begin_snapshot(&mut self, as_of: i64) -> bool {
-        let begins = self.snapshot.is_none();
+        let beginning = self.layout.tick(BEGINNING_US);
+        let begins = self.snapshot.as_ref().is_none_or(|(under_way, _)| *under_way == beginning);
         if begins {
             self.snapshot = Some((as_of, None));
         }
@@ -136,6 +142,7 @@ impl Schedule {
         let stored: StoredSchedule =
             read(BlobKind::Schedule, &self.layout, bytes, |stored: &StoredSchedule| &stored.metrics)?;
         self.next_us = stored.next_us;
+        self.snapshot = None;
         // Other settings: a sample is soon filled again.
         if stored.sample.fits(&self.layout) && stored.sample.is_like(&self.sample) {
             self.sample = stored.sample;

@@ -20,7 +20,7 @@ use citytide_detector::{
 };
 
 use super::agreement::Agreement;
-use super::event_time::{NO_MINUTE, TimeRules, known_at, tick_of};
+use super::event_time::{BEGINNING_US, NO_MINUTE, TimeRules, known_at, tick_of};
 use super::snapshot::{Blob, BlobKind, SnapshotRate};
 use super::{Directive, Lesson, Note, StoredModel, Taught};
 use crate::batch::{Anomaly, Batch, RULES_ONLY};
@@ -122,7 +122,7 @@ impl ScoringState {
             models: BTreeMap::new(),
             promoted: None,
             awaited: BTreeSet::new(),
-            snapshot: NO_MINUTE,
+            snapshot: layout.tick(BEGINNING_US),
             snapshot_rate: SnapshotRate::default(),
             are_zones_due: false,
             changed: BTreeSet::new(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Judged;
 use crate::batch::Batch;
-use crate::detect::event_time::{EventClock, NO_MINUTE, TimeRules, minute_us, tick_of};
+use crate::detect::event_time::{BEGINNING_US, EventClock, NO_MINUTE, TimeRules, minute_us, tick_of};
 use crate::detect::snapshot::{Blob, BlobKind, SnapshotError, SnapshotRate, read, write};
 use crate::detect::{Agreement, Note, Taught};
 
@@ -58,6 +58,8 @@ pub struct Partition {
     pub promoted: Option<Arc<Model>>,
     /// The snapshot that it is in.
     written: i64,
+    /// Up to this closed tick, what it has taught since is kept; as of the beginning it is not known yet.
+    kept_until: Option<i64>,
     written_bytes: usize,
     /// Readings judged since.
     judged_since: i64,
@@ -153,6 +155,7 @@ impl Partition {
             promotions: Vec::new(),
             promoted: None,
             written: NO_MINUTE,
+            kept_until: None,
             written_bytes: 0,
             judged_since: 0,
             blob: None,
@@ -296,6 +299,7 @@ impl Partition {
     /// Forgets what was handed out of ticks that are closed, but for those that are to be written down with it.
     pub fn forget(&mut self, layout: &Layout, closed: i64, snapshot: i64) {
         let mut needed = if self.written < snapshot { closed.min(snapshot) } else { closed };
+        self.kept_until.get_or_insert(closed + TICKS_KEPT);
         if self.is_kept(closed) {
             needed = needed.min(self.written);
         }
@@ -338,7 +342,7 @@ impl Partition {
 
     /// Whether what it has taught since it was written down is still there.
     fn is_kept(&self, closed: i64) -> bool {
-        self.written != NO_MINUTE && closed - self.written <= TICKS_KEPT
+        self.written != NO_MINUTE && self.kept_until.is_none_or(|until| closed <= until)
     }
 
     /// The tick as of which it is to be written down before a reading that knows the ticks before `known`: that of the
@@ -351,6 +355,11 @@ impl Partition {
         is_due.then_some(self.written)
     }
 
+    fn written_as_of(&mut self, snapshot: i64, layout: &Layout) {
+        let is_beginning = snapshot == layout.tick(BEGINNING_US);
+        (self.written, self.kept_until) = (snapshot, (!is_beginning).then_some(snapshot + TICKS_KEPT));
+    }
+
     /// Counts readings that were judged.
     pub fn judged(&mut self, readings: usize) {
         self.judged_since += readings as i64;
@@ -358,7 +367,10 @@ impl Partition {
 
     /// Writes it down as of `snapshot`, at a place: before a reading that knows the ticks before, or more.
     pub fn write(&mut self, number: i32, at: Place, layout: &Layout, snapshot: i64) {
-        (self.written, self.judged_since) = (snapshot, 0);
+        if self.written != snapshot {
+            self.written_as_of(snapshot, layout);
+        }
+        self.judged_since = 0;
         let mut taught = self.handed_out.clone();
         taught.take_before(snapshot);
         taught.merge(&self.training_data.stats);
@@ -414,7 +426,8 @@ impl Partition {
         partition.training_data.sampled = stored.rows;
         let next_offset = stored.at.next_offset;
         partition.behind = stored.at;
-        (partition.written, partition.written_bytes) = (snapshot, bytes.len());
+        partition.written_as_of(snapshot, layout);
+        partition.written_bytes = bytes.len();
         Ok((partition, next_offset))
     }
 }
