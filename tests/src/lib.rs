@@ -22,6 +22,7 @@ pub mod cluster;
 pub mod compare;
 pub mod database;
 pub mod folder;
+pub mod generated;
 pub mod http;
 pub mod kafka;
 pub mod load;

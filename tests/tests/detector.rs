@@ -6,11 +6,14 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use citytide_tests::city::City;
+use citytide_tests::city::{City, SECOND};
 use citytide_tests::database::Database;
-use citytide_tests::load::{Random, Traffic};
+use citytide_tests::generated::lines;
+use citytide_tests::load::{DAWN, Random, Traffic};
 use citytide_tests::process::{CommandLine, Ended, scratch};
 use citytide_tests::scene::{LIMIT, Scene};
+
+const HOUR: i64 = 3600 * SECOND;
 
 /// What `citytide verify --verdicts` says.
 fn verify_verdicts(scene: &Scene) -> (Ended, String) {
@@ -188,6 +191,56 @@ fn the_same_log_gives_the_same_verdicts_however_it_is_read_and_those_of_evaluate
             assert_eq!(evaluated, *score, "partition and offset {key:?}");
         }
     }
+}
+
+#[test]
+fn a_run_that_was_away_for_eight_hours_judges_as_one_that_reads_all_of_it() {
+    let scene = Scene::new("away", City::smart(), 3);
+    // A living run reads two hours and is stopped; the city goes on for eight, and the next run finds them waiting.
+    let stopped_us = DAWN + 2 * HOUR;
+    let mut lines = lines("--partitions 3 --sensors 60 --seed 9 --count 120000 --duration 10h", DAWN)
+        .into_iter()
+        .peekable();
+    for is_first in [true, false] {
+        while let Some(line) = lines.next_if(|line| !is_first || line.at_us < stopped_us) {
+            line.send(&scene.topic);
+        }
+        let mut run = scene.run("-w 2").spawn();
+        scene.wait_committed(&mut run);
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{}", run.log());
+    }
+    let database = Database::create(&scene.services, "away");
+    let mut run = scene.run_on(&database, "--until-caught-up -w 1").spawn();
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{}", run.log());
+    let expected = said(&database);
+    assert!(
+        expected.values().filter(|(_, _, version, ..)| *version > 0).count() > 60_000,
+        "a model has judged"
+    );
+    assert_same(&expected, &said(&scene.database), "stopped for eight hours");
+    let (ended, said) = verify_verdicts(&scene);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
+fn readings_of_one_worker_wait_for_models_although_the_partitions_of_all_others_have_ended() {
+    let scene = Scene::new("uneven", City::smart(), 2);
+    // The first worker's partition ends after an hour, before the second one's first boundary of trainings.
+    for line in lines("--partitions 2 --sensors 40 --seed 9 --count 60000 --duration 8h", DAWN) {
+        if line.partition == 1 || line.at_us < DAWN + HOUR {
+            line.send(&scene.topic);
+        }
+    }
+    scene.catch_up("-w 2");
+    let models: i64 = scene.database.session.value("select count(*) from detector_models where version > 0");
+    assert!(models >= 2, "{models} models");
+    let database = Database::create(&scene.services, "uneven");
+    let mut run = scene.run_on(&database, "--until-caught-up -w 1").spawn();
+    assert_eq!(run.wait(LIMIT), Ended::Exit(0), "{}", run.log());
+    assert_same(&said(&database), &said(&scene.database), "with a worker for each");
+    let (ended, said) = verify_verdicts(&scene);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub struct ReadParts<F> {
 pub struct Readings<'scope> {
     /// Chunks in log order by partition.
     pub chunks: StreamVec<'scope, Epoch, Chunk>,
-    /// On worker 0 something in every epoch, whatever is read.
+    /// On worker 0 something in every epoch, whatever is read, until no worker has readings that wait.
     pub beats: StreamVec<'scope, Epoch, ()>,
 }
 
@@ -131,18 +131,31 @@ where
         let mut epoch = 0;
         let mut open = Open::default();
         let mut in_flight: VecDeque<Epoch> = VecDeque::new();
-        move |_frontiers| {
+        move |frontiers| {
             let mut latest = None;
             progress_in.for_each(|_, progress| {
                 peer_left |= progress.iter().any(|one| one.marks.iter().any(|mark| mark.reach.leaving));
                 latest = progress.pop();
                 progress.clear();
             });
-            let (Some(cap), Some(beat_cap)) = (capability.as_mut(), beat.as_mut()) else { return };
-            let _timing = telemetry.stages.start(Stage::Read);
+            let Some(beat_cap) = beat.as_mut() else { return };
             let now = clock::instant();
             let now_ms = epochs.at_ms(now);
             let grid_ms = now_ms / EPOCH_GRID_MS * EPOCH_GRID_MS;
+            let Some(cap) = capability.as_mut() else {
+                if frontiers[0].is_empty() {
+                    beat = None;
+                    return;
+                }
+                if grid_ms > epoch {
+                    epoch = grid_ms;
+                    beat_cap.downgrade(&epoch);
+                    beats_output.activate().session(&*beat_cap).give(());
+                }
+                activator.activate_after(Duration::from_millis(EPOCH_GRID_MS));
+                return;
+            };
+            let _timing = telemetry.stages.start(Stage::Read);
             let mut output = output.activate();
             if epoch == 0 {
                 epoch = grid_ms.max(first_epoch.next_multiple_of(EPOCH_GRID_MS));
@@ -187,7 +200,10 @@ where
                 }
                 intake.control.stop();
                 drop(output);
-                (capability, beat) = (None, None);
+                capability = None;
+                // Elsewhere readings may wait for what worker 0 decides: it goes on until no progress can come.
+                beat = beat.take().filter(|_| beats_here.is_some() && held.is_attached());
+                activator.activate();
                 return;
             }
             // A backlog keeps the epoch open until it is full or old; a reader that cannot keep up is no backlog.
