@@ -73,6 +73,8 @@ pub struct Check {
     pub differing: u64,
     /// The first of these: which row, and below it what differs, a line per column.
     pub shown: Vec<String>,
+    /// Why some rows, or all, could not be compared.
+    pub not_compared: Option<String>,
 }
 
 /// Two ways to say the same rows, and where they differ.
@@ -117,6 +119,7 @@ impl Comparison {
             compared: row.get::<_, i64>(0) as u64,
             differing: row.get::<_, i64>(1) as u64,
             shown: row.get::<_, Option<Vec<String>>>(2).unwrap_or_default(),
+            not_compared: None,
         })
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use citytide_tests::city::{City, SECOND};
 use citytide_tests::database::Database;
 use citytide_tests::generated::lines;
+use citytide_tests::kafka::Meaning;
 use citytide_tests::load::{DAWN, Random, Traffic};
 use citytide_tests::process::{CommandLine, Ended, scratch};
 use citytide_tests::scene::{LIMIT, Scene};
@@ -241,6 +242,47 @@ fn readings_of_one_worker_wait_for_models_although_the_partitions_of_all_others_
     assert_same(&said(&database), &said(&scene.database), "with a worker for each");
     let (ended, said) = verify_verdicts(&scene);
     assert_eq!(ended, Ended::Exit(0), "{said}");
+}
+
+#[test]
+fn verdicts_are_found_again_beside_partitions_that_end_with_garbage() {
+    let scene = Scene::new("garbageend", City::smart(), 3);
+    // One partition brings nothing but garbage, another one from half past on.
+    let mut lines =
+        lines("--partitions 2 --sensors 40 --seed 9 --count 20000 --duration 2h", DAWN).into_iter();
+    let mut next = lines.next();
+    for minute in 0..120 {
+        let end_us = DAWN + minute * 60 * SECOND;
+        while let Some(line) = next.take_if(|line| line.at_us < end_us) {
+            if line.partition == 0 || minute < 30 {
+                line.send(&scene.topic);
+            }
+            next = lines.next();
+        }
+        for partition in 1..3 {
+            let garbage = Meaning::Garbage { reason: "not_json", field: None };
+            scene.topic.send(partition, end_us / 1000, b"{".to_vec(), garbage);
+        }
+    }
+    scene.catch_up("-w 2");
+    let (ended, says) = verify_verdicts(&scene);
+    assert_eq!(ended, Ended::Exit(0), "{says}");
+    let judged: i64 = scene.database.session.value("select count(*) from sensor_data");
+    let all = says.lines().find(|line| line.starts_with("✓ verdicts:")).expect("they are compared");
+    let digits: String = all.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(digits, judged.to_string(), "all are compared: {says}");
+
+    // Once the first readings are gone, nothing can be found again, and that is no agreement.
+    scene
+        .database
+        .session
+        .batch("update citytide_database set horizon_epoch = (select min(epoch) from commits)");
+    let (ended, says) = verify_verdicts(&scene);
+    assert_eq!(ended, Ended::Exit(1), "{says}");
+    assert!(
+        says.contains("✗ verdicts: nothing was compared; retention has dropped the first readings"),
+        "{says}"
+    );
 }
 
 #[test]

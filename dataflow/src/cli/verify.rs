@@ -34,7 +34,8 @@ pub use report::Report;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  citytide verify && echo all tables agree\n  \
-    citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, others as those of run.")]
+    citytide verify --domain greenhouse.toml\n\nExit codes: 0 no difference, 1 a difference, or no \
+    verdict could be compared, others as those of run.")]
 pub struct Args {
     /// Also recompute every verdict of the detector, from the first reading on; takes a minute for twenty million
     #[arg(long)]

@@ -10,7 +10,7 @@ use super::mesh::MeshError;
 pub enum Exit {
     /// Done: drained and committed, caught up, or verified without a difference.
     Done = 0,
-    /// `verify` found a difference.
+    /// `verify` found a difference, or could compare none of the verdicts.
     Differs = 1,
     /// The command line is wrong (clap's own code).
     Usage = 2,

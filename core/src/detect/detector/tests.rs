@@ -426,6 +426,33 @@ fn a_partition_that_is_left_behind_is_judged_again_as_it_was() {
 }
 
 #[test]
+fn a_partition_of_dead_letters_alone_is_lifted_as_it_was_once_they_are_passed_over() {
+    let logs = logs(7);
+    // It was lifted behind four dead letters, and later once more.
+    let lifts = vec![(3, 4, Noted::Lifted(60)), (3, 9, Noted::Lifted(1_000_000))];
+    let mut again = detector();
+    again.recall(Past { lifts, ..Past::default() });
+    for (partition, log) in logs.iter().take(3).enumerate() {
+        again.push(batch(partition as i32, log));
+    }
+    let mut judged = || again.run().len();
+    assert_eq!(judged(), 0, "all wait for the partition");
+    again.pass_over(3, 9);
+    let mut trained = Trained::default();
+    let mut said = Said::new();
+    loop {
+        take_down(&mut said, &again.run());
+        if again.jobs.is_empty() {
+            break;
+        }
+        for job in std::mem::take(&mut again.jobs) {
+            again.put_in_force(job.from, trained.of(&job));
+        }
+    }
+    assert_eq!(said.len(), logs.iter().take(3).map(Vec::len).sum::<usize>(), "it is not waited for");
+}
+
+#[test]
 fn a_snapshot_of_another_program_or_domain_is_refused_with_the_reason() {
     for kind in BlobKind::ALL {
         let state = b"nothing of the kind".to_vec();

@@ -198,6 +198,11 @@ impl Partition {
         });
     }
 
+    /// Takes note that no reading comes below an offset that was not pushed.
+    pub fn pass_over(&mut self, next_offset: i64) {
+        self.behind.next_offset = self.behind.next_offset.max(next_offset);
+    }
+
     pub fn abandon(&mut self) {
         self.queue.clear();
     }

@@ -18,10 +18,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing differs.
+    /// Whether nothing differs, and no check had to leave out all that there is.
     pub fn agrees(&self) -> bool {
-        self.checks.iter().all(|check| check.differing == 0)
+        self.checks.iter().all(|check| check.differing == 0 && !is_left_out(check))
     }
+}
+
+/// Whether there is something to compare, and nothing of it could be.
+fn is_left_out(check: &Check) -> bool {
+    check.compared == 0 && check.not_compared.is_some()
 }
 
 impl fmt::Display for Report {
@@ -38,17 +43,26 @@ impl fmt::Display for Report {
         let mut left = SHOWN_MAX;
         let mut sharing = self.checks.iter().filter(|check| check.differing > 0).count();
         for check in &self.checks {
-            let Check { name, rows, compared, differing, shown } = check;
+            let Check { name, rows, compared, differing, shown, not_compared } = check;
+            if is_left_out(check) {
+                writeln!(
+                    f,
+                    "✗ {name}: nothing was compared; {}",
+                    not_compared.as_deref().unwrap_or_default()
+                )?;
+                continue;
+            }
+            let rest = not_compared.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
             if *differing == 0 {
                 match compared {
-                    1 => writeln!(f, "✓ {name}: 1 {} agrees", rows.trim_end_matches('s'))?,
-                    _ => writeln!(f, "✓ {name}: {} {rows} agree", thousands(*compared as i64))?,
+                    1 => writeln!(f, "✓ {name}: 1 {} agrees{rest}", rows.trim_end_matches('s'))?,
+                    _ => writeln!(f, "✓ {name}: {} {rows} agree{rest}", thousands(*compared as i64))?,
                 }
                 continue;
             }
             writeln!(
                 f,
-                "✗ {name}: {} of {} {rows} differ",
+                "✗ {name}: {} of {} {rows} differ{rest}",
                 thousands(*differing as i64),
                 thousands(*compared as i64)
             )?;
@@ -80,6 +94,7 @@ mod tests {
             compared: 1234,
             differing,
             shown: vec![line; shown],
+            not_compared: None,
         }
     }
 
@@ -96,6 +111,20 @@ mod tests {
              2026-11-21 05:26:00 University District\n      \
              reading_count is 1, recomputed 2\n    … and 1 more\n"
         );
+    }
+
+    #[test]
+    fn a_check_that_could_compare_nothing_is_no_agreement_and_one_that_left_something_out_says_so() {
+        let report = |compared| {
+            let not_compared = Some("2 wait for readings that are not committed yet".to_owned());
+            let check = Check { compared, not_compared, ..check(0, 0) };
+            Report { epoch: Some(5), watermark_us: Some(1_500_000), checks: vec![check] }
+        };
+        assert!(!report(0).agrees() && report(7).agrees());
+        let line = |report: Report| report.to_string().lines().nth(1).expect("a check").to_owned();
+        let rest = "2 wait for readings that are not committed yet";
+        assert_eq!(line(report(0)), format!("✗ metrics_1min: nothing was compared; {rest}"));
+        assert_eq!(line(report(7)), format!("✓ metrics_1min: 7 windows agree; {rest}"));
     }
 
     #[test]

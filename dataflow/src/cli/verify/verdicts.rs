@@ -29,6 +29,11 @@ struct Verdict {
 const COLUMNS: &str =
     ", anomaly_score, confidence, model_version, is_anomaly, severity, detector, reasons::text";
 
+/// Partitions: the offset up to which each is read, and its last reading that the detector has judged.
+const PARTITIONS: &str = "select kafka_partition, next_offset, last from ingest_progress left join \
+     (select kafka_partition, max(kafka_offset) as last from sensor_data where confidence is not null group by 1) \
+     as judged using (kafka_partition)";
+
 impl Verdict {
     fn stored(row: &Row, from: usize) -> Verdict {
         let reasons = |text: &str| serde_json::from_str(text).unwrap_or_default();
@@ -64,15 +69,21 @@ impl Verdict {
 }
 
 /// Compares all verdicts of the detector. Where retention has taken readings away, or the domain had other metrics
-/// once, nothing can be found again, and the check's name says so.
+/// once, nothing can be found again, and the check says so.
 pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Check, DatabaseError> {
     let failed = |error| DatabaseError::statement("listing commits and models", &error);
-    let mut check =
-        Check { name: "verdicts".to_owned(), rows: "readings", compared: 0, differing: 0, shown: Vec::new() };
+    let mut check = Check {
+        name: "verdicts".to_owned(),
+        rows: "readings",
+        compared: 0,
+        differing: 0,
+        shown: Vec::new(),
+        not_compared: None,
+    };
     let whole = "select not exists (select from commits) or exists (select from commits where previous_epoch = 0 \
                  and epoch > (select horizon_epoch from citytide_database))";
     if !client.query_one(whole, &[]).await.map_err(failed)?.get::<_, bool>(0) {
-        check.name = "verdicts (retention has dropped the first readings)".to_owned();
+        check.not_compared = Some("retention has dropped the first readings".to_owned());
         return Ok(check);
     }
     let commits =
@@ -81,14 +92,21 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
     let others = "select exists (select from models where parameters ->> 'metrics' <> $1)";
     let metrics = layout.fingerprint();
     if client.query_one(others, &[&metrics]).await.map_err(failed)?.get::<_, bool>(0) {
-        check.name = "verdicts (some were made when the domain had other metrics)".to_owned();
+        check.not_compared = Some("some were made when the domain had other metrics".to_owned());
         return Ok(check);
     }
     let mut detector = new_detector(domain, &layout);
-    let partitions =
-        client.query("select kafka_partition from ingest_progress", &[]).await.map_err(failed)?;
+    let partitions = client.query(PARTITIONS, &[]).await.map_err(failed)?;
     partitions.iter().for_each(|row| detector.join(row.get(0)));
     detector.recall(past(client, &layout).await?);
+    // By partition: its last reading, and the offset up to which it is read.
+    let mut ends: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+    for row in &partitions {
+        match row.get(2) {
+            Some(last) => drop(ends.insert(row.get(0), (last, row.get(1)))),
+            None => detector.pass_over(row.get(0), row.get(1)),
+        }
+    }
     // What is stored of readings that are not judged again yet, by partition, in log order.
     let mut stored: BTreeMap<i32, VecDeque<(i64, i64, Verdict)>> = BTreeMap::new();
     let (mut from, mut readings) = (0, 0);
@@ -104,7 +122,12 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
             let offsets = batch.offsets.iter().zip(verdicts);
             of_partition
                 .extend(offsets.map(|(offset, verdict)| (*offset, epoch as i64, Verdict::clone(verdict))));
+            let (partition, last) = (batch.partition, batch.offsets.last().copied());
             detector.push(batch);
+            // Dead letters may come behind the last reading, and what was noted there would wait for one.
+            if let Some((_, next_offset)) = ends.get(&partition).filter(|(end, _)| last == Some(*end)) {
+                detector.pass_over(partition, *next_offset);
+            }
         });
         for batch in detector.run() {
             let of_partition = stored.get_mut(&batch.partition).expect("it was pushed");
@@ -127,7 +150,7 @@ pub async fn compare(client: &impl GenericClient, domain: &Domain) -> Result<Che
     }
     let waiting: usize = stored.values().map(VecDeque::len).sum();
     if waiting > 0 {
-        check.name = format!("verdicts ({waiting} wait for readings that are not committed yet)");
+        check.not_compared = Some(format!("{waiting} wait for readings that are not committed yet"));
     }
     Ok(check)
 }
