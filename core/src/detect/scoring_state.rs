@@ -193,9 +193,10 @@ impl ScoringState {
         split
     }
 
-    /// Says how far the partitions are that nobody has heard of yet.
+    /// Says how far the partitions are that nobody has heard of yet. One whose readings wait has said so: they teach
+    /// of the minutes behind which it stands.
     pub fn begin(&mut self, judged: &mut Judged) {
-        for (number, partition) in &mut self.partitions {
+        for (number, partition) in self.partitions.iter_mut().filter(|(_, one)| !one.is_waiting()) {
             partition.pass(*number, partition.minute(&self.time), &self.layout, judged);
         }
     }

@@ -167,7 +167,7 @@ struct Stored {
 }
 
 impl<'a> Run<'a> {
-    fn begin(workers: usize, stored: &Stored, logs: &[Vec<Row>], trained: &'a mut Trained) -> Run<'a> {
+    fn begin(workers: usize, stored: &mut Stored, logs: &[Vec<Row>], trained: &'a mut Trained) -> Run<'a> {
         let mut detector = detector();
         let mut offsets = BTreeMap::new();
         if let Some(as_of_us) = stored.whole_us {
@@ -206,6 +206,11 @@ impl<'a> Run<'a> {
             let mut baselines = detector.baselines.of_zones(|zone| worker_of(zone, workers) == worker);
             (0..PARTITIONS).for_each(|partition| baselines.join(partition));
             run.baselines.push(baselines);
+        }
+        for worker in 0..workers {
+            let mut judged = Judged::default();
+            run.scoring[worker].begin(&mut judged);
+            run.keep(worker, judged, stored);
         }
         run
     }
@@ -326,7 +331,7 @@ fn in_pieces(seed: u64, logs: &[Vec<Row>], trained: &mut Trained) -> (Stored, us
         let workers = 1 + numbers.below(3);
         from_snapshots += usize::from(stored.whole_us.is_some());
         let mut read = stored.next;
-        let mut run = Run::begin(workers, &stored, logs, trained);
+        let mut run = Run::begin(workers, &mut stored, logs, trained);
         let mut steps = numbers.below(4_000);
         while steps > 0 && stored.said.len() < rows {
             steps -= 1;
