@@ -128,8 +128,8 @@ impl Detector {
         self.scoring.push_again(batch);
     }
 
-    /// Takes note that a partition has no reading to be pushed below an offset: what came there was no reading. What was
-    /// noted of it up to there holds.
+    /// Takes note that a partition has no reading to be pushed below an offset: what came there was none. What was noted
+    /// of it up to there holds.
     pub fn pass_over(&mut self, partition: i32, next_offset: i64) {
         if let Some(partition) = self.scoring.partitions.get_mut(&partition) {
             partition.pass_over(next_offset);
