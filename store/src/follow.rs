@@ -14,7 +14,8 @@
 //! [`crate::followers::advance`] keeps it in this database.
 //!
 //! Invariants:
-//! 1. readings come in the order of (epoch, partition, offset), and every committed one above the position comes;
+//! 1. readings come in the order of (epoch, partition, offset), and every committed one above the position comes; dead
+//!    letters of the same epochs follow the step's readings, in the same order;
 //! 2. the tables are at the newest committed epoch in every step. Readings may be behind them, when many wait:
 //!    [`Step::is_current`] says whether they are not. Then a copy by key equals the database at that epoch;
 //! 3. rows of tables were never left out below the position of the readings. So one epoch is all that a consumer
@@ -26,6 +27,7 @@
 //! Windows that retention removes come as deletions; readings that go behind the horizon do not. A change of the
 //! domain's metrics or views needs a new `Follow`.
 
+mod letter;
 mod notice;
 mod reading;
 mod step;
@@ -38,6 +40,7 @@ use tokio_postgres::{Client, IsolationLevel};
 
 use crate::postgres::{Database, DatabaseError};
 
+pub use letter::{COLUMNS as LETTER_COLUMNS, DeadLetter};
 pub use notice::{CHANNEL, NOTIFY, Notice, Notices, payload};
 pub use reading::Reading;
 pub use step::{Deleted, Page, Step};
@@ -57,13 +60,29 @@ pub(crate) const STEP_COMMITS_MAX: i64 = 10_000;
 pub enum Wanted {
     All,
     Anomalies,
+    Late,
+    /// Those that are one or the other.
+    AnomaliesAndLate,
     None,
+}
+
+/// Restricts the wanted readings; what is empty or `None` restricts nothing. The server sorts out, so that the rest is not
+/// sent.
+#[derive(Debug, Clone, Default)]
+pub struct Only {
+    pub zones: Vec<String>,
+    pub sensors: Vec<String>,
+    /// With a value of this metric, or a reason that names it; of anomalies, with such a reason.
+    pub metric: Option<String>,
 }
 
 /// What a consumer wants to see.
 #[derive(Debug, Clone)]
 pub struct Want {
     pub readings: Wanted,
+    pub only: Only,
+    /// Records that are no readings.
+    pub dead_letters: bool,
     /// The tables of the domain's windows.
     pub windows: bool,
     /// Every other table whose rows carry the epoch that wrote them: the live views.
@@ -77,10 +96,12 @@ pub struct Want {
 }
 
 impl Default for Want {
-    /// Everything.
+    /// Everything that is a reading or follows from one: all but dead letters.
     fn default() -> Want {
         Want {
             readings: Wanted::All,
+            only: Only::default(),
+            dead_letters: false,
             windows: true,
             views: true,
             deletions: true,

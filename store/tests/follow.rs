@@ -6,7 +6,7 @@ mod scratch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use citytide_store::follow::{Follow, FollowError, Page, Reading, Start, Step, Want, Wanted};
+use citytide_store::follow::{Follow, FollowError, Only, Page, Reading, Start, Step, Want, Wanted};
 use citytide_store::postgres::Database;
 use citytide_store::row::{Row, Value};
 use tokio_postgres::Client;
@@ -40,6 +40,7 @@ impl Copied {
                 let keyed = readings.into_iter().map(|one| ((one.partition, one.offset), one));
                 self.readings.extend(keyed);
             }
+            Page::DeadLetters(_) => panic!("nobody asked for dead letters"),
         }
     }
 
@@ -242,5 +243,81 @@ fn a_follower_sees_a_commit_once_it_is_told_of_it_and_hears_nothing_of_one_that_
         assert!(copied.take_all(following.step().await.expect("a step").expect("news")).await);
         assert_eq!(copied.readings.len(), 3);
         assert_eq!(following.wait(Duration::from_millis(1)).await, None);
+    });
+}
+
+#[test]
+fn who_wants_some_readings_and_dead_letters_gets_these_alone_the_letters_behind_the_readings() {
+    with_database(async |database| {
+        let mut writer = Writer::open(database, 13).await;
+        writer.execute("create table letters_all partition of dead_letter_records default").await;
+        writer.commit(0).await;
+        let (first, second) = (writer.epoch, writer.epoch + 50);
+        let row = |epoch: i64, offset: u32, zone: &str, of: &str| {
+            format!(
+                "insert into sensor_readings (epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, humidity, \
+                 is_late, is_anomaly, anomaly_score, reasons, model_version) values \
+                 ({epoch}, 0, {offset}, 's{offset}', '{zone}', now(), {of}, 0, 0);"
+            )
+        };
+        let about = |metric: &str| format!("'[{{\"metric\": \"{metric}\"}}]'");
+        let letters: Vec<String> = (100..350)
+            .map(|offset| {
+                format!(
+                    "insert into dead_letter_records values ({second}, 0, {offset}, now(), 'empty', null, 'it is empty', \
+                     '', 0);"
+                )
+            })
+            .collect();
+        let script = [
+            row(first, 1, "Downtown", "40, false, false").replace(", 0, 0)", ", 0, null, 0)"),
+            row(second, 2, "Downtown", "null, true, false").replace(", 0, 0)", ", 0, null, 0)"),
+            row(second, 3, "Tech Hub", "41, false, true")
+                .replace(", 0, 0)", &format!(", 1, {}, 0)", about("aqi"))),
+            row(second, 4, "Downtown", "null, false, true")
+                .replace(", 0, 0)", &format!(", 1, {}, 0)", about("humidity"))),
+            letters.concat(),
+        ];
+        writer.execute(&script.concat()).await;
+        writer.commit(0).await;
+        let only = |zones: &[&str], sensors: &[&str], metric: Option<&str>| Only {
+            zones: zones.iter().map(|one| (*one).to_owned()).collect(),
+            sensors: sensors.iter().map(|one| (*one).to_owned()).collect(),
+            metric: metric.map(str::to_owned),
+        };
+        for (readings, only, offsets) in [
+            (Wanted::All, only(&[], &[], None), vec![1, 2, 3, 4]),
+            (Wanted::All, only(&["Downtown"], &[], None), vec![1, 2, 4]),
+            (Wanted::All, only(&["Downtown", "Tech Hub"], &["s3", "s4"], None), vec![3, 4]),
+            (Wanted::All, only(&[], &[], Some("humidity")), vec![1, 3, 4]),
+            (Wanted::Anomalies, only(&[], &[], Some("humidity")), vec![4]),
+            (Wanted::Anomalies, only(&["Downtown"], &[], Some("aqi")), vec![]),
+            (Wanted::Late, only(&[], &[], None), vec![2]),
+            (Wanted::AnomaliesAndLate, only(&[], &[], None), vec![2, 3, 4]),
+            (Wanted::None, only(&[], &[], None), vec![]),
+        ] {
+            let case = format!("{readings:?} of {only:?}");
+            let nothing_else = Want { windows: false, views: false, deletions: false, ..small(1_000, 1_000) };
+            let want = Want { readings, only, dead_letters: true, ..nothing_else };
+            let mut following = follow(database, Start::Everything, want).await;
+            let mut step = following.step().await.expect("a step").expect("news");
+            let (mut found, mut dead) = (Vec::new(), Vec::new());
+            while let Some(page) = step.page().await.expect("a page") {
+                match page {
+                    Page::Readings(page) => {
+                        assert!(dead.is_empty(), "{case}: letters come behind the readings");
+                        found.extend(page.iter().map(|one| one.offset));
+                    }
+                    Page::DeadLetters(page) => {
+                        assert!(page.len() <= 100, "{case}: letters may be long");
+                        dead.extend(page.iter().map(|one| one.offset));
+                    }
+                    other => panic!("{case}: {other:?}"),
+                }
+            }
+            assert_eq!(found, offsets, "{case}");
+            assert_eq!(dead, (100..350).collect::<Vec<i64>>(), "{case}");
+            assert_eq!(step.finish().await.expect("finished"), writer.epoch);
+        }
     });
 }

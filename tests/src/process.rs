@@ -90,7 +90,8 @@ impl CommandLine {
         CommandLine { stderr: Some(Arc::new(stderr.into())), ..self }
     }
 
-    /// Gives it a process group of its own, as a shell does with what is typed.
+    /// Gives it a process group of its own that SIGINT ends, as a shell does with what is typed: what starts these tests may
+    /// ignore the signal.
     pub fn own_group(self) -> CommandLine {
         CommandLine { own_group: true, ..self }
     }
@@ -106,6 +107,13 @@ impl CommandLine {
         let mut command = Command::new(&self.program);
         if self.own_group {
             command.process_group(0);
+            // SAFETY: signal is async-signal-safe and touches no memory.
+            unsafe {
+                command.pre_exec(|| {
+                    libc::signal(libc::SIGINT, libc::SIG_DFL);
+                    Ok(())
+                });
+            }
         }
         let child = command
             .args(&self.arguments)

@@ -1,7 +1,7 @@
 //! `citytide dead-letters`: lists and shows records that are not readings, and replays them after the domain file was
 //! corrected.
 
-mod print;
+pub mod print;
 
 use std::sync::Arc;
 
@@ -87,7 +87,8 @@ struct Which {
     partition: Option<i32>,
 }
 
-fn place(text: &str) -> Result<(i32, i64), String> {
+/// A partition and an offset as they are typed.
+pub fn place(text: &str) -> Result<(i32, i64), String> {
     let parsed = text.split_once(':').and_then(|(partition, offset)| {
         Some((partition.parse().ok()?, offset.parse().ok().filter(|offset| *offset >= 0)?))
     });

@@ -2,6 +2,7 @@
 
 use citytide_connection::ConnectionError;
 use citytide_store::detector::models::PromoteError;
+use citytide_store::follow::FollowError;
 use citytide_store::followers::FollowerError;
 use citytide_store::migrate::MigrateError;
 use citytide_store::origin::OriginError;
@@ -137,6 +138,15 @@ impl From<TakeoverError> for ExitError {
             TakeoverError::MayNotTerminate { .. } => ExitError::new(Exit::Denied, error),
             TakeoverError::NoRun { .. } => ExitError::new(Exit::PeerLost, error),
             TakeoverError::OtherNumber { .. } => ExitError::new(Exit::Config, error),
+        }
+    }
+}
+
+impl From<FollowError> for ExitError {
+    fn from(error: FollowError) -> ExitError {
+        match error {
+            FollowError::Database(error) => error.into(),
+            error => ExitError::new(Exit::Config, error),
         }
     }
 }

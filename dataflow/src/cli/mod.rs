@@ -24,6 +24,7 @@ pub mod show;
 pub mod source;
 pub mod status;
 pub mod tables;
+pub mod tap;
 pub mod topics;
 pub mod train;
 pub mod verify;
@@ -68,6 +69,8 @@ enum Command {
     Train(train::Args),
     /// List the detector's models, show one, put one into force, or go back to the one before
     Models(models::Args),
+    /// Print committed readings and dead letters as they arrive, one line each
+    Tap(tap::Args),
     /// List programs that follow the tables and how far each is, or drop one that retention waits for
     Followers(followers::Args),
     /// List and show records that are not readings, and replay them after the domain file is corrected
@@ -110,6 +113,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Tap(args) => tap::run(&args),
         Command::Followers(args) => followers::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => Ok(check::run(&args)),

@@ -46,20 +46,39 @@ impl Sample {
 
 fn reading(domain: &Domain, batch: &Batch, row: usize) -> String {
     let anomaly = batch.anomalies.iter().find(|anomaly| anomaly.row as usize == row);
-    let sensor = String::from_utf8_lossy(batch.sensor(row));
-    let mut line = format!("{} #{sensor} {}", if anomaly.is_some() { '✗' } else { '✓' }, batch.zone(row));
-    let reasons = anomaly.map_or_else(Vec::new, |anomaly| reasons(&anomaly.reasons));
+    let told = Told {
+        is_anomaly: anomaly.is_some(),
+        sensor: &String::from_utf8_lossy(batch.sensor(row)),
+        zone: batch.zone(row),
+        notes: anomaly.map_or_else(Vec::new, |anomaly| reasons(&anomaly.reasons)),
+    };
     let values = domain.metrics.iter().zip(&batch.metrics).map(|(metric, column)| (metric, column[row]));
-    let values = values.filter(|(_, value)| !value.is_nan());
-    let values = values.filter_map(|(metric, value)| shown(metric, value));
-    for (index, part) in reasons.into_iter().chain(values).enumerate() {
-        let columns = line.chars().count() + 3 + part.chars().count();
-        if index > 0 && columns > COLUMNS_MAX {
-            break;
+    told.line(values.filter_map(|(metric, value)| shown(metric, value)), COLUMNS_MAX)
+}
+
+/// A reading as its line begins.
+pub struct Told<'a> {
+    pub is_anomaly: bool,
+    pub sensor: &'a str,
+    pub zone: &'a str,
+    /// What comes before its values.
+    pub notes: Vec<String>,
+}
+
+impl Told<'_> {
+    /// The line, with as many notes and values as so many columns hold, one at least.
+    pub fn line(self, values: impl Iterator<Item = String>, columns_max: usize) -> String {
+        let mark = if self.is_anomaly { '✗' } else { '✓' };
+        let mut line = format!("{mark} #{} {}", self.sensor, self.zone);
+        for (index, part) in self.notes.into_iter().chain(values).enumerate() {
+            let columns = line.chars().count() + 3 + part.chars().count();
+            if index > 0 && columns > columns_max {
+                break;
+            }
+            line += &format!(" · {part}");
         }
-        line += &format!(" · {part}");
+        line
     }
-    line
 }
 
 /// What `sensor_data.reasons` says to people: a broken rule as it is, for its value follows; what the model found as a
@@ -104,12 +123,17 @@ pub fn windows(domain: &Domain, committed: &Committed) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn shown(metric: &Metric, value: f64) -> Option<String> {
+/// A value as the domain shows it; `None` where there is none, or the domain does not show the metric.
+pub fn shown(metric: &Metric, value: f64) -> Option<String> {
+    if value.is_nan() {
+        return None;
+    }
     let number = format!("{value:.decimals$}", decimals = usize::from(metric.decimals));
     metric.show.as_ref().map(|show| show.replace("{}", &number))
 }
 
-fn length(us: i64) -> String {
+/// A length of time in the greatest unit that divides it.
+pub fn length(us: i64) -> String {
     let seconds = us / 1_000_000;
     match seconds {
         _ if seconds % 3600 == 0 => format!("{} h", seconds / 3600),

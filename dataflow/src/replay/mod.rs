@@ -27,6 +27,7 @@ use citytide_core::floor_to;
 use citytide_core::position::Mark;
 use citytide_core::window::{EpochPartials, Windows};
 use citytide_domain::Domain;
+use citytide_store::follow::DeadLetter;
 use citytide_store::ledger::{self, Ledger};
 use citytide_store::panes::load_ranges;
 use citytide_store::postgres::DatabaseError;
@@ -41,7 +42,7 @@ use crate::commit::plan::Plan;
 use crate::commit::statements;
 use crate::commit::writer::{close, copy_into};
 use crate::views::{facts_of, schema as schema_of};
-pub use letters::{Letter, Selection, page};
+pub use letters::{Selection, page};
 use views::{Changes, Views};
 
 /// Letters of one transaction.
@@ -90,7 +91,7 @@ impl LetterReader {
     }
 
     /// The readings among a page of letters, a batch per partition.
-    pub fn read(&mut self, letters: &[Letter], outcome: &mut Outcome) -> Vec<Batch> {
+    pub fn read(&mut self, letters: &[DeadLetter], outcome: &mut Outcome) -> Vec<Batch> {
         let mut chunks: BTreeMap<i32, Chunk> = BTreeMap::new();
         for letter in letters {
             if letter.payload.len() as i64 != i64::from(letter.payload_bytes) {
@@ -199,7 +200,7 @@ struct Replay {
 
 impl Replay {
     /// One transaction: the readings come, their letters go, and everything that follows from them is corrected.
-    async fn commit(&mut self, letters: &[Letter], mut batches: Vec<Batch>) -> Result<(), DatabaseError> {
+    async fn commit(&mut self, letters: &[DeadLetter], mut batches: Vec<Batch>) -> Result<(), DatabaseError> {
         self.epoch = next_epoch(&self.run, self.epoch);
         let mut plan = Plan { epoch: self.epoch, low_us: self.low_us, ..Plan::default() };
         let mut rows = Vec::new();
@@ -243,7 +244,11 @@ impl Replay {
     }
 
     /// Deletes the letters that became readings, counts them as accepted, and notes the zones they brought.
-    async fn take_letters_away(&self, letters: &[Letter], batches: &[Batch]) -> Result<(), DatabaseError> {
+    async fn take_letters_away(
+        &self,
+        letters: &[DeadLetter],
+        batches: &[Batch],
+    ) -> Result<(), DatabaseError> {
         let client = &self.committer.client;
         let epochs: BTreeMap<(i32, i64), i64> =
             letters.iter().map(|letter| ((letter.partition, letter.offset), letter.epoch)).collect();
@@ -307,7 +312,7 @@ mod tests {
         };
         let at_ms = NOON_MS + 2 * 86_400_000;
         let payload = format!(r#"{{"sensor_id":"7","timestamp":{at_ms},"zone":"Downtown","aqi":50}}"#);
-        let letter = Letter {
+        let letter = DeadLetter {
             epoch: NOON_MS,
             partition: 0,
             offset: 3,

@@ -61,16 +61,19 @@ pub fn print(text: impl Display) {
     let mut stdout = std::io::stdout().lock();
     match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Ok(()) => {}
-        Err(reason) if reason.kind() == ErrorKind::BrokenPipe => {
-            // It returns only where the signal cannot be raised.
-            let _ = signal_hook::low_level::emulate_default_handler(SIGPIPE);
-            signal_hook::low_level::exit(128 + SIGPIPE);
-        }
+        Err(reason) if reason.kind() == ErrorKind::BrokenPipe => end_without_reader(),
         Err(reason) => {
             tracing::error!("cannot print: {reason}");
             signal_hook::low_level::exit(Exit::Away.code());
         }
     }
+}
+
+/// Ends the process as a program ends that writes to a reader which has gone.
+pub fn end_without_reader() -> ! {
+    // It returns only where the signal cannot be raised.
+    let _ = signal_hook::low_level::emulate_default_handler(SIGPIPE);
+    signal_hook::low_level::exit(128 + SIGPIPE);
 }
 
 /// Prints a line of a command.

@@ -190,6 +190,7 @@ async fn copy(client: &Client, mut step: Step<'_>, metrics: &[String]) {
             }
             Page::Rows(table, rows) => put_rows(client, &table, &rows).await,
             Page::Readings(readings) => put_readings(client, metrics, &readings).await,
+            Page::DeadLetters(_) => panic!("nobody asked for dead letters"),
         }
         execute(client, "commit").await;
     }

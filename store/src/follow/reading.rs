@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::Wanted;
+use super::{Only, Wanted};
 use crate::schema::quoted;
 use crate::time::micros;
 
@@ -30,16 +30,35 @@ pub struct Reading {
     pub detector: Option<String>,
 }
 
-/// The query for the readings of epochs in ($1, $2].
-pub(super) fn query(metrics: &[String], wanted: Wanted) -> String {
-    let metrics: Vec<String> = metrics.iter().map(|metric| format!("{}, ", quoted(metric))).collect();
-    let filter = if wanted == Wanted::Anomalies { " and is_anomaly" } else { "" };
+/// The query for the readings of epochs in ($1, $2], of the zones $3 and the sensors $4, where these are not empty. With
+/// a metric, $5 is what its reasons contain: see [`of_metric`].
+pub(super) fn query(metrics: &[String], wanted: Wanted, only: &Only) -> String {
+    let named = only.metric.is_some();
+    let columns: Vec<String> = metrics.iter().map(|metric| format!("{}, ", quoted(metric))).collect();
+    let is_anomaly = if named { "is_anomaly and reasons @> $5::text::jsonb" } else { "is_anomaly" };
+    let kind = match wanted {
+        Wanted::All => "true".to_owned(),
+        Wanted::Anomalies => is_anomaly.to_owned(),
+        Wanted::Late => "is_late".to_owned(),
+        Wanted::AnomaliesAndLate => format!("({is_anomaly} or is_late)"),
+        Wanted::None => "false".to_owned(),
+    };
+    let about = only.metric.as_ref().map_or(String::new(), |metric| {
+        format!(" and ({} is not null or reasons @> $5::text::jsonb)", quoted(metric))
+    });
     format!(
         "select epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, is_late, is_anomaly, anomaly_score, \
          severity, reasons::text, model_version, confidence, detector, {}0 from sensor_data \
-         where epoch > $1 and epoch <= $2{filter} order by epoch, kafka_partition, kafka_offset",
-        metrics.concat()
+         where epoch > $1 and epoch <= $2 and {kind}{about} \
+         and (cardinality($3::text[]) = 0 or zone = any ($3)) \
+         and (cardinality($4::text[]) = 0 or sensor_id = any ($4)) order by epoch, kafka_partition, kafka_offset",
+        columns.concat()
     )
+}
+
+/// What the reasons of a reading contain where one is about the metric.
+pub(super) fn of_metric(only: &Only) -> Option<String> {
+    only.metric.as_ref().map(|metric| serde_json::json!([{"metric": metric}]).to_string())
 }
 
 /// A row of [`query`].

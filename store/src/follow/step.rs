@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Portal, Transaction};
 
-use super::reading::{Reading, query, reading};
+use super::letter::{self, DeadLetter, PAGE_LETTERS_MAX};
+use super::reading::{Reading, of_metric, query, reading};
 use super::tables::{Columns, Followed};
 use super::{FollowError, Position, STEP_COMMITS_MAX, Want, Wanted, failed};
 use crate::postgres::DatabaseError;
@@ -28,6 +29,7 @@ pub enum Page {
     /// Rows to put in the place of those with the same key.
     Rows(Arc<Followed>, Vec<Row>),
     Readings(Vec<Reading>),
+    DeadLetters(Vec<DeadLetter>),
 }
 
 /// What a step has still to read.
@@ -35,6 +37,7 @@ enum Part {
     Deleted,
     Rows(Arc<Followed>),
     Readings,
+    DeadLetters,
 }
 
 /// One step, inside its snapshot. To drop it before it is finished begins it again later.
@@ -85,6 +88,9 @@ impl<'a> Step<'a> {
         if want.readings != Wanted::None {
             parts.push_back(Part::Readings);
         }
+        if want.dead_letters {
+            parts.push_back(Part::DeadLetters);
+        }
         Ok(Some(Step { transaction, want, columns, position, bounds, parts, open: None }))
     }
 
@@ -113,9 +119,13 @@ impl<'a> Step<'a> {
                 self.open = Some((part, portal));
             }
             let (part, portal) = self.open.as_ref().expect("opened above");
-            let rows = self.transaction.query_portal(portal, self.want.page_rows).await;
+            let rows_max = match part {
+                Part::DeadLetters => self.want.page_rows.min(PAGE_LETTERS_MAX),
+                _ => self.want.page_rows,
+            };
+            let rows = self.transaction.query_portal(portal, rows_max).await;
             let rows = rows.map_err(failed(format!("reading {}", part.what())))?;
-            let is_last = rows.len() < self.want.page_rows as usize;
+            let is_last = rows.len() < rows_max as usize;
             let page = (!rows.is_empty()).then(|| part.page(&rows, self.columns.metrics.len()));
             if is_last {
                 self.open = None;
@@ -143,6 +153,7 @@ impl<'a> Step<'a> {
         let from = windows_from_us.map(Timestamp);
         let since = self.position.tables;
         let followed: Vec<&str> = self.columns.tables.iter().map(|table| table.name.as_str()).collect();
+        let metric = of_metric(&self.want.only);
         let (sql, arguments): (String, Vec<&(dyn ToSql + Sync)>) = match part {
             Part::Deleted => {
                 let sql = "select table_name, key::text from changes \
@@ -154,7 +165,17 @@ impl<'a> Step<'a> {
                 Some(_) if table.is_window => (table.since(), vec![&since, &from]),
                 Some(_) => (table.since(), vec![&since]),
             },
-            Part::Readings => (query(&self.columns.metrics, self.want.readings), vec![&above, &until]),
+            Part::Readings => {
+                let only = &self.want.only;
+                let sql = query(&self.columns.metrics, self.want.readings, only);
+                let mut arguments: Vec<&(dyn ToSql + Sync)> =
+                    vec![&above, &until, &only.zones, &only.sensors];
+                if metric.is_some() {
+                    arguments.push(&metric);
+                }
+                (sql, arguments)
+            }
+            Part::DeadLetters => (letter::query(), vec![&above, &until]),
         };
         let statement = self.transaction.prepare(&sql).await?;
         self.transaction.bind(&statement, &arguments).await
@@ -167,6 +188,7 @@ impl Part {
             Part::Deleted => "changes",
             Part::Rows(table) => &table.name,
             Part::Readings => "sensor_data",
+            Part::DeadLetters => "dead_letters",
         }
     }
 
@@ -182,6 +204,7 @@ impl Part {
                 Page::Rows(table.clone(), rows.iter().map(values).collect::<Vec<Vec<Value>>>())
             }
             Part::Readings => Page::Readings(rows.iter().map(|row| reading(row, metrics)).collect()),
+            Part::DeadLetters => Page::DeadLetters(rows.iter().map(DeadLetter::of).collect()),
         }
     }
 }
@@ -210,7 +233,7 @@ impl Bounds {
             return Ok(None);
         }
         let until = match want.readings {
-            Wanted::None => newest,
+            Wanted::None if !want.dead_letters => newest,
             // Of the next commits as many as have no more readings together; one at least.
             _ => {
                 let sql = "select max(epoch) from ( \

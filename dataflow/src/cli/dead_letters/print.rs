@@ -1,8 +1,9 @@
 //! Prints letters: a line of at most 80 columns, or everything, with bytes that are not text as hexadecimal digits.
 
 use chrono::DateTime;
+use citytide_store::follow::DeadLetter;
 
-use crate::replay::{Letter, Outcome};
+use crate::replay::Outcome;
 
 /// Columns of a line.
 const COLUMNS: usize = 80;
@@ -15,7 +16,7 @@ pub fn heading() -> String {
 }
 
 /// A letter on one line.
-pub fn line(letter: &Letter) -> String {
+pub fn line(letter: &DeadLetter) -> String {
     let place = format!("{}:{}", letter.partition, letter.offset);
     let start = format!("{place:<14} {}  {:<16} ", when(letter.received_at_us), letter.reason);
     let room = COLUMNS.saturating_sub(start.chars().count());
@@ -31,7 +32,7 @@ pub fn line(letter: &Letter) -> String {
 }
 
 /// A letter as one JSON object; bytes that are no UTF-8 are hexadecimal digits in `payload_hex`.
-pub fn json(letter: &Letter) -> serde_json::Value {
+pub fn json(letter: &DeadLetter) -> serde_json::Value {
     let mut object = serde_json::json!({
         "partition": letter.partition,
         "offset": letter.offset,
@@ -50,7 +51,7 @@ pub fn json(letter: &Letter) -> serde_json::Value {
 }
 
 /// Everything about a letter; `now` is what decoding it again gave.
-pub fn described(letter: &Letter, now: &Outcome) -> String {
+pub fn described(letter: &DeadLetter, now: &Outcome) -> String {
     let field = letter.field.as_ref().map_or(String::new(), |field| format!(" ({field})"));
     let kept = match letter.payload.len() as i64 == i64::from(letter.payload_bytes) {
         true => String::new(),
@@ -65,10 +66,7 @@ pub fn described(letter: &Letter, now: &Outcome) -> String {
     } else {
         "would be a reading now; citytide dead-letters replay makes it one".to_owned()
     };
-    let payload = match std::str::from_utf8(&letter.payload) {
-        Ok(text) => text.to_owned(),
-        Err(_) => hex(&letter.payload[..letter.payload.len().min(HEX_BYTES_MAX)]),
-    };
+    let payload = shown_payload(&letter.payload);
     format!(
         "letter    {}:{}\nreceived  {} UTC\nreason    {}{field}: {}\nas of now {as_of_now}\npayload   {} bytes{kept}\n{payload}\n",
         letter.partition,
@@ -78,6 +76,14 @@ pub fn described(letter: &Letter, now: &Outcome) -> String {
         letter.message,
         letter.payload_bytes,
     )
+}
+
+/// Bytes as text, or as hexadecimal digits.
+pub fn shown_payload(payload: &[u8]) -> String {
+    match std::str::from_utf8(payload) {
+        Ok(text) => text.to_owned(),
+        Err(_) => hex(&payload[..payload.len().min(HEX_BYTES_MAX)]),
+    }
 }
 
 fn when(at_us: i64) -> String {
@@ -93,8 +99,8 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn letter(payload: &[u8]) -> Letter {
-        Letter {
+    fn letter(payload: &[u8]) -> DeadLetter {
+        DeadLetter {
             epoch: 1_795_262_449_200,
             partition: 3,
             offset: 1_234_567,
@@ -132,7 +138,8 @@ mod tests {
         assert!(described(&letter(b"{}"), &now).contains("as of now still not a reading: no_metric"));
         let cut = Outcome { cut: 1, ..Outcome::default() };
         assert!(
-            described(&Letter { payload_bytes: 70_000, ..letter(b"{}") }, &cut).contains("the first 2 kept")
+            described(&DeadLetter { payload_bytes: 70_000, ..letter(b"{}") }, &cut)
+                .contains("the first 2 kept")
         );
     }
 }

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::cli::status::thousands;
 
 /// Columns of a terminal.
-const COLUMNS: usize = 80;
+pub const COLUMNS: usize = 80;
 /// Columns of the labels.
-const LABEL: usize = 12;
+pub const LABEL: usize = 12;
 /// Terms of a model that are printed, the newest ones; the JSON holds all.
 const TERMS_MAX: usize = 10;
 
@@ -229,7 +229,7 @@ fn pairs(object: &Value) -> String {
 }
 
 /// A label and what it says, in lines that a terminal holds.
-fn wrapped(text: &mut String, label: &str, says: &str) {
+pub fn wrapped(text: &mut String, label: &str, says: &str) {
     let mut at = format!("{label:LABEL$}");
     let mut is_first = true;
     for word in says.split(' ') {

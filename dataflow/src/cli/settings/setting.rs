@@ -9,8 +9,8 @@
 //! | `hide_env_values` | it may hold a password: that is shown as `***` wherever values are |
 //! | its type | numbers, switches and paths are such in the file too; a path there is relative to the file |
 //!
-//! A positional argument is a setting when it has a heading; its name is its id. What is hidden does not stand in
-//! the file.
+//! A positional argument is a setting when it has a heading; its name is its id. A flag whose id begins with [`ASKED`] is
+//! none. What is hidden does not stand in the file.
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
@@ -27,6 +27,10 @@ pub const TEXT: &str = "text";
 pub const SWITCH: &str = "true or false";
 pub const WHOLE: &str = "a whole number";
 pub const NUMBER: &str = "a number";
+
+/// What the id of a flag begins with that is no setting: it says what one command is asked for, is typed each time, and may
+/// have a name that is a setting of another command.
+pub const ASKED: &str = "asked.";
 
 /// A setting, as its argument declares it.
 #[derive(Debug, Clone)]
@@ -51,6 +55,9 @@ impl Setting {
     /// The setting that an argument declares, if it declares one.
     pub fn of(argument: &Arg) -> Option<Setting> {
         argument.get_long().or(argument.get_help_heading())?;
+        if argument.get_id().as_str().starts_with(ASKED) {
+            return None;
+        }
         let name = argument.get_long().unwrap_or(argument.get_id().as_str()).to_owned();
         let is_list = matches!(argument.get_action(), ArgAction::Append);
         let heading = argument.get_help_heading().filter(|_| !argument.is_hide_set());
