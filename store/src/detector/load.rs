@@ -20,8 +20,8 @@ use crate::time::{Timestamp, micros};
 
 /// Readings that a restart sees again at most; more would have to be an accident, and would keep the city waiting.
 const READINGS_MAX: i64 = 5_000_000;
-/// Milliseconds of epochs that a partition may be behind the one that wrote its state: its rows are looked for so much
-/// earlier.
+/// Milliseconds of epochs that a partition may be behind the one that wrote its state: where its first row is not found,
+/// rows are looked for so much earlier.
 const EPOCHS_BEFORE_MS: i64 = 60_000;
 
 /// What a run's detector starts from.
@@ -61,7 +61,7 @@ pub async fn load(
     let (mut from_epoch, mut offsets) = (0, BTreeMap::new());
     if let Some((as_of_us, epoch, blobs)) = state(client, committed_epoch).await? {
         match detector.read(as_of_us, &blobs) {
-            Ok(found) => (from_epoch, offsets) = (epoch - EPOCHS_BEFORE_MS, found),
+            Ok(found) => (from_epoch, offsets) = (epoch, found),
             Err(error) => {
                 tracing::warn!("the detector builds its state again from the readings: {error}");
                 detector = fresh();
@@ -70,26 +70,53 @@ pub async fn load(
     }
     detector.recall(past(client, layout).await?);
     let not_in_it = not_in(&offsets);
-    let sql = format!(
-        "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null {not_in_it}"
-    );
-    let counted = client
-        .query_one(&sql, &[&from_epoch, &committed_epoch])
-        .await
-        .map_err(failed("counting the readings since the detector's state was written"))?
-        .get::<_, i64>(0);
-    if counted > READINGS_MAX {
-        tracing::warn!(
-            "the {counted} readings since the detector's state was written are too many to replay; it starts \
-             without state"
-        );
-        return Ok(Loaded { detector: fresh(), replayed: 0 });
+    let positions = positions(client, &offsets).await?;
+    let earlier_epoch = from_epoch.saturating_sub(EPOCHS_BEFORE_MS);
+    if positions.values().map(|(first, next)| next - first).sum::<i64>() > READINGS_MAX {
+        let counted = count(client, earlier_epoch, committed_epoch, &not_in_it).await?;
+        if counted > READINGS_MAX {
+            tracing::warn!(
+                "the {counted} readings since the detector's state was written are too many to replay; it starts \
+                 without state"
+            );
+            return Ok(Loaded { detector: fresh(), replayed: 0 });
+        }
     }
-    let epochs = [from_epoch, committed_epoch];
-    let rows = JudgedRows::read(client, domain, epochs, &not_in_it, "", |_, _| ()).await?;
+    let mut epochs = [from_epoch, committed_epoch];
+    let mut rows = JudgedRows::read(client, domain, epochs, &not_in_it, "", |_, _| ()).await?;
+    // Nearly always a partition goes on in the epoch that wrote its state.
+    let begins =
+        |(partition, (first, next)): (&i32, &(i64, i64))| next <= first || rows.contains(*partition, *first);
+    if from_epoch > 0 && !positions.iter().all(begins) {
+        epochs[0] = earlier_epoch;
+        rows = JudgedRows::read(client, domain, epochs, &not_in_it, "", |_, _| ()).await?;
+    }
     rows.each(|_, batch, _| detector.push_again(batch));
     detector.run();
     Ok(Loaded { detector, replayed: rows.count() as i64 })
+}
+
+/// Of each partition, the first offset that is not in a state, and the next one to read.
+async fn positions(
+    client: &Client,
+    offsets: &BTreeMap<i32, i64>,
+) -> Result<BTreeMap<i32, (i64, i64)>, DatabaseError> {
+    let sql = "select kafka_partition, first_offset, next_offset from ingest_progress";
+    let rows = client.query(sql, &[]).await.map_err(failed("reading how far the partitions are"))?;
+    let position = |row: &Row| {
+        let partition = row.get(0);
+        (partition, (offsets.get(&partition).copied().unwrap_or(row.get(1)), row.get(2)))
+    };
+    Ok(rows.iter().map(position).collect())
+}
+
+/// Committed readings of some epochs that the detector has judged and that are not in a state.
+async fn count(client: &Client, from: i64, until: i64, not_in_it: &str) -> Result<i64, DatabaseError> {
+    let sql = format!(
+        "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null {not_in_it}"
+    );
+    let row = client.query_one(&sql, &[&from, &until]).await;
+    Ok(row.map_err(failed("counting the readings since the detector's state was written"))?.get(0))
 }
 
 /// That a row is not in a state, as SQL: it has the first offset of each partition that is.

@@ -96,6 +96,11 @@ impl<X> JudgedRows<X> {
         self.order.retain(|row| (row.3 as usize) < rows);
     }
 
+    /// Whether the row of an offset is there.
+    pub fn contains(&self, partition: i32, offset: i64) -> bool {
+        self.order.iter().any(|row| (row.1, row.2) == (partition, offset))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.order.len()
