@@ -409,8 +409,9 @@ impl ScoringState {
                     partition.queue.push_front(waiting);
                     return;
                 }
-                let due = partition.due(self.snapshot, known, self.complete, self.rate_of_each());
-                if let Some(tick) = due.filter(|tick| *tick == self.snapshot || !waiting.is_again) {
+                // What a restart sees again is written once more with the next new readings.
+                let rate = (!waiting.is_again).then(|| self.rate_of_each());
+                if let Some(tick) = partition.due(self.snapshot, known, self.complete, rate) {
                     let before = Partition::before(&waiting, &run, &self.time);
                     partition.write(number, before, &self.layout, tick);
                 }

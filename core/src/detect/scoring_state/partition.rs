@@ -351,13 +351,13 @@ impl Partition {
     }
 
     /// The tick as of which it is to be written down before a reading that knows the ticks before `known`: that of the
-    /// `snapshot`, or once more the last one, by its own `rate`.
-    pub fn due(&self, snapshot: i64, known: i64, closed: i64, rate: SnapshotRate) -> Option<i64> {
+    /// `snapshot`, or once more the last one, by its own `rate`; without a rate it is not written once more.
+    pub fn due(&self, snapshot: i64, known: i64, closed: i64, rate: Option<SnapshotRate>) -> Option<i64> {
         if self.is_due(snapshot) && known >= snapshot {
             return Some(snapshot);
         }
-        let is_due = self.is_kept(closed) && rate.is_due(self.judged_since, self.written_bytes);
-        is_due.then_some(self.written)
+        let is_due = |rate: SnapshotRate| rate.is_due(self.judged_since, self.written_bytes);
+        (self.is_kept(closed) && rate.is_some_and(is_due)).then_some(self.written)
     }
 
     fn written_as_of(&mut self, snapshot: i64, layout: &Layout) {
