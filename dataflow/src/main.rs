@@ -1,5 +1,7 @@
 //! Parses the command line into a configuration and runs the command; nothing else.
 
+use std::io::Write;
+
 use citytide::cli::{self, Typed, settings};
 
 #[global_allocator]
@@ -12,5 +14,8 @@ fn main() {
         Ok((typed, configuration)) => cli::run(typed, &configuration),
         Err(stop) => stop.exit(),
     };
-    std::process::exit(code);
+    // Threads that the run no longer waits for may still close their clients, and must not meet the exit handlers of the
+    // libraries that they use.
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(code);
 }

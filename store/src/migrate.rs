@@ -55,8 +55,10 @@ pub async fn apply(
     schema: &Schema<'_>,
     topic: &str,
 ) -> Result<Vec<Difference>, MigrateError> {
-    let mut mended = tried_again(client, schema, topic, Extent::Columns).await?;
-    mended.extend(tried_again(client, schema, topic, Extent::Tables).await?);
+    let Mended { mut mended, lacks_tables } = tried_again(client, schema, topic, Extent::Columns).await?;
+    if lacks_tables {
+        mended.extend(tried_again(client, schema, topic, Extent::Tables).await?.mended);
+    }
     Ok(mended)
 }
 
@@ -131,12 +133,20 @@ enum Extent {
     Tables,
 }
 
+/// What a transaction has done.
+#[derive(Default)]
+struct Mended {
+    mended: Vec<Difference>,
+    /// Whether tables that came later are still to be made.
+    lacks_tables: bool,
+}
+
 async fn tried_again(
     client: &mut Client,
     schema: &Schema<'_>,
     topic: &str,
     extent: Extent,
-) -> Result<Vec<Difference>, MigrateError> {
+) -> Result<Mended, MigrateError> {
     let mut tries = 1;
     loop {
         let error = match in_one_transaction(client, schema, topic, extent).await {
@@ -171,14 +181,14 @@ async fn in_one_transaction(
     schema: &Schema<'_>,
     topic: &str,
     extent: Extent,
-) -> Result<Vec<Difference>, MigrateError> {
+) -> Result<Mended, MigrateError> {
     let mut transaction = client.transaction().await.map_err(failed("beginning to look at the schema"))?;
     let turn = format!(
         "set local lock_timeout = {TURN_TIMEOUT_MS}; select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_SCHEMA}); \
          set local lock_timeout = {LOCK_TIMEOUT_MS}"
     );
     run(&transaction, "waiting for another process that changes the schema", &turn).await?;
-    let mut mended = Vec::new();
+    let mut done = Mended::default();
     match Present::read(&transaction, schema).await? {
         Present::Nothing => {
             run(&transaction, "creating the schema", &schema.create(topic)).await?;
@@ -199,17 +209,17 @@ async fn in_one_transaction(
                 Extent::Columns => {
                     add_columns(&transaction, schema, &columns).await?;
                     make_views_anew(&transaction, schema, &columns).await?;
-                    mended = columns;
+                    done = Mended { mended: columns, lacks_tables: !tables.is_empty() };
                 }
                 Extent::Tables => {
                     add_tables(&transaction, schema, &tables).await?;
-                    mended = tables;
+                    done.mended = tables;
                 }
             }
         }
     }
     transaction.commit().await.map_err(failed("committing the schema"))?;
-    Ok(mended)
+    Ok(done)
 }
 
 /// What differs, the views' definitions included.

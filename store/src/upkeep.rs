@@ -27,12 +27,12 @@ mod uncommitted;
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use citytide_domain::Domain;
 use futures_util::future;
+use tokio::sync::watch;
 use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
 use super::postgres::{Database, DatabaseError};
@@ -57,17 +57,47 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// Time between two rounds of jobs.
 const ROUND_EVERY: Duration = Duration::from_secs(2);
 const INDEX_EVERY: Duration = Duration::from_secs(60);
-/// How soon a request to stop is noticed.
+/// How soon a lost connection is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Starts the upkeep of a run on a thread of its own, until `stop` is set. `on_failure` is told when a connection is
+/// Asks the upkeep of a run to stop; it notices at once.
+#[derive(Debug, Clone)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Stop {
+    pub fn new() -> Stop {
+        Stop(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// The upkeep ends once the statement that is under way is over; an index that is being built is given up.
+    pub fn ask(&self) {
+        self.0.send_replace(true);
+    }
+
+    fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn asked(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.subscribe().wait_for(|asked| *asked).await;
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Stop {
+        Stop::new()
+    }
+}
+
+/// Starts the upkeep of a run on a thread of its own, until it is asked to stop. `on_failure` is told when a connection is
 /// lost, a statement fails, or another run has taken over; then the run must end. `on_followers` is told every few
 /// seconds how far the followers are.
 pub fn spawn(
     database: Database,
     domain: Domain,
     run: Run,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     on_followers: impl Fn(Vec<Follower>) + Send + 'static,
     on_failure: impl FnOnce(DatabaseError) + Send + 'static,
 ) -> JoinHandle<()> {
@@ -83,7 +113,7 @@ async fn all(
     database: &Database,
     domain: &Domain,
     run: Run,
-    stop: &Arc<AtomicBool>,
+    stop: &Stop,
     on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
     let run_id = run.run_id;
@@ -105,7 +135,7 @@ async fn all(
 async fn beat(
     client: &Client,
     run_id: i64,
-    stop: &AtomicBool,
+    stop: &Stop,
     newest: &Cell<Option<i64>>,
 ) -> Result<(), DatabaseError> {
     // A heartbeat need not survive the server: it does not wait for the disk.
@@ -114,7 +144,7 @@ async fn beat(
          update runs set heartbeat_at = clock_timestamp() where run_id = {run_id}; \
          select max(epoch) as newest from commits; commit"
     );
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.is_asked() {
         let answers = client.simple_query(&script).await.map_err(failed("the heartbeat of this run"))?;
         newest.set(answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.try_get("newest").ok()??.parse().ok(),
@@ -129,7 +159,7 @@ async fn work(
     mut client: Client,
     domain: &Domain,
     run: Run,
-    stop: &AtomicBool,
+    stop: &Stop,
     newest: &Cell<Option<i64>>,
     on_followers: &impl Fn(Vec<Follower>),
 ) -> Result<(), DatabaseError> {
@@ -141,7 +171,7 @@ async fn work(
     let mut schedule = Schedule::default();
     let mut held = Held::default();
     let mut merged_below_ms = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.is_asked() {
         // By the clock of epochs: days are days of epochs, and a wall clock that is set must remove none.
         let now_ms = run.now_ms();
         let committed = newest.get();
@@ -178,15 +208,10 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
     drop_days(client, run_id).await
 }
 
-async fn index(database: &Database, client: &Client, stop: &AtomicBool) -> Result<(), DatabaseError> {
-    while !stop.load(Ordering::Relaxed) {
-        let stopped = async {
-            while !stop.load(Ordering::Relaxed) {
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-        };
+async fn index(database: &Database, client: &Client, stop: &Stop) -> Result<(), DatabaseError> {
+    while !stop.is_asked() {
         let indexing = std::pin::pin!(index_past_days(client));
-        match future::select(indexing, std::pin::pin!(stopped)).await {
+        match future::select(indexing, std::pin::pin!(stop.asked())).await {
             // An index is a convenience: as long as the connection lives, the run goes on without it.
             future::Either::Left((Err(error), _)) if client.is_closed() => return Err(error),
             future::Either::Left((Err(error), _)) => tracing::warn!("{error}; retrying the index"),
@@ -205,11 +230,11 @@ async fn index(database: &Database, client: &Client, stop: &AtomicBool) -> Resul
 }
 
 /// Sleeps, but no longer than the run, and no longer than the connection: what comes next tells that it was lost.
-async fn pause(duration: Duration, client: &Client, stop: &AtomicBool) {
+async fn pause(duration: Duration, client: &Client, stop: &Stop) {
     let mut left = duration;
-    while !left.is_zero() && !stop.load(Ordering::Relaxed) && !client.is_closed() {
+    while !left.is_zero() && !stop.is_asked() && !client.is_closed() {
         let nap = left.min(POLL_INTERVAL);
-        tokio::time::sleep(nap).await;
+        let _ = tokio::time::timeout(nap, stop.asked()).await;
         left -= nap;
     }
 }

@@ -1,7 +1,5 @@
 //! Days ahead, retention, indexes of past days, the fence, the heartbeat.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use citytide_store::epoch_clock::EpochClock;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::takeover::Run;
 use citytide_store::upkeep::{
-    COMMITS_MERGED_AFTER_MS, drop_days, ensure_days, index_past_days, merge_commits, prune_changes,
+    COMMITS_MERGED_AFTER_MS, Stop, drop_days, ensure_days, index_past_days, merge_commits, prune_changes,
     prune_commits, prune_windows, raise_horizon, spawn, summarize,
 };
 
@@ -262,7 +260,7 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
              epoch_offset_ms, heartbeat_at) values (7, 'here', 1, 1, 1, 0, '2000-01-01')",
         )
         .await;
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Stop::new();
         // Days are those of the clock that epochs are made of, whatever the wall clock says.
         let clock = EpochClock::starting(NOON_MS, instant());
         let thread = spawn(
@@ -278,7 +276,7 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.ask();
         thread.join().expect("it stops");
         let days = ["sensor_readings_20261121", "sensor_readings_20261122"];
         assert_eq!(texts(&client, LEAVES).await, days);
@@ -294,7 +292,7 @@ fn losing_a_connection_and_being_taken_over_end_the_run() {
         let take_over = "update fence set run_id = 9";
         for ending in [terminate, take_over] {
             let (tell, told) = mpsc::channel();
-            let stop = Arc::new(AtomicBool::new(false));
+            let stop = Stop::new();
             let clock = EpochClock::starting(NOON_MS, instant());
             let thread = spawn(
                 scratch.database(None),

@@ -49,13 +49,14 @@ impl<X> JudgedRows<X> {
         columns: &str,
         more: impl Fn(&Row, usize) -> X,
     ) -> Result<JudgedRows<X>, DatabaseError> {
-        // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden.
-        client.batch_execute("set enable_seqscan = off").await.map_err(failed)?;
+        // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden. A scan that
+        // is left over then looks so dear that it would be compiled, for longer than it takes.
+        client.batch_execute("set enable_seqscan = off; set jit = off").await.map_err(failed)?;
         // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a
         // detector.
         let which = format!("where epoch between $1 and $2 and confidence is not null {also}");
         let read = JudgedRows::select(client, domain, columns, &which, [&from, &until], more).await?;
-        client.batch_execute("reset enable_seqscan").await.map_err(failed)?;
+        client.batch_execute("reset enable_seqscan; reset jit").await.map_err(failed)?;
         Ok(read)
     }
 

@@ -18,8 +18,10 @@ use crate::schema::{DAILY, DETECTOR_STATE};
 /// When the server fails; then nothing is deleted.
 pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result<u64, DatabaseError> {
     let attempted = "deleting rows that were never committed";
-    // A table that was not analysed yet looks small, and is scanned as a whole unless that is forbidden.
-    client.batch_execute("begin; set local enable_seqscan = off").await.map_err(failed(attempted))?;
+    // A table that was not analysed yet looks small, and is scanned as a whole unless that is forbidden. A scan that is
+    // left over then looks so dear that it would be compiled, for longer than it takes.
+    let begin = "begin; set local enable_seqscan = off; set local jit = off";
+    client.batch_execute(begin).await.map_err(failed(attempted))?;
     let mut deleted = 0;
     for parent in DAILY {
         for (day, (_, until_ms)) in day_partitions(client, parent).await? {

@@ -70,7 +70,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
     let on_failure: OnFailure =
         Arc::new(move |error: DatabaseError| exit_now(ExitError::at_database(error, &shown)));
     // The heart beats from here on: the other processes join only a run that lives.
-    let upkeep_stop = Arc::new(AtomicBool::new(false));
+    let upkeep_stop = upkeep::Stop::new();
     let upkeep = (process == 0).then(|| {
         let end = on_failure.clone();
         let (database, domain, telemetry) = (database.clone(), domain.as_ref().clone(), telemetry.clone());
@@ -123,7 +123,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
     execute(builders, plumbing, committer, &args, source, frontier)?;
     drop(reporter);
 
-    upkeep_stop.store(true, Ordering::Relaxed);
+    upkeep_stop.ask();
     if let Some(upkeep) = upkeep {
         let _ = upkeep.join();
         let why = if until_caught_up { "caught up" } else { "drained" };
