@@ -11,6 +11,7 @@ pub mod clock;
 pub mod compare;
 pub mod detector;
 pub mod epoch_clock;
+pub mod find;
 pub mod follow;
 pub mod followers;
 pub mod ledger;

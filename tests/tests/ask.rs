@@ -1,15 +1,16 @@
-//! Questions to what is committed: `citytide tap` shows it as it comes.
+//! Questions to what is committed: `citytide tap` shows it as it comes, `citytide why` says how it came about.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 
-use citytide_tests::city::City;
-use citytide_tests::load::Traffic;
+use citytide_tests::city::{City, SECOND};
+use citytide_tests::kafka::Meaning;
+use citytide_tests::load::{DAWN, Reading, Traffic, rfc3339, send};
 use citytide_tests::oracle::{Expected, Row, Watermark, expect};
 use citytide_tests::process::{CommandLine, Ended, Process};
 use citytide_tests::scene::{LIMIT, Scene};
 use citytide_tests::services::{services, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 type Place = (i32, i64);
 
@@ -205,6 +206,7 @@ fn what_cannot_be_asked_ends_with_the_codes_of_the_other_commands() {
         assert!(said.contains(word), "{word} is not in: {said}");
     };
     expect(citytide(&scene, "tap").finish(LIMIT), 78, "holds no tables of citytide");
+    expect(citytide(&scene, "why --reading 0:1").finish(LIMIT), 78, "holds no tables of citytide");
     let away = |command: &str| {
         CommandLine::new(&services().citytide, "asked")
             .args(command.split_whitespace())
@@ -214,7 +216,148 @@ fn what_cannot_be_asked_ends_with_the_codes_of_the_other_commands() {
     expect(away("tap"), 69, "127.0.0.1:1");
     expect(away("tap --metric agi"), 2, "temperature");
     expect(away("tap --from yesterday"), 2, "epoch");
+    expect(away("why --reading 0:1"), 69, "127.0.0.1:1");
+    expect(away("why --reading 0"), 2, "0:4711");
+    expect(away("why"), 2, "--reading <PARTITION:OFFSET>|--window <TIME>");
     Traffic::new(94, 100_000).send(&scene.topic, &scene.city, 1, 100);
     scene.catch_up("-w 1");
     expect(citytide(&scene, "tap --from 99999999999999").finish(LIMIT), 78, "the newest commit");
+}
+
+/// What `citytide why --json` answers.
+fn why(scene: &Scene, question: &str) -> Value {
+    let command = format!("why --json {question}");
+    let (ended, said) = citytide(scene, &command).finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// What it answers in words, each on a line of a terminal.
+fn told(scene: &Scene, question: &str) -> String {
+    let (ended, said) = citytide(scene, &format!("why {question}")).finish(LIMIT);
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    for line in said.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn why_tells_what_became_of_each_record_and_how_each_window_came_about() {
+    let city = City { allowed_lateness_us: 60 * SECOND, built_in: false, ..City::smart() };
+    let scene = Scene::new("why", city, 1);
+    let reading = |sensor: &str, second: i64, value: f64| {
+        let at_us = DAWN + second * SECOND;
+        (at_us / 1000, Reading::plain(&scene.city, sensor, "Downtown", at_us, value))
+    };
+    let send = |sensor: &str, second: i64, value: f64| {
+        let (_, reading) = reading(sensor, second, value);
+        send(&scene.topic, &scene.city, 0, reading);
+    };
+    send("a", 10, 20.0);
+    send("b", 20, 301.0);
+    scene.topic.send(0, DAWN / 1000, b"hello".to_vec(), Meaning::Garbage { reason: "not_json", field: None });
+    send("a", 70, 20.0);
+    send("b", 75, 20.0);
+    scene.catch_up("-w 1 --detector rules");
+    let begun = why(&scene, "--zone Downtown --window 2024-01-01T00:01");
+    assert_eq!((&begun["state"], &begun["row"]["reading_count"]), (&json!("early"), &json!(2)));
+    // The first minute is final, and accepts one more.
+    send("a", 30, 20.0);
+    scene.catch_up("-w 1 --detector rules");
+    // Late for the first minute, and a transaction, whose end is no record.
+    send("a", 200, 20.0);
+    send("b", 201, 20.0);
+    send("a", 40, 20.0);
+    let (received_ms, last) = reading("b", 202, 20.0);
+    let record = (received_ms, last.json(&scene.city), Meaning::Reading(last));
+    scene.topic.send_transaction(0, vec![record], true);
+    send("a", 203, 20.0);
+    scene.catch_up("-w 1 --detector rules");
+    scene.assert_tables();
+    let expected = expected(&scene);
+
+    for (place, row) in &expected.rows {
+        let answer = why(&scene, &format!("--reading {}:{}", place.0, place.1));
+        assert_eq!(self::place(&answer), *place);
+        assert_eq!(answer["fate"], if row.is_late { "late" } else { "accepted" }, "{answer}");
+        let found = &answer["reading"];
+        assert_eq!(found["sensor"], row.reading.sensor.as_str());
+        assert_eq!(found["values"]["aqi"].as_f64(), row.reading.values[2]);
+        let verdict = &found["verdict"];
+        assert_eq!(verdict["is_anomaly"], !row.reasons.is_empty(), "{answer}");
+        let reasons = verdict["reasons"].as_array().map_or(0, Vec::len);
+        assert_eq!(reasons, row.reasons.len());
+        for (at, reason) in row.reasons.iter().enumerate() {
+            assert_eq!(verdict["reasons"][at]["rule"], reason.rule.as_str());
+        }
+        let sql = format!("select epoch from sensor_data where kafka_offset = {}", place.1);
+        let epoch: i64 = scene.database.session.value(&sql);
+        assert_eq!(found["epoch"], epoch);
+        let sql = format!("select min(epoch) from commits where epoch >= {epoch}");
+        assert_eq!(answer["commit"]["epoch"], scene.database.session.value::<i64>(&sql));
+        let windows = found["windows"].as_array().expect("a list");
+        assert_eq!(windows.len(), if row.is_late { 0 } else { 6 }, "its minute and five sliding windows");
+        for window in windows {
+            assert!(window["window_start"].as_str() <= found["recorded_at"].as_str(), "{window}");
+            assert!(window["window_end"].as_str() > found["recorded_at"].as_str(), "{window}");
+        }
+    }
+    let late = why(&scene, "--reading 0:8");
+    assert_eq!(late["reading"]["lateness"]["allowed_lateness_ms"], 60_000);
+    assert_eq!(late["reading"]["lateness"]["highest_accepted_before"], "2024-01-01T00:03:21+00:00");
+    assert!(
+        told(&scene, "--reading 0:8")
+            .contains("had ended 1 min (allowed_lateness) or more before the watermark")
+    );
+    assert!(
+        told(&scene, "--reading 0:0").contains("1min 00:00:00 – 00:01:00: final, corrected once, 3 readings")
+    );
+    assert!(told(&scene, "--reading 0:1").contains("flagged by a rule of the domain"));
+
+    let dead = why(&scene, "--reading 0:2");
+    assert_eq!((&dead["fate"], &dead["dead_letter"]["payload"]), (&json!("dead_letter"), &json!("hello")));
+    assert_eq!(dead["dead_letter"]["reason"], "not_json");
+    assert!(told(&scene, "--reading 0:2").contains("hello"));
+    assert_eq!(why(&scene, "--reading 0:10")["fate"], "gap", "the end of the transaction");
+    assert_eq!(why(&scene, "--reading 0:12")["fate"], "not_read_yet");
+    assert!(
+        told(&scene, "--reading 0:15").contains("committed up to offset 11, and this one is 4 further on")
+    );
+    assert_eq!(why(&scene, "--reading 5:0")["fate"], "unknown_partition");
+
+    let windows = expected.windows[0].iter().map(|((_, start_us), row)| (*start_us, row));
+    let states: Vec<(i64, Value)> = windows
+        .map(|(start_us, row)| {
+            let start = rfc3339(start_us);
+            let answer = why(&scene, &format!("--zone Downtown --window {start}"));
+            assert_eq!(answer["row"]["reading_count"], row.readings, "{answer}");
+            assert_eq!(answer["row"]["anomaly_count"], row.anomalies, "{answer}");
+            assert_eq!(answer["readings"]["accepted"], row.readings, "{answer}");
+            assert_eq!(answer["panes"][0]["reading_count"], row.readings, "a minute is one pane");
+            let sql = format!("select epoch from metrics_1min where window_start = '{start}'");
+            assert_eq!(answer["written_by"]["epoch"], scene.database.session.value::<i64>(&sql));
+            ((start_us - DAWN) / (60 * SECOND), answer)
+        })
+        .collect();
+    let state = |minute: i64| &states.iter().find(|(at, _)| *at == minute).expect("a row").1;
+    assert_eq!((&state(0)["state"], &state(0)["row"]["revision"]), (&json!("corrected"), &json!(1)));
+    assert_eq!(state(0)["readings"], json!({"accepted": 3, "late": 1, "anomalies": 1}));
+    assert_eq!(state(0)["sensors"], json!([{"sensor": "b", "anomalies": 1}]));
+    let aqi = json!({"metric": "aqi", "by": "> 300", "count": 1});
+    assert!(state(0)["reasons"].as_array().expect("a list").contains(&aqi), "{}", state(0));
+    assert_eq!((&state(1)["state"], &state(1)["row"]["revision"]), (&json!("final"), &json!(0)));
+    assert_eq!(state(1)["was_never_early"], false);
+    let by = "select min(epoch) from commits where watermark >= '2024-01-01T00:02:00Z'";
+    assert_eq!(state(1)["final_by"]["epoch"], scene.database.session.value::<i64>(by));
+    assert_eq!((&state(3)["state"], &state(3)["final_by"]), (&json!("early"), &Value::Null));
+    assert!(
+        told(&scene, "--zone Downtown --window 2024-01-01T00:03").contains("s before its end; more readings")
+    );
+
+    // A longer window is made of panes; one that nothing was accepted for has no row.
+    let five = why(&scene, "--zone Downtown --window 2024-01-01T00:00 --name 5min");
+    assert_eq!(five["panes"].as_array().map(Vec::len), Some(3));
+    assert_eq!(why(&scene, "--zone Downtown --window 2024-01-01T00:02")["state"], "no_row");
+    assert!(told(&scene, "--zone Downtwon --window 2024-01-01T00:00").contains("zones are: Downtown"));
 }

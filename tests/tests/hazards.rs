@@ -46,6 +46,7 @@ fn a_command_whose_reader_has_gone_ends_as_other_programs_do() {
         &format!("followers list --database-url {url}"),
         &format!("models list --database-url {url}"),
         &format!("tap --from 0 --database-url {url}"),
+        &format!("why --reading 0:1 --database-url {url}"),
         &format!("dead-letters list --database-url {url}"),
         &format!("topics create --if-not-exists --brokers {brokers} --topic {}", scene.topic.name),
     ] {

@@ -29,6 +29,7 @@ pub mod topics;
 pub mod train;
 pub mod verify;
 pub mod version;
+pub mod why;
 
 use std::path::PathBuf;
 
@@ -71,6 +72,8 @@ enum Command {
     Models(models::Args),
     /// Print committed readings and dead letters as they arrive, one line each
     Tap(tap::Args),
+    /// Explain what became of a record, or how a window came about
+    Why(why::Args),
     /// List programs that follow the tables and how far each is, or drop one that retention waits for
     Followers(followers::Args),
     /// List and show records that are not readings, and replay them after the domain file is corrected
@@ -114,6 +117,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Train(args) => train::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Tap(args) => tap::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Followers(args) => followers::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => Ok(check::run(&args)),
