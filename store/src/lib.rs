@@ -4,7 +4,7 @@
 //! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run
 //! begins with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread
 //! with a connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in
-//! SQL. [`clock`] is the one file that asks the clock, [`epoch_clock`] what epochs are made of.
+//! SQL. [`partitions`] says which partition holds an epoch. [`clock`] is the one file that asks the clock, [`epoch_clock`] what epochs are made of.
 
 pub mod anomalies;
 pub mod clock;
@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod migrate;
 pub mod origin;
 pub mod panes;
+pub mod partitions;
 pub mod postgres;
 pub mod row;
 pub mod schema;

@@ -5,11 +5,12 @@
 //! 2. what a domain may name (metrics, windows) are identifiers that need no quotes: the domain file refuses others,
 //!    PostgreSQL's keywords among them; whatever is built from such names goes through [`quoted`] elsewhere;
 //! 3. the live views' tables come from the engine, as data: nothing here knows one by its name;
-//! 4. the raw tables have one partition per UTC day of epochs, and no other.
+//! 4. the raw tables are partitioned by epochs: the readings by segments, the dead letters by UTC days.
 
 mod day;
 mod detector_tables;
 mod ledger_tables;
+mod segment;
 mod table;
 mod tables;
 
@@ -18,7 +19,8 @@ use std::collections::BTreeSet;
 use citytide_domain::{Domain, Metric};
 
 use crate::compare::{AsOf, Comparison};
-pub use day::{create_day, day_bounds, day_of_table, day_table};
+pub use day::{create_day, day_bounds, day_table};
+pub use segment::{Pace, SegmentIndex, create_segment, segment_bounds, segment_table};
 use table::literal;
 pub use table::{Column, Table, column, table};
 pub(super) use table::{View, comments};
@@ -44,8 +46,8 @@ pub const LOCK_FOLLOWERS: i32 = 5;
 pub const READINGS: &str = "sensor_readings";
 /// The partitioned table of dead letters, committed or not.
 pub const DEAD_LETTERS: &str = "dead_letter_records";
-/// Both tables that are partitioned by day.
-pub const DAILY: [&str; 2] = [READINGS, DEAD_LETTERS];
+/// Both tables that are partitioned by epochs.
+pub const RAW: [&str; 2] = [READINGS, DEAD_LETTERS];
 
 /// What the detector knew at some epochs.
 pub const DETECTOR_STATE: &str = "detector_state";

@@ -1,9 +1,10 @@
-//! What process 0 does beside the stream: heartbeat, partitions ahead, BRIN summaries, retention, indexes of past days.
+//! What process 0 does beside the stream: heartbeat, partitions ahead, BRIN summaries, retention, indexes of
+//! segments that are over.
 //!
 //! ```text
-//!  one thread ─┬─ heartbeat  every second                    citytide:<run>:heartbeat
-//!              ├─ jobs       days, summaries, retention      citytide:<run>:upkeep
-//!              └─ indexes    CREATE INDEX CONCURRENTLY       citytide:<run>:indexes
+//!  one thread ─┬─ heartbeat  every second                      citytide:<run>:heartbeat
+//!              ├─ jobs       partitions, summaries, retention  citytide:<run>:upkeep
+//!              └─ indexes    CREATE INDEX                      citytide:<run>:indexes
 //! ```
 //!
 //! The heartbeat brings the newest commit along. As long as there is no newer one, the jobs ask the server next to
@@ -13,14 +14,14 @@
 //! 1. every transaction that writes begins with the fence, so that a run that was taken over changes nothing more;
 //!    building indexes and summaries changes no row and is harmless after a takeover;
 //! 2. no statement of a job waits for a lock longer than [`LOCK_TIMEOUT_MS`]; what did not get its lock is tried again
-//!    in the next round. Only an index waits longer, with a lock that holds up neither readers nor COPYs, on a session
+//!    in the next round. Only an index waits longer, for a lock on a segment that nobody writes any more, on a session
 //!    of its own: neither it nor a job can delay the heartbeat;
 //! 3. a lost connection ends the run: nothing here connects again.
 
-mod days;
 mod held;
 mod ledger;
-mod past_days;
+mod over;
+mod partitions;
 mod retention;
 mod schedule;
 mod uncommitted;
@@ -43,11 +44,12 @@ use crate::takeover::Run;
 use held::Held;
 use schedule::Schedule;
 
-pub use days::{ensure_days, summarize};
 pub use ledger::{COMMITS_MERGED_AFTER_MS, merge_commits};
-pub use past_days::index_past_days;
+pub use over::index_segments;
+pub use partitions::{ensure_partitions, read_pace, summarize};
 pub use retention::{
-    drop_days, prune_changes, prune_commits, prune_detector, prune_windows, raise_horizon, retention_horizon,
+    drop_partitions, prune_changes, prune_commits, prune_detector, prune_windows, raise_horizon,
+    retention_horizon,
 };
 pub use uncommitted::delete_uncommitted;
 
@@ -56,7 +58,7 @@ const LOCK_TIMEOUT_MS: u32 = 100;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// Time between two rounds of jobs.
 const ROUND_EVERY: Duration = Duration::from_secs(2);
-const INDEX_EVERY: Duration = Duration::from_secs(60);
+const INDEX_EVERY: Duration = Duration::from_secs(10);
 /// How soon a lost connection is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -125,7 +127,7 @@ async fn all(
     future::try_join3(
         beat(&heartbeats, run_id, stop, &newest),
         work(jobs, domain, run, stop, &newest, on_followers),
-        index(database, &indexes, stop),
+        index(database, &indexes, run, stop),
     )
     .await?;
     Ok(())
@@ -172,12 +174,14 @@ async fn work(
     let mut held = Held::default();
     let mut merged_below_ms = 0;
     while !stop.is_asked() {
-        // By the clock of epochs: days are days of epochs, and a wall clock that is set must remove none.
+        // By the clock of epochs, which partitions are made of: a wall clock that is set must remove none.
         let now_ms = run.now_ms();
         let committed = newest.get();
         let due = schedule.next(committed, now_ms);
-        if due.days && is_done(ensure_days(&mut client, run_id, now_ms).await)? {
-            schedule.days_are_made(now_ms);
+        if due.partitions
+            && let Some(until_ms) = done(ensure_partitions(&mut client, run_id, now_ms, None).await)?
+        {
+            schedule.partitions_are_made(until_ms);
         }
         if due.after_commits {
             let summarized = is_done(summarize(&client, now_ms).await)?;
@@ -205,19 +209,21 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
     prune_changes(client, run_id).await?;
     prune_windows(client, run_id, domain).await?;
     // Last: it is the one that a long query can keep from its lock for hours.
-    drop_days(client, run_id).await
+    drop_partitions(client, run_id).await
 }
 
-async fn index(database: &Database, client: &Client, stop: &Stop) -> Result<(), DatabaseError> {
+async fn index(database: &Database, client: &Client, run: Run, stop: &Stop) -> Result<(), DatabaseError> {
+    // The stream needs the other processors.
+    let alone = "set max_parallel_maintenance_workers = 0";
+    client.batch_execute(alone).await.map_err(failed("setting up the session for indexes"))?;
     while !stop.is_asked() {
-        let indexing = std::pin::pin!(index_past_days(client));
+        let indexing = std::pin::pin!(index_segments(client, run.now_ms()));
         match future::select(indexing, std::pin::pin!(stop.asked())).await {
             // An index is a convenience: as long as the connection lives, the run goes on without it.
             future::Either::Left((Err(error), _)) if client.is_closed() => return Err(error),
             future::Either::Left((Err(error), _)) => tracing::warn!("{error}; retrying the index"),
             future::Either::Left((Ok(()), _)) => {}
             future::Either::Right(_) => {
-                // What is left of the index is invalid, and dropped before the next attempt.
                 let _ = database.cancel(client).await;
                 return Ok(());
             }
@@ -240,13 +246,18 @@ async fn pause(duration: Duration, client: &Client, stop: &Stop) {
 }
 
 /// Whether a job is done: what only lacked a lock is tried again in a later round.
-fn is_done(done: Result<(), DatabaseError>) -> Result<bool, DatabaseError> {
-    match done {
+fn is_done(outcome: Result<(), DatabaseError>) -> Result<bool, DatabaseError> {
+    Ok(done(outcome)?.is_some())
+}
+
+/// What a job that is done has to say.
+fn done<T>(outcome: Result<T, DatabaseError>) -> Result<Option<T>, DatabaseError> {
+    match outcome {
         Err(error) if lacked_lock(&error) => {
             tracing::debug!("{error}; tried again");
-            Ok(false)
+            Ok(None)
         }
-        done => done.map(|()| true),
+        outcome => outcome.map(Some),
     }
 }
 
@@ -261,20 +272,6 @@ async fn fenced<'a>(client: &'a mut Client, run_id: i64) -> Result<Transaction<'
     let begin = format!("set local lock_timeout = {LOCK_TIMEOUT_MS}; select citytide_fence({run_id})");
     transaction.batch_execute(&begin).await.map_err(failed("passing the fence"))?;
     Ok(transaction)
-}
-
-/// The partitions of `parent` with the bounds of their days, oldest first. Others than days are left alone.
-async fn day_partitions(client: &Client, parent: &str) -> Result<Vec<(String, (u64, u64))>, DatabaseError> {
-    let rows = client
-        .query(
-            "select relname::text from pg_inherits join pg_class on pg_class.oid = inhrelid \
-             where inhparent = to_regclass($1) order by relname",
-            &[&parent],
-        )
-        .await
-        .map_err(failed("listing the days of a raw table"))?;
-    let day = |table: String| super::schema::day_of_table(parent, &table).map(|bounds| (table, bounds));
-    Ok(rows.iter().filter_map(|row| day(row.get(0))).collect())
 }
 
 fn failed(attempted: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> DatabaseError {

@@ -4,13 +4,17 @@
 //! 1. a transaction holds rows of one epoch only, and takes the fence before its first row;
 //! 2. it commits asynchronously: the synchronous commit of the epoch, later in the same write-ahead log, makes it
 //!    durable; therefore the committing session is older and no session is ever opened twice;
-//! 3. an epoch is acknowledged after its COMMIT was answered; no COPY and no COMMIT is repeated.
+//! 3. an epoch is acknowledged after its COMMIT was answered; no COPY and no COMMIT is repeated;
+//! 4. the server's bounds say into which segment an epoch goes, so that all workers agree. Process 0 makes segments ahead.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use citytide_domain::Domain;
+use citytide_store::clock::instant;
+use citytide_store::partitions::{Partition, no_segment, segment_of};
 use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::schema;
 use citytide_store::session::{OnFailure, Session, Wake};
@@ -21,6 +25,10 @@ use tokio_postgres::{Client, CopyInSink, Statement};
 
 use super::copy::{HEADER, TRAILER};
 use super::faults::{FailAt, Point, pass};
+
+/// How long a segment may be missing, and how often it is looked for.
+const SEGMENT_PATIENCE: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a worker hands over. Jobs of one epoch follow each other: rows, dead letters, then `Finish`.
 pub enum Rows {
@@ -60,7 +68,9 @@ pub fn spawn(
     Session::spawn(format!("copy-{}", settings.worker), on_failure, async move |jobs| {
         let name = format!("citytide:{}:copy-{}", settings.run_id, settings.worker);
         let client = settings.database.connect(&name).await?;
-        Writer { client, settings, copies: HashMap::new(), open: None }.run(jobs, finished, wake).await
+        Writer { client, settings, copies: HashMap::new(), segment: None, open: None }
+            .run(jobs, finished, wake)
+            .await
     })
 }
 
@@ -69,6 +79,8 @@ struct Writer {
     settings: WriterSettings,
     /// Prepared COPY statements by leaf table.
     copies: HashMap<String, Statement>,
+    /// The segment that was written last.
+    segment: Option<Partition>,
     /// The epoch whose transaction is open, and the stream of its readings.
     open: Option<(u64, Option<CopyStream>)>,
 }
@@ -86,11 +98,13 @@ impl Writer {
             match job {
                 Rows::Readings(epoch, rows) => {
                     if self.open.is_none() {
+                        // Before the transaction: who takes over must not wait for a segment that nobody makes.
+                        self.turn_to(epoch).await?;
                         self.begin(epoch).await?;
                     }
                     let (_, stream) = self.open.as_mut().expect("begun");
                     if stream.is_none() {
-                        let table = schema::day_table("sensor_readings", epoch);
+                        let table = self.segment.as_ref().expect("turned to").table.clone();
                         let columns = schema::reading_columns(&self.settings.domain);
                         *stream = Some(copy_into(&self.client, &mut self.copies, table, &columns).await?);
                     }
@@ -113,6 +127,26 @@ impl Writer {
         Ok(())
     }
 
+    /// Finds the segment that holds an epoch.
+    async fn turn_to(&mut self, epoch: u64) -> Result<(), DatabaseError> {
+        if self.segment.as_ref().is_some_and(|segment| segment.epochs.contains(&epoch)) {
+            return Ok(());
+        }
+        let until = instant() + SEGMENT_PATIENCE;
+        loop {
+            if let Some(segment) = segment_of(&self.client, epoch).await? {
+                if let Some(before) = self.segment.replace(segment) {
+                    self.copies.remove(&before.table);
+                }
+                return Ok(());
+            }
+            if instant() >= until {
+                return Err(no_segment(epoch));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
     async fn begin(&mut self, epoch: u64) -> Result<(), DatabaseError> {
         pass(self.settings.fail_at.as_ref(), Point::BeforeCopy);
         let begin = format!(
@@ -131,7 +165,7 @@ impl Writer {
         if let Some(stream) = stream {
             close(stream, "finishing an epoch's readings").await?;
         }
-        let dead_letters = schema::day_table(schema::DEAD_LETTERS, epoch);
+        let dead_letters = schema::day_table(epoch);
         self.rest(dead_letters, &schema::dead_letter_columns(), dead, "an epoch's dead letters").await?;
         let columns = schema::DETECTOR_STATE_COLUMNS;
         self.rest(schema::DETECTOR_STATE.to_owned(), &columns, blobs, "the detector's state").await?;

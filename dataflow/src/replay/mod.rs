@@ -30,6 +30,7 @@ use citytide_domain::Domain;
 use citytide_store::follow::DeadLetter;
 use citytide_store::ledger::{self, Ledger};
 use citytide_store::panes::load_ranges;
+use citytide_store::partitions::{no_segment, segment_of};
 use citytide_store::postgres::DatabaseError;
 use citytide_store::takeover::Run;
 use citytide_store::{schema, upkeep};
@@ -133,13 +134,12 @@ impl LetterReader {
 ///
 /// When the server fails or another run takes over; what was committed until then stays.
 pub async fn replay(
-    mut client: Client,
+    client: Client,
     domain: Arc<Domain>,
     run: Run,
     selection: &Selection,
     mut progress: impl FnMut(&Outcome),
 ) -> Result<(Client, Outcome), DatabaseError> {
-    upkeep::ensure_days(&mut client, run.run_id, next_epoch(&run, 0)).await?;
     let open_from_us = |low_us| Windows::new(&domain, low_us).open_from_us();
     let ledger = ledger::read(&client, &schema_of(&domain), open_from_us).await?;
     let mut windows = Windows::new(&domain, ledger.low_us);
@@ -164,6 +164,7 @@ pub async fn replay(
         views: Views::new(&domain, &ledger, facts),
         low_us: ledger.low_us,
         epoch: run.committed_epoch as u64,
+        partitions_until: 0,
         windows,
         domain,
         run,
@@ -194,6 +195,8 @@ struct Replay {
     views: Views,
     low_us: i64,
     epoch: u64,
+    /// From this epoch on partitions have to be made.
+    partitions_until: u64,
     domain: Arc<Domain>,
     run: Run,
 }
@@ -202,6 +205,10 @@ impl Replay {
     /// One transaction: the readings come, their letters go, and everything that follows from them is corrected.
     async fn commit(&mut self, letters: &[DeadLetter], mut batches: Vec<Batch>) -> Result<(), DatabaseError> {
         self.epoch = next_epoch(&self.run, self.epoch);
+        if self.epoch >= self.partitions_until {
+            let (client, run_id) = (&mut self.committer.client, self.run.run_id);
+            self.partitions_until = upkeep::ensure_partitions(client, run_id, self.epoch, None).await?;
+        }
         let mut plan = Plan { epoch: self.epoch, low_us: self.low_us, ..Plan::default() };
         let mut rows = Vec::new();
         let mut anomalies = Vec::new();
@@ -235,9 +242,11 @@ impl Replay {
     }
 
     async fn insert(&self, rows: Vec<u8>) -> Result<(), DatabaseError> {
-        let table = schema::day_table(schema::READINGS, self.epoch);
+        let client = &self.committer.client;
+        let segment = segment_of(client, self.epoch).await?;
+        let table = segment.ok_or_else(|| no_segment(self.epoch))?.table;
         let columns = schema::reading_columns(&self.domain);
-        let mut stream = copy_into(&self.committer.client, &mut Default::default(), table, &columns).await?;
+        let mut stream = copy_into(client, &mut Default::default(), table, &columns).await?;
         let sent = stream.send(Bytes::from(rows)).await;
         sent.map_err(|error| DatabaseError::statement("sending replayed readings", &error))?;
         close(stream, "finishing replayed readings").await

@@ -3,7 +3,8 @@
 use citytide::views::schema;
 use citytide_domain::Domain;
 use citytide_store::migrate::{self, Difference, MigrateError};
-use citytide_store::upkeep::ensure_days;
+use citytide_store::schema::Pace;
+use citytide_store::upkeep::ensure_partitions;
 use futures_util::future::{Either, join_all, select};
 
 use super::scratch::{NOON_MS, execute, number, texts, with_database};
@@ -35,7 +36,7 @@ fn several_first_starts_at_once_make_one_schema() {
 fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
-        ensure_days(&mut client, 0, NOON_MS).await.expect("days");
+        ensure_partitions(&mut client, 0, NOON_MS, Some(Pace::Live)).await.expect("partitions");
         execute(&client, include_str!("../../../sql/roles.sql")).await;
         migrate::apply(&mut client, &schema(&windy()), "sensor-data").await.expect("added");
         migrate::apply(&mut client, &schema(&windy()), "sensor-data").await.expect("nothing to do");
@@ -59,8 +60,8 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
                 "panes",
                 "sensor_data",
                 "sensor_readings",
-                "sensor_readings_20261121",
-                "sensor_readings_20261122",
+                "sensor_readings_20261121_115930",
+                "sensor_readings_20261121_120000",
                 "zone_latest",
                 "zone_status"
             ]

@@ -1,4 +1,4 @@
-//! Days ahead, retention, indexes of past days, the fence, the heartbeat.
+//! Partitions ahead, retention, indexes of segments that are over, the fence, the heartbeat.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -6,12 +6,16 @@ use std::time::Duration;
 use citytide_domain::Domain;
 use citytide_store::clock::instant;
 use citytide_store::epoch_clock::EpochClock;
+use citytide_store::partitions::segment_of;
 use citytide_store::postgres::DatabaseError;
+use citytide_store::schema::Pace;
 use citytide_store::takeover::Run;
 use citytide_store::upkeep::{
-    COMMITS_MERGED_AFTER_MS, Stop, drop_days, ensure_days, index_past_days, merge_commits, prune_changes,
-    prune_commits, prune_windows, raise_horizon, spawn, summarize,
+    COMMITS_MERGED_AFTER_MS, Stop, drop_partitions, ensure_partitions, index_segments, merge_commits,
+    prune_changes, prune_commits, prune_windows, raise_horizon, spawn, summarize,
 };
+
+use tokio_postgres::Client;
 
 use super::scratch::{DAY_MS, NOON_MS, execute, number, texts, with_database};
 
@@ -20,35 +24,38 @@ const LONG: Duration = Duration::from_secs(60);
 
 const LEAVES: &str = "select inhrelid::regclass::text from pg_inherits \
                       where inhparent = 'sensor_readings'::regclass order by 1";
+const LETTERS: &str = "select inhrelid::regclass::text from pg_inherits \
+                       where inhparent = 'dead_letter_records'::regclass order by 1";
+const HOUR_MS: u64 = DAY_MS / 24;
 
 #[test]
-fn days_are_made_ahead_while_somebody_reads_and_somebody_copies() {
+fn partitions_are_made_ahead_while_somebody_reads_and_somebody_copies() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
-        ensure_days(&mut client, 0, NOON_MS).await.expect("the first days");
+        ensure_partitions(&mut client, 0, NOON_MS, Some(Pace::Live)).await.expect("the first partitions");
         let reader = scratch.open().await;
         execute(&reader, "begin; select count(*) from sensor_data").await;
         let writer = scratch.open().await;
         execute(&writer, "begin; insert into dead_letter_records values (1795262400000, 0, 0, now(), 'empty', null, '', '', 0)")
             .await;
-        ensure_days(&mut client, 0, NOON_MS + DAY_MS).await.expect("the next days");
-        assert_eq!(
-            texts(&client, LEAVES).await,
-            ["sensor_readings_20261121", "sensor_readings_20261122", "sensor_readings_20261123"]
-        );
-        let leftover = "select count(*) from pg_constraint where contype = 'c' and conname like '%\\_day'";
-        assert_eq!(number(&client, leftover).await, 0);
+        ensure_partitions(&mut client, 0, NOON_MS + DAY_MS, Some(Pace::Live))
+            .await
+            .expect("the next partitions");
+        let segments = ["20261121_115930", "20261121_120000", "20261122_115930", "20261122_120000"];
+        assert_eq!(texts(&client, LEAVES).await, segments.map(|from| format!("sensor_readings_{from}")));
+        let days = ["20261121", "20261122", "20261123"];
+        assert_eq!(texts(&client, LETTERS).await, days.map(|day| format!("dead_letter_records_{day}")));
         execute(&writer, "commit").await;
         summarize(&client, NOON_MS).await.expect("summarised");
     });
 }
 
 #[test]
-fn a_run_that_was_taken_over_makes_no_day() {
+fn a_run_that_was_taken_over_makes_no_partition() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
         execute(&client, "update fence set run_id = 2").await;
-        let error = ensure_days(&mut client, 1, NOON_MS).await.unwrap_err();
+        let error = ensure_partitions(&mut client, 1, NOON_MS, Some(Pace::Live)).await.unwrap_err();
         assert!(matches!(error, DatabaseError::Fenced(_)), "{error}");
         assert!(texts(&client, LEAVES).await.is_empty());
     });
@@ -59,7 +66,8 @@ fn the_horizon_comes_first_and_partitions_go_an_hour_later() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
         for day in 0..3 {
-            ensure_days(&mut client, 0, NOON_MS + day * DAY_MS).await.expect("days");
+            let now_ms = NOON_MS + day * DAY_MS;
+            ensure_partitions(&mut client, 0, now_ms, Some(Pace::Live)).await.expect("partitions");
         }
         let horizon = "select horizon_epoch from citytide_database";
         let now_ms = NOON_MS + 3 * DAY_MS;
@@ -80,12 +88,15 @@ fn the_horizon_comes_first_and_partitions_go_an_hour_later() {
         let end_of_second_day = (NOON_MS + DAY_MS + DAY_MS / 2) as i64 - 1;
         assert_eq!(number(&client, horizon).await, end_of_second_day);
 
-        drop_days(&mut client, 0).await.expect("too early");
-        assert_eq!(texts(&client, LEAVES).await.len(), 4);
+        drop_partitions(&mut client, 0).await.expect("too early");
+        assert_eq!((texts(&client, LEAVES).await.len(), texts(&client, LETTERS).await.len()), (6, 4));
         execute(&client, "update citytide_database set horizon_raised_at = now() - interval '61 minutes'")
             .await;
-        drop_days(&mut client, 0).await.expect("dropped");
-        assert_eq!(texts(&client, LEAVES).await, ["sensor_readings_20261123", "sensor_readings_20261124"]);
+        drop_partitions(&mut client, 0).await.expect("dropped");
+        let third = ["sensor_readings_20261123_115930", "sensor_readings_20261123_120000"];
+        assert_eq!(texts(&client, LEAVES).await, third);
+        let left = ["dead_letter_records_20261123", "dead_letter_records_20261124"];
+        assert_eq!(texts(&client, LETTERS).await, left);
 
         prune_commits(&mut client, 0).await.expect("pruned");
         assert_eq!(texts(&client, "select epoch::text from commits").await, [now_ms.to_string()]);
@@ -221,32 +232,104 @@ fn windows_that_go_wait_for_a_commit_under_way_so_that_no_follower_passes_their_
     });
 }
 
+fn commit(epoch: u64, readings: u64, watermark: &str) -> String {
+    format!(
+        "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+         values ({epoch}, {epoch} - 1, 0, {readings}, {watermark});"
+    )
+}
+
+/// The valid indexes of all segments, without what their names begin with.
+async fn indexes(client: &Client) -> Vec<String> {
+    let valid = "select substr(indexrelid::regclass::text, 17) from pg_index \
+                 where indisvalid and indisready and indexrelid::regclass::text like 'sensor_readings_%' order by 1";
+    texts(client, valid).await
+}
+
 #[test]
-fn a_day_that_is_over_is_indexed_and_an_invalid_left_over_replaced() {
+fn a_segment_that_a_backlog_is_read_into_is_indexed_when_it_is_over() {
     with_database(async |scratch| {
         let mut client = scratch.with_schema().await;
-        ensure_days(&mut client, 0, NOON_MS).await.expect("days");
-        let valid = "select indexrelid::regclass::text from pg_index where indisvalid and indisready \
-                     and indexrelid::regclass::text like '%\\_sensor'";
-        let commit = |epoch: u64| {
-            format!(
-                "insert into commits (epoch, previous_epoch, run_id, readings) values ({epoch}, {epoch} - 1, 0, 0)"
-            )
-        };
-        execute(&client, &commit(NOON_MS)).await;
-        index_past_days(&client).await.expect("nothing to do");
-        assert!(texts(&client, valid).await.is_empty());
-        execute(&client, &commit(NOON_MS + DAY_MS)).await;
+        ensure_partitions(&mut client, 0, NOON_MS, Some(Pace::Behind)).await.expect("partitions");
+        execute(&client, &commit(NOON_MS, 10, "null")).await;
+        index_segments(&client, NOON_MS).await.expect("the one before noon is over");
+        let all = |from: &str| ["anomalies", "epoch", "sensor"].map(|index| format!("{from}_{index}"));
+        assert_eq!(indexes(&client).await, all("20261121_115930"));
+        execute(&client, &commit(NOON_MS + 30_000, 10, "null")).await;
         execute(
             &client,
-            "create index sensor_readings_20261121_sensor on sensor_readings_20261121 (sensor_id, recorded_at); \
-             update pg_index set indisvalid = false where indexrelid = 'sensor_readings_20261121_sensor'::regclass",
+            "create index sensor_readings_20261121_120000_sensor on sensor_readings_20261121_120000 (sensor_id); \
+             update pg_index set indisvalid = false \
+             where indexrelid = 'sensor_readings_20261121_120000_sensor'::regclass",
         )
         .await;
         for _ in 0..2 {
-            index_past_days(&client).await.expect("indexed");
-            assert_eq!(texts(&client, valid).await, ["sensor_readings_20261121_sensor"]);
+            index_segments(&client, NOON_MS + 30_000).await.expect("indexed");
+            let over = [all("20261121_115930"), all("20261121_120000")].concat();
+            assert_eq!(indexes(&client).await, over, "an invalid index is made again");
         }
+        index_segments(&client, NOON_MS + 120_000).await.expect("a minute without commits");
+        assert_eq!(indexes(&client).await.len(), 9);
+    });
+}
+
+#[test]
+fn segments_are_short_while_a_backlog_is_read_and_days_while_hardly_anything_comes() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let last = "select max((regexp_match(pg_get_expr(relpartbound, oid), 'TO ..(.*)..$'))[1])::bigint from pg_class \
+                    where relname like 'sensor\\_readings\\_%' and relkind = 'r'";
+        // A million readings within ten seconds, of two hours ago.
+        execute(&client, &commit(NOON_MS - 50, 1_000_000, "'2026-11-21 10:00:00+00'")).await;
+        let until = ensure_partitions(&mut client, 0, NOON_MS, None).await.expect("short ones");
+        assert_eq!(number(&client, last).await as u64, NOON_MS + 90_000);
+        assert_eq!(until, NOON_MS + 30_000, "there are some for a minute ahead");
+        assert!(indexes(&client).await.is_empty());
+        // As many, but of now.
+        execute(&client, "update commits set watermark = '2026-11-21 11:59:59+00'").await;
+        ensure_partitions(&mut client, 0, until, None).await.expect("an hour");
+        assert_eq!(number(&client, last).await as u64, NOON_MS + HOUR_MS);
+        assert_eq!(indexes(&client).await.len(), 2);
+        // Nothing more in the hour since.
+        execute(&client, &commit(NOON_MS + HOUR_MS, 10, "null")).await;
+        ensure_partitions(&mut client, 0, NOON_MS + HOUR_MS, None).await.expect("a day");
+        assert_eq!(number(&client, last).await as u64, NOON_MS + DAY_MS / 2);
+    });
+}
+
+/// The version before had a partition per UTC day, and the next day's ahead.
+#[test]
+fn days_of_a_former_version_are_written_until_they_end_and_segments_follow() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let midnight = NOON_MS - DAY_MS / 2;
+        for (day, from) in [("20261121", midnight), ("20261122", midnight + DAY_MS)] {
+            let until = from + DAY_MS;
+            execute(
+                &client,
+                &format!(
+                    "create table sensor_readings_{day} partition of sensor_readings for values from ({from}) to ({until}); \
+                     create index sensor_readings_{day}_epoch on sensor_readings_{day} using brin (epoch, recorded_at); \
+                     create index sensor_readings_{day}_anomalies on sensor_readings_{day} (recorded_at) where is_anomaly; \
+                     create table dead_letter_records_{day} partition of dead_letter_records \
+                     for values from ({from}) to ({until})"
+                ),
+            )
+            .await;
+        }
+        let days = ["sensor_readings_20261121", "sensor_readings_20261122"];
+        ensure_partitions(&mut client, 0, NOON_MS, Some(Pace::Behind)).await.expect("nothing to make");
+        assert_eq!(texts(&client, LEAVES).await, days);
+        let holder = segment_of(&client, NOON_MS).await.expect("found").expect("there");
+        assert_eq!((holder.table.as_str(), holder.epochs), (days[0], midnight..midnight + DAY_MS));
+
+        let end = midnight + 2 * DAY_MS;
+        ensure_partitions(&mut client, 0, end - 1, Some(Pace::Live)).await.expect("the next segment");
+        assert_eq!(texts(&client, LEAVES).await, [days[0], days[1], "sensor_readings_20261123_000000"]);
+        assert!(segment_of(&client, end).await.expect("found").is_some());
+        execute(&client, &commit(midnight + DAY_MS, 10, "null")).await;
+        index_segments(&client, midnight + DAY_MS).await.expect("indexed");
+        assert!(indexes(&client).await.contains(&"20261121_sensor".to_owned()));
     });
 }
 
@@ -261,7 +344,7 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
         )
         .await;
         let stop = Stop::new();
-        // Days are those of the clock that epochs are made of, whatever the wall clock says.
+        // Partitions are those of the clock that epochs are made of, whatever the wall clock says.
         let clock = EpochClock::starting(NOON_MS, instant());
         let thread = spawn(
             scratch.database(None),
@@ -278,8 +361,8 @@ fn the_upkeep_beats_makes_days_and_stops_when_told() {
         }
         stop.ask();
         thread.join().expect("it stops");
-        let days = ["sensor_readings_20261121", "sensor_readings_20261122"];
-        assert_eq!(texts(&client, LEAVES).await, days);
+        let segments = ["sensor_readings_20261121_115930", "sensor_readings_20261121_120000"];
+        assert_eq!(texts(&client, LEAVES).await, segments);
     });
 }
 

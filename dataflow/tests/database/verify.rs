@@ -4,7 +4,8 @@ use citytide::cli::verify::{Report, VerifyError, verify};
 use citytide::views::schema;
 use citytide_domain::{Domain, Window};
 use citytide_store::migrate::{self, Difference};
-use citytide_store::upkeep::ensure_days;
+use citytide_store::schema::Pace;
+use citytide_store::upkeep::ensure_partitions;
 use tokio_postgres::Client;
 
 use super::scratch::{NOON_MS, Scratch, execute, number, with_database};
@@ -17,7 +18,7 @@ const LAST_EPOCH: u64 = NOON_MS + 50 * 39;
 /// Three zones, ten minutes of readings, committed in 40 epochs; the tables computed naively.
 async fn fill(client: &mut Client, domain: &Domain) {
     migrate::apply(client, &schema(domain), "t").await.expect("the schema");
-    ensure_days(client, 0, NOON_MS).await.expect("days");
+    ensure_partitions(client, 0, NOON_MS, Some(Pace::Live)).await.expect("partitions");
     let names: Vec<&str> = domain.metrics.iter().map(|metric| metric.name.as_str()).collect();
     // Values of several magnitudes and signs, some of them null; averages near zero occur.
     let values: Vec<String> = (1..=names.len())

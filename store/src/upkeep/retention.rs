@@ -6,9 +6,10 @@
 use citytide_domain::Domain;
 use tokio_postgres::{Client, Transaction};
 
-use super::{day_partitions, failed, fenced};
+use super::{failed, fenced};
+use crate::partitions::{Partition, partitions};
 use crate::postgres::DatabaseError;
-use crate::schema::{DAILY, LOCK_FOLLOWERS, LOCK_SPACE, day_bounds};
+use crate::schema::{LOCK_FOLLOWERS, LOCK_SPACE, RAW, day_bounds};
 
 /// Rows that one transaction deletes.
 const BATCH_ROWS: u64 = 5_000;
@@ -57,8 +58,8 @@ pub async fn raise_horizon(
     transaction.commit().await.map_err(failed(attempted))
 }
 
-/// Drops the days that a horizon passed which was raised at least an hour ago.
-pub async fn drop_days(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
+/// Drops the partitions that a horizon passed which was raised at least an hour ago.
+pub async fn drop_partitions(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let horizon = client
         .query_opt(
             "select horizon_epoch from citytide_database \
@@ -68,19 +69,19 @@ pub async fn drop_days(client: &mut Client, run_id: i64) -> Result<(), DatabaseE
         .await
         .map_err(failed("reading the retention horizon"))?;
     let Some(horizon) = horizon.map(|row| row.get::<_, i64>(0)) else { return Ok(()) };
-    for parent in DAILY {
-        for (day, (_, until_ms)) in day_partitions(client, parent).await? {
-            if until_ms as i64 - 1 > horizon {
+    for parent in RAW {
+        for Partition { table, epochs } in partitions(client, parent).await? {
+            if epochs.end as i64 - 1 > horizon {
                 continue;
             }
-            let attempted = format!("dropping the partition {day}, which is behind the horizon");
+            let attempted = format!("dropping the partition {table}, which is behind the horizon");
             let transaction = fenced(client, run_id).await?;
             transaction
-                .batch_execute(&format!("drop table {day}"))
+                .batch_execute(&format!("drop table {table}"))
                 .await
                 .map_err(failed(attempted.as_str()))?;
             transaction.commit().await.map_err(failed(attempted))?;
-            tracing::info!("dropped {day}, which is behind the retention horizon");
+            tracing::info!("dropped {table}, which is behind the retention horizon");
         }
     }
     Ok(())

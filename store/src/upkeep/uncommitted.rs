@@ -4,9 +4,10 @@
 
 use tokio_postgres::Client;
 
-use super::{day_partitions, failed};
+use super::failed;
+use crate::partitions::{Partition, partitions};
 use crate::postgres::DatabaseError;
-use crate::schema::{DAILY, DETECTOR_STATE};
+use crate::schema::{DETECTOR_STATE, RAW};
 
 /// Deletes all raw rows above the committed epoch, in one transaction, and returns how many there were.
 ///
@@ -23,16 +24,16 @@ pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result
     let begin = "begin; set local enable_seqscan = off; set local jit = off";
     client.batch_execute(begin).await.map_err(failed(attempted))?;
     let mut deleted = 0;
-    for parent in DAILY {
-        for (day, (_, until_ms)) in day_partitions(client, parent).await? {
-            if until_ms as i64 - 1 <= committed_epoch {
+    for parent in RAW {
+        for Partition { table, epochs } in partitions(client, parent).await? {
+            if epochs.end as i64 - 1 <= committed_epoch {
                 continue;
             }
-            let delete = format!("delete from {day} where epoch > {committed_epoch}");
+            let delete = format!("delete from {table} where epoch > {committed_epoch}");
             deleted += client
                 .execute(&delete, &[])
                 .await
-                .map_err(failed(format!("deleting rows of {day} that were never committed")))?;
+                .map_err(failed(format!("deleting rows of {table} that were never committed")))?;
         }
     }
     // Not counted: it is no reading.

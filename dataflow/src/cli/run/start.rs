@@ -8,6 +8,7 @@ use citytide_domain::Domain;
 use citytide_store::detector::models::PromoteError;
 use citytide_store::detector::{self, Loaded};
 use citytide_store::postgres::Database;
+use citytide_store::schema::Pace;
 use citytide_store::takeover::{self, Member, Patience, Run, Takeover};
 use citytide_store::{ledger, migrate, origin, upkeep};
 use tokio_postgres::Client;
@@ -18,6 +19,9 @@ use crate::plumbing::DetectorStart;
 use crate::sources::kafka::Topic;
 use crate::sources::{Assigned, Source};
 use crate::views;
+
+/// So many records that wait are a backlog.
+const BACKLOG_RECORDS_MIN: i64 = 500_000;
 
 /// What the workers start from.
 pub struct Started {
@@ -71,7 +75,6 @@ pub async fn start(
         for mended in migrate::apply(&mut client, &schema, &source.identity()).await? {
             tracing::info!("updated the tables to the domain file: {mended}");
         }
-        upkeep::ensure_days(&mut client, run.run_id, run.now_ms()).await?;
         run
     } else {
         let member = Member {
@@ -91,6 +94,10 @@ pub async fn start(
     let ledger = ledger::read(&client, &schema, open_from_us).await?;
     // Asked again: whoever held the database until now may have read beyond the first answer.
     let partitions = source.assign(&ledger)?;
+    if process == 0 {
+        let pace = is_behind(&partitions, args.until_caught_up).then_some(Pace::Behind);
+        upkeep::ensure_partitions(&mut client, run.run_id, run.now_ms(), pace).await?;
+    }
     let detector = match args.detector {
         DetectorKind::Rules => None,
         DetectorKind::Hybrid => {
@@ -109,6 +116,13 @@ pub async fn start(
         }
     };
     Ok(Started { client, run, ledger, source, partitions, detector })
+}
+
+/// Whether a backlog waits: so many records as are written within seconds, or all that there will be.
+fn is_behind(partitions: &[Assigned], until_caught_up: bool) -> bool {
+    let known = partitions.iter().filter(|one| one.is_end_known);
+    let waiting: i64 = known.map(|one| one.end_offset - one.next_offset).sum();
+    waiting >= BACKLOG_RECORDS_MIN || (until_caught_up && !partitions.iter().all(|one| one.is_end_known))
 }
 
 /// The shadow model. A run continues without it if it cannot be used.
