@@ -58,10 +58,9 @@ order by updated_at desc
 limit 50;
 
 -- How many readings come too late, by zone and minute?
-select zone, date_trunc('minute', recorded_at) as minute, count(*) as late
-from sensor_data
-where is_late
-group by zone, minute
+select zone, window_start as minute, late_count
+from data_quality_1min
+where late_count > 0
 order by minute desc, zone
 limit 50;
 
@@ -101,3 +100,24 @@ select run_id, host, processes, workers, started_at, heartbeat_at, ended_at, why
 from runs
 order by run_id desc
 limit 10;
+
+-- How complete are the last minutes? A zone is expected to bring what it brought in the median of the hour before.
+select zone, window_start, reading_count, expected, round(100.0 * reading_count / expected, 1) as percent, late_count,
+       reading_count - count_aqi as without_aqi
+from data_quality_1min as quality
+cross join lateral (
+    select percentile_disc(0.5) within group (order by before.reading_count) as expected
+    from data_quality_1min as before
+    where before.zone = quality.zone and before.window_start >= quality.window_start - interval '1 hour'
+      and before.window_start < quality.window_start
+) as hour
+where expected > 0 and window_start >= (select max(watermark) from commits) - interval '15 minutes'
+  and window_start + interval '1 minute' <= (select max(watermark) from commits)
+order by zone, window_start;
+
+-- When did dead letters come?
+select window_start, dead_letter_count
+from data_quality_1min
+where zone = '' and dead_letter_count > 0
+order by window_start desc
+limit 50;

@@ -108,7 +108,7 @@ async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError
 
 async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, Vec<Row>>, DatabaseError> {
     let mut views = BTreeMap::new();
-    for table in schema.live_tables() {
+    for table in schema.live_tables().into_iter().filter(|table| !table.adds_up()) {
         // Who only looks may meet a database that no run has brought up to this program yet.
         let there = client.query_one("select to_regclass($1) is not null", &[&table.name]).await;
         let there = there.map_err(|error| DatabaseError::statement("looking for the live views", &error))?;

@@ -22,7 +22,7 @@ use crate::compare::{AsOf, Comparison};
 pub use day::{create_day, day_bounds, day_table};
 pub use segment::{Pace, SegmentIndex, create_segment, segment_bounds, segment_table};
 use table::literal;
-pub use table::{Column, Table, column, table};
+pub use table::{AFTER_EPOCH, Column, Table, column, table};
 pub(super) use table::{View, comments};
 pub(super) use tables::views;
 

@@ -93,6 +93,7 @@ pub fn differences(session: &Session, city: &City, expected: &Expected) -> Diffe
     hot_sensors(session, expected, &mut differences);
     zone_status(session, city, expected, &mut differences);
     zone_latest(session, city, expected, &mut differences);
+    data_quality(session, city, expected, &mut differences);
     differences
 }
 
@@ -335,6 +336,44 @@ fn zone_latest(session: &Session, city: &City, expected: &Expected, differences:
     }
 }
 
+/// Counts of a zone and minute: accepted, late, dead, and accepted ones with each metric.
+fn data_quality(session: &Session, city: &City, expected: &Expected, differences: &mut Differences) {
+    let mut wanted: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
+    let mut counts = |zone: &str, at_us: i64, add: &mut dyn FnMut(&mut [i64])| {
+        let minute_us = at_us.div_euclid(60_000_000) * 60_000_000;
+        let none = || vec![0; 3 + city.metrics.len()];
+        add(wanted.entry((zone.to_owned(), minute_us)).or_insert_with(none));
+    };
+    for row in expected.rows.values() {
+        counts(&row.reading.zone, row.reading.event_us, &mut |counts| {
+            counts[usize::from(row.is_late)] += 1;
+            for (count, value) in counts[3..].iter_mut().zip(&row.reading.values) {
+                *count += i64::from(!row.is_late && value.is_some());
+            }
+        });
+    }
+    // Where the broker stamped them, the test does not know when.
+    let has_times = expected.dead.values().all(|dead| dead.received_at_ms >= 0);
+    for dead in expected.dead.values().filter(|_| has_times) {
+        counts("", dead.received_at_ms * 1000, &mut |counts| counts[2] += 1);
+    }
+    let columns = city.metrics.iter().map(|metric| format!(", count_{}", metric.name));
+    let rows = session.query(&format!(
+        "select zone, {}, reading_count, late_count, dead_letter_count{} from data_quality_1min \
+         where reading_count + late_count + dead_letter_count > 0 and (zone <> '' or {has_times})",
+        us("window_start"),
+        columns.collect::<String>()
+    ));
+    let found =
+        unique("data_quality_1min", rows.iter().map(|row| ((row.get(0), row.get(1)), row)), differences);
+    differences.keys("data_quality_1min", &found, &wanted);
+    for (key, row) in &found {
+        let Some(wanted) = wanted.get(key) else { continue };
+        let counts: Vec<i64> = (2..row.len()).map(|column| row.get(column)).collect();
+        differences.same(|| format!("data_quality_1min {key:?}"), &counts, wanted);
+    }
+}
+
 /// Every column that does not depend on when something was committed, as text: what two runs have in common to the
 /// last bit.
 pub fn dump(session: &Session, city: &City) -> Vec<String> {
@@ -373,6 +412,13 @@ pub fn dump(session: &Session, city: &City) -> Vec<String> {
             format!(
                 "zone, {}",
                 metrics.iter().map(|m| format!("{m}, {m}_at")).collect::<Vec<_>>().join(", ")
+            ),
+        ),
+        (
+            "data_quality_1min".to_owned(),
+            format!(
+                "zone, window_start, reading_count, late_count, dead_letter_count, count_{}",
+                metrics.join(", count_")
             ),
         ),
     ];

@@ -153,6 +153,25 @@ pub fn statement(city: &City) -> String {
         newest.join(", "),
         other.join(" or ")
     ));
+    let counted: Vec<String> =
+        metrics.iter().map(|m| format!("count({m}) filter (where not is_late) count_{m}")).collect();
+    let counts = ["reading", "late", "dead_letter"].map(|count| format!("{count}_count"));
+    let counts = counts.into_iter().chain(metrics.iter().map(|m| format!("count_{m}")));
+    let counts: Vec<String> =
+        counts.map(|count| format!("coalesce(t.{count}, -1) <> coalesce(c.{count}, 0)")).collect();
+    parts.push(format!(
+        "select 'data_quality_1min', coalesce(t.zone, c.zone) || ' ' || coalesce(t.start_us, c.start_us), \
+         row_to_json(t)::text, row_to_json(c)::text from (select *, (extract(epoch from window_start) * \
+         1000000)::bigint start_us from data_quality_1min) t full join (select zone, us - mod(mod(us, 60000000) + 60000000, \
+         60000000) start_us, count(*) filter (where not is_late) reading_count, count(*) filter (where is_late) late_count, \
+         0 dead_letter_count, min(epoch) first_epoch, {} from raw group by 1, 2 union all select '', us - mod(us, 60000000), 0, 0, count(*), \
+         min(epoch), {} from (select epoch, (extract(epoch from received_at) * 1000000)::bigint us from dead_letters) d group \
+         by 2) c using (zone, start_us) where {} or t.after_epoch >= c.first_epoch or not exists (select from commits k where \
+         k.epoch = t.epoch) or coalesce((select windows_from from commits where epoch = t.epoch) > t.window_start, true)",
+        counted.join(", "),
+        metrics.iter().map(|_| "0").collect::<Vec<_>>().join(", "),
+        counts.join(" or ")
+    ));
     format!(
         "with newest as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint w_us from commits \
          order by epoch desc limit 1), chain as materialized (select epoch, (extract(epoch from watermark) * 1000000)::bigint \

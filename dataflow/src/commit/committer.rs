@@ -190,7 +190,7 @@ impl Committer {
             Box::new(self.settings.run_id),
             Box::new(Timestamp::watermark(plan.low_us)),
             Box::new(plan.readings),
-            Box::new(plan.windows.values().map(|row| row.start_us).min().map(Timestamp)),
+            Box::new(plan.windows_from_us().map(Timestamp)),
         ];
         let source = |partition: i32| (self.settings.partition_name)(partition);
         let mut work: Vec<(&str, &Statement, Option<Arrays>)> =

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! 1. the plan of several epochs equals what committing them one by one would leave behind: of a window row, a
-//!    pane, a mark and a view's row the last one stands;
+//!    pane, a mark and a view's row the last one stands; rows that add up are one sum;
 //! 2. an empty plan makes no transaction.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use citytide_core::batch::Tally;
 use citytide_core::detect::Note;
 use citytide_core::position::Mark;
 use citytide_core::window::{Applied, PaneState, WindowRow};
-use citytide_store::row::Row;
+use citytide_store::row::{Row, Value};
 
 /// A row of a live view that appeared (+1) or disappeared (−1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -21,8 +21,10 @@ pub struct ViewRow {
     pub view: usize,
     /// The columns of the table's key.
     pub key: Row,
-    /// The other ones.
+    /// The other ones; of a view that adds up, counts without those that the commit fills by itself.
     pub rest: Row,
+    /// Whether it is added to the row that is there.
+    pub adds_up: bool,
 }
 
 /// What the epochs of one commit change.
@@ -40,8 +42,10 @@ pub struct Plan {
     pub panes: HashMap<(Arc<str>, i64), PaneState>,
     /// The last mark of each partition that has one; `new_zones` are those of all epochs.
     pub marks: BTreeMap<i32, Mark>,
-    /// Rows of the live views by view and key; `None` deletes.
+    /// Rows of the live views by view and key; `None` deletes. Of a view that adds up, what is added.
     pub views: BTreeMap<(usize, Row), Option<Row>>,
+    /// The earliest time in the keys of rows that add up.
+    pub sums_from_us: Option<i64>,
     /// How accepted readings were judged, by partition; for people only.
     pub tallies: BTreeMap<i32, Tally>,
     /// What the detector decided or found, by epoch.
@@ -59,6 +63,11 @@ impl Plan {
             && !self.notes.iter().any(is_decision)
     }
 
+    /// The earliest start of its rows of windows and of those that add up.
+    pub fn windows_from_us(&self) -> Option<i64> {
+        self.windows.values().map(|row| row.start_us).chain(self.sums_from_us).min()
+    }
+
     /// Adds a partition's mark.
     pub fn mark(&mut self, mark: Mark) {
         mark.supersede(&mut self.marks);
@@ -74,12 +83,34 @@ impl Plan {
         }
     }
 
-    /// Adds the changes of the views of one epoch: a row that replaces another one appears and disappears at once.
+    /// Adds the changes of the views of one epoch: a row that replaces another one appears and disappears at once. Of a
+    /// view that adds up, a row that disappears is subtracted.
     pub fn views(&mut self, mut changes: Vec<(ViewRow, isize)>) {
         changes.sort_by_key(|(_, diff)| *diff);
-        for (row, diff) in changes {
-            self.views.insert((row.view, row.key), (diff > 0).then_some(row.rest));
+        for (ViewRow { view, key, rest, adds_up }, diff) in changes {
+            if adds_up {
+                let starts = key.iter().filter_map(|value| match value {
+                    Value::Time(at_us) => Some(*at_us),
+                    _ => None,
+                });
+                self.sums_from_us = starts.chain(self.sums_from_us).min();
+                let nothing = || Some(vec![Value::Integer(0); rest.len()]);
+                let sums = self.views.entry((view, key)).or_insert_with(nothing).as_mut();
+                add(sums.expect("a sum is not deleted"), &rest, diff as i64);
+            } else {
+                self.views.insert((view, key), (diff > 0).then_some(rest));
+            }
         }
+    }
+}
+
+/// Adds counts so many times.
+fn add(sums: &mut [Value], counts: &[Value], times: i64) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        let (Value::Integer(sum), Value::Integer(count)) = (sum, count) else {
+            panic!("what adds up are counts");
+        };
+        *sum += count * times;
     }
 }
 

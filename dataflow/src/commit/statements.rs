@@ -8,7 +8,7 @@ mod detector;
 use citytide_core::position::Claim;
 use citytide_domain::Domain;
 use citytide_store::row::Value;
-use citytide_store::schema::{self, Column, EPOCH, Table, quoted};
+use citytide_store::schema::{self, AFTER_EPOCH, Column, EPOCH, Table, quoted};
 use citytide_store::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
@@ -53,7 +53,11 @@ fn upsert(table: &Table, filled: &[Filled]) -> String {
     let key = table.primary_key();
     let set = filled.iter().map(|one| format!("{} = {}", one.column, one.updated));
     let changing = brought.iter().filter(|column| !key.contains(&column.name.as_str()));
-    let set = set.chain(changing.map(|column| format!("{0} = excluded.{0}", quoted(&column.name))));
+    let added = if table.adds_up() { "kept.{} + excluded.{}" } else { "excluded.{}" };
+    let set = set.chain(changing.map(|column| {
+        let name = quoted(&column.name);
+        format!("{name} = {}", added.replace("{}", &name))
+    }));
     format!(
         "insert into {} as kept ({}) select {} from unnest({}) on conflict ({}) do update set {}",
         quoted(&table.name),
@@ -191,9 +195,19 @@ pub fn zone_arrays(plan: &Plan) -> Option<Arrays> {
     })
 }
 
+/// The commit before the one that made the row: all that it counts came later.
+const AFTER: Filled = Filled {
+    column: AFTER_EPOCH,
+    inserted: "(select coalesce(max(epoch), 0) from commits where epoch < $1)",
+    updated: "kept.after_epoch",
+};
+
 /// SQL of the upsert into a live view's table.
 pub fn upsert_view(table: &Table) -> String {
-    upsert(table, &[WRITTEN])
+    match table.adds_up() {
+        true => upsert(table, &[AFTER, WRITTEN]),
+        false => upsert(table, &[WRITTEN]),
+    }
 }
 
 /// Arguments of [`upsert_view`].

@@ -42,7 +42,7 @@ use crate::commit::copy::encode_readings;
 use crate::commit::plan::Plan;
 use crate::commit::statements;
 use crate::commit::writer::{close, copy_into};
-use crate::views::{facts_of, schema as schema_of};
+use crate::views::{facts_of, schema as schema_of, without_letters};
 pub use letters::{Selection, page};
 use views::{Changes, Views};
 
@@ -114,6 +114,8 @@ impl LetterReader {
             for dead in &batch.dead {
                 *outcome.dead.entry(dead.reason.as_str()).or_default() += 1;
             }
+            // They are dead letters already, and stay where they are.
+            batch.dead.clear();
             if let Some(below_us) = self.expired_below_us {
                 let before = batch.rows();
                 let pane_us = self.pane_us;
@@ -183,6 +185,16 @@ pub async fn replay(
     }
 }
 
+/// When the letters that are rows of these batches were received.
+fn received(letters: &[DeadLetter], batches: &[Batch]) -> impl Iterator<Item = i64> {
+    let gone: BTreeSet<(i32, i64)> = batches
+        .iter()
+        .flat_map(|batch| batch.offsets.iter().map(|offset| (batch.partition, *offset)))
+        .collect();
+    let is_gone = move |letter: &&DeadLetter| gone.contains(&(letter.partition, letter.offset));
+    letters.iter().filter(is_gone).map(|letter| letter.received_at_us)
+}
+
 /// An epoch of `run` above `last`.
 fn next_epoch(run: &Run, last: u64) -> u64 {
     run.now_ms().max(last + 1).max(run.committed_epoch as u64 + 1)
@@ -231,6 +243,7 @@ impl Replay {
         let applied = self.windows.apply(self.epoch, partials, self.low_us);
         let changes = Changes { anomalies, facts: applied.facts.clone(), batches: batches.clone() };
         plan.views(self.views.change(self.epoch, changes));
+        plan.views(without_letters(received(letters, &batches), &self.domain));
         plan.apply(applied);
 
         self.committer.begin().await?;

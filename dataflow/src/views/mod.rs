@@ -4,14 +4,17 @@
 //!  recent anomalies ─┬──────────────────────────▶ hot_sensors
 //!                    └▶ how many ─┐
 //!  facts of zones ────────────────┴─────────────▶ zone_status
-//!  placed batches ──────────────────────────────▶ zone_latest
+//!  placed batches ─┬────────────────────────────▶ zone_latest
+//!                  └────────────────────────────▶ data_quality_1min
 //! ```
 //!
 //! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide
 //! verify`, which also fills the table in a database that was made before the view. A further view is a file and a line
-//! in [`VIEWS`]: statements, plan, commit, replay, migration and schema follow from its table.
+//! in [`VIEWS`]: statements, plan, commit, replay, migration and schema follow from its table. A table of counts
+//! needs no restoring: a commit adds to what is there.
 
 mod batches;
+mod data_quality;
 mod hot_sensors;
 mod recent;
 mod zone_latest;
@@ -34,7 +37,7 @@ use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
 
 /// The live views, in the order of their tables.
-const VIEWS: [View; 3] = [hot_sensors::VIEW, zone_status::VIEW, zone_latest::VIEW];
+const VIEWS: [View; 4] = [hot_sensors::VIEW, zone_status::VIEW, zone_latest::VIEW, data_quality::VIEW];
 
 /// All that there is to a live view.
 struct View {
@@ -58,13 +61,27 @@ pub struct Inputs<'scope> {
 /// The rows of all live views.
 pub fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, ViewRow, isize> {
     let rows = VIEWS.iter().enumerate().map(|(view, definition)| {
-        let keys = (definition.stored.table)(&inputs.domain).primary_key().len();
-        (definition.define)(inputs).map(move |mut key| {
-            let rest = key.split_off(keys);
-            ViewRow { view, key, rest }
-        })
+        let of_view = of_view(view, &inputs.domain);
+        (definition.define)(inputs).map(of_view)
     });
     rows.reduce(|some, others| some.concat(others)).expect("there are live views")
+}
+
+/// What becomes of a row of one of the views.
+fn of_view(view: usize, domain: &Domain) -> impl Fn(Row) -> ViewRow + 'static {
+    let table = (VIEWS[view].stored.table)(domain);
+    let (keys, adds_up) = (table.primary_key().len(), table.adds_up());
+    move |mut key| {
+        let rest = key.split_off(keys);
+        ViewRow { view, key, rest, adds_up }
+    }
+}
+
+/// What dead letters that become readings take away, by when they were received.
+pub fn without_letters(received_at_us: impl Iterator<Item = i64>, domain: &Domain) -> Vec<(ViewRow, isize)> {
+    let view = VIEWS.iter().position(|view| (view.stored.table)(domain).name == data_quality::NAME);
+    let of_view = of_view(view.expect("it is a view"), domain);
+    received_at_us.map(|at_us| (of_view(data_quality::of_letter(at_us, domain)), -1)).collect()
 }
 
 /// What a database for `domain` holds, live views included.

@@ -23,8 +23,15 @@ const NAME: &str = "copy";
 /// Deaths of each side.
 const DEATHS: u64 = 10;
 const READINGS: i64 = 30_000;
-const TABLES: [&str; 6] =
-    ["sensor_data", "metrics_1min", "metrics_5min", "hot_sensors", "zone_status", "zone_latest"];
+const TABLES: [&str; 7] = [
+    "sensor_data",
+    "metrics_1min",
+    "metrics_5min",
+    "hot_sensors",
+    "zone_status",
+    "zone_latest",
+    "data_quality_1min",
+];
 
 fn simulation(since: &str, count: i64) -> String {
     format!(

@@ -55,6 +55,7 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
         assert_eq!(
             holders,
             [
+                "data_quality_1min",
                 "metrics_1min",
                 "metrics_5min",
                 "panes",

@@ -171,7 +171,9 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
              select 'a', '2026-11-21 10:00:00+00'::timestamptz + n * interval '1 minute', 1, 0, 1, 1 \
              from generate_series(0, 119) as n; \
              insert into metrics_5min (zone, window_start, window_end, reading_count, anomaly_count, is_final, revision, \
-             updated_at) select zone, pane_start, pane_start, 1, 0, true, 0, now() from panes",
+             updated_at) select zone, pane_start, pane_start, 1, 0, true, 0, now() from panes; \
+             insert into data_quality_1min (zone, window_start, reading_count, after_epoch) \
+             select zone, pane_start, 1, 0 from panes",
         )
         .await;
         let mut domain = Domain::smart_city();
@@ -179,17 +181,21 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
         assert_eq!(number(&client, "select count(*) from panes").await, 120);
         domain.retention.windows_us = Some(3_600_000_000);
         prune_windows(&mut client, 0, &domain).await.expect("pruned");
-        for table in ["panes", "metrics_5min"] {
+        for table in ["panes", "metrics_5min", "data_quality_1min"] {
             assert_eq!(number(&client, &format!("select count(*) from {table}")).await, 60, "{table}");
         }
         // Whoever has read up to commit 1 sees with the next one which windows went.
-        let noted = "select count(distinct key) from changes where epoch = 2 and table_name = 'metrics_5min' \
-                     and key ->> 'zone' = 'a' and (key ->> 'window_start')::timestamptz < '2026-11-21 11:00:00+00'";
-        assert_eq!(number(&client, noted).await, 60);
-        assert_eq!(number(&client, "select count(*) from changes").await, 60, "panes leave no trace");
+        for table in ["metrics_5min", "data_quality_1min"] {
+            let noted = format!(
+                "select count(distinct key) from changes where epoch = 2 and table_name = '{table}' \
+                 and key ->> 'zone' = 'a' and (key ->> 'window_start')::timestamptz < '2026-11-21 11:00:00+00'"
+            );
+            assert_eq!(number(&client, &noted).await, 60, "{table}");
+        }
+        assert_eq!(number(&client, "select count(*) from changes").await, 120, "panes leave no trace");
         execute(&client, "update citytide_database set horizon_epoch = 1").await;
         prune_changes(&mut client, 0).await.expect("nothing behind the horizon");
-        assert_eq!(number(&client, "select count(*) from changes").await, 60);
+        assert_eq!(number(&client, "select count(*) from changes").await, 120);
         execute(&client, "update citytide_database set horizon_epoch = 2").await;
         prune_changes(&mut client, 0).await.expect("forgotten with the readings");
         assert_eq!(number(&client, "select count(*) from changes").await, 0);

@@ -89,7 +89,15 @@ async fn fill(client: &mut Client, domain: &Domain) {
              and recorded_at >= {WATERMARK} - interval '5 min' and recorded_at < {WATERMARK}), \
              (select max(recorded_at) from sensor_readings as r where r.zone = z.zone and not is_late) \
              from {first} as z where is_final and window_start = (select max(window_start) from {first} where is_final); \
-             insert into zone_latest (zone, {newest_columns}) select zone, {newest} from zone_status as z",
+             insert into zone_latest (zone, {newest_columns}) select zone, {newest} from zone_status as z; \
+             insert into data_quality_1min (zone, window_start, reading_count, late_count, {counts}, after_epoch) \
+             select zone, to_timestamp(floor(extract(epoch from recorded_at) / 60) * 60), \
+             sum(case when is_late then 0 else 1 end), sum(case when is_late then 1 else 0 end), {counted}, \
+             min(epoch) - 50 from sensor_readings group by 1, 2; \
+             insert into data_quality_1min (zone, window_start, dead_letter_count, after_epoch) \
+             select '', date_trunc('minute', received_at), count(*), 0 from dead_letter_records group by 2",
+            counts = each(&|name| format!("count_{name}")),
+            counted = each(&|name| format!("sum(case when not is_late and {name} is not null then 1 else 0 end)")),
             columns = each(&|name| format!("count_{name}, min_{name}, max_{name}")),
             figures = each(&|name| format!("count({name}), min({name}), max({name})")),
             averages = each(&|name| format!("avg_{name}")),
@@ -139,14 +147,17 @@ fn a_live_view_that_a_database_lacks_comes_filled() {
         let domain = Domain::smart_city();
         let mut client = scratch.open().await;
         fill(&mut client, &domain).await;
-        execute(&client, "drop table zone_latest").await;
-        let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
-        assert_eq!(mended, [Difference::MissingTable { table: "zone_latest".to_owned() }]);
-        let report = report(scratch, &domain).await;
-        assert!(report.agrees(), "{report}");
-        assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
-        let epochs = "select count(*) from zone_latest where epoch = (select max(epoch) from commits)";
-        assert_eq!(number(&client, epochs).await, 3);
+        for (table, rows) in [("zone_latest", 3), ("data_quality_1min", 31)] {
+            execute(&client, &format!("drop table {table}")).await;
+            let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
+            assert_eq!(mended, [Difference::MissingTable { table: table.to_owned() }]);
+            let report = report(scratch, &domain).await;
+            assert!(report.agrees(), "{report}");
+            assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
+            let epochs =
+                format!("select count(*) from {table} where epoch = (select max(epoch) from commits)");
+            assert_eq!(number(&client, &epochs).await, rows);
+        }
     });
 }
 
@@ -186,7 +197,7 @@ fn every_kind_of_damage_is_found() {
         ("update panes set first_epoch = last_epoch + 1", "panes"),
         ("update ingest_progress set gaps = 1 where kafka_partition = 0", "conservation"),
         ("update ingest_progress set late = late + 1, accepted = accepted - 1", "conservation"),
-        ("delete from dead_letter_records where kafka_offset = 1001", "conservation"),
+        ("delete from dead_letter_records where kafka_offset = 1001", "conservation data_quality_1min"),
         ("delete from ingest_progress where kafka_partition = 1", "conservation"),
         ("delete from commits where epoch = 1795262400050", "commits"),
         ("update hot_sensors set rank = 11 - rank + 100", "hot_sensors"),
@@ -199,6 +210,19 @@ fn every_kind_of_damage_is_found() {
             "zone_latest",
         ),
         ("delete from zone_latest where zone = 'zone 1'", "zone_latest"),
+        (
+            "update data_quality_1min set late_count = late_count + 1 where zone = 'zone 1'",
+            "data_quality_1min",
+        ),
+        ("update data_quality_1min set count_aqi = count_aqi - 1 where zone = 'zone 1'", "data_quality_1min"),
+        ("update data_quality_1min set dead_letter_count = 1 where zone = 'zone 2'", "data_quality_1min"),
+        ("update data_quality_1min set after_epoch = 1795262400000", "data_quality_1min"),
+        ("delete from data_quality_1min where zone = ''", "data_quality_1min"),
+        (
+            "insert into data_quality_1min (zone, window_start, late_count, after_epoch) \
+             values ('zone 9', '2026-11-21 12:00+00', 1, 0)",
+            "data_quality_1min",
+        ),
     ];
     with_database(async |scratch| {
         let domain = Domain::smart_city();
@@ -215,6 +239,7 @@ fn every_kind_of_damage_is_found() {
             "hot_sensors",
             "zone_status",
             "zone_latest",
+            "data_quality_1min",
         ];
         for table in tables {
             execute(&client, &format!("create table kept.{table} as table {table}")).await;
@@ -246,8 +271,14 @@ fn what_lies_behind_the_horizon_is_not_compared_and_the_rest_is() {
         for (before, after) in before.checks.iter().zip(&after.checks).take(3) {
             assert!(after.compared > 0 && after.compared < before.compared, "{}", after.name);
         }
+        let quality = |report: &Report| {
+            report.checks.iter().find(|check| check.name == "data_quality_1min").map(|check| check.compared)
+        };
+        assert!(quality(&after) > Some(0) && quality(&after) < quality(&before), "{after}");
         execute(&client, "update metrics_5min set anomaly_count = anomaly_count + 1").await;
         assert_eq!(differing(scratch, &domain).await, ["metrics_5min"]);
+        execute(&client, "update data_quality_1min set late_count = late_count + 1").await;
+        assert_eq!(differing(scratch, &domain).await, ["metrics_5min", "data_quality_1min"]);
     });
 }
 

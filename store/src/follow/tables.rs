@@ -18,7 +18,7 @@ pub struct Followed {
     pub columns: Vec<String>,
     /// Those of its primary key.
     pub key: Vec<String>,
-    /// Whether it is the table of one of the domain's windows.
+    /// Whether its rows are those of zones and times: of one of the domain's windows, or counts.
     pub is_window: bool,
     select: String,
 }
@@ -54,14 +54,12 @@ pub(super) struct Columns {
 const METRICS: &str = "select attname::text from pg_attribute where attrelid = 'sensor_data'::regclass \
      and atttypid = 'float8'::regtype and attnum > 0 and not attisdropped order by attnum";
 
-const TABLES: &str = "with windows as (select 'metrics_' || (one ->> 'name') as name \
-                           from citytide_database, jsonb_array_elements(windows) as one) \
-     select t.relname::text, \
+const TABLES: &str = "select t.relname::text, \
             array_agg(a.attname::text order by a.attnum), \
             array_agg(format_type(a.atttypid, null) order by a.attnum), \
             array_agg(a.attname::text order by array_position(i.indkey::int2[], a.attnum)) \
                 filter (where a.attnum = any (i.indkey::int2[])), \
-            t.relname in (select name from windows) \
+            bool_or(a.attname = 'window_start' and a.attnum = any (i.indkey::int2[])) \
      from pg_class t \
      join pg_index i on i.indrelid = t.oid and i.indisprimary \
      join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped \

@@ -83,7 +83,7 @@ pub fn ledger() -> Vec<Table> {
         column(
             "windows_from",
             "timestamptz",
-            "The earliest window_start that this commit wrote, in any window's table; null when none",
+            "The earliest window_start that this commit wrote, in any table that has one; null when none",
         )
         .later(),
     ];

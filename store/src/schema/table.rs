@@ -16,6 +16,10 @@ pub fn column(name: impl Into<String>, definition: &'static str, comment: impl I
     Column { name: name.into(), definition, comment: comment.into(), came_later: false }
 }
 
+/// A column of live views whose rows are counts by zone and `window_start`: the commit before the one that made the row.
+/// Commits add to the other columns, so runs do not read such a table; retention keeps its rows for as long as windows.
+pub const AFTER_EPOCH: &str = "after_epoch";
+
 /// A table without a key of several columns.
 pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
     Table {
@@ -91,6 +95,11 @@ impl Table {
     /// The columns of its primary key.
     pub fn primary_key(&self) -> Vec<&str> {
         self.keys().next().map_or(Vec::new(), |key| key.split(", ").collect())
+    }
+
+    /// Whether its rows are counts to which commits add: it has the column [`AFTER_EPOCH`].
+    pub fn adds_up(&self) -> bool {
+        self.columns.iter().any(|column| column.name == AFTER_EPOCH)
     }
 
     /// The statements that make it.

@@ -3,13 +3,13 @@
 //! A partition is dropped an hour after the horizon passed it, so that no query that began before meets a lock or a
 //! hole. Rows of the ledger, windows and panes go in small transactions.
 
-use citytide_domain::Domain;
+use citytide_domain::{Domain, Window};
 use tokio_postgres::{Client, Transaction};
 
 use super::{failed, fenced};
 use crate::partitions::{Partition, partitions};
 use crate::postgres::DatabaseError;
-use crate::schema::{LOCK_FOLLOWERS, LOCK_SPACE, RAW, day_bounds};
+use crate::schema::{AFTER_EPOCH, LOCK_FOLLOWERS, LOCK_SPACE, RAW, day_bounds};
 
 /// Rows that one transaction deletes.
 const BATCH_ROWS: u64 = 5_000;
@@ -124,12 +124,13 @@ pub async fn prune_changes(client: &mut Client, run_id: i64) -> Result<(), Datab
     prune(client, run_id, "changes", "ctid", which, Trace::None).await
 }
 
-/// Deletes panes and windows that begin earlier than W less their retention, when there is one. Windows leave their
-/// keys in `changes`.
+/// Deletes panes, windows and counts by zone and time that begin earlier than W less their retention, when there is one.
+/// All but panes leave their keys in `changes`.
 pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
     let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
-    let tables = domain.windows.iter().map(|window| (window.table(), "window_start"));
-    let tables = tables.map(|(table, start)| (table, start, Trace::Keys));
+    let counts = counted(client).await?.into_iter();
+    let tables = domain.windows.iter().map(Window::table).chain(counts);
+    let tables = tables.map(|table| (table, "window_start", Trace::Keys));
     for (table, start, trace) in tables.chain([("panes".to_owned(), "pane_start", Trace::None)]) {
         let which = format!(
             "select zone, {start} from {table} where {start} < (select watermark from commits \
@@ -138,6 +139,14 @@ pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) ->
         prune(client, run_id, &table, &format!("zone, {start}"), &which, trace).await?;
     }
     Ok(())
+}
+
+/// The tables of counts by zone and time.
+async fn counted(client: &Client) -> Result<Vec<String>, DatabaseError> {
+    let sql = "select relname::text from pg_class join pg_attribute on attrelid = pg_class.oid \
+               where relnamespace = current_schema()::regnamespace and relkind = 'r' and attname = $1 order by 1";
+    let rows = client.query(sql, &[&AFTER_EPOCH]).await.map_err(failed("looking for tables of counts"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// What deleted rows leave behind.

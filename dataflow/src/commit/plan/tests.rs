@@ -116,14 +116,14 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 /// A row with a key of two columns, in view 0.
 fn hot(zone: &str, rank: u32, anomalies: u64) -> ViewRow {
     let key = vec![Value::Text(zone.into()), Value::Integer(rank.into())];
-    ViewRow { view: 0, key, rest: vec![Value::Integer(anomalies as i64)] }
+    ViewRow { view: 0, key, rest: vec![Value::Integer(anomalies as i64)], adds_up: false }
 }
 
 /// The same change in both views; in view 1 the key is one column.
 fn both(row: ViewRow, diff: isize) -> [(ViewRow, isize); 2] {
     let [Value::Text(zone), Value::Integer(rank)] = &row.key[..] else { panic!("a key of two columns") };
     let key = vec![Value::Text(format!("{zone} {rank}").into())];
-    let status = ViewRow { view: 1, key, rest: row.rest.clone() };
+    let status = ViewRow { view: 1, key, rest: row.rest.clone(), adds_up: false };
     [(row, diff), (status, diff)]
 }
 
@@ -150,12 +150,37 @@ proptest! {
         }
         held.retain(|_, times| *times != 0);
         let written = in_two.views.iter();
-        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone() });
+        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone(), adds_up: false });
         let written: Vec<ViewRow> = written.collect();
         let mut expected: Vec<ViewRow> = held.into_keys().collect();
         expected.sort_by_key(|row| written.iter().position(|other| other == row));
         prop_assert_eq!(written, expected);
         prop_assert_eq!(in_two, one_by_one);
+    }
+
+    #[test]
+    fn counts_of_several_epochs_are_one_sum_from_which_what_disappears_is_taken(
+        counts in prop::collection::vec((0..3_i64, 0..9_i64, -3..4_isize), 0..20)
+    ) {
+        let row = |minute: i64, count: i64| ViewRow {
+            view: 3,
+            key: vec![Value::Time(minute)],
+            rest: vec![Value::Integer(count), Value::Integer(1)],
+            adds_up: true,
+        };
+        let mut plan = Plan::default();
+        let mut expected: BTreeMap<(usize, Row), Option<Row>> = BTreeMap::new();
+        for (minute, count, times) in &counts {
+            plan.views(vec![(row(*minute, *count), *times)]);
+            let all = counts.iter().filter(|one| one.0 == *minute);
+            let (sum, rows) = all.fold((0, 0), |(sum, rows), one| {
+                (sum + one.1 * one.2 as i64, rows + one.2 as i64)
+            });
+            let sums = vec![Value::Integer(sum), Value::Integer(rows)];
+            expected.insert((3, vec![Value::Time(*minute)]), Some(sums));
+        }
+        prop_assert_eq!(plan.views, expected);
+        prop_assert_eq!(plan.sums_from_us, counts.iter().map(|one| one.0).min());
     }
 }
 
