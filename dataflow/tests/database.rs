@@ -27,3 +27,5 @@ mod train;
 mod upkeep;
 #[path = "database/verify.rs"]
 mod verify;
+#[path = "database/writer.rs"]
+mod writer;

@@ -30,6 +30,10 @@ use super::faults::{FailAt, Point, pass};
 const SEGMENT_PATIENCE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What the detector keeps is compressed by the server: by LZ4, which takes a tenth of the time, where that was built in.
+const LZ4_WHERE_THERE: &str = "select set_config(name, 'lz4', false) from pg_settings \
+                               where name = 'default_toast_compression' and 'lz4' = any (enumvals)";
+
 /// What a worker hands over. Jobs of one epoch follow each other: rows, dead letters, then `Finish`.
 pub enum Rows {
     /// Encoded readings of an epoch.
@@ -68,6 +72,8 @@ pub fn spawn(
     Session::spawn(format!("copy-{}", settings.worker), on_failure, async move |jobs| {
         let name = format!("citytide:{}:copy-{}", settings.run_id, settings.worker);
         let client = settings.database.connect(&name).await?;
+        let set = client.execute(LZ4_WHERE_THERE, &[]).await;
+        set.map_err(|error| DatabaseError::statement("setting up the session for raw rows", &error))?;
         Writer { client, settings, copies: HashMap::new(), segment: None, open: None }
             .run(jobs, finished, wake)
             .await
