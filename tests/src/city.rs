@@ -13,6 +13,8 @@ pub struct Metric {
     pub name: String,
     /// Unit, for people.
     pub unit: String,
+    /// Least and greatest usual value.
+    pub usual: (f64, f64),
     /// Anomalous when less.
     pub below: Option<f64>,
     /// Anomalous when greater.
@@ -70,9 +72,10 @@ pub struct City {
 impl City {
     /// `smart-city`, as the design's table has it: what the product uses when it is given no file.
     pub fn smart() -> City {
-        let metric = |name: &str, unit: &str, below, above| Metric {
+        let metric = |name: &str, unit: &str, usual, below, above| Metric {
             name: name.to_owned(),
             unit: unit.to_owned(),
+            usual,
             below,
             above,
         };
@@ -88,11 +91,11 @@ impl City {
             zone: "zone".to_owned(),
             time_zone: "UTC".to_owned(),
             metrics: vec![
-                metric("temperature", "°C", Some(-5.0), Some(40.0)),
-                metric("humidity", "%", None, None),
-                metric("aqi", "AQI", None, Some(300.0)),
-                metric("noise_level", "dB", None, Some(100.0)),
-                metric("traffic_flow", "vehicles/min", None, Some(500.0)),
+                metric("temperature", "°C", (-10.0, 50.0), Some(-5.0), Some(40.0)),
+                metric("humidity", "%", (0.0, 100.0), None, None),
+                metric("aqi", "AQI", (0.0, 500.0), None, Some(300.0)),
+                metric("noise_level", "dB", (0.0, 120.0), None, Some(100.0)),
+                metric("traffic_flow", "vehicles/min", (0.0, 600.0), None, Some(500.0)),
             ],
             windows: vec![window("1min", 60, 60), window("5min", 300, 60)],
             zones: [
@@ -128,6 +131,7 @@ impl City {
         let metric = |name: &str, unit: &str, below, above| Metric {
             name: name.to_owned(),
             unit: unit.to_owned(),
+            usual: (-1000.0, 1000.0),
             below,
             above,
         };
@@ -192,8 +196,8 @@ impl City {
                 .collect();
             let _ = write!(
                 file,
-                "\n[[metrics]]\nname = {:?}\nunit = {:?}\ndecimals = 1\nusual = [-1000, 1000]\n",
-                metric.name, metric.unit
+                "\n[[metrics]]\nname = {:?}\nunit = {:?}\ndecimals = 1\nusual = [{}, {}]\n",
+                metric.name, metric.unit, metric.usual.0, metric.usual.1
             );
             if !bounds.is_empty() {
                 let _ = writeln!(file, "anomalous = {{ {} }}", bounds.join(", "));

@@ -336,19 +336,25 @@ fn zone_latest(session: &Session, city: &City, expected: &Expected, differences:
     }
 }
 
-/// Counts of a zone and minute: accepted, late, dead, and accepted ones with each metric.
+/// Counts of a zone and minute: accepted, late, dead, and by metric accepted ones with it and with an unusual one.
 fn data_quality(session: &Session, city: &City, expected: &Expected, differences: &mut Differences) {
     let mut wanted: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
     let mut counts = |zone: &str, at_us: i64, add: &mut dyn FnMut(&mut [i64])| {
         let minute_us = at_us.div_euclid(60_000_000) * 60_000_000;
-        let none = || vec![0; 3 + city.metrics.len()];
+        let none = || vec![0; 3 + 2 * city.metrics.len()];
         add(wanted.entry((zone.to_owned(), minute_us)).or_insert_with(none));
     };
     for row in expected.rows.values() {
         counts(&row.reading.zone, row.reading.event_us, &mut |counts| {
             counts[usize::from(row.is_late)] += 1;
-            for (count, value) in counts[3..].iter_mut().zip(&row.reading.values) {
-                *count += i64::from(!row.is_late && value.is_some());
+            if row.is_late {
+                return;
+            }
+            let values = row.reading.values.iter().zip(&city.metrics);
+            for (counts, (value, metric)) in counts[3..].chunks_mut(2).zip(values) {
+                let Some(value) = value else { continue };
+                counts[0] += 1;
+                counts[1] += i64::from(*value < metric.usual.0 || *value > metric.usual.1);
             }
         });
     }
@@ -357,7 +363,7 @@ fn data_quality(session: &Session, city: &City, expected: &Expected, differences
     for dead in expected.dead.values().filter(|_| has_times) {
         counts("", dead.received_at_ms * 1000, &mut |counts| counts[2] += 1);
     }
-    let columns = city.metrics.iter().map(|metric| format!(", count_{}", metric.name));
+    let columns = city.metrics.iter().map(|metric| format!(", count_{0}, unusual_{0}", metric.name));
     let rows = session.query(&format!(
         "select zone, {}, reading_count, late_count, dead_letter_count{} from data_quality_1min \
          where reading_count + late_count + dead_letter_count > 0 and (zone <> '' or {has_times})",
@@ -417,8 +423,8 @@ pub fn dump(session: &Session, city: &City) -> Vec<String> {
         (
             "data_quality_1min".to_owned(),
             format!(
-                "zone, window_start, reading_count, late_count, dead_letter_count, count_{}",
-                metrics.join(", count_")
+                "zone, window_start, reading_count, late_count, dead_letter_count, {}",
+                metrics.iter().map(|m| format!("count_{m}, unusual_{m}")).collect::<Vec<_>>().join(", ")
             ),
         ),
     ];

@@ -153,10 +153,20 @@ pub fn statement(city: &City) -> String {
         newest.join(", "),
         other.join(" or ")
     ));
-    let counted: Vec<String> =
-        metrics.iter().map(|m| format!("count({m}) filter (where not is_late) count_{m}")).collect();
+    let counted: Vec<String> = city
+        .metrics
+        .iter()
+        .map(|metric| {
+            let (m, (least, greatest)) = (&metric.name, metric.usual);
+            format!(
+                "count({m}) filter (where not is_late) count_{m}, count(*) filter (where not is_late and {m} not between \
+                 {least} and {greatest}) unusual_{m}"
+            )
+        })
+        .collect();
     let counts = ["reading", "late", "dead_letter"].map(|count| format!("{count}_count"));
-    let counts = counts.into_iter().chain(metrics.iter().map(|m| format!("count_{m}")));
+    let of_metric = |m: &&str| [format!("count_{m}"), format!("unusual_{m}")];
+    let counts = counts.into_iter().chain(metrics.iter().flat_map(of_metric));
     let counts: Vec<String> =
         counts.map(|count| format!("coalesce(t.{count}, -1) <> coalesce(c.{count}, 0)")).collect();
     parts.push(format!(
@@ -169,7 +179,7 @@ pub fn statement(city: &City) -> String {
          by 2) c using (zone, start_us) where {} or t.after_epoch >= c.first_epoch or not exists (select from commits k where \
          k.epoch = t.epoch) or coalesce((select windows_from from commits where epoch = t.epoch) > t.window_start, true)",
         counted.join(", "),
-        metrics.iter().map(|_| "0").collect::<Vec<_>>().join(", "),
+        metrics.iter().map(|_| "0, 0").collect::<Vec<_>>().join(", "),
         counts.join(" or ")
     ));
     format!(

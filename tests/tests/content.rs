@@ -1,5 +1,6 @@
 //! What a topic may bring, and what a domain file may ask for.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use citytide_tests::city::{City, Metric, SECOND};
@@ -275,7 +276,13 @@ fn a_further_metric_adds_its_columns_and_a_metric_that_is_gone_is_refused() {
     scene.catch_up("-w 1");
     scene.assert_caught_up();
 
-    let swell = Metric { name: "swell".to_owned(), unit: "m".to_owned(), below: None, above: Some(2.0) };
+    let swell = Metric {
+        name: "swell".to_owned(),
+        unit: "m".to_owned(),
+        usual: (0.0, 9.0),
+        below: None,
+        above: Some(2.0),
+    };
     scene.city.metrics.insert(1, swell);
     scene.file = scene.city.file("metric");
     (30..60).for_each(|second| send(&scene.topic, &scene.city, 0, value(&scene.city, second)));
@@ -302,6 +309,39 @@ fn a_further_metric_adds_its_columns_and_a_metric_that_is_gone_is_refused() {
     assert_eq!(ended, Ended::Exit(78), "{said}");
     assert!(said.contains("swell"), "the metric is named: {said}");
     check_once(session, &scene.city);
+}
+
+#[test]
+fn a_usual_range_that_is_changed_holds_for_what_is_read_from_then_on() {
+    let mut scene = Scene::new("usual", City { built_in: false, ..City::smart() }, 1);
+    let mut second = 0;
+    let wide = scene.file.clone();
+    let mut run_on_with = |file: Option<PathBuf>, readings: i64, unusual: i64| {
+        scene.file = file;
+        for _ in 0..readings {
+            second += 20;
+            let reading = Reading::plain(&scene.city, "s", "Tech Hub", DAWN + second * SECOND, 45.0);
+            send(&scene.topic, &scene.city, 0, reading);
+        }
+        scene.catch_up("-w 1");
+        let sums = "select concat_ws(' ', sum(count_humidity), sum(unusual_humidity), sum(unusual_aqi)) \
+                    from data_quality_1min";
+        let all = second / 20;
+        assert_eq!(scene.database.session.value::<String>(sums), format!("{all} {unusual} 0"));
+        // Whatever the file says by now, each reading was held against the range of its own time.
+        for file in [wide.clone(), scene.file.clone()] {
+            scene.file = file;
+            let (ended, said) = scene.verify();
+            assert_eq!(ended, Ended::Exit(0), "{said}");
+        }
+    };
+    run_on_with(wide.clone(), 10, 0);
+    let mut narrow = City { built_in: false, ..City::smart() };
+    narrow.metrics[1].usual = (0.0, 40.0);
+    let narrow = narrow.file("narrow");
+    run_on_with(narrow.clone(), 5, 5);
+    run_on_with(narrow, 1, 6);
+    run_on_with(wide.clone(), 3, 6);
 }
 
 #[test]

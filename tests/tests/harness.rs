@@ -1,6 +1,6 @@
 //! The harness against itself: what it finds in tables that are right, and in tables that are wrong.
 
-use citytide_tests::city::City;
+use citytide_tests::city::{City, Metric};
 use citytide_tests::compare::differences;
 use citytide_tests::database::{Database, Session};
 use citytide_tests::kafka::{Stamp, Topic};
@@ -168,18 +168,28 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
     }
     sql += &format!(
         "create table data_quality_1min (zone text, window_start timestamptz, reading_count bigint, late_count bigint, \
-         dead_letter_count bigint, count_{} bigint, after_epoch bigint, epoch bigint);",
-        metrics.join(" bigint, count_")
+         dead_letter_count bigint, {}, after_epoch bigint, epoch bigint);",
+        metrics
+            .iter()
+            .map(|m| format!("count_{m} bigint, unusual_{m} bigint"))
+            .collect::<Vec<_>>()
+            .join(", ")
     );
-    let of_readings: Vec<String> =
-        metrics.iter().map(|m| format!("count({m}) filter (where not is_late)")).collect();
+    let of_metric = |metric: &Metric| {
+        let (m, (least, greatest)) = (&metric.name, metric.usual);
+        format!(
+            "count({m}) filter (where not is_late), count(*) filter (where not is_late and not ({m} >= {least} and {m} <= \
+             {greatest}))"
+        )
+    };
+    let of_readings: Vec<String> = city.metrics.iter().map(of_metric).collect();
     sql += &format!(
         "insert into data_quality_1min select zone, date_trunc('minute', recorded_at), count(*) filter (where not is_late), \
          count(*) filter (where is_late), 0, {}, 0, 7 from sensor_data group by 1, 2; \
          insert into data_quality_1min select '', date_trunc('minute', received_at), 0, 0, count(*), {}, 0, 7 \
          from dead_letters group by 2;",
         of_readings.join(", "),
-        metrics.iter().map(|_| "0").collect::<Vec<_>>().join(", ")
+        metrics.iter().map(|_| "0, 0").collect::<Vec<_>>().join(", ")
     );
     session.batch(&sql);
 }
@@ -232,6 +242,7 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("zone_latest", "aqi = aqi + 1", true),
         ("zone_latest", "humidity_at = humidity_at + interval '1 microsecond'", true),
         ("data_quality_1min", "reading_count = reading_count + 1", true),
+        ("data_quality_1min", "unusual_aqi = unusual_aqi + 1", true),
         ("data_quality_1min", "dead_letter_count = dead_letter_count + 1", true),
         ("data_quality_1min", "window_start = window_start + interval '1 minute'", true),
     ] {

@@ -62,6 +62,7 @@ struct Prepared {
     panes: Statement,
     progress: Statement,
     zones: Statement,
+    usual_ranges: Statement,
     views: Vec<PreparedView>,
     lifts: Statement,
     judges: Statement,
@@ -128,6 +129,7 @@ async fn prepare(client: &Client, domain: &Domain, live: &[Table]) -> Result<Pre
         panes: prepare(statements::upsert_panes(domain)).await?,
         progress: prepare(statements::upsert_progress()).await?,
         zones: prepare(statements::INSERT_ZONES.to_owned()).await?,
+        usual_ranges: prepare(statements::INSERT_USUAL_RANGES.to_owned()).await?,
         views,
         lifts: prepare(statements::UPSERT_LIFTS.to_owned()).await?,
         judges: prepare(statements::INSERT_JUDGES.to_owned()).await?,
@@ -147,12 +149,15 @@ pub struct Committer {
     settings: CommitterSettings,
     /// The epoch of the last commit.
     previous: i64,
+    /// Whether the metrics' usual ranges are noted: the first commit of a run does it.
+    has_noted_ranges: bool,
 }
 
 impl Committer {
     pub async fn open(client: Client, settings: CommitterSettings) -> Result<Committer, DatabaseError> {
         let prepared = prepare(&client, &settings.domain, &settings.live).await?;
-        Ok(Committer { previous: settings.committed_epoch, client, prepared, settings })
+        let previous = settings.committed_epoch;
+        Ok(Committer { previous, has_noted_ranges: false, client, prepared, settings })
     }
 
     async fn commit(&mut self, plan: &Plan) -> Result<(), DatabaseError> {
@@ -177,6 +182,7 @@ impl Committer {
         ended
             .map_err(|error| DatabaseError::statement(format!("committing epoch {}", plan.epoch), &error))?;
         self.previous = plan.epoch as i64;
+        self.has_noted_ranges = true;
         Ok(())
     }
 
@@ -203,6 +209,8 @@ impl Committer {
             ("ingest_progress", &prepared.progress, statements::progress_arrays(plan, source)),
             ("partition_zones", &prepared.zones, statements::zone_arrays(plan)),
         ]);
+        let ranges = || statements::usual_range_arrays(&self.settings.domain, self.previous);
+        work.push(("usual_ranges", &prepared.usual_ranges, (!self.has_noted_ranges).then(ranges)));
         for (view, PreparedView { table, delete, upsert }) in prepared.views.iter().enumerate() {
             work.push((table, delete, statements::gone_arrays(plan, view)));
             work.push((table, upsert, statements::view_arrays(plan, view)));

@@ -175,6 +175,25 @@ fn claim_text(claim: &Claim) -> String {
     serde_json::to_string(claim).expect("a name and numbers")
 }
 
+/// SQL that notes the usual ranges of metrics that are not those of the readings up to epoch $1.
+pub const INSERT_USUAL_RANGES: &str = "insert into usual_ranges (metric, since_epoch, least, greatest) \
+     select now.metric, case when newest.metric is null then 0 else $1::bigint end, now.least, now.greatest \
+     from unnest($2::text[], $3::double precision[], $4::double precision[]) as now (metric, least, greatest) \
+     left join lateral (select * from usual_ranges as noted where noted.metric = now.metric \
+                        order by since_epoch desc limit 1) as newest on true \
+     where (newest.least, newest.greatest) is distinct from (now.least, now.greatest)";
+
+/// Arguments of [`INSERT_USUAL_RANGES`].
+pub fn usual_range_arrays(domain: &Domain, previous_epoch: i64) -> Arrays {
+    let metrics = || domain.metrics.iter();
+    vec![
+        Box::new(previous_epoch),
+        array(metrics().map(|metric| metric.name.clone())),
+        array(metrics().map(|metric| metric.usual.0)),
+        array(metrics().map(|metric| metric.usual.1)),
+    ]
+}
+
 /// SQL that remembers which zones a partition has brought.
 pub const INSERT_ZONES: &str = "insert into partition_zones (kafka_partition, zone) \
      select * from unnest($1::integer[], $2::text[]) on conflict do nothing";

@@ -1,11 +1,14 @@
-//! data_quality_1min: per zone and minute how many readings were accepted or late, which metrics they had, and how many
-//! records of the minute were no readings.
+//! data_quality_1min: per zone and minute how many readings were accepted or late, which metrics they had, which of these
+//! were outside their usual range, and how many records of the minute were no readings.
 //!
 //! All figures are counts, so a commit adds what its epochs bring to the row that is there. Nothing is kept in memory,
 //! a restart reads nothing, and a reading may be as late as it likes.
 //!
 //! A reading counts in the minute of its own time. Dead letters count in the minute of Kafka's timestamp, and in rows of
 //! zone '': what a dead letter says of its zone is not to be trusted, and no reading has that zone.
+//!
+//! A usual range that is changed in the domain file holds from the next run on: `usual_ranges` says which readings were
+//! held against which.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,9 +48,18 @@ fn data_quality(domain: &Domain) -> Table {
             "Dead letters that Kafka stamped in that minute; 0 but for zone ''".to_owned(),
         ),
     ];
-    columns.extend(domain.metrics.iter().map(|metric| {
-        let comment = format!("Accepted readings with {0}; the others have null for {0}", metric.name);
-        count(format!("count_{}", metric.name), comment)
+    columns.extend(domain.metrics.iter().flat_map(|metric| {
+        let name = &metric.name;
+        [
+            count(
+                format!("count_{name}"),
+                format!("Accepted readings with {name}; the others have null for {name}"),
+            ),
+            count(
+                format!("unusual_{name}"),
+                format!("Accepted readings with {name} outside its usual range"),
+            ),
+        ]
     }));
     columns.push(column(AFTER_EPOCH, "bigint not null", "All that it counts came after this epoch"));
     Table {
@@ -65,8 +77,8 @@ fn row(zone: Value, minute_us: i64, counts: impl IntoIterator<Item = i64>) -> Ro
 }
 
 /// What a batch adds, a row per zone and minute.
-fn counts_of(batch: &Batch, rows: &mut Vec<Row>) {
-    let width = FIXED + batch.metrics.len();
+fn counts_of(batch: &Batch, usual: &[(f64, f64)], rows: &mut Vec<Row>) {
+    let width = FIXED + 2 * usual.len();
     let (mut places, mut counts): (Vec<(u32, i64)>, Vec<i64>) = (Vec::new(), Vec::new());
     let mut slots: HashMap<(u32, i64), usize> = HashMap::new();
     // By zone the minute of its last reading and its slot: nearly every reading finds its slot here.
@@ -88,8 +100,12 @@ fn counts_of(batch: &Batch, rows: &mut Vec<Row>) {
             continue;
         }
         counts[0] += 1;
-        for (column, count) in batch.metrics.iter().zip(&mut counts[FIXED..]) {
-            *count += i64::from(!column[row].is_nan());
+        let metrics = batch.metrics.iter().zip(usual);
+        for ((column, (least, greatest)), counts) in metrics.zip(counts[FIXED..].chunks_mut(2)) {
+            let value = column[row];
+            counts[0] += i64::from(!value.is_nan());
+            // Nothing is less or greater than no value.
+            counts[1] += i64::from(value < *least || value > *greatest);
         }
     }
     let zone = |zone: u32| Value::from(&batch.zone_names[zone as usize]);
@@ -99,9 +115,7 @@ fn counts_of(batch: &Batch, rows: &mut Vec<Row>) {
     for letter in &batch.dead {
         *dead.entry(minute_of_letter(letter.received_at_ms.saturating_mul(1000))).or_default() += 1;
     }
-    rows.extend(
-        dead.into_iter().map(|(minute_us, letters)| letters_of(minute_us, letters, batch.metrics.len())),
-    );
+    rows.extend(dead.into_iter().map(|(minute_us, letters)| letters_of(minute_us, letters, usual.len())));
 }
 
 fn minute_of_letter(received_at_us: i64) -> i64 {
@@ -109,7 +123,7 @@ fn minute_of_letter(received_at_us: i64) -> i64 {
 }
 
 fn letters_of(minute_us: i64, letters: i64, metrics: usize) -> Row {
-    let counts = [0, 0, letters].into_iter().chain(std::iter::repeat_n(0, metrics));
+    let counts = [0, 0, letters].into_iter().chain(std::iter::repeat_n(0, 2 * metrics));
     row(Value::Text(Arc::from(NO_ZONE)), minute_us, counts)
 }
 
@@ -119,7 +133,9 @@ pub(super) fn of_letter(received_at_us: i64, domain: &Domain) -> Row {
 }
 
 fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, Row, isize> {
-    let counts = inputs.batches.summaries("quality of a batch", counts_of);
+    let usual: Vec<(f64, f64)> = inputs.domain.metrics.iter().map(|metric| metric.usual).collect();
+    let counts =
+        inputs.batches.summaries("quality of a batch", move |batch, rows| counts_of(batch, &usual, rows));
     let rows = counts.unary(Pipeline, "quality in an epoch", |_, _| {
         |input, output| {
             input.for_each(|capability, rows: &mut Vec<Row>| {
@@ -132,25 +148,42 @@ fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, Row, 
 }
 
 fn comparison(as_of: &AsOf, domain: &Domain) -> Comparison {
-    let names = || domain.metrics.iter().map(|metric| format!("count_{}", metric.name));
-    let of_readings = domain
-        .metrics
-        .iter()
-        .map(|metric| format!(",\n    count({0}) filter (where not is_late) as count_{0}", metric.name));
+    let metrics = || domain.metrics.iter().map(|metric| &metric.name);
+    let names = || metrics().flat_map(|name| [format!("count_{name}"), format!("unusual_{name}")]);
+    let of_readings = metrics().map(|name| {
+        format!(
+            ",\n    count({name}) filter (where not is_late) as count_{name}, \
+             count(*) filter (where not is_late and ({name} < usual_{name}[1] or {name} > usual_{name}[2])) \
+             as unusual_{name}"
+        )
+    });
+    // Before the first commit that noted one, a range is the domain file's.
+    let ranges = domain.metrics.iter().map(|metric| {
+        format!(
+            ",\n    coalesce((select array[least, greatest] from usual_ranges where metric = '{0}' \
+             and since_epoch <= since.epoch order by since_epoch desc limit 1), \
+             array[{1:?}, {2:?}]::double precision[]) as usual_{0}",
+            metric.name, metric.usual.0, metric.usual.1
+        )
+    });
     // `date_bin` rounds times before its origin the wrong way on some servers.
     let minute =
         |time: &str| format!("date_bin(interval '1 minute', {time}, timestamptz '1870-01-01 00:00:00+00')");
     let given = format!(
-        "expected as (\n  select zone, {readings} as window_start, \
+        "ranges as materialized (\n  select epoch as since_epoch, \
+         lead(epoch, 1, 9223372036854775807) over (order by epoch) as until_epoch{ranges}\n  \
+         from (select 0::bigint as epoch union select since_epoch from usual_ranges) as since\n),\n\
+         expected as (\n  select zone, {readings} as window_start, \
          count(*) filter (where not is_late) as reading_count, count(*) filter (where is_late) as late_count, \
          0::bigint as dead_letter_count{of_readings},\n    min(epoch) - 1 as after_epoch\n  \
-         from sensor_data group by 1, 2\n  \
+         from sensor_data join ranges on epoch > since_epoch and epoch <= until_epoch group by 1, 2\n  \
          union all\n  select '{NO_ZONE}', {letters}, 0, 0, count(*){of_letters}, min(epoch) - 1\n  \
          from dead_letters group by 2\n)",
         readings = minute("recorded_at"),
         letters = minute(
             "least(greatest(received_at, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59.999999+00')"
         ),
+        ranges = ranges.collect::<String>(),
         of_readings = of_readings.collect::<String>(),
         of_letters = names().map(|_| ", 0").collect::<String>(),
     );

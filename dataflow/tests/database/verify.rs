@@ -96,8 +96,15 @@ async fn fill(client: &mut Client, domain: &Domain) {
              min(epoch) - 50 from sensor_readings group by 1, 2; \
              insert into data_quality_1min (zone, window_start, dead_letter_count, after_epoch) \
              select '', date_trunc('minute', received_at), count(*), 0 from dead_letter_records group by 2",
-            counts = each(&|name| format!("count_{name}")),
-            counted = each(&|name| format!("sum(case when not is_late and {name} is not null then 1 else 0 end)")),
+            counts = each(&|name| format!("count_{name}, unusual_{name}")),
+            counted = each(&|name| {
+                let (least, greatest) = domain.metrics.iter().find(|metric| metric.name == name).expect("it is one").usual;
+                let unusual = format!("not is_late and {name} not between {least} and {greatest}");
+                format!(
+                    "sum(case when not is_late and {name} is not null then 1 else 0 end), \
+                     sum(case when {unusual} then 1 else 0 end)"
+                )
+            }),
             columns = each(&|name| format!("count_{name}, min_{name}, max_{name}")),
             figures = each(&|name| format!("count({name}), min({name}), max({name})")),
             averages = each(&|name| format!("avg_{name}")),
@@ -215,6 +222,10 @@ fn every_kind_of_damage_is_found() {
             "data_quality_1min",
         ),
         ("update data_quality_1min set count_aqi = count_aqi - 1 where zone = 'zone 1'", "data_quality_1min"),
+        (
+            "update data_quality_1min set unusual_aqi = unusual_aqi + 1 where zone = 'zone 1'",
+            "data_quality_1min",
+        ),
         ("update data_quality_1min set dead_letter_count = 1 where zone = 'zone 2'", "data_quality_1min"),
         ("update data_quality_1min set after_epoch = 1795262400000", "data_quality_1min"),
         ("delete from data_quality_1min where zone = ''", "data_quality_1min"),

@@ -1,7 +1,7 @@
 //! The tables of the protocol, the same for every domain: who runs, what is committed, how far partitions are.
 
 use super::ROOM_FOR_UPDATES;
-use super::table::{Table, column, table};
+use super::table::{Column, Table, column, table};
 
 /// The tables of the protocol.
 pub fn ledger() -> Vec<Table> {
@@ -120,6 +120,24 @@ pub fn ledger() -> Vec<Table> {
             key: "kafka_partition, zone",
             ..table("partition_zones", "Zones that count against zones_max, by partition", zones)
         },
+        Table {
+            key: "metric, since_epoch",
+            came_later: true,
+            ..table(
+                "usual_ranges",
+                "The usual range of each metric, and which ones it had before",
+                usual_ranges(),
+            )
+        },
+    ]
+}
+
+fn usual_ranges() -> Vec<Column> {
+    vec![
+        column("metric", "text not null", "The metric"),
+        column("since_epoch", "bigint not null", "Readings above this epoch are held against it"),
+        column("least", "double precision not null", "Least usual value"),
+        column("greatest", "double precision not null", "Greatest usual value"),
     ]
 }
 

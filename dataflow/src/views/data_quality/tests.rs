@@ -11,19 +11,22 @@ use super::*;
 
 const METRICS: usize = 2;
 
-/// Zone, time, which metrics it has, whether it is late.
-type One = (u8, i64, [bool; METRICS], bool);
+/// Zone, time, values if it has them, whether it is late.
+type One = (u8, i64, [Option<i8>; METRICS], bool);
+
+const USUAL: [(f64, f64); METRICS] = [(0.0, 2.0), (-1.0, 1.0)];
 
 fn readings() -> impl Strategy<Value = Vec<One>> {
     let time_us = -2 * MINUTE_US..3 * MINUTE_US;
-    prop::collection::vec((0..3_u8, time_us, any::<[bool; METRICS]>(), any::<bool>()), 0..40)
+    let values = [prop::option::of(-2..4_i8), prop::option::of(-2..4_i8)];
+    prop::collection::vec((0..3_u8, time_us, values, any::<bool>()), 0..40)
 }
 
 fn batch_of(readings: &[One], received_at_ms: &[i64]) -> Batch {
-    let value = |has: &bool| if *has { 1.0 } else { f64::NAN };
-    let row = |(zone, at_us, has, _): &One| Reading {
+    let value = |value: &Option<i8>| value.map_or(f64::NAN, f64::from);
+    let row = |(zone, at_us, values, _): &One| Reading {
         zone: format!("zone {zone}"),
-        ..Reading::new(0, *at_us, &has.iter().map(value).collect::<Vec<_>>())
+        ..Reading::new(0, *at_us, &values.iter().map(value).collect::<Vec<_>>())
     };
     let rows: Vec<Reading> = readings.iter().map(row).collect();
     let mut batch = match rows.is_empty() {
@@ -66,20 +69,22 @@ proptest! {
         let mut rows = Vec::new();
         let mut expected: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
         for (readings, received_at_ms) in &batches {
-            counts_of(&batch_of(readings, received_at_ms), &mut rows);
-            for (zone, at_us, has, is_late) in readings {
+            counts_of(&batch_of(readings, received_at_ms), &USUAL, &mut rows);
+            for (zone, at_us, values, is_late) in readings {
                 let minute_us = at_us.div_euclid(MINUTE_US) * MINUTE_US;
-                let counts = expected.entry((format!("zone {zone}"), minute_us)).or_insert_with(|| vec![0; 5]);
+                let counts = expected.entry((format!("zone {zone}"), minute_us)).or_insert_with(|| vec![0; 7]);
                 let accepted = i64::from(!is_late);
                 counts[0] += accepted;
                 counts[1] += 1 - accepted;
-                for (count, has) in counts[3..].iter_mut().zip(has) {
-                    *count += accepted * i64::from(*has);
+                for (metric, value) in values.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?))) {
+                    let usual = USUAL[metric].0..=USUAL[metric].1;
+                    counts[3 + 2 * metric] += accepted;
+                    counts[4 + 2 * metric] += accepted * i64::from(!usual.contains(&f64::from(value)));
                 }
             }
             for at_ms in received_at_ms {
                 let minute_us = at_ms / 60_000 * MINUTE_US;
-                expected.entry((String::new(), minute_us)).or_insert_with(|| vec![0; 5])[2] += 1;
+                expected.entry((String::new(), minute_us)).or_insert_with(|| vec![0; 7])[2] += 1;
             }
         }
         prop_assert_eq!(added_up(rows), expected);
@@ -89,7 +94,7 @@ proptest! {
 #[test]
 fn a_letter_of_any_clock_has_a_minute() {
     let mut rows = Vec::new();
-    counts_of(&batch_of(&[], &[i64::MIN, -1, 59_999, i64::MAX]), &mut rows);
+    counts_of(&batch_of(&[], &[i64::MIN, -1, 59_999, i64::MAX]), &USUAL, &mut rows);
     let minutes: Vec<(i64, i64)> =
         added_up(rows).into_iter().map(|((_, minute_us), counts)| (minute_us, counts[2])).collect();
     assert_eq!(minutes, [(0, 3), (LAST_US - MINUTE_US + 1, 1)]);
