@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod decode;
 pub mod detect;
+pub mod incidents;
 pub mod position;
 mod time;
 pub mod window;

@@ -28,10 +28,11 @@ pub(crate) struct Cause<'a> {
     pub(crate) whole_zone: Option<(f64, f64)>,
 }
 
-/// The reasons of a reading as a JSON array: broken rules first, then what the model found.
-pub(crate) fn reasons(causes: &mut [Cause<'_>], found_by: Option<Member>) -> String {
-    let mut json = Json(String::with_capacity(REASONS_BYTES));
-    json.0.push('[');
+/// The reasons of a reading as a JSON array: broken rules first, then what the model found. `flagged` says how many of
+/// its sensor's last eight readings were flagged, where that is known.
+pub(crate) fn reasons(causes: &mut [Cause<'_>], found_by: Option<Member>, flagged: Option<u32>) -> String {
+    let mut json = Json { text: String::with_capacity(REASONS_BYTES), flagged };
+    json.text.push('[');
     for cause in causes.iter() {
         if cause.observation.broken >> cause.lane & 1 == 1 {
             json.next();
@@ -52,8 +53,8 @@ pub(crate) fn reasons(causes: &mut [Cause<'_>], found_by: Option<Member>) -> Str
             }
         }
     }
-    json.0.push(']');
-    json.0
+    json.text.push(']');
+    json.text
 }
 
 /// Room for the reasons of most readings.
@@ -70,59 +71,71 @@ impl Json {
         };
         let (typical, spread) = typical(cause);
         let is_known = typical.is_finite() && spread.is_finite();
-        self.0.push_str(r#"{"metric":"#);
+        self.text.push_str(r#"{"metric":"#);
         self.quoted(&metric.name);
-        self.0.push_str(r#","actual":"#);
+        self.text.push_str(r#","actual":"#);
         self.shortest(cause.actual, metric.decimals);
         if is_known {
             self.typical(metric, typical, spread);
         }
-        self.0.push_str(r#","unit":"#);
+        self.text.push_str(r#","unit":"#);
         self.quoted(&metric.unit);
-        self.0.push_str(r#","rule":""#);
-        self.0.push(sign);
-        self.0.push(' ');
+        self.text.push_str(r#","rule":""#);
+        self.text.push(sign);
+        self.text.push(' ');
         self.shortest(bound, metric.decimals);
-        self.0.push_str(r#"","text":""#);
+        self.text.push('"');
+        self.persistence();
+        self.text.push_str(r#","text":""#);
         self.escaped(&metric.name);
-        self.0.push(' ');
+        self.text.push(' ');
         // All digits: a rounded value just beyond its bound would seem to equal it.
         self.shortest(cause.actual, metric.decimals);
         self.unit(metric);
-        self.0.push_str(side);
+        self.text.push_str(side);
         self.shortest(bound, metric.decimals);
         if is_known {
-            self.0.push_str(", typical here at this hour ");
+            self.text.push_str(", typical here at this hour ");
             self.known(typical, metric.decimals);
-            self.0.push_str(" ± ");
+            self.text.push_str(" ± ");
             self.known(spread, metric.decimals);
         }
-        self.0.push_str(r#""}"#);
+        self.text.push_str(r#""}"#);
     }
 
     fn finding(&mut self, cause: &Cause<'_>, share: f32, member: Member) {
         let metric = cause.metric;
         let (typical, spread) = typical(cause);
-        self.0.push_str(r#"{"metric":"#);
+        self.text.push_str(r#"{"metric":"#);
         self.quoted(&metric.name);
-        self.0.push_str(r#","actual":"#);
+        self.text.push_str(r#","actual":"#);
         self.shortest(cause.actual, metric.decimals);
         self.typical(metric, typical, spread);
-        self.0.push_str(r#","unit":"#);
+        self.text.push_str(r#","unit":"#);
         self.quoted(&metric.unit);
-        self.0.push_str(r#","share":"#);
+        self.text.push_str(r#","share":"#);
         self.fixed(f64::from(share), 2);
-        self.0.push_str(r#","member":""#);
-        self.0.push_str(member.as_str());
-        self.0.push_str(r#"","text":""#);
+        self.text.push_str(r#","member":""#);
+        self.text.push_str(member.as_str());
+        self.text.push('"');
+        self.persistence();
+        self.text.push_str(r#","text":""#);
         self.sentence(cause, member, (typical, spread));
-        self.0.push_str(r#""}"#);
+        self.text.push_str(r#""}"#);
+    }
+
+    /// How many of the sensor's last eight readings were flagged.
+    fn persistence(&mut self) {
+        if let Some(flagged) = self.flagged {
+            self.text.push_str(r#","flagged_of_8":"#);
+            self.fixed(f64::from(flagged), 0);
+        }
     }
 
     fn typical(&mut self, metric: &MetricLayout, typical: f64, spread: f64) {
-        self.0.push_str(r#","typical":"#);
+        self.text.push_str(r#","typical":"#);
         self.shortest(rounded(typical, metric), metric.decimals + FINER);
-        self.0.push_str(r#","spread":"#);
+        self.text.push_str(r#","spread":"#);
         self.shortest(rounded(spread, metric), metric.decimals + FINER);
     }
 
@@ -130,56 +143,56 @@ impl Json {
     fn sentence(&mut self, cause: &Cause<'_>, member: Member, usual: (f64, f64)) {
         let (metric, observation, lane) = (cause.metric, cause.observation, cause.lane);
         if let (Member::Zone, Some((level, typical))) = (member, cause.whole_zone) {
-            self.0.push_str("the whole zone: ");
+            self.text.push_str("the whole zone: ");
             self.measured(metric, metric.shown(level));
-            self.0.push_str(", typical here at this hour ");
+            self.text.push_str(", typical here at this hour ");
             self.known(metric.shown(typical), metric.decimals);
             return;
         }
         if observation.missed >> lane & 1 == 1 {
             self.escaped(&metric.name);
-            self.0.push_str(" is missing; this sensor sends it in ");
+            self.text.push_str(" is missing; this sensor sends it in ");
             self.fixed(f64::from((observation.presence[lane] * 100.0).floor()), 0);
-            self.0.push_str(" % of its readings");
+            self.text.push_str(" % of its readings");
             return;
         }
         self.measured(metric, cause.actual);
         match member {
             Member::Stuck => {
-                self.0.push_str(" for ");
+                self.text.push_str(" for ");
                 self.fixed(f64::from(observation.run[lane] + 1.0), 0);
-                self.0.push_str(" readings in a row");
+                self.text.push_str(" readings in a row");
                 return;
             }
-            Member::Drift => self.0.push_str(", long on one side of what is typical here, "),
+            Member::Drift => self.text.push_str(", long on one side of what is typical here, "),
             Member::Against => {
-                self.0.push_str(" moves against the other metrics; typical here at this hour ");
+                self.text.push_str(" moves against the other metrics; typical here at this hour ");
             }
-            _ => self.0.push_str(", typical here at this hour "),
+            _ => self.text.push_str(", typical here at this hour "),
         }
         self.known(usual.0, metric.decimals);
-        self.0.push_str(" ± ");
+        self.text.push_str(" ± ");
         self.known(usual.1, metric.decimals);
     }
 
     /// Name, value and unit.
     fn measured(&mut self, metric: &MetricLayout, value: f64) {
         self.escaped(&metric.name);
-        self.0.push(' ');
+        self.text.push(' ');
         self.known(value, metric.decimals);
         self.unit(metric);
     }
 
     fn unit(&mut self, metric: &MetricLayout) {
         if !metric.unit.is_empty() {
-            self.0.push(' ');
+            self.text.push(' ');
             self.escaped(&metric.unit);
         }
     }
 
     /// A number in a sentence; `?` if it is not finite.
     fn known(&mut self, value: f64, decimals: u8) {
-        if value.is_finite() { self.fixed(value, decimals) } else { self.0.push('?') }
+        if value.is_finite() { self.fixed(value, decimals) } else { self.text.push('?') }
     }
 }
 

@@ -72,6 +72,20 @@ struct Lane {
     teaches: bool,
     /// The sensor's.
     hash: u64,
+    /// Where the row stands among the sensor's.
+    order: Order,
+}
+
+/// Where a row stands among those of its sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Order {
+    /// Behind the one before.
+    #[default]
+    Next,
+    /// The first, or the first after a long silence.
+    Anew,
+    /// Before one that came earlier: it changes no state.
+    Old,
 }
 
 impl Scorer {
@@ -153,7 +167,8 @@ impl Scorer {
                 if let Some(scores) = &forest {
                     self.add_forest(lane, forest_statistic(scores[lane]), zone);
                 }
-                self.decide(&rows, first + lane, lane, zone, model, verdicts, training_data);
+                let sensor = self.found[lane].map(|number| &mut states.sensors[number]);
+                self.decide(&rows, first + lane, lane, zone, model, sensor, verdicts, training_data);
             }
         }
         for mut view in self.views.drain(..).filter(|view| !view.stats.is_empty()) {

@@ -77,6 +77,8 @@ pub(crate) struct Sensor {
     pub(crate) last_at_us: i64,
     /// Readings so far.
     pub(crate) readings: u32,
+    /// Which of its last eight readings were flagged, the newest in the lowest bit.
+    pub(crate) flagged: u8,
     /// Hash of its zone and id: the same in every partition and run.
     pub(crate) hash: u64,
 }
@@ -172,7 +174,7 @@ impl SensorStates {
         let number = self.sensors.len();
         zone.insert(id, number as u32);
         let hash = hash_of(&zone.zone, id);
-        self.sensors.push(Sensor { last_at_us: i64::MIN, readings: 0, hash });
+        self.sensors.push(Sensor { last_at_us: i64::MIN, readings: 0, flagged: 0, hash });
         self.blocks.extend(std::iter::repeat_n(SensorBlock::NEW, self.blocks_per_sensor));
         Some(number)
     }

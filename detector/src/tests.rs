@@ -154,6 +154,34 @@ fn a_reading_far_from_what_is_typical_is_flagged_and_explained() {
 }
 
 #[test]
+fn a_reason_says_how_many_of_the_sensors_last_eight_readings_were_flagged() {
+    let mut street = Street::watched();
+    let mut of_8 = |noise: &[f64]| -> Vec<Option<u64>> {
+        let counts = noise.iter().map(|noise| {
+            let mut readings = street.readings();
+            readings[3][0] = *noise;
+            street.minute_of(&readings);
+            let reasons: serde_json::Value = serde_json::from_str(&street.flagged(3)?.reasons).expect("JSON");
+            reasons[0]["flagged_of_8"].as_u64()
+        });
+        counts.collect()
+    };
+    assert_eq!(of_8(&[111.0; 3]), [Some(1), Some(2), Some(3)]);
+    street.pass(60);
+    let mut readings = street.readings();
+    readings[3][0] = 111.0;
+    street.minute_of(&readings);
+    let reasons = &street.flagged(3).expect("a rule").reasons;
+    assert!(reasons.contains(r#""flagged_of_8":1"#), "others came between: {reasons}");
+    street.minute += 61;
+    street.minute_of(&[[58.0, 100.0], [58.0, 100.0], [58.0, 100.0], [111.0, 100.0]]);
+    let reasons = &street.flagged(3).expect("a rule").reasons;
+    assert!(reasons.contains(r#""flagged_of_8":1"#), "after a long silence it begins anew: {reasons}");
+    let bytes = street.states.to_bytes();
+    assert_eq!(SensorStates::from_bytes(&street.layout, &bytes).expect("its own"), street.states);
+}
+
+#[test]
 fn a_model_beside_says_what_it_would_say_in_force_and_changes_nothing() {
     let mut street = Street::watched();
     // The forest's tail is learnt from a model in force.
@@ -208,7 +236,7 @@ fn a_broken_rule_is_flagged_from_the_first_reading_and_by_both_later() {
     street.minute_of(&[[111.0, 100.0]]);
     let verdict = street.flagged(0).expect("a rule");
     assert_eq!(verdict.flagged_by, FlaggedBy::Rules);
-    let expected = r#"[{"metric":"noise_level","actual":111,"unit":"dB","rule":"> 110","text":"noise_level 111 dB, above the bound of 110"}]"#;
+    let expected = r#"[{"metric":"noise_level","actual":111,"unit":"dB","rule":"> 110","flagged_of_8":1,"text":"noise_level 111 dB, above the bound of 110"}]"#;
     assert_eq!(verdict.reasons, expected, "nothing is typical yet");
     let mut street = Street::watched();
     let mut readings = street.readings();

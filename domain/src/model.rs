@@ -12,7 +12,7 @@
 
 use chrono_tz::Tz;
 
-use crate::{DAY_US, GeneratorSettings, HOUR_US, Pattern};
+use crate::{DAY_US, GeneratorSettings, HOUR_US, MINUTE_US, Pattern};
 
 /// What is read, and how: a domain file with all defaults filled in.
 ///
@@ -39,6 +39,7 @@ pub struct Domain {
     pub limits: Limits,
     pub retention: Retention,
     pub detector: DetectorSettings,
+    pub incidents: IncidentSettings,
     /// In the order of their columns.
     pub metrics: Vec<Metric>,
     /// In the order of the file; `zone_status` shows the first one.
@@ -92,6 +93,51 @@ pub struct Retention {
     pub raw_us: Option<i64>,
     /// Windows and panes.
     pub windows_us: Option<i64>,
+}
+
+/// When anomalies become an incident, and when it is over; durations in microseconds of event time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IncidentRule {
+    /// From the first to the last anomaly, before the incident opens.
+    pub for_us: i64,
+    /// Fewest anomalous readings.
+    pub min_readings: u64,
+    /// Fewest sensors that they come from.
+    pub min_sensors: u64,
+    /// How long without an anomaly until it is cleared.
+    pub clear_for_us: i64,
+    /// How long after that an anomaly opens the same incident again.
+    pub reopen_within_us: i64,
+    /// How long without an anomaly of its severity until that falls.
+    pub step_down_for_us: i64,
+}
+
+impl Default for IncidentRule {
+    fn default() -> IncidentRule {
+        IncidentRule {
+            for_us: MINUTE_US,
+            min_readings: 3,
+            min_sensors: 1,
+            clear_for_us: 2 * MINUTE_US,
+            reopen_within_us: 10 * MINUTE_US,
+            step_down_for_us: 5 * MINUTE_US,
+        }
+    }
+}
+
+impl Default for IncidentSettings {
+    fn default() -> IncidentSettings {
+        IncidentSettings { rule: IncidentRule::default(), shelve_max_us: DAY_US }
+    }
+}
+
+/// Incidents of the domain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IncidentSettings {
+    /// Where a metric has no other one.
+    pub rule: IncidentRule,
+    /// Longest time for which people may shelve an incident, microseconds.
+    pub shelve_max_us: i64,
 }
 
 /// How the detector is trained; durations in microseconds of event time.
@@ -157,6 +203,8 @@ pub struct Metric {
     pub above: Option<f64>,
     /// Template of a value on the console, such as `AQI {}`; `None` does not show it.
     pub show: Option<String>,
+    /// When its anomalies are an incident of their zone.
+    pub incidents: IncidentRule,
     pub pattern: Pattern,
 }
 

@@ -13,6 +13,7 @@ mod detector;
 mod domain;
 mod duration;
 mod generator;
+mod incidents;
 mod mistakes;
 mod names;
 mod nearest;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, FixedOffset, TimeZone};
 use citytide_domain::{
-    DetectorSettings, Domain, Fields, GeneratorSettings, Limits, Metric, Pattern, Retention, TimeSettings,
+    DetectorSettings, Domain, Fields, GeneratorSettings, IncidentRule, IncidentSettings, Limits, Metric, Pattern, Retention, TimeSettings,
     Window,
 };
 use proptest::prelude::*;
@@ -22,6 +22,7 @@ fn domain(time_zone: Tz) -> Domain {
         below: None,
         above: None,
         show: None,
+        incidents: IncidentRule::default(),
         pattern: Pattern::default(),
     };
     Domain {
@@ -44,6 +45,7 @@ fn domain(time_zone: Tz) -> Domain {
         limits: Limits { zones_max: 1000, sensors_max: 20_000 },
         retention: Retention { raw_us: None, windows_us: None },
         detector: DetectorSettings::default(),
+        incidents: IncidentSettings::default(),
         metrics: vec![metric("temperature"), metric("aqi")],
         windows: vec![Window { name: "1min".to_owned(), size_us: 60 * SECOND, slide_us: 60 * SECOND }],
         zones: vec![],

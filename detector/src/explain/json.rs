@@ -5,28 +5,32 @@ const DECIMALS_FAST: u8 = 9;
 const WHOLE_FAST: f64 = 9e15;
 
 /// JSON that is being written.
-pub(super) struct Json(pub(super) String);
+pub(super) struct Json {
+    pub(super) text: String,
+    /// How many of the sensor's last eight readings were flagged.
+    pub(super) flagged: Option<u32>,
+}
 
 impl Json {
     /// Separates an element of the array from the one before.
     pub(super) fn next(&mut self) {
-        if self.0.len() > 1 {
-            self.0.push(',');
+        if self.text.len() > 1 {
+            self.text.push(',');
         }
     }
 
     pub(super) fn quoted(&mut self, text: &str) {
-        self.0.push('"');
+        self.text.push('"');
         self.escaped(text);
-        self.0.push('"');
+        self.text.push('"');
     }
 
     pub(super) fn escaped(&mut self, text: &str) {
         if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-            self.0.push_str(text);
+            self.text.push_str(text);
         } else {
             let quoted = serde_json::to_string(text).expect("text is JSON");
-            self.0.push_str(&quoted[1..quoted.len() - 1]);
+            self.text.push_str(&quoted[1..quoted.len() - 1]);
         }
     }
 
@@ -34,7 +38,7 @@ impl Json {
     /// decimals than their metric shows.
     pub(super) fn shortest(&mut self, value: f64, decimals: u8) {
         if !value.is_finite() {
-            return self.0.push_str("null");
+            return self.text.push_str("null");
         }
         let ten = 10f64.powi(i32::from(decimals.min(DECIMALS_FAST)));
         let whole = (value * ten).round();
@@ -46,7 +50,7 @@ impl Json {
             self.digits(digits, decimals);
         } else {
             // Rust prints the shortest digits without an exponent, which is JSON.
-            self.0.push_str(&value.to_string());
+            self.text.push_str(&value.to_string());
         }
     }
 
@@ -57,14 +61,14 @@ impl Json {
             self.digits(whole as i64, decimals);
         } else {
             let decimals = usize::from(decimals);
-            self.0.push_str(&format!("{value:.decimals$}"));
+            self.text.push_str(&format!("{value:.decimals$}"));
         }
     }
 
     /// Digits with a point before the last `decimals` of them.
     fn digits(&mut self, digits: i64, decimals: u8) {
         if digits < 0 {
-            self.0.push('-');
+            self.text.push('-');
         }
         let mut text = [b'0'; 24];
         let (mut at, mut left, mut place) = (text.len(), digits.unsigned_abs(), 0);
@@ -77,7 +81,7 @@ impl Json {
             text[at] = b'0' + (left % 10) as u8;
             (left, place) = (left / 10, place + 1);
         }
-        self.0.push_str(std::str::from_utf8(&text[at..]).expect("digits"));
+        self.text.push_str(std::str::from_utf8(&text[at..]).expect("digits"));
     }
 }
 
@@ -88,9 +92,9 @@ mod tests {
     #[test]
     fn numbers_are_written_as_rust_writes_them() {
         let of = |write: &dyn Fn(&mut Json)| {
-            let mut json = Json(String::new());
+            let mut json = Json { text: String::new(), flagged: None };
             write(&mut json);
-            json.0
+            json.text
         };
         let values = [0.0, 0.05, -0.3, 1.0, -12.34, 71.3, 100.0, 1e15, 1e300, 0.1 + 0.2, -7.0, 1234.5678];
         for value in values {

@@ -21,6 +21,7 @@ impl Scorer {
         model: Option<&Model>,
         surprises: &Surprises,
         is_anomalous: bool,
+        flagged: Option<u32>,
     ) -> String {
         let blocks = self.layout.blocks();
         let observations = &self.observations[lane * blocks..][..blocks];
@@ -63,7 +64,7 @@ impl Scorer {
                 causes.push(Cause { metric, actual, observation, lane: at, drop, whole_zone });
             }
         }
-        reasons(&mut causes, found_by)
+        reasons(&mut causes, found_by, flagged)
     }
 
     /// By metric: how far the forest's score of a row falls with that metric at its baseline.

@@ -1,9 +1,10 @@
 //! From the surprises of all members to the verdict: the largest decides.
 
-use super::{Lane, Rows, Scorer, TrainingData};
+use super::{Lane, Order, Rows, Scorer, TrainingData};
 use crate::member::{Member, TAILED};
 use crate::model::Model;
 use crate::sample::{Sample, SampleRow};
+use crate::sensors::Sensor;
 use crate::verdict::{Beside, FlaggedBy, Severity, Verdict, Verdicts, score_of, severity_of};
 use crate::zone::{Level, ZoneModel, surprise_bin};
 
@@ -56,10 +57,11 @@ impl Scorer {
         lane: usize,
         zone: &ZoneModel,
         model: Option<&Model>,
+        sensor: Option<&mut Sensor>,
         verdicts: &mut Verdicts,
         training_data: &mut TrainingData,
     ) {
-        let Lane { view, mut surprises, teaches, hash } = self.lanes[lane];
+        let Lane { view, mut surprises, teaches, hash, order } = self.lanes[lane];
         for (surprise, is_muted) in surprises.iter_mut().zip(self.muted) {
             *surprise = if is_muted { 0.0 } else { *surprise };
         }
@@ -91,6 +93,7 @@ impl Scorer {
             (false, true) => 1.0 - doubt,
             (false, false) => doubt,
         });
+        let flagged = sensor.map(|sensor| sensor.count_flagged(order, breaks_rule || is_anomalous));
         let flagged_by = match (breaks_rule, is_anomalous) {
             (true, true) => FlaggedBy::Both,
             (true, false) => FlaggedBy::Rules,
@@ -102,7 +105,7 @@ impl Scorer {
             severity: severity_of(surprise, breaks_rule),
             flagged_by,
             surprises,
-            reasons: self.explain(rows, row, lane, zone, model, &surprises, is_anomalous),
+            reasons: self.explain(rows, row, lane, zone, model, &surprises, is_anomalous, flagged),
         });
     }
 
@@ -122,6 +125,21 @@ impl Scorer {
             let features = features.map(|feature| self.block.get(lane, feature)).collect();
             training_data.sampled.push((hash, SampleRow { event_time_us, is_severe, features }));
         }
+    }
+}
+
+impl Sensor {
+    /// How many of its last eight readings were flagged, this one included: the first one after a long silence counts
+    /// alone, and one that is older than the last counts beside those.
+    #[inline]
+    fn count_flagged(&mut self, order: Order, is_flagged: bool) -> u32 {
+        let bit = u8::from(is_flagged);
+        match order {
+            Order::Old => return (self.flagged << 1 | bit).count_ones(),
+            Order::Anew => self.flagged = bit,
+            Order::Next => self.flagged = self.flagged << 1 | bit,
+        }
+        self.flagged.count_ones()
     }
 }
 

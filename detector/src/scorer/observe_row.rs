@@ -1,11 +1,11 @@
 //! One row against its zone and its sensor's past: the surprises of all members but the forest, the forest's features,
 //! and what the row teaches.
 
-use super::{Lane, Rows, Scorer};
+use super::{Lane, Order, Rows, Scorer};
 use crate::layout::{BLOCK, SLOW_FEATURES};
 use crate::member::{CERTAIN, FIRST_TAILED, MEMBERS, Member, TAILED};
 use crate::observe::{greatest, observe, statistics};
-use crate::sensors::{SensorBlock, SensorStates};
+use crate::sensors::{Sensor as SensorState, SensorBlock, SensorStates};
 use crate::zone::{Level, ZoneModel};
 
 /// Ticks without a reading of a sensor after which its slow averages and runs begin anew.
@@ -23,8 +23,7 @@ const AHEAD_TICKS: i64 = 60;
 
 /// A sensor as it was when its row came.
 struct SensorBefore {
-    /// Whether the row is older than the sensor's last one: it changes no state then.
-    is_old: bool,
+    order: Order,
     /// Readings before this one.
     readings: u32,
     hash: u64,
@@ -46,8 +45,9 @@ impl Scorer {
         let view = &mut self.views[at_view];
         let blocks = self.layout.blocks();
         let found = self.found[lane];
-        let SensorBefore { is_old, readings, hash } =
+        let SensorBefore { order, readings, hash } =
             advance(states, found, blocks, at_us, SILENCE_TICKS * self.layout.tick_us);
+        let is_old = order == Order::Old;
         let mut surprises = [0.0; MEMBERS];
         let mut largest = [0.0f32; TAILED - 1];
         let mut is_broken = false;
@@ -116,7 +116,7 @@ impl Scorer {
             let observations = &self.observations[lane * blocks..][..blocks];
             view.teach(observations, &self.taught, &self.rules, &largest, teaches_moments, self.near);
         }
-        self.lanes[lane] = Lane { view: at_view, surprises, teaches, hash };
+        self.lanes[lane] = Lane { view: at_view, surprises, teaches, hash, order };
     }
 }
 
@@ -129,20 +129,20 @@ fn advance(
     at_us: i64,
     silence_max_us: i64,
 ) -> SensorBefore {
-    let Some(number) = found else { return SensorBefore { is_old: false, readings: 0, hash: 0 } };
+    let Some(number) = found else { return SensorBefore { order: Order::Anew, readings: 0, hash: 0 } };
     let sensor = &mut states.sensors[number];
-    let before =
-        SensorBefore { is_old: at_us < sensor.last_at_us, readings: sensor.readings, hash: sensor.hash };
-    if !before.is_old {
-        let silence_us = at_us.saturating_sub(sensor.last_at_us);
-        if before.readings > 0 && silence_us > silence_max_us {
-            let state = &mut states.blocks[number * blocks..(number + 1) * blocks];
-            state.iter_mut().for_each(SensorBlock::after_silence);
-        }
-        sensor.last_at_us = at_us;
-        sensor.readings = before.readings.saturating_add(1);
+    let SensorState { last_at_us, readings, hash, .. } = *sensor;
+    if at_us < last_at_us {
+        return SensorBefore { order: Order::Old, readings, hash };
     }
-    before
+    let is_silent = readings > 0 && at_us.saturating_sub(last_at_us) > silence_max_us;
+    if is_silent {
+        let state = &mut states.blocks[number * blocks..(number + 1) * blocks];
+        state.iter_mut().for_each(SensorBlock::after_silence);
+    }
+    sensor.last_at_us = at_us;
+    sensor.readings = readings.saturating_add(1);
+    SensorBefore { order: if is_silent { Order::Anew } else { Order::Next }, readings, hash }
 }
 
 /// A feature rounded to sixteenths of a deviation: the residuals of a metric that stands still differ in the eighth

@@ -7,7 +7,9 @@ use crate::bytes::{Reader, StateError, Writer};
 use crate::layout::{Lanes, Layout};
 
 /// First bytes of stored state; the digit is the version of the format.
-const MAGIC: &[u8] = b"citytide sensors 2\n";
+const MAGIC: &[u8] = b"citytide sensors 3\n";
+/// Those of the format before, which does not say which readings were flagged.
+const MAGIC_2: &[u8] = b"citytide sensors 2\n";
 
 impl SensorStates {
     /// All of it as bytes: the same state gives the same bytes.
@@ -38,6 +40,7 @@ impl SensorStates {
             bytes.text(&id);
             bytes.number(sensor.last_at_us as u64);
             bytes.number(u64::from(sensor.readings));
+            bytes.0.push(sensor.flagged);
             for block in &self.blocks[number as usize * self.blocks_per_sensor..][..self.blocks_per_sensor] {
                 for lanes in block.all() {
                     lanes.iter().for_each(|value| bytes.0.extend_from_slice(&value.to_le_bytes()));
@@ -54,8 +57,10 @@ impl SensorStates {
     /// When the bytes are not of this program's, or of a domain with another number of metrics.
     pub fn from_bytes(layout: &Layout, bytes: &[u8]) -> Result<SensorStates, StateError> {
         let mut states = SensorStates::new(layout);
-        let Some(rest) = bytes.strip_prefix(MAGIC) else {
-            return Err(StateError::Unreadable("it does not begin as one".to_owned()));
+        let (rest, says_flagged) = match (bytes.strip_prefix(MAGIC), bytes.strip_prefix(MAGIC_2)) {
+            (Some(rest), _) => (rest, true),
+            (_, Some(rest)) => (rest, false),
+            _ => return Err(StateError::Unreadable("it does not begin as one".to_owned())),
         };
         let mut reader = Reader(rest);
         let found = reader.number()? as usize;
@@ -76,7 +81,8 @@ impl SensorStates {
             zone.insert(id, number as u32);
             let hash = hash_of(&zone.zone, id);
             let (last_at_us, readings) = (reader.number()? as i64, reader.number()? as u32);
-            states.sensors.push(Sensor { last_at_us, readings, hash });
+            let flagged = if says_flagged { reader.array::<1>()?[0] } else { 0 };
+            states.sensors.push(Sensor { last_at_us, readings, flagged, hash });
             for _ in 0..states.blocks_per_sensor {
                 let mut block = SensorBlock::NEW;
                 for lanes in block.all_mut() {

@@ -7,11 +7,12 @@ use toml::Spanned;
 
 use super::detector::read_detector;
 use super::generator::{read_factors, read_generator};
+use super::incidents::{read_incidents, read_rule};
 use super::names::{clashing_metric_name, taken, wrong_free_name, wrong_metric_name, wrong_topic};
 use super::pattern::{default_pattern, read_pattern};
 use super::section::Section;
 use super::windows::read_windows;
-use crate::{DAY_US, Domain, Factor, Fields, Limits, Metric, Retention, SECOND_US, TimeSettings, Zone};
+use crate::{DAY_US, Domain, Factor, Fields, IncidentRule, Limits, Metric, Retention, SECOND_US, TimeSettings, Zone};
 
 /// Most rows a limit may ask for.
 const LIMIT_MAX: i64 = 10_000_000;
@@ -32,7 +33,8 @@ pub(super) fn read_domain(file: &Section<'_>) -> Domain {
     let detector = file.table("detector", "[detector]");
     let generator = file.table("generator", "[generator]");
     let factors = read_factors(&generator);
-    let metrics = read_metrics(file, &fields, &factors);
+    let incidents = read_incidents(&file.table("incidents", "[incidents]"));
+    let metrics = read_metrics(file, &fields, &factors, incidents.rule);
     Domain {
         name,
         topic,
@@ -43,6 +45,7 @@ pub(super) fn read_domain(file: &Section<'_>) -> Domain {
         },
         retention,
         detector: read_detector(&detector, &metrics),
+        incidents,
         windows: read_windows(file),
         zones: read_zones(file, &metrics, &factors),
         generator: read_generator(&generator, factors, &metrics),
@@ -125,7 +128,12 @@ pub(super) fn shown_us(duration_us: i64) -> String {
     }
 }
 
-fn read_metrics(file: &Section<'_>, fields: &Fields, factors: &[Factor]) -> Vec<Metric> {
+fn read_metrics(
+    file: &Section<'_>,
+    fields: &Fields,
+    factors: &[Factor],
+    rule: IncidentRule,
+) -> Vec<Metric> {
     let tables = file.tables("metrics", "[[metrics]]");
     let span = tables.at.as_ref().map_or(file.span.clone(), Spanned::span);
     let has_none = tables.as_ref().map_or(!file.has("metrics"), Vec::is_empty);
@@ -137,7 +145,7 @@ fn read_metrics(file: &Section<'_>, fields: &Fields, factors: &[Factor]) -> Vec<
         file.findings.add(metric.span.clone(), format!("there can be at most {METRICS_MAX} metrics"));
     }
     let mut names = HashSet::new();
-    tables.iter().map(|metric| read_metric(metric, &mut names, fields, factors)).collect()
+    tables.iter().map(|metric| read_metric(metric, &mut names, fields, factors, rule)).collect()
 }
 
 fn read_metric(
@@ -145,6 +153,7 @@ fn read_metric(
     names: &mut HashSet<String>,
     fields: &Fields,
     factors: &[Factor],
+    incidents: IncidentRule,
 ) -> Metric {
     let field = |name: &str| {
         [&fields.sensor, &fields.time, &fields.zone]
@@ -185,6 +194,7 @@ fn read_metric(
                 "must hold `{}` once, where the value goes, as \"AQI {}\"",
             )
             .option(),
+        incidents: read_rule(&metric.table("incidents", "incidents"), incidents),
         pattern: read_pattern(&metric.table("pattern", "pattern"), &base, factors),
     }
 }

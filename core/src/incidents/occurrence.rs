@@ -1,0 +1,88 @@
+//! An occurrence: anomalies of a subject without a gap longer than `clear_for`. Merging is commutative and associative, so
+//! that any order of arrival gives the same.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::NEVER;
+use crate::batch::Severity;
+
+/// The reading that stands out most, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// How far it is off: beyond its bound in the metric's unit, or in standard deviations.
+    pub magnitude: f64,
+    /// Event time, microseconds.
+    pub at_us: i64,
+    pub sensor: Arc<str>,
+    pub metric: Arc<str>,
+    pub value: Option<f64>,
+    pub typical: Option<f64>,
+    pub spread: Option<f64>,
+    pub unit: Arc<str>,
+    /// The reason as a sentence.
+    pub text: Arc<str>,
+    pub model_version: i32,
+}
+
+impl Peak {
+    /// Which of two stands out more: the greater magnitude, then the earlier one; sensor and text decide the rest.
+    fn order(&self, other: &Peak) -> Ordering {
+        let key = |peak: &Peak| (peak.at_us, peak.sensor.clone(), peak.metric.clone(), peak.text.clone());
+        self.magnitude.total_cmp(&other.magnitude).then_with(|| key(other).cmp(&key(self)))
+    }
+}
+
+/// Anomalies of a subject, together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// Event time of the first, microseconds.
+    pub first_us: i64,
+    /// Event time of the last.
+    pub last_us: i64,
+    /// Anomalous readings.
+    pub readings: u64,
+    /// By severity, from low to high: event time of the last such anomaly, [`NEVER`] without one.
+    pub seen_us: [i64; 3],
+    /// The sensors that they come from.
+    pub sensors: BTreeSet<Arc<str>>,
+    pub peak: Peak,
+}
+
+impl Occurrence {
+    /// A single anomaly.
+    pub fn of(severity: Severity, peak: Peak) -> Occurrence {
+        let at_us = peak.at_us;
+        let mut seen_us = [NEVER; 3];
+        seen_us[severity as usize] = at_us;
+        let sensors = BTreeSet::from([peak.sensor.clone()]);
+        Occurrence { first_us: at_us, last_us: at_us, readings: 1, seen_us, sensors, peak }
+    }
+
+    /// Adds another one.
+    pub fn merge(&mut self, mut other: Occurrence) {
+        self.first_us = self.first_us.min(other.first_us);
+        self.last_us = self.last_us.max(other.last_us);
+        self.readings += other.readings;
+        for (seen_us, other_us) in self.seen_us.iter_mut().zip(other.seen_us) {
+            *seen_us = (*seen_us).max(other_us);
+        }
+        if self.sensors.len() < other.sensors.len() {
+            std::mem::swap(&mut self.sensors, &mut other.sensors);
+        }
+        self.sensors.append(&mut other.sensors);
+        if other.peak.order(&self.peak) == Ordering::Greater {
+            self.peak = other.peak;
+        }
+    }
+
+    /// The worst severity that was seen at or after some time.
+    pub fn severity_since(&self, since_us: i64) -> Option<Severity> {
+        const ALL: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
+        let seen = ALL.into_iter().rev().zip(self.seen_us.into_iter().rev());
+        seen.filter(|(_, seen_us)| *seen_us != NEVER && *seen_us >= since_us).map(|(severity, _)| severity).next()
+    }
+}
