@@ -155,19 +155,6 @@ comment on table partition_zones is 'Zones that count against zones_max, by part
 comment on column partition_zones.kafka_partition is 'The partition';
 comment on column partition_zones.zone is 'A zone of its readings that the domain file does not name';
 
-create table usual_ranges (
-    metric          text not null,
-    since_epoch     bigint not null,
-    least           double precision not null,
-    greatest        double precision not null,
-    primary key (metric, since_epoch)
-);
-comment on table usual_ranges is 'The usual range of each metric, and which ones it had before';
-comment on column usual_ranges.metric is 'The metric';
-comment on column usual_ranges.since_epoch is 'Readings above this epoch are held against it';
-comment on column usual_ranges.least is 'Least usual value';
-comment on column usual_ranges.greatest is 'Greatest usual value';
-
 create table sensor_readings (
     epoch           bigint not null,
     kafka_partition integer not null,
@@ -471,45 +458,233 @@ comment on column zone_latest.traffic_flow is 'Its newest accepted traffic_flow 
 comment on column zone_latest.traffic_flow_at is 'When that was recorded';
 comment on column zone_latest.epoch is 'The commit that last wrote the row, milliseconds';
 
-create table data_quality_1min (
+create table incident_occurrences (
     zone            text not null,
-    window_start    timestamptz not null,
-    reading_count   bigint not null default 0,
-    late_count      bigint not null default 0,
-    dead_letter_count bigint not null default 0,
-    count_temperature bigint not null default 0,
-    unusual_temperature bigint not null default 0,
-    count_humidity  bigint not null default 0,
-    unusual_humidity bigint not null default 0,
-    count_aqi       bigint not null default 0,
-    unusual_aqi     bigint not null default 0,
-    count_noise_level bigint not null default 0,
-    unusual_noise_level bigint not null default 0,
-    count_traffic_flow bigint not null default 0,
-    unusual_traffic_flow bigint not null default 0,
-    after_epoch     bigint not null,
+    kind            text not null,
+    metric          text not null,
+    sensor_id       text not null,
+    first_at        timestamptz not null,
+    last_at         timestamptz not null,
+    readings        bigint not null,
+    low_at          timestamptz,
+    medium_at       timestamptz,
+    high_at         timestamptz,
+    sensor_ids      jsonb not null,
+    peak_magnitude  double precision not null,
+    peak_at         timestamptz not null,
+    peak_sensor_id  text not null,
+    peak_metric     text not null,
+    peak_value      double precision,
+    typical         double precision,
+    spread          double precision,
+    unit            text not null,
+    reason          text not null,
+    model_version   integer not null,
     epoch           bigint not null default 0,
-    primary key (zone, window_start)
+    primary key (zone, kind, metric, sensor_id, first_at)
 ) with (fillfactor = 50);
-create index data_quality_1min_window_start on data_quality_1min (window_start);
-comment on table data_quality_1min is 'Readings and dead letters by zone and minute: what came, and what it lacks';
-comment on column data_quality_1min.zone is 'The zone; '''' for dead letters';
-comment on column data_quality_1min.window_start is 'Start of the minute';
-comment on column data_quality_1min.reading_count is 'Accepted readings of that minute';
-comment on column data_quality_1min.late_count is 'Late readings of that minute';
-comment on column data_quality_1min.dead_letter_count is 'Dead letters that Kafka stamped in that minute; 0 but for zone ''''';
-comment on column data_quality_1min.count_temperature is 'Accepted readings with temperature; the others have null for temperature';
-comment on column data_quality_1min.unusual_temperature is 'Accepted readings with temperature outside its usual range';
-comment on column data_quality_1min.count_humidity is 'Accepted readings with humidity; the others have null for humidity';
-comment on column data_quality_1min.unusual_humidity is 'Accepted readings with humidity outside its usual range';
-comment on column data_quality_1min.count_aqi is 'Accepted readings with aqi; the others have null for aqi';
-comment on column data_quality_1min.unusual_aqi is 'Accepted readings with aqi outside its usual range';
-comment on column data_quality_1min.count_noise_level is 'Accepted readings with noise_level; the others have null for noise_level';
-comment on column data_quality_1min.unusual_noise_level is 'Accepted readings with noise_level outside its usual range';
-comment on column data_quality_1min.count_traffic_flow is 'Accepted readings with traffic_flow; the others have null for traffic_flow';
-comment on column data_quality_1min.unusual_traffic_flow is 'Accepted readings with traffic_flow outside its usual range';
-comment on column data_quality_1min.after_epoch is 'All that it counts came after this epoch';
-comment on column data_quality_1min.epoch is 'The commit that last wrote the row, milliseconds';
+create index incident_occurrences_last_at on incident_occurrences (last_at);
+comment on table incident_occurrences is 'Anomalies of a subject without a gap longer than clear_for; incidents are made of those that are long and large enough';
+comment on column incident_occurrences.zone is 'The zone';
+comment on column incident_occurrences.kind is 'rule, model, stuck or quality';
+comment on column incident_occurrences.metric is 'The metric; '''' where a sensor is the subject';
+comment on column incident_occurrences.sensor_id is 'The sensor; '''' where a zone''s metric is the subject';
+comment on column incident_occurrences.first_at is 'Event time of the first anomaly';
+comment on column incident_occurrences.last_at is 'Event time of the last one';
+comment on column incident_occurrences.readings is 'Anomalous readings';
+comment on column incident_occurrences.low_at is 'Event time of the last anomaly of severity low; null when none';
+comment on column incident_occurrences.medium_at is 'The same for medium';
+comment on column incident_occurrences.high_at is 'The same for high';
+comment on column incident_occurrences.sensor_ids is 'The sensors that they come from, a list';
+comment on column incident_occurrences.peak_magnitude is 'How far the reading that stands out most is beyond its bound, or from what is typical in deviations';
+comment on column incident_occurrences.peak_at is 'Its event time';
+comment on column incident_occurrences.peak_sensor_id is 'Its sensor';
+comment on column incident_occurrences.peak_metric is 'Its metric';
+comment on column incident_occurrences.peak_value is 'Its value; null where it is missing';
+comment on column incident_occurrences.typical is 'What was typical there then; null where that is not known';
+comment on column incident_occurrences.spread is 'One standard deviation of that';
+comment on column incident_occurrences.unit is 'The metric''s unit';
+comment on column incident_occurrences.reason is 'Why it is anomalous, a sentence';
+comment on column incident_occurrences.model_version is 'The model that judged it; 0 = rules only';
+comment on column incident_occurrences.epoch is 'The commit that last wrote the row, milliseconds';
+
+create table incident_states (
+    zone            text not null,
+    incident_id     text not null,
+    kind            text not null,
+    metric          text not null,
+    sensor_id       text not null,
+    condition       text not null,
+    superseded_by   text,
+    severity        text not null,
+    severity_peak   text not null,
+    opened_at       timestamptz not null,
+    last_seen_at    timestamptz not null,
+    cleared_at      timestamptz,
+    revision        bigint not null,
+    readings        bigint not null,
+    sensors         bigint not null,
+    occurrences     bigint not null,
+    peak_magnitude  double precision not null,
+    peak_at         timestamptz not null,
+    peak_sensor_id  text not null,
+    peak_metric     text not null,
+    peak_value      double precision,
+    typical         double precision,
+    spread          double precision,
+    unit            text not null,
+    reason          text not null,
+    model_version   integer not null,
+    epoch           bigint not null default 0,
+    primary key (zone, incident_id)
+) with (fillfactor = 50);
+create index incident_states_last_seen_at on incident_states (last_seen_at);
+comment on table incident_states is 'What the data say of incidents: read incidents instead';
+comment on column incident_states.zone is 'The zone';
+comment on column incident_states.incident_id is 'Identity: a hash of kind, zone, metric, sensor and its first ten seconds';
+comment on column incident_states.kind is 'rule, model, stuck or quality';
+comment on column incident_states.metric is 'The metric; '''' where a sensor is the subject';
+comment on column incident_states.sensor_id is 'The sensor; '''' where a zone''s metric is the subject';
+comment on column incident_states.condition is 'pending, open, cleared, withdrawn or superseded';
+comment on column incident_states.superseded_by is 'The incident that late readings joined it with';
+comment on column incident_states.severity is 'low, medium or high: the worst of the last step_down_for';
+comment on column incident_states.severity_peak is 'The worst ever';
+comment on column incident_states.opened_at is 'Event time of its first anomaly';
+comment on column incident_states.last_seen_at is 'Event time of its last one';
+comment on column incident_states.cleared_at is 'When it was over: clear_for behind that; null before';
+comment on column incident_states.revision is 'How often it has changed';
+comment on column incident_states.readings is 'Anomalous readings';
+comment on column incident_states.sensors is 'Distinct sensors that they come from';
+comment on column incident_states.occurrences is 'How often it was open';
+comment on column incident_states.peak_magnitude is 'How far the reading that stands out most is beyond its bound, or from what is typical in deviations';
+comment on column incident_states.peak_at is 'Its event time';
+comment on column incident_states.peak_sensor_id is 'Its sensor';
+comment on column incident_states.peak_metric is 'Its metric';
+comment on column incident_states.peak_value is 'Its value; null where it is missing';
+comment on column incident_states.typical is 'What was typical there then; null where that is not known';
+comment on column incident_states.spread is 'One standard deviation of that';
+comment on column incident_states.unit is 'The metric''s unit';
+comment on column incident_states.reason is 'Why it is anomalous, a sentence';
+comment on column incident_states.model_version is 'The model that judged it; 0 = rules only';
+comment on column incident_states.epoch is 'The commit that last wrote the row, milliseconds';
+create index incident_states_incident_id on incident_states (incident_id);
+create index incident_states_superseded_by on incident_states (superseded_by) where superseded_by is not null;
+
+create table incident_transitions (
+    zone            text not null,
+    incident_id     text not null,
+    revision        bigint not null,
+    event_at        timestamptz not null,
+    from_condition  text,
+    to_condition    text,
+    cause           text not null,
+    evidence        jsonb not null,
+    epoch           bigint not null default 0,
+    primary key (zone, incident_id, revision)
+);
+comment on table incident_transitions is 'Every change of incident_states: read incident_changes instead';
+comment on column incident_transitions.zone is 'The zone';
+comment on column incident_transitions.incident_id is 'The incident';
+comment on column incident_transitions.revision is 'Number of the change, from 1';
+comment on column incident_transitions.event_at is 'Now in event time: W at its last full ten seconds';
+comment on column incident_transitions.from_condition is 'What it was; null when it was not there';
+comment on column incident_transitions.to_condition is 'What it is; null when it is gone, since it never opened';
+comment on column incident_transitions.cause is 'condition, escalation, late_data or merge';
+comment on column incident_transitions.evidence is 'Severity, readings, sensors and the reading that stands out most, then';
+comment on column incident_transitions.epoch is 'The commit that last wrote the row, milliseconds';
+
+create table incident_actions (
+    action_id       bigint generated always as identity primary key,
+    incident_id     text not null,
+    action          text not null,
+    actor           text not null,
+    acted_at        timestamptz not null default clock_timestamp(),
+    comment         text,
+    assignee        text,
+    until_at        timestamptz,
+    severity_peak   text not null,
+    condition       text not null,
+    revision        bigint not null,
+    event_at        timestamptz,
+    as_of_epoch     bigint not null
+);
+create index incident_actions_incident_id on incident_actions (incident_id);
+comment on table incident_actions is 'What people did with incidents; the functions citytide_incident_… write it';
+comment on column incident_actions.action_id is 'The order of actions';
+comment on column incident_actions.incident_id is 'The incident';
+comment on column incident_actions.action is 'acknowledge, assign, comment, shelve, unshelve, out_of_service or in_service';
+comment on column incident_actions.actor is 'Who';
+comment on column incident_actions.acted_at is 'When, by the server''s clock';
+comment on column incident_actions.comment is 'Why, or what was said';
+comment on column incident_actions.assignee is 'Whom it was assigned to; null unassigns';
+comment on column incident_actions.until_at is 'Until when it is shelved, by the server''s clock';
+comment on column incident_actions.severity_peak is 'The worst severity that the incident had by then';
+comment on column incident_actions.condition is 'The incident''s condition then';
+comment on column incident_actions.revision is 'The incident''s revision then';
+comment on column incident_actions.event_at is 'W then';
+comment on column incident_actions.as_of_epoch is 'The newest commit then';
+create function citytide_incident_act(incident text, action text, actor text, comment text, assignee text, until_at timestamptz)
+returns void language plpgsql security definer set search_path from current as $$
+declare
+    longest interval := (select shelve_max from incident_settings);
+begin
+    if nullif(trim(actor), '') is null then
+        raise exception 'an action needs an actor' using errcode = 'CT003';
+    end if;
+    if action in ('shelve', 'comment') and nullif(trim(comment), '') is null then
+        raise exception 'to % an incident needs a comment', action using errcode = 'CT003';
+    end if;
+    if until_at > clock_timestamp() + longest or until_at <= clock_timestamp() then
+        raise exception 'an incident can be shelved for more than 0 and at most % (shelve_max of the domain)', longest
+            using errcode = 'CT003';
+    end if;
+    insert into incident_actions (incident_id, action, actor, comment, assignee, until_at, severity_peak, condition,
+                                  revision, event_at, as_of_epoch)
+    select incident_id, action, actor, comment, assignee, until_at, severity_peak, condition, revision, watermark, epoch
+    from incident_states, (select watermark, epoch from commits order by epoch desc limit 1) as newest
+    where incident_id = incident and condition <> 'pending';
+    if not found then
+        raise exception 'there is no incident % that has opened', incident using errcode = 'CT002';
+    end if;
+end $$;
+comment on function citytide_incident_act is 'Writes what somebody does with an incident: see the functions below';
+revoke execute on function citytide_incident_act from public;
+create function citytide_incident_acknowledge(incident text, comment text default null, actor text default session_user)
+returns void language sql security definer set search_path from current as $$
+    select citytide_incident_act(incident, 'acknowledge', actor, comment, null, null);
+$$;
+comment on function citytide_incident_acknowledge is 'Says that somebody has seen the incident. A rise of its severity calls for attention again';
+revoke execute on function citytide_incident_acknowledge from public;
+create function citytide_incident_assign(incident text, assignee text, comment text default null, actor text default session_user)
+returns void language sql security definer set search_path from current as $$
+    select citytide_incident_act(incident, 'assign', actor, comment, assignee, null);
+$$;
+comment on function citytide_incident_assign is 'Says who takes care of the incident; null takes it back';
+revoke execute on function citytide_incident_assign from public;
+create function citytide_incident_comment(incident text, comment text, actor text default session_user)
+returns void language sql security definer set search_path from current as $$
+    select citytide_incident_act(incident, 'comment', actor, comment, null, null);
+$$;
+comment on function citytide_incident_comment is 'Adds a comment to the incident';
+revoke execute on function citytide_incident_comment from public;
+create function citytide_incident_shelve(incident text, duration interval, comment text, actor text default session_user)
+returns void language sql security definer set search_path from current as $$
+    select citytide_incident_act(incident, 'shelve', actor, comment, null, clock_timestamp() + duration);
+$$;
+comment on function citytide_incident_shelve is 'Keeps the incident from calling for attention for a time, at most shelve_max of the domain';
+revoke execute on function citytide_incident_shelve from public;
+create function citytide_incident_unshelve(incident text, comment text default null, actor text default session_user)
+returns void language sql security definer set search_path from current as $$
+    select citytide_incident_act(incident, 'unshelve', actor, comment, null, null);
+$$;
+comment on function citytide_incident_unshelve is 'Ends shelving before its time';
+revoke execute on function citytide_incident_unshelve from public;
+create function citytide_incident_service(incident text, is_out boolean, comment text default null, actor text default session_user)
+returns void language sql security definer set search_path from current as $$
+    select citytide_incident_act(incident, case when is_out then 'out_of_service' else 'in_service' end, actor, comment, null, null);
+$$;
+comment on function citytide_incident_service is 'Says that what the incident is about is out of service, or back';
+revoke execute on function citytide_incident_service from public;
 
 create table models (
     version         integer primary key,
@@ -697,3 +872,192 @@ comment on column conservation.dead is 'Dead letters: records that are not readi
 comment on column conservation.lost is 'Offsets that Kafka deleted before they were read';
 comment on column conservation.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
 comment on column conservation.holds is 'Whether next_offset - first_offset is the sum of the others';
+
+create view incident_settings as
+    select shelve_max
+    from (values (interval '86400000000 microseconds')) as settings (shelve_max);
+comment on view incident_settings is 'What the domain says of incidents';
+comment on column incident_settings.shelve_max is 'The longest time for which an incident can be shelved';
+
+create view incidents as
+    select incident_id, kind, zone, metric, sensor_id, pattern, condition, superseded_by, severity,
+           severity_peak, opened_at, last_seen_at, cleared_at, first_epoch, epoch, revision, readings,
+           sensors, occurrences, flaps, peak_value, typical, spread, unit, model_version, text,
+           acknowledged_at, acknowledged_by, acknowledged_comment, assignee, shelved_until, shelved_by,
+           shelved_reason, is_out_of_service, suppressed_by, needs_attention
+    from (
+        select s.incident_id, s.kind, s.zone, coalesce(nullif(s.metric, ''), s.peak_metric) as metric,
+            nullif(s.sensor_id, '') as sensor_id, null::text as pattern, s.condition, s.superseded_by, s.severity,
+            s.severity_peak, s.opened_at, s.last_seen_at, s.cleared_at,
+            (select t.epoch from incident_transitions as t where t.zone = s.zone and t.incident_id = s.incident_id
+             order by t.revision limit 1) as first_epoch,
+            s.epoch, s.revision, s.readings, s.sensors, s.occurrences, s.occurrences - 1 as flaps, s.peak_value,
+            s.typical, s.spread, s.unit, s.model_version,
+            case when s.sensor_id = '' then s.zone else 'sensor ' || s.sensor_id || ' in ' || s.zone end
+            || ' since ' || to_char(s.opened_at at time zone 'UTC', 'HH24:MI') || ' UTC: ' || s.reason
+            || case when s.sensor_id <> '' then '' when s.sensors = 1 then '; 1 sensor'
+               else '; ' || s.sensors || ' sensors' end as text,
+            done.*, suppressed_by,
+            coalesce(s.condition = 'open' and done.acknowledged_at is null and done.shelved_until is null
+                and not done.is_out_of_service and suppressed_by is null, false) as needs_attention
+        from incident_states as s
+        left join lateral (
+            select z.incident_id as suppressed_by from incident_states as z
+            where s.sensor_id <> '' and s.condition in ('pending', 'open') and z.zone = s.zone and z.sensor_id = ''
+                and z.kind = 'model' and z.condition = 'open' and z.opened_at <= s.last_seen_at
+            order by z.opened_at, z.incident_id limit 1
+        ) as explained on true
+        cross join lateral (
+            with recursive line (id) as (
+                select s.incident_id
+                union
+                select before.incident_id from incident_states as before join line on before.superseded_by = line.id
+            )
+            select case when seen then ack.acted_at end as acknowledged_at, case when seen then ack.actor end
+                as acknowledged_by, case when seen then ack.comment end as acknowledged_comment, assigned.assignee,
+                case when rests then shelf.until_at end as shelved_until, case when rests then shelf.actor end
+                as shelved_by, case when rests then shelf.comment end as shelved_reason,
+                coalesce(service.action = 'out_of_service', false) as is_out_of_service
+            from (select) as one
+            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('acknowledge') order by one.action_id desc limit 1) as ack on true
+            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('assign') order by one.action_id desc limit 1) as assigned on true
+            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('shelve', 'unshelve') order by one.action_id desc limit 1) as shelf on true
+            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('out_of_service', 'in_service') order by one.action_id desc limit 1) as service on true
+            cross join lateral (select array_position(array['low', 'medium', 'high'], ack.severity_peak) >= array_position(array['low', 'medium', 'high'], s.severity_peak) as seen,
+                shelf.action = 'shelve' and shelf.until_at > now() as rests) as judged
+        ) as done
+    ) as incidents;
+comment on view incidents is 'What is wrong, since when, whether it is over, and what somebody has done about it';
+comment on column incidents.incident_id is 'Identity: a hash of kind, zone, metric, sensor and its first ten seconds';
+comment on column incidents.kind is 'rule, model, stuck or quality';
+comment on column incidents.zone is 'The zone';
+comment on column incidents.metric is 'The metric, of a sensor''s incident the one that stands out most';
+comment on column incidents.sensor_id is 'The sensor; null where a zone''s metric is the subject';
+comment on column incidents.pattern is 'The pattern of the domain; null where there is none';
+comment on column incidents.condition is 'What the data say: pending, open, cleared, withdrawn or superseded';
+comment on column incidents.superseded_by is 'The incident that late readings joined it with';
+comment on column incidents.severity is 'low, medium or high: the worst of the last step_down_for';
+comment on column incidents.severity_peak is 'The worst ever';
+comment on column incidents.opened_at is 'Event time of its first anomaly';
+comment on column incidents.last_seen_at is 'Event time of its last one';
+comment on column incidents.cleared_at is 'When it was over: clear_for behind that; null before';
+comment on column incidents.first_epoch is 'The commit that first knew of it, milliseconds';
+comment on column incidents.epoch is 'The commit that last wrote it, milliseconds';
+comment on column incidents.revision is 'How often it has changed';
+comment on column incidents.readings is 'Anomalous readings';
+comment on column incidents.sensors is 'Distinct sensors that they come from';
+comment on column incidents.occurrences is 'How often it was open';
+comment on column incidents.flaps is 'How often it opened again';
+comment on column incidents.peak_value is 'The value that stands out most; null where it is missing';
+comment on column incidents.typical is 'What was typical there then; null where that is not known';
+comment on column incidents.spread is 'One standard deviation of that';
+comment on column incidents.unit is 'The metric''s unit';
+comment on column incidents.model_version is 'The model that judged that value; 0 = rules only';
+comment on column incidents.text is 'Where, since when, what and why: a sentence';
+comment on column incidents.acknowledged_at is 'When somebody saw it; null again when its severity has risen since';
+comment on column incidents.acknowledged_by is 'Who';
+comment on column incidents.acknowledged_comment is 'What they said';
+comment on column incidents.assignee is 'Who takes care of it';
+comment on column incidents.shelved_until is 'Until when it calls for no attention; null when it is not shelved';
+comment on column incidents.shelved_by is 'Who shelved it';
+comment on column incidents.shelved_reason is 'Why';
+comment on column incidents.is_out_of_service is 'Whether somebody said that what it is about is out of service';
+comment on column incidents.suppressed_by is 'The open incident of the whole zone that explains a sensor''s';
+comment on column incidents.needs_attention is 'Open, and not acknowledged, shelved, out of service or explained by another one';
+
+create view incident_changes as
+    select incident_id, revision, epoch, event_at, changed_at, from_condition, to_condition, cause, actor,
+           comment, evidence
+    from (
+        select incident_id, revision, epoch, event_at,
+            (select committed_at from commits where commits.epoch >= t.epoch order by commits.epoch limit 1)
+                as changed_at,
+            from_condition, to_condition, cause, null::text as actor, null::text as comment, evidence
+        from incident_transitions as t
+        union all
+        select incident_id, revision, as_of_epoch, event_at, acted_at, condition, condition, 'operator', actor, comment,
+            jsonb_strip_nulls(jsonb_build_object('action', action, 'assignee', assignee, 'until', until_at))
+        from incident_actions
+        union all
+        select incident_id, revision, as_of_epoch, event_at, until_at, condition, condition, 'shelf_expired', null, null,
+            jsonb_build_object('shelved_by', actor)
+        from incident_actions as shelved
+        where action = 'shelve' and until_at <= now() and not exists (
+            select from incident_actions as later where later.incident_id = shelved.incident_id
+                and later.action in ('shelve', 'unshelve') and later.action_id > shelved.action_id
+                and later.acted_at <= shelved.until_at)
+    ) as changes;
+comment on view incident_changes is 'Every change of every incident: what the data said, and what people did';
+comment on column incident_changes.incident_id is 'The incident';
+comment on column incident_changes.revision is 'Number of the change of condition or severity; of an action, the one before it';
+comment on column incident_changes.epoch is 'The commit that brought it; of an action, the newest commit then; milliseconds';
+comment on column incident_changes.event_at is 'Now in event time';
+comment on column incident_changes.changed_at is 'When, by the server''s clock';
+comment on column incident_changes.from_condition is 'What it was; null when it was not there';
+comment on column incident_changes.to_condition is 'What it is; null when it is gone, since it never opened';
+comment on column incident_changes.cause is 'condition, escalation, late_data, merge, operator or shelf_expired';
+comment on column incident_changes.actor is 'Who; null for what the data say';
+comment on column incident_changes.comment is 'What they said';
+comment on column incident_changes.evidence is 'Severity, readings, sensors and reason then; of an action, what was done';
+
+create view alarm_load as
+    select ten_minutes, opened, is_flood, top_ten_share, chattering, stale, low_share, medium_share,
+           high_share, minutes_to_acknowledge
+    from (
+        with opened as (
+            select date_bin('10 minutes', t.event_at, 'epoch') as ten_minutes, t.zone, t.incident_id,
+                t.evidence ->> 'severity' as severity, s.kind, s.metric, s.sensor_id, s.occurrences,
+                (select extract(epoch from min(a.acted_at) - c.committed_at) / 60 from incident_actions as a
+                 where a.incident_id = t.incident_id and a.action = 'acknowledge' and a.acted_at >= c.committed_at)
+                    as minutes
+            from incident_transitions as t
+            join incident_states as s on s.zone = t.zone and s.incident_id = t.incident_id
+            left join lateral (select committed_at from commits where commits.epoch >= t.epoch
+                               order by commits.epoch limit 1) as c on true
+            where t.to_condition = 'open' and t.from_condition is distinct from 'open'
+        ),
+        slots as (
+            select generate_series(min(ten_minutes), date_bin('10 minutes', (select max(watermark) from commits),
+                'epoch'), interval '10 minutes') as ten_minutes from opened
+        ),
+        frequent as (
+            select ten_minutes, sum(times) filter (where place <= 10) / sum(times) as share from (
+                select ten_minutes, count(*) as times,
+                    row_number() over (partition by ten_minutes order by count(*) desc) as place
+                from opened group by ten_minutes, zone, kind, metric, sensor_id
+            ) as ranked group by ten_minutes
+        ),
+        counted as (
+            select ten_minutes, count(incident_id) as opened,
+                count(distinct incident_id) filter (where occurrences > 3) as chattering,
+                avg((severity = 'low')::int) as low, avg((severity = 'medium')::int) as medium,
+                avg((severity = 'high')::int) as high,
+                percentile_cont(0.5) within group (order by minutes) as minutes
+            from slots left join opened using (ten_minutes) group by ten_minutes
+        ),
+        floods as (
+            select *, case when opened > 10 then true when opened < 5 then false end as turn,
+                count(case when opened > 10 or opened < 5 then 1 end) over (order by ten_minutes) as since
+            from counted
+        )
+        select ten_minutes, opened,
+            coalesce(first_value(turn) over (partition by since order by ten_minutes), false) as is_flood,
+            share::double precision as top_ten_share, chattering,
+            (select count(*) from incident_states as s where s.condition in ('open', 'cleared')
+                and s.opened_at < ten_minutes + interval '10 minutes' - interval '24 hours'
+                and coalesce(s.cleared_at, 'infinity') >= ten_minutes + interval '10 minutes') as stale,
+            low::double precision as low_share, medium::double precision as medium_share,
+            high::double precision as high_share, minutes::double precision as minutes_to_acknowledge
+        from floods left join frequent using (ten_minutes)
+    ) as load;
+comment on view alarm_load is 'How much the incidents ask of people, by ten minutes: what ISA-18.2 and EEMUA 191 ask to watch';
+comment on column alarm_load.ten_minutes is 'Start of ten minutes of event time';
+comment on column alarm_load.opened is 'Incidents that opened, again too';
+comment on column alarm_load.is_flood is 'From more than 10 that opened in ten minutes until fewer than 5 did';
+comment on column alarm_load.top_ten_share is 'Share of the ten subjects that opened most often; null when none did';
+comment on column alarm_load.chattering is 'Of the incidents that opened, those that opened again three times or more';
+comment on column alarm_load.stale is 'Incidents open for more than 24 hours at the end';
+comment on column alarm_load.low_share is 'Share of severity low among those that opened';
+comment on column alarm_load.medium_share is 'The same for medium';
+comment on column alarm_load.high_share is 'The same for high';
+comment on column alarm_load.minutes_to_acknowledge is 'Median from opening to acknowledgement; null when none was';

@@ -1,5 +1,7 @@
 //! What a worker's dataflow is built from: settings, the ledger, and how sessions and sources are opened.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,14 +9,16 @@ use std::time::Duration;
 use citytide_core::batch::{Assembler, Batch};
 use citytide_core::detect::Detector;
 use citytide_core::position::Mark;
-use citytide_core::window::{AHEAD_MAX, Lateness, Recent, RecentAnomaly, Watermarks, Windows, ZoneFact};
+use citytide_core::window::{
+    AHEAD_MAX, Lateness, Progress, Recent, RecentAnomaly, Watermarks, Windows, ZoneFact,
+};
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
 use citytide_store::ledger::Ledger;
 use citytide_store::postgres::Database;
 use citytide_store::session::{OnFailure, Session, Wake};
 use citytide_store::takeover::Run;
-use citytide_store::{anomalies, panes};
+use citytide_store::{anomalies, incidents, panes};
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::probe::Handle;
@@ -27,7 +31,7 @@ use crate::operators::{CommitParts, Epoch, Held, ReadParts, WindowParts};
 use crate::share::Share;
 use crate::sources::{Assigned, Intake};
 use crate::telemetry::Telemetry;
-use crate::views::{self, Batches, Inputs, RecentParts};
+use crate::views::{self, Batches, IncidentParts, Inputs, RecentParts};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -197,6 +201,8 @@ impl Plumbing {
         recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
         facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
         batches: StreamVec<'scope, Epoch, Batch>,
+        progress: StreamVec<'scope, Epoch, Rc<Progress>>,
+        incidents: IncidentParts,
     ) -> Inputs<'scope> {
         Inputs {
             domain: self.domain.clone(),
@@ -204,6 +210,23 @@ impl Plumbing {
             facts,
             batches: Batches::new(batches),
             restored: views::rows_of_zones(&self.ledger.views, |zone| share.keeps(zone)),
+            progress,
+            incidents: RefCell::new(Some(incidents)),
+        }
+    }
+
+    /// The incidents of the zones routed to a worker.
+    pub fn incident_parts(&self, share: Share, committed: &Handle<Epoch>) -> IncidentParts {
+        let loaded = self.ledger.incidents.of_zones(|zone| share.keeps(zone));
+        let name = format!("citytide:{}:incidents-{}", self.run.run_id, share.index);
+        let (database, domain) = (self.database.clone(), self.domain.clone());
+        let on_failure = self.on_failure.clone();
+        IncidentParts {
+            incidents: views::restored_incidents(&self.domain, self.ledger.low_us, loaded),
+            committed: committed.clone(),
+            open_incidents: Box::new(move |answers, wake| {
+                incidents::spawn(database, domain, name, answers, wake, on_failure)
+            }),
         }
     }
 

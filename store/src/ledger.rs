@@ -10,6 +10,7 @@ use citytide_core::window::{PaneState, RecentAnomaly};
 use tokio_postgres::Client;
 
 use super::anomalies;
+use super::incidents::{self, LoadedIncidents};
 use super::panes::load_open;
 use super::postgres::DatabaseError;
 use super::row::{Row, Value};
@@ -32,6 +33,8 @@ pub struct Ledger {
     /// Event time from which on there are anomalies that the ledger leaves in the database, microseconds; `i64::MAX` when
     /// there are none.
     pub anomalies_below_us: i64,
+    /// Incidents that may still change.
+    pub incidents: LoadedIncidents,
     /// The rows of the live views, by table.
     pub views: BTreeMap<String, Vec<Row>>,
 }
@@ -66,6 +69,7 @@ pub async fn read(
         panes: load_open(client, schema.domain, open_from_us(low_us)).await?,
         anomalies,
         anomalies_below_us,
+        incidents: incidents::load(client, schema.domain, low_us).await?,
         views: views(client, schema).await?,
     })
 }
@@ -108,7 +112,7 @@ async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError
 
 async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, Vec<Row>>, DatabaseError> {
     let mut views = BTreeMap::new();
-    for table in schema.live_tables().into_iter().filter(|table| !table.adds_up()) {
+    for (_, table) in schema.live.iter().zip(schema.live_tables()).filter(|(live, _)| live.is_restored) {
         // Who only looks may meet a database that no run has brought up to this program yet.
         let there = client.query_one("select to_regclass($1) is not null", &[&table.name]).await;
         let there = there.map_err(|error| DatabaseError::statement("looking for the live views", &error))?;

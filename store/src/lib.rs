@@ -14,6 +14,7 @@ pub mod epoch_clock;
 pub mod find;
 pub mod follow;
 pub mod followers;
+pub mod incidents;
 pub mod ledger;
 pub mod migrate;
 pub mod origin;

@@ -259,7 +259,7 @@ impl Present {
         {
             // The domain's own tables are looked at only once it is known to be the same domain.
             declared.check(schema.domain, None)?;
-            let later = schema.later_tables();
+            let later = schema.later_relations();
             if wanted.iter().all(|name| has(name) || later.contains(name)) {
                 return Ok(Present::Schema(declared));
             }
@@ -302,7 +302,7 @@ async fn make_views_anew(
     schema: &Schema<'_>,
     others: &[Difference],
 ) -> Result<(), MigrateError> {
-    for view in schema::views(schema.domain) {
+    for view in schema.views() {
         if others.contains(&Difference::OtherView { view: view.name.clone() }) {
             make_anew(transaction, &view).await?;
         }
@@ -320,15 +320,18 @@ async fn add_tables(
     for table in schema.tables().iter().filter(|table| is_missing(&table.name)) {
         run(transaction, "adding a table", &table.render()).await?;
     }
+    for view in schema.views().iter().filter(|view| is_missing(&view.name)) {
+        run(transaction, "adding a view", &view.render()).await?;
+    }
     for (live, table) in schema.live.iter().zip(schema.live_tables()) {
-        if is_missing(&table.name) {
+        if let Some(comparison) = live.comparison.filter(|_| is_missing(&table.name)) {
             let as_of = AsOf::read(transaction).await?;
             let columns = table.columns.iter().filter(|column| column.name != EPOCH);
             let columns: Vec<String> = columns.map(|column| quoted(&column.name)).collect();
             let fill = format!(
                 "with {given}\ninsert into {name} ({columns}, {EPOCH}) select {columns}, {epoch} from expected",
                 epoch = as_of.epoch.unwrap_or(0),
-                given = (live.comparison)(&as_of, schema.domain).given,
+                given = comparison(&as_of, schema.domain).given,
                 name = table.name,
                 columns = columns.join(", "),
             );

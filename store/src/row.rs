@@ -21,6 +21,7 @@ pub enum Value {
     Float(u64),
     /// A `timestamptz`, microseconds of the Unix epoch.
     Time(i64),
+    /// A `text`, or the text of a `jsonb`.
     Text(Arc<str>),
 }
 
@@ -39,9 +40,13 @@ impl From<Option<Value>> for Value {
     }
 }
 
+/// The first byte of a `jsonb` on the wire.
+const JSONB_VERSION: u8 = 1;
+
 /// Whether a column of this type can hold a [`Value`].
 fn is_of_a_view(ty: &Type) -> bool {
-    [Type::BOOL, Type::INT4, Type::INT8, Type::FLOAT8, Type::TIMESTAMPTZ, Type::TEXT].contains(ty)
+    [Type::BOOL, Type::INT4, Type::INT8, Type::FLOAT8, Type::TIMESTAMPTZ, Type::TEXT, Type::JSONB]
+        .contains(ty)
 }
 
 impl ToSql for Value {
@@ -53,6 +58,11 @@ impl ToSql for Value {
             Value::Integer(value) => value.to_sql_checked(ty, out),
             Value::Float(bits) => f64::from_bits(*bits).to_sql_checked(ty, out),
             Value::Time(at_us) => Timestamp(*at_us).to_sql_checked(ty, out),
+            Value::Text(text) if *ty == Type::JSONB => {
+                out.extend_from_slice(&[JSONB_VERSION]);
+                out.extend_from_slice(text.as_bytes());
+                Ok(IsNull::No)
+            }
             Value::Text(text) => (&**text).to_sql_checked(ty, out),
         }
     }
@@ -72,6 +82,10 @@ impl<'a> FromSql<'a> for Value {
             Type::INT8 => Value::Integer(i64::from_sql(ty, raw)?),
             Type::FLOAT8 => Value::Float(f64::from_sql(ty, raw)?.to_bits()),
             Type::TIMESTAMPTZ => Value::Time(i64::from_be_bytes(raw.try_into()?) + POSTGRES_EPOCH_US),
+            Type::JSONB => match raw.split_first() {
+                Some((&JSONB_VERSION, text)) => Value::Text(std::str::from_utf8(text)?.into()),
+                _ => return Err("a jsonb of an unknown version".into()),
+            },
             _ => Value::Text(<&str>::from_sql(ty, raw)?.into()),
         })
     }
@@ -98,11 +112,13 @@ mod tests {
             (Value::Float((-0.1_f64).to_bits()), Type::FLOAT8),
             (Value::Time(1_795_262_400_123_456), Type::TIMESTAMPTZ),
             (Value::Text("Downtown".into()), Type::TEXT),
+            (Value::Text(r#"["a",1]"#.into()), Type::JSONB),
         ] {
             let mut bytes = BytesMut::new();
             value.to_sql_checked(&ty, &mut bytes).expect("the type of the column");
             assert_eq!(Value::from_sql(&ty, &bytes).expect("what was written"), value);
-            let other = if ty == Type::TEXT { Type::BOOL } else { Type::TEXT };
+            let is_text = matches!(value, Value::Text(_));
+            let other = if is_text { Type::BOOL } else { Type::TEXT };
             assert!(value.to_sql_checked(&other, &mut bytes).is_err(), "{value:?} as {other}");
         }
         let mut bytes = BytesMut::new();

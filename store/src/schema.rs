@@ -21,10 +21,9 @@ use citytide_domain::{Domain, Metric};
 use crate::compare::{AsOf, Comparison};
 pub use day::{create_day, day_bounds, day_table};
 pub use segment::{Pace, SegmentIndex, create_segment, segment_bounds, segment_table};
+pub(super) use table::comments;
 use table::literal;
-pub use table::{AFTER_EPOCH, Column, Table, column, table};
-pub(super) use table::{View, comments};
-pub(super) use tables::views;
+pub use table::{AFTER_EPOCH, Column, Table, View, column, table};
 
 /// The version of this schema; a database with a higher one was made by a newer program.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -90,11 +89,28 @@ pub fn windows_json(domain: &Domain) -> String {
 pub struct LiveTable {
     /// Its table for a domain, without [`EPOCH`]; its key stands before the other columns.
     pub table: fn(&Domain) -> Table,
-    /// What its rows should be, recomputed in SQL.
-    pub comparison: fn(&AsOf, &Domain) -> Comparison,
+    /// What its rows should be, recomputed in SQL; `None` for a log, which tells what was.
+    pub comparison: Option<fn(&AsOf, &Domain) -> Comparison>,
+    /// Whether a restart reads all of its rows.
+    pub is_restored: bool,
+    /// Tables that come with it and that the dataflow does not write.
+    pub beside: fn(&Domain) -> Vec<Table>,
+    /// Views that come with it.
+    pub views: fn(&Domain) -> Vec<View>,
 }
 
 impl LiveTable {
+    /// A table that a restart reads, alone.
+    pub const fn new(table: fn(&Domain) -> Table, comparison: fn(&AsOf, &Domain) -> Comparison) -> LiveTable {
+        LiveTable {
+            table,
+            comparison: Some(comparison),
+            is_restored: true,
+            beside: |_| Vec::new(),
+            views: |_| Vec::new(),
+        }
+    }
+
     /// Its table as the database has it.
     fn stored(&self, domain: &Domain) -> Table {
         with_epoch((self.table)(domain))
@@ -130,6 +146,7 @@ impl Schema<'_> {
         tables.push(panes(domain));
         tables.extend((0..domain.windows.len()).map(|window| window_table(domain, window)));
         tables.extend(self.live.iter().map(|live| live.stored(domain)));
+        tables.extend(self.live.iter().flat_map(|live| (live.beside)(domain)));
         tables.extend(detector_tables::detector());
         tables.push(ledger_tables::followers());
         tables
@@ -140,15 +157,24 @@ impl Schema<'_> {
         self.live.iter().map(|live| live.stored(self.domain)).collect()
     }
 
+    /// All views, in the order in which they are made.
+    pub fn views(&self) -> Vec<View> {
+        let mut views = tables::views(self.domain);
+        views.extend(self.live.iter().flat_map(|live| (live.views)(self.domain)));
+        views
+    }
+
     /// Every relation of the schema that is no partition and no index.
     pub fn relations(&self) -> Vec<String> {
         let tables = self.tables().into_iter().map(|table| table.name);
-        tables.chain(views(self.domain).into_iter().map(|view| view.name)).collect()
+        tables.chain(self.views().into_iter().map(|view| view.name)).collect()
     }
 
-    /// The names of the tables that came after the first databases were made.
-    pub(super) fn later_tables(&self) -> BTreeSet<String> {
-        self.tables().into_iter().filter(|table| table.came_later).map(|table| table.name).collect()
+    /// The names of the tables and views that came after the first databases were made.
+    pub(super) fn later_relations(&self) -> BTreeSet<String> {
+        let tables = self.tables().into_iter().filter(|table| table.came_later).map(|table| table.name);
+        let views = self.views().into_iter().filter(|view| view.came_later).map(|view| view.name);
+        tables.chain(views).collect()
     }
 
     /// Columns that a start adds, by table: those that came later, and those of metrics that are new.
@@ -184,8 +210,7 @@ impl Schema<'_> {
                 _ => {}
             }
         }
-        let views = views(self.domain);
-        script += &views.iter().map(View::render).collect::<Vec<_>>().join("\n");
+        script += &self.views().iter().map(View::render).collect::<Vec<_>>().join("\n");
         script
     }
 }

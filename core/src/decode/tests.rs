@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, FixedOffset, TimeZone};
 use citytide_domain::{
-    DetectorSettings, Domain, Fields, GeneratorSettings, IncidentRule, IncidentSettings, Limits, Metric, Pattern, Retention, TimeSettings,
-    Window,
+    DetectorSettings, Domain, Fields, GeneratorSettings, IncidentRule, IncidentSettings, Limits, Metric,
+    Pattern, Retention, TimeSettings, Window,
 };
 use proptest::prelude::*;
 

@@ -93,4 +93,3 @@ fn incident(
         peak: all.peak,
     }
 }
-

@@ -40,9 +40,10 @@ struct Reason<'a> {
 }
 
 impl Reason<'_> {
-    /// Whether the sensor was flagged often enough of late; where that is not known, each reading counts.
+    /// Whether the sensor was flagged often enough of late. Where that is not known, since rules alone judge or there are
+    /// too many sensors, each broken rule counts.
     fn persists(&self) -> bool {
-        self.flagged_of_8.is_none_or(|flagged| flagged >= FLAGGED_OF_8_MIN)
+        self.flagged_of_8.map_or(self.rule.is_some(), |flagged| flagged >= FLAGGED_OF_8_MIN)
     }
 
     /// How far it is off: beyond its bound, or in standard deviations.
@@ -59,16 +60,16 @@ impl Reason<'_> {
     }
 }
 
-/// What a reading adds to which subjects: each broken rule to its metric in the zone; a move of the whole zone to that
-/// metric; what else the model found first to the sensor.
+/// What a reading adds to which subjects: each broken rule to its metric in the zone; what the model found
+/// first to the sensor, or to the metric in the zone where the whole zone has moved.
 pub fn findings_of(finding: &Finding<'_>, add: &mut impl FnMut(Subject, Occurrence)) {
     let Ok(reasons) = serde_json::from_str::<Vec<Reason<'_>>>(finding.reasons) else { return };
     let mut has_finding = false;
     for reason in &reasons {
         let (kind, is_of_zone) = match reason.member.as_deref() {
             None => (Kind::Rule, true),
-            Some("zone") => (Kind::Model, true),
             Some(_) if has_finding => continue,
+            Some("zone") => (Kind::Model, true),
             Some("stuck") => (Kind::Stuck, false),
             Some("dropout") => (Kind::Quality, false),
             Some(_) => (Kind::Model, false),

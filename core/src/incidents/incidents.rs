@@ -172,7 +172,9 @@ impl Incidents {
                     touched.insert(subject);
                 }
             }
-            while let Some((_, subject)) = self.deadlines.first().filter(|(at_us, _)| *at_us <= next_us).cloned() {
+            while let Some((_, subject)) =
+                self.deadlines.first().filter(|(at_us, _)| *at_us <= next_us).cloned()
+            {
                 self.deadlines.pop_first();
                 touched.insert(subject);
             }
@@ -242,8 +244,9 @@ impl Incidents {
         let gone: Vec<Incident> = group.incidents.values().filter(is_gone).cloned().collect();
         for mut incident in gone {
             let from = Some(incident.condition);
-            let meets =
-                |other: &&Incident| other.opened_us <= incident.last_us && other.last_us >= incident.opened_us;
+            let meets = |other: &&Incident| {
+                other.opened_us <= incident.last_us && other.last_us >= incident.opened_us
+            };
             let successor = current.iter().find(meets).map(|other| other.id.clone());
             let cause = if successor.is_some() { Cause::Merge } else { cause };
             incident.revision += 1;
@@ -265,7 +268,10 @@ impl Incidents {
     /// epoch that is not committed yet.
     pub fn evict(&mut self, committed_below: u64) {
         let kept_from_us = self.kept_from_us();
-        if self.awaits || kept_from_us == NEVER || kept_from_us < self.evicted_below_us.saturating_add(EVICT_EVERY_US) {
+        if self.awaits
+            || kept_from_us == NEVER
+            || kept_from_us < self.evicted_below_us.saturating_add(EVICT_EVERY_US)
+        {
             return;
         }
         let rules = &self.rules;

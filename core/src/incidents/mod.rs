@@ -21,7 +21,6 @@ mod occurrence;
 
 use std::sync::Arc;
 
-use chrono::DateTime;
 use citytide_domain::{Domain, IncidentRule};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -194,20 +193,6 @@ pub struct Incident {
     pub peak: Peak,
 }
 
-impl Incident {
-    /// A sentence for people.
-    pub fn text(&self) -> String {
-        let since = DateTime::from_timestamp_micros(self.opened_us).unwrap_or_default();
-        let (zone, sensor) = (&self.subject.zone, &self.subject.sensor);
-        let (place, sensors) = match (sensor.is_empty(), self.sensors) {
-            (false, _) => (format!("sensor {sensor} in {zone}"), String::new()),
-            (true, 1) => (zone.to_string(), "; 1 sensor".to_owned()),
-            (true, sensors) => (zone.to_string(), format!("; {sensors} sensors")),
-        };
-        format!("{place} since {}: {}{sensors}", since.format("%H:%M UTC"), self.peak.text)
-    }
-}
-
 /// A change of an incident, for the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
@@ -232,7 +217,8 @@ pub struct IncidentRules {
 impl IncidentRules {
     /// Those of a domain.
     pub fn new(domain: &Domain) -> IncidentRules {
-        let of_metrics = domain.metrics.iter().map(|metric| (metric.name.clone(), metric.incidents)).collect();
+        let of_metrics =
+            domain.metrics.iter().map(|metric| (metric.name.clone(), metric.incidents)).collect();
         IncidentRules { rule: domain.incidents.rule, of_metrics }
     }
 

@@ -83,6 +83,8 @@ impl Occurrence {
     pub fn severity_since(&self, since_us: i64) -> Option<Severity> {
         const ALL: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
         let seen = ALL.into_iter().rev().zip(self.seen_us.into_iter().rev());
-        seen.filter(|(_, seen_us)| *seen_us != NEVER && *seen_us >= since_us).map(|(severity, _)| severity).next()
+        seen.filter(|(_, seen_us)| *seen_us != NEVER && *seen_us >= since_us)
+            .map(|(severity, _)| severity)
+            .next()
     }
 }

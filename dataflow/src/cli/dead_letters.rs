@@ -8,7 +8,7 @@ use std::sync::Arc;
 use citytide_core::decode::Reason;
 use citytide_core::window::Windows;
 use citytide_domain::Domain;
-use citytide_store::postgres::DatabaseError;
+use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::takeover::{self, Patience, Takeover};
 use citytide_store::{ledger, migrate, session, upkeep};
 use clap::{Args as ClapArgs, Subcommand};
@@ -115,7 +115,7 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
             preview(&client, &domain, &which.selection(letters)).await
         }
         Command::Replay { which, letters, take_over, .. } => {
-            replay(client, domain, &which.selection(letters), *take_over).await
+            replay(client, database, domain, &which.selection(letters), *take_over).await
         }
     }
 }
@@ -190,6 +190,7 @@ async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Res
 
 async fn replay(
     mut client: Client,
+    database: Database,
     domain: Arc<Domain>,
     selection: &Selection,
     take_over: bool,
@@ -209,7 +210,7 @@ async fn replay(
         let done: i64 = outcome.accepted + outcome.dead.values().sum::<i64>() + outcome.cut + outcome.expired;
         tracing::info!("{} letters", thousands(done));
     };
-    let (client, outcome) = replay::replay(client, domain, run, selection, said).await?;
+    let (client, outcome) = replay::replay(client, database, domain, run, selection, said).await?;
     takeover::finish(&client, run.run_id, "dead letters replayed").await?;
     output::print_line(summary(&outcome, "are readings now"));
     Ok(())

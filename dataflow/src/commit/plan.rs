@@ -17,7 +17,7 @@ use citytide_store::row::{Row, Value};
 /// A row of a live view that appeared (+1) or disappeared (−1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ViewRow {
-    /// Index of the view.
+    /// Index of the view's table.
     pub view: usize,
     /// The columns of the table's key.
     pub key: Row,

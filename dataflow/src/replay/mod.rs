@@ -31,9 +31,10 @@ use citytide_store::follow::DeadLetter;
 use citytide_store::ledger::{self, Ledger};
 use citytide_store::panes::load_ranges;
 use citytide_store::partitions::{no_segment, segment_of};
-use citytide_store::postgres::DatabaseError;
+use citytide_store::postgres::{Database, DatabaseError};
+use citytide_store::session::OnFailure;
 use citytide_store::takeover::Run;
-use citytide_store::{schema, upkeep};
+use citytide_store::{incidents, schema, upkeep};
 use futures_util::SinkExt;
 use tokio_postgres::Client;
 
@@ -42,7 +43,8 @@ use crate::commit::copy::encode_readings;
 use crate::commit::plan::Plan;
 use crate::commit::statements;
 use crate::commit::writer::{close, copy_into};
-use crate::views::{facts_of, schema as schema_of, without_letters};
+use crate::runtime::exit::Exit;
+use crate::views::{OpenIncidents, facts_of, schema as schema_of, without_letters};
 pub use letters::{Selection, page};
 use views::{Changes, Views};
 
@@ -137,6 +139,7 @@ impl LetterReader {
 /// When the server fails or another run takes over; what was committed until then stays.
 pub async fn replay(
     client: Client,
+    database: Database,
     domain: Arc<Domain>,
     run: Run,
     selection: &Selection,
@@ -160,10 +163,19 @@ pub async fn replay(
         fail_at: None,
     };
     let mut reader = LetterReader::new(&domain, &ledger);
+    let name = format!("citytide:{}:incidents", run.run_id);
+    let of = domain.clone();
+    // Nobody else waits for that session: what it does not answer would never come.
+    let on_failure: OnFailure = Arc::new(|error| {
+        tracing::error!("{error}");
+        std::process::exit(Exit::Away.code());
+    });
+    let open_incidents: OpenIncidents =
+        Box::new(move |answers, wake| incidents::spawn(database, of, name, answers, wake, on_failure));
     let mut replay = Replay {
         committer: Committer::open(client, settings).await?,
         rules: Rules::new(&domain),
-        views: Views::new(&domain, &ledger, facts),
+        views: Views::new(&domain, &ledger, facts, open_incidents),
         low_us: ledger.low_us,
         epoch: run.committed_epoch as u64,
         partitions_until: 0,

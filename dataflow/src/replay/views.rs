@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
-use citytide_core::window::{Recent, RecentAnomaly, ZoneFact};
+use citytide_core::window::{Progress, Recent, RecentAnomaly, ZoneFact};
 use citytide_domain::Domain;
 use citytide_store::clock;
 use citytide_store::ledger::Ledger;
@@ -20,7 +20,7 @@ use timely::worker::{Config, Worker};
 
 use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
-use crate::views::{self, Batches, Inputs};
+use crate::views::{self, Batches, IncidentParts, Inputs, OpenIncidents};
 
 /// A fact that holds now (+1) or no longer (−1).
 type FactChange = (Arc<str>, ZoneFact, isize);
@@ -41,17 +41,29 @@ pub struct Views {
     anomalies: InputSession<Epoch, RecentAnomaly, isize>,
     facts: InputSession<Epoch, (Arc<str>, ZoneFact), isize>,
     batches: InputHandleVec<Epoch, Batch>,
+    /// Nothing is sent: W stands still.
+    progress: InputHandleVec<Epoch, Rc<Progress>>,
     passed: Handle<Epoch>,
     rows: Rc<RefCell<Vec<(ViewRow, isize)>>>,
 }
 
 impl Views {
     /// As the ledger has them; `facts` are what the windows know of the zones.
-    pub fn new(domain: &Arc<Domain>, ledger: &Ledger, facts: Vec<FactChange>) -> Views {
+    pub fn new(
+        domain: &Arc<Domain>,
+        ledger: &Ledger,
+        facts: Vec<FactChange>,
+        open_incidents: OpenIncidents,
+    ) -> Views {
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(Config::default(), allocator, Some(clock::instant()));
         let (mut anomalies, mut known) = (InputSession::new(), InputSession::new());
-        let mut batches = InputHandleVec::new();
+        let (mut batches, mut progress) = (InputHandleVec::new(), InputHandleVec::new());
+        let incidents = IncidentParts {
+            incidents: views::restored_incidents(domain, ledger.low_us, ledger.incidents.clone()),
+            committed: Handle::new(),
+            open_incidents,
+        };
         let (passed, rows) = (Handle::new(), Rc::new(RefCell::new(Vec::new())));
         worker.dataflow_named("views of a replay", |scope| {
             let inputs = Inputs {
@@ -60,6 +72,8 @@ impl Views {
                 facts: known.to_collection(scope),
                 batches: Batches::new(scope.input_from(&mut batches)),
                 restored: ledger.views.clone(),
+                progress: scope.input_from(&mut progress),
+                incidents: RefCell::new(Some(incidents)),
             };
             let rows = rows.clone();
             views::define(&inputs)
@@ -69,7 +83,8 @@ impl Views {
         let low_us = ledger.low_us;
         // W stands still: what lies ahead of it stays where it is.
         let recent = Recent::new(0, low_us, 0);
-        let mut views = Views { worker, recent, low_us, anomalies, facts: known, batches, passed, rows };
+        let mut views =
+            Views { worker, recent, low_us, anomalies, facts: known, batches, progress, passed, rows };
         let anomalies = ledger.anomalies_of(|_| true);
         // What comes out repeats the tables.
         views.change(0, Changes { anomalies, facts, ..Changes::default() });
@@ -99,5 +114,6 @@ impl Views {
         self.anomalies.advance_to(epoch);
         self.facts.advance_to(epoch);
         self.batches.advance_to(epoch);
+        self.progress.advance_to(epoch);
     }
 }

@@ -26,7 +26,10 @@ use timely::dataflow::operators::generic::Operator;
 use super::{Inputs, View};
 use crate::operators::Epoch;
 
-pub(super) const VIEW: View = View { stored: LiveTable { table: data_quality, comparison }, define };
+pub(super) const VIEW: View = View {
+    stored: &[LiveTable { is_restored: false, ..LiveTable::new(data_quality, comparison) }],
+    define: |inputs| vec![define(inputs)],
+};
 
 pub(super) const NAME: &str = "data_quality_1min";
 /// The zone of dead letters.

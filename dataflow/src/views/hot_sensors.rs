@@ -17,7 +17,8 @@ use crate::operators::Epoch;
 /// Sensors of a zone.
 const RANKS: usize = 10;
 
-pub(super) const VIEW: View = View { stored: LiveTable { table: hot_sensors, comparison }, define };
+pub(super) const VIEW: View =
+    View { stored: &[LiveTable::new(hot_sensors, comparison)], define: |inputs| vec![define(inputs)] };
 
 fn hot_sensors(_: &Domain) -> Table {
     let columns = vec![

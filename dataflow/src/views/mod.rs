@@ -5,7 +5,9 @@
 //!                    └▶ how many ─┐
 //!  facts of zones ────────────────┴─────────────▶ zone_status
 //!  placed batches ─┬────────────────────────────▶ zone_latest
-//!                  └────────────────────────────▶ data_quality_1min
+//!                  ├────────────────────────────▶ data_quality_1min
+//!                  └▶ findings ─┐
+//!  progress ────────────────────┴───────────────▶ incidents
 //! ```
 //!
 //! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide
@@ -16,20 +18,25 @@
 mod batches;
 mod data_quality;
 mod hot_sensors;
+mod incidents;
 mod recent;
 mod zone_latest;
 mod zone_status;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use citytide_core::window::{RecentAnomaly, ZoneFact};
+use citytide_core::window::{Progress, RecentAnomaly, ZoneFact};
 use citytide_domain::Domain;
 use citytide_store::row::{Row, Value};
-use citytide_store::schema::{LiveTable, Schema};
+use citytide_store::schema::{LiveTable, Schema, Table};
 use differential_dataflow::VecCollection;
+use timely::dataflow::StreamVec;
 
 pub use batches::Batches;
+pub use incidents::{IncidentParts, OpenIncidents, restored_incidents};
 pub use recent::{RecentParts, recent};
 pub use zone_status::facts_of;
 
@@ -37,12 +44,14 @@ use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
 
 /// The live views, in the order of their tables.
-const VIEWS: [View; 4] = [hot_sensors::VIEW, zone_status::VIEW, zone_latest::VIEW, data_quality::VIEW];
+const VIEWS: [View; 5] =
+    [hot_sensors::VIEW, zone_status::VIEW, zone_latest::VIEW, data_quality::VIEW, incidents::VIEW];
 
 /// All that there is to a live view.
 struct View {
-    stored: LiveTable,
-    define: for<'scope> fn(&Inputs<'scope>) -> VecCollection<'scope, Epoch, Row, isize>,
+    stored: &'static [LiveTable],
+    /// The rows of each of its tables.
+    define: for<'scope> fn(&Inputs<'scope>) -> Vec<VecCollection<'scope, Epoch, Row, isize>>,
 }
 
 /// What views are made from, on one worker.
@@ -56,20 +65,21 @@ pub struct Inputs<'scope> {
     pub batches: Batches<'scope>,
     /// The committed rows whose first column, a zone, is routed to this worker; by table.
     pub restored: BTreeMap<String, Vec<Row>>,
+    /// Per epoch, W at its end, on every worker.
+    pub progress: StreamVec<'scope, Epoch, Rc<Progress>>,
+    /// Of the zones routed to this worker.
+    pub incidents: RefCell<Option<IncidentParts>>,
 }
 
 /// The rows of all live views.
 pub fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, ViewRow, isize> {
-    let rows = VIEWS.iter().enumerate().map(|(view, definition)| {
-        let of_view = of_view(view, &inputs.domain);
-        (definition.define)(inputs).map(of_view)
-    });
+    let tables = VIEWS.iter().flat_map(|view| view.stored.iter().zip((view.define)(inputs)));
+    let rows = tables.enumerate().map(|(view, (stored, rows))| rows.map(of_view(view, &(stored.table)(&inputs.domain))));
     rows.reduce(|some, others| some.concat(others)).expect("there are live views")
 }
 
-/// What becomes of a row of one of the views.
-fn of_view(view: usize, domain: &Domain) -> impl Fn(Row) -> ViewRow + 'static {
-    let table = (VIEWS[view].stored.table)(domain);
+/// What becomes of a row of one of the tables.
+fn of_view(view: usize, table: &Table) -> impl Fn(Row) -> ViewRow + 'static {
     let (keys, adds_up) = (table.primary_key().len(), table.adds_up());
     move |mut key| {
         let rest = key.split_off(keys);
@@ -79,14 +89,15 @@ fn of_view(view: usize, domain: &Domain) -> impl Fn(Row) -> ViewRow + 'static {
 
 /// What dead letters that become readings take away, by when they were received.
 pub fn without_letters(received_at_us: impl Iterator<Item = i64>, domain: &Domain) -> Vec<(ViewRow, isize)> {
-    let view = VIEWS.iter().position(|view| (view.stored.table)(domain).name == data_quality::NAME);
-    let of_view = of_view(view.expect("it is a view"), domain);
+    let tables = VIEWS.iter().flat_map(|view| view.stored).map(|stored| (stored.table)(domain)).enumerate();
+    let (view, table) = tables.into_iter().find(|(_, table)| table.name == data_quality::NAME).expect("it is a view");
+    let of_view = of_view(view, &table);
     received_at_us.map(|at_us| (of_view(data_quality::of_letter(at_us, domain)), -1)).collect()
 }
 
 /// What a database for `domain` holds, live views included.
 pub fn schema(domain: &Domain) -> Schema<'_> {
-    Schema { domain, live: VIEWS.iter().map(|view| view.stored).collect() }
+    Schema { domain, live: VIEWS.iter().flat_map(|view| view.stored).copied().collect() }
 }
 
 /// The rows of each table whose first column is one of some zones.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use citytide_store::session::Session;
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
 use timely::dataflow::InputHandleVec;
@@ -105,6 +106,18 @@ fn write(tables: &mut Tables, updates: Vec<(ViewRow, isize)>) {
     }
 }
 
+/// Of a database in which nothing has happened, and from which nothing is read back.
+fn no_incidents() -> IncidentParts {
+    IncidentParts {
+        incidents: restored_incidents(&domain(), citytide_core::NEVER, Default::default()),
+        committed: Handle::new(),
+        open_incidents: Box::new(|_, _| {
+            let failed = Arc::new(|error| panic!("{error}"));
+            Session::spawn("incidents".to_owned(), failed, async |_| Ok(()))
+        }),
+    }
+}
+
 /// As many metrics as facts of these tests have.
 fn domain() -> Domain {
     let mut domain = Domain::smart_city();
@@ -119,6 +132,7 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
         let mut recent = InputSession::<Epoch, RecentAnomaly, isize>::new();
         let mut facts = InputSession::<Epoch, (Arc<str>, ZoneFact), isize>::new();
         let mut batches = InputHandleVec::new();
+        let mut progress = InputHandleVec::new();
         let probe = Handle::new();
         let out = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow(|scope| {
@@ -129,6 +143,8 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
                 facts: facts.to_collection(scope),
                 batches: Batches::new(scope.input_from(&mut batches)),
                 restored: BTreeMap::new(),
+                progress: scope.input_from(&mut progress),
+                incidents: RefCell::new(Some(no_incidents())),
             };
             define(&inputs).inspect(move |update| out.borrow_mut().push(update.clone())).probe_with(&probe);
         });
@@ -167,13 +183,14 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
             recent.advance_to(next);
             facts.advance_to(next);
             batches.advance_to(next);
+            progress.advance_to(next);
             if history.len().is_multiple_of(stride) {
                 recent.flush();
                 facts.flush();
                 worker.step_while(|| probe.less_than(&next));
             }
         }
-        drop((recent, facts, batches));
+        drop((recent, facts, batches, progress));
         while worker.step() {}
         let updates = out.borrow().clone();
         (history, updates)

@@ -23,7 +23,8 @@ use super::{Inputs, View};
 use crate::operators::{Epoch, OpenEpochs, Rows};
 use crate::share::route;
 
-pub(super) const VIEW: View = View { stored: LiveTable { table: zone_latest, comparison }, define };
+pub(super) const VIEW: View =
+    View { stored: &[LiveTable::new(zone_latest, comparison)], define: |inputs| vec![define(inputs)] };
 
 fn zone_latest(domain: &Domain) -> Table {
     let mut columns = vec![column("zone", "text primary key", "The zone")];

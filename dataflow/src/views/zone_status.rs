@@ -15,7 +15,8 @@ use super::recent::{is_shown, readings};
 use super::{Inputs, View};
 use crate::operators::Epoch;
 
-pub(super) const VIEW: View = View { stored: LiveTable { table: zone_status, comparison }, define };
+pub(super) const VIEW: View =
+    View { stored: &[LiveTable::new(zone_status, comparison)], define: |inputs| vec![define(inputs)] };
 
 fn zone_status(domain: &Domain) -> Table {
     let mut columns = vec![

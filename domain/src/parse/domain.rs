@@ -12,7 +12,9 @@ use super::names::{clashing_metric_name, taken, wrong_free_name, wrong_metric_na
 use super::pattern::{default_pattern, read_pattern};
 use super::section::Section;
 use super::windows::read_windows;
-use crate::{DAY_US, Domain, Factor, Fields, IncidentRule, Limits, Metric, Retention, SECOND_US, TimeSettings, Zone};
+use crate::{
+    DAY_US, Domain, Factor, Fields, IncidentRule, Limits, Metric, Retention, SECOND_US, TimeSettings, Zone,
+};
 
 /// Most rows a limit may ask for.
 const LIMIT_MAX: i64 = 10_000_000;
@@ -128,12 +130,7 @@ pub(super) fn shown_us(duration_us: i64) -> String {
     }
 }
 
-fn read_metrics(
-    file: &Section<'_>,
-    fields: &Fields,
-    factors: &[Factor],
-    rule: IncidentRule,
-) -> Vec<Metric> {
+fn read_metrics(file: &Section<'_>, fields: &Fields, factors: &[Factor], rule: IncidentRule) -> Vec<Metric> {
     let tables = file.tables("metrics", "[[metrics]]");
     let span = tables.at.as_ref().map_or(file.span.clone(), Spanned::span);
     let has_none = tables.as_ref().map_or(!file.has("metrics"), Vec::is_empty);

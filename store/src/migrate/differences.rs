@@ -10,7 +10,7 @@ use tokio_postgres::{GenericClient, Transaction};
 
 use super::Declared;
 use crate::postgres::DatabaseError;
-use crate::schema::{self, Schema, Table, View};
+use crate::schema::{Schema, Table, View};
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,10 +202,10 @@ impl Catalog {
     /// What differs from the schema, tables first; of the views only which columns they list, in which order.
     pub fn differences(&self, schema: &Schema<'_>, declared: &Declared) -> Vec<Difference> {
         let mut found = Vec::new();
-        let later_tables = schema.later_tables();
+        let later = schema.later_relations();
         let later_columns = schema.later_columns(|metric| !declared.has(&metric.name));
         for table in schema.tables() {
-            if !self.columns.contains_key(&table.name) && later_tables.contains(&table.name) {
+            if !self.columns.contains_key(&table.name) && later.contains(&table.name) {
                 found.push(Difference::MissingTable { table: table.name });
             } else {
                 self.of_table(&table, &later_columns, &mut found);
@@ -214,9 +214,12 @@ impl Catalog {
         if !self.has_fence {
             found.push(Difference::Missing { relation: "citytide_fence(bigint)".to_owned() });
         }
-        for view in schema::views(schema.domain) {
+        for view in schema.views() {
             let Some(there) = self.columns.get(&view.name) else {
-                found.push(Difference::Missing { relation: view.name });
+                found.push(match later.contains(&view.name) {
+                    true => Difference::MissingTable { table: view.name },
+                    false => Difference::Missing { relation: view.name },
+                });
                 continue;
             };
             let listed = there.iter().map(|column| column.name.as_str());
@@ -287,7 +290,7 @@ pub async fn other_views(
 ) -> Result<Vec<Difference>, DatabaseError> {
     let failed = |error| DatabaseError::statement("comparing the views", &error);
     let mut found = Vec::new();
-    for view in schema::views(schema.domain) {
+    for view in schema.views() {
         let attempt = transaction.transaction().await.map_err(failed)?;
         let made = attempt.batch_execute(&in_temporary(&view)).await;
         let differs = match made {

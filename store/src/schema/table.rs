@@ -30,6 +30,7 @@ pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
         storage: "",
         index: None,
         came_later: false,
+        followed_by: String::new(),
     }
 }
 
@@ -48,6 +49,8 @@ pub struct Table {
     pub index: Option<&'static str>,
     /// Whether databases were made before it came: a start makes it.
     pub came_later: bool,
+    /// What is made with it: functions, further indexes.
+    pub followed_by: String,
 }
 
 /// A view with the columns it lists.
@@ -61,6 +64,8 @@ pub struct View {
     pub expressions: Vec<(&'static str, &'static str)>,
     /// From `from` to the end.
     pub source: String,
+    /// Whether databases were made before it came: a start makes it.
+    pub came_later: bool,
 }
 
 impl Column {
@@ -71,7 +76,7 @@ impl Column {
 
     /// The type alone.
     pub fn type_name(&self) -> &'static str {
-        let constraints = [" not null", " primary key", " default", " unique", " check"];
+        let constraints = [" not null", " primary key", " default", " unique", " check", " generated"];
         let end = constraints.iter().filter_map(|word| self.definition.find(word)).min();
         &self.definition[..end.unwrap_or(self.definition.len())]
     }
@@ -115,7 +120,7 @@ impl Table {
             script += &format!("create index {0}_{indexed} on {0} ({indexed});\n", self.name);
         }
         script += &format!("comment on table {} is {};\n", self.name, literal(&self.comment));
-        script + &comments(&self.name, &self.columns)
+        script + &comments(&self.name, &self.columns) + &self.followed_by
     }
 }
 

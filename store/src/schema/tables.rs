@@ -196,6 +196,7 @@ pub fn views(domain: &Domain) -> Vec<View> {
         comment: comment.to_owned(),
         columns,
         expressions: Vec::new(),
+        came_later: false,
         source: format!(
             "from {table}\n    where epoch <= (select max(epoch) from commits)\n      \
              and epoch > (select horizon_epoch from citytide_database)"
@@ -220,6 +221,7 @@ pub fn views(domain: &Domain) -> Vec<View> {
             columns: conservation_columns(),
             expressions: vec![("holds", "next_offset - first_offset = accepted + late + dead + lost + gaps")],
             source: "from ingest_progress".to_owned(),
+            came_later: false,
         },
     ]
 }

@@ -12,6 +12,6 @@ pub fn comparisons(as_of: &AsOf, schema: &Schema<'_>) -> Vec<Comparison> {
     comparisons.push(windows::panes(as_of, domain));
     comparisons.push(ledger::conservation(as_of));
     comparisons.push(ledger::chain());
-    comparisons.extend(schema.live.iter().map(|live| (live.comparison)(as_of, domain)));
+    comparisons.extend(schema.live.iter().filter_map(|live| Some((live.comparison?)(as_of, domain))));
     comparisons
 }

@@ -1,0 +1,196 @@
+//! Reading incidents: those that may still change after a restart, and old ones that a late anomaly may reach.
+//!
+//! A session of its own per worker reads back, as for panes. Every request is a snapshot of its own: what left memory was
+//! committed before, so the snapshot holds it.
+
+use std::collections::BTreeMap;
+
+use citytide_core::batch::Severity;
+use citytide_core::incidents::{
+    Finding, Incident, IncidentRules, Incidents, Neighbourhood, Occurrence, STEP_US, Subject, findings_of,
+};
+use citytide_core::{NEVER, floor_to};
+use citytide_domain::Domain;
+use crossbeam_channel::Sender;
+use futures_util::{StreamExt, pin_mut};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+
+use super::rows::{incident_of, occurrence_of};
+use super::tables::{occurrences, states};
+use crate::compare::interval;
+use crate::postgres::{Database, DatabaseError};
+use crate::row::{Row, Value};
+use crate::schema::Table;
+use crate::session::{OnFailure, Session, Wake};
+use crate::time::{Timestamp, micros};
+
+/// What a run starts from, or what was read back.
+#[derive(Debug, Clone, Default)]
+pub struct LoadedIncidents {
+    pub occurrences: Vec<(Subject, Occurrence)>,
+    pub incidents: Vec<Incident>,
+    /// Anomalies that now has not reached, each within a step.
+    pub ahead: Vec<(Subject, Occurrence)>,
+}
+
+impl LoadedIncidents {
+    /// Those of some zones.
+    pub fn of_zones(&self, is_mine: impl Fn(&str) -> bool) -> LoadedIncidents {
+        let mine = |list: &[(Subject, Occurrence)]| {
+            list.iter().filter(|(subject, _)| is_mine(&subject.zone)).cloned().collect()
+        };
+        let incidents = self.incidents.iter().filter(|one| is_mine(&one.subject.zone));
+        LoadedIncidents {
+            occurrences: mine(&self.occurrences),
+            incidents: incidents.cloned().collect(),
+            ahead: mine(&self.ahead),
+        }
+    }
+}
+
+fn select(table: &Table) -> String {
+    let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    format!("select {} from {}", columns.join(", "), table.name)
+}
+
+async fn rows<T>(
+    client: &Client,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+    read: impl Fn(&Row) -> Option<T>,
+) -> Result<Vec<T>, DatabaseError> {
+    let rows = client.query(sql, parameters).await;
+    let rows = rows.map_err(|error| DatabaseError::statement("reading incidents", &error))?;
+    let values = |row: &tokio_postgres::Row| -> Row {
+        (0..row.len()).map(|column| row.get::<_, Value>(column)).collect()
+    };
+    Ok(rows.iter().filter_map(|row| read(&values(row))).collect())
+}
+
+/// What may still change as of W: occurrences that ended lately with the incidents that they belong to, and the anomalies
+/// that now has not reached.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn load(client: &Client, domain: &Domain, low_us: i64) -> Result<LoadedIncidents, DatabaseError> {
+    let known = Incidents::new(IncidentRules::new(domain), low_us);
+    let kept_from = Timestamp::watermark(known.kept_from_us());
+    // Who only looks may meet a database that no run has brought up to this program yet.
+    let there = client.query_one("select to_regclass('incident_states') is not null", &[]).await;
+    let there = there.map_err(|error| DatabaseError::statement("looking for incidents", &error))?;
+    if !there.get::<_, bool>(0) {
+        return Ok(LoadedIncidents::default());
+    }
+    let sql = format!(
+        "{} as one where $1::timestamptz is not null and (last_at >= $1 or exists (\n  \
+         select from incident_states as of where of.last_seen_at >= $1 and of.zone = one.zone \
+         and of.kind = one.kind and of.metric = one.metric and of.sensor_id = one.sensor_id \
+         and one.first_at between of.opened_at and of.last_seen_at))",
+        select(&occurrences(domain))
+    );
+    let kept = rows(client, &sql, &[&kept_from], occurrence_of).await?;
+    let sql = format!("{} where $1::timestamptz is not null and last_seen_at >= $1", select(&states(domain)));
+    let incidents = rows(client, &sql, &[&kept_from], incident_of).await?;
+    Ok(LoadedIncidents { occurrences: kept, incidents, ahead: ahead(client, known.now_us()).await? })
+}
+
+/// The committed anomalies from now on, by step and subject.
+async fn ahead(client: &Client, now_us: i64) -> Result<Vec<(Subject, Occurrence)>, DatabaseError> {
+    let failed = |error| DatabaseError::statement("reading the anomalies ahead of W", &error);
+    let sql = "select zone, sensor_id, recorded_at, severity, reasons::text, model_version from sensor_data \
+               where is_anomaly and not is_late and ($1::timestamptz is null or recorded_at >= $1)";
+    let now: Option<Timestamp> = if now_us == NEVER { None } else { Some(Timestamp(now_us)) };
+    let parameters: [&(dyn ToSql + Sync); 1] = [&now];
+    let stream = client.query_raw(sql, parameters).await.map_err(failed)?;
+    pin_mut!(stream);
+    let mut steps: BTreeMap<(i64, Subject), Occurrence> = BTreeMap::new();
+    while let Some(row) = stream.next().await {
+        let row = row.map_err(failed)?;
+        let severity = match row.get::<_, Option<&str>>(3) {
+            Some("high") => Severity::High,
+            Some("medium") => Severity::Medium,
+            _ => Severity::Low,
+        };
+        let finding = Finding {
+            zone: &row.get::<_, &str>(0).into(),
+            sensor: row.get::<_, &str>(1).into(),
+            recorded_us: micros(&row, 2).expect("a reading has a time"),
+            severity,
+            reasons: row.get::<_, Option<&str>>(4).unwrap_or("[]"),
+            model_version: row.get(5),
+        };
+        findings_of(&finding, &mut |subject, one| {
+            let key = (floor_to(one.first_us, STEP_US), subject);
+            match steps.get_mut(&key) {
+                Some(others) => others.merge(one),
+                None => drop(steps.insert(key, one)),
+            }
+        });
+    }
+    Ok(steps.into_iter().map(|((_, subject), one)| (subject, one)).collect())
+}
+
+/// Occurrences near some times, wherever those that they belong to begin.
+async fn read_back(
+    client: &Client,
+    domain: &Domain,
+    asked: &[Neighbourhood],
+) -> Result<LoadedIncidents, DatabaseError> {
+    let reach = interval(IncidentRules::new(domain).reach_us());
+    let mut loaded = LoadedIncidents::default();
+    let (occurrences, states) = (select(&occurrences(domain)), select(&states(domain)));
+    for Neighbourhood { subject, from_us, until_us } in asked {
+        let (kind, metric, sensor) = (subject.kind.as_str(), &*subject.metric, &*subject.sensor);
+        let (from, until) = (Timestamp(*from_us), Timestamp(*until_us));
+        let of: [&(dyn ToSql + Sync); 6] = [&&*subject.zone, &kind, &metric, &sensor, &from, &until];
+        let given = format!(
+            "with near as (\n  \
+             select least($5::timestamptz, min(first_at) - {reach}) as low, \
+             greatest($6::timestamptz, max(last_at) + {reach}) as high \
+             from incident_occurrences where zone = $1 and kind = $2 and metric = $3 and sensor_id = $4 \
+             and first_at <= $6 and last_at >= $5\n),\n\
+             span as (\n  select least(low, min(opened_at)) as low, greatest(high, max(last_seen_at)) as high \
+             from near left join incident_states on zone = $1 and kind = $2 and metric = $3 and sensor_id = $4 \
+             and opened_at <= high and last_seen_at >= low group by low, high\n)"
+        );
+        let same = "zone = $1 and kind = $2 and metric = $3 and sensor_id = $4";
+        let sql =
+            format!("{given}\n{occurrences}, span where {same} and first_at <= high and last_at >= low");
+        loaded.occurrences.extend(rows(client, &sql, &of, occurrence_of).await?);
+        let sql =
+            format!("{given}\n{states}, span where {same} and opened_at <= high and last_seen_at >= low");
+        loaded.incidents.extend(rows(client, &sql, &of, incident_of).await?);
+    }
+    Ok(loaded)
+}
+
+/// Starts the session that reads incidents back.
+pub fn spawn(
+    database: Database,
+    domain: std::sync::Arc<Domain>,
+    name: String,
+    answers: Sender<LoadedIncidents>,
+    wake: Wake,
+    on_failure: OnFailure,
+) -> Session<Vec<Neighbourhood>> {
+    Session::spawn(
+        name.clone(),
+        on_failure,
+        async move |mut requests: UnboundedReceiver<Vec<Neighbourhood>>| {
+            // Opened at the first request: most runs never need it.
+            let mut client: Option<Client> = None;
+            while let Some(asked) = requests.recv().await {
+                if client.is_none() {
+                    client = Some(database.connect(&name).await?);
+                }
+                let client = client.as_ref().expect("connected");
+                let _ = answers.send(read_back(client, &domain, &asked).await?);
+                wake();
+            }
+            Ok(())
+        },
+    )
+}
