@@ -458,6 +458,36 @@ comment on column zone_latest.traffic_flow is 'Its newest accepted traffic_flow 
 comment on column zone_latest.traffic_flow_at is 'When that was recorded';
 comment on column zone_latest.epoch is 'The commit that last wrote the row, milliseconds';
 
+create table data_quality_1min (
+    zone            text not null,
+    window_start    timestamptz not null,
+    reading_count   bigint not null default 0,
+    late_count      bigint not null default 0,
+    dead_letter_count bigint not null default 0,
+    count_temperature bigint not null default 0,
+    count_humidity  bigint not null default 0,
+    count_aqi       bigint not null default 0,
+    count_noise_level bigint not null default 0,
+    count_traffic_flow bigint not null default 0,
+    after_epoch     bigint not null,
+    epoch           bigint not null default 0,
+    primary key (zone, window_start)
+) with (fillfactor = 50);
+create index data_quality_1min_window_start on data_quality_1min (window_start);
+comment on table data_quality_1min is 'Readings and dead letters by zone and minute: what came, and what it lacks';
+comment on column data_quality_1min.zone is 'The zone; '''' for dead letters';
+comment on column data_quality_1min.window_start is 'Start of the minute';
+comment on column data_quality_1min.reading_count is 'Accepted readings of that minute';
+comment on column data_quality_1min.late_count is 'Late readings of that minute';
+comment on column data_quality_1min.dead_letter_count is 'Dead letters that Kafka stamped in that minute; 0 but for zone ''''';
+comment on column data_quality_1min.count_temperature is 'Accepted readings with temperature; the others have null for temperature';
+comment on column data_quality_1min.count_humidity is 'Accepted readings with humidity; the others have null for humidity';
+comment on column data_quality_1min.count_aqi is 'Accepted readings with aqi; the others have null for aqi';
+comment on column data_quality_1min.count_noise_level is 'Accepted readings with noise_level; the others have null for noise_level';
+comment on column data_quality_1min.count_traffic_flow is 'Accepted readings with traffic_flow; the others have null for traffic_flow';
+comment on column data_quality_1min.after_epoch is 'All that it counts came after this epoch';
+comment on column data_quality_1min.epoch is 'The commit that last wrote the row, milliseconds';
+
 create table incident_occurrences (
     zone            text not null,
     kind            text not null,
@@ -640,7 +670,8 @@ begin
     end if;
     insert into incident_actions (incident_id, action, actor, comment, assignee, until_at, severity_peak, condition,
                                   revision, event_at, as_of_epoch)
-    select incident_id, action, actor, comment, assignee, until_at, severity_peak, condition, revision, watermark, epoch
+    select incident_id, action, actor, comment, assignee, until_at, severity_peak, condition, revision, newest.watermark,
+        newest.epoch
     from incident_states, (select watermark, epoch from commits order by epoch desc limit 1) as newest
     where incident_id = incident and condition <> 'pending';
     if not found then

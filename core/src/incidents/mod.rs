@@ -14,9 +14,9 @@
 //! step: whatever the speed, the workers and the crashes. Only what was said before (the log of changes, and incidents
 //! that later readings have joined) depends on when late readings came.
 
+mod current;
 mod derive;
 mod finding;
-mod incidents;
 mod occurrence;
 
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use sha2::{Digest, Sha256};
 use crate::batch::Severity;
 use crate::{NEVER, floor_to};
 
+pub use current::{Changes, Incidents, Neighbourhood};
 pub use finding::{Finding, findings, findings_of};
-pub use incidents::{Changes, Incidents, Neighbourhood};
 pub use occurrence::{Occurrence, Peak};
 
 /// The step in which event time passes for incidents, microseconds: W counts at its last full step.

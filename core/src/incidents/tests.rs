@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
+
 /// 2026-11-21T14:00:00Z.
 const START: i64 = 1_795_269_600 * SECOND;
 

@@ -74,7 +74,9 @@ pub struct Inputs<'scope> {
 /// The rows of all live views.
 pub fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, ViewRow, isize> {
     let tables = VIEWS.iter().flat_map(|view| view.stored.iter().zip((view.define)(inputs)));
-    let rows = tables.enumerate().map(|(view, (stored, rows))| rows.map(of_view(view, &(stored.table)(&inputs.domain))));
+    let rows = tables
+        .enumerate()
+        .map(|(view, (stored, rows))| rows.map(of_view(view, &(stored.table)(&inputs.domain))));
     rows.reduce(|some, others| some.concat(others)).expect("there are live views")
 }
 
@@ -90,7 +92,8 @@ fn of_view(view: usize, table: &Table) -> impl Fn(Row) -> ViewRow + 'static {
 /// What dead letters that become readings take away, by when they were received.
 pub fn without_letters(received_at_us: impl Iterator<Item = i64>, domain: &Domain) -> Vec<(ViewRow, isize)> {
     let tables = VIEWS.iter().flat_map(|view| view.stored).map(|stored| (stored.table)(domain)).enumerate();
-    let (view, table) = tables.into_iter().find(|(_, table)| table.name == data_quality::NAME).expect("it is a view");
+    let (view, table) =
+        tables.into_iter().find(|(_, table)| table.name == data_quality::NAME).expect("it is a view");
     let of_view = of_view(view, &table);
     received_at_us.map(|at_us| (of_view(data_quality::of_letter(at_us, domain)), -1)).collect()
 }

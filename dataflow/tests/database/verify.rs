@@ -30,9 +30,11 @@ async fn fill(client: &mut Client, domain: &Domain) {
         client,
         &format!(
             "insert into sensor_readings (epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, {names}, \
-             is_late, is_anomaly, anomaly_score, model_version) \
+             is_late, is_anomaly, anomaly_score, model_version, severity, reasons) \
              select {FIRST_EPOCH} + n / 50 * 50, n % 2, n / 2, (n % 37)::text, 'zone ' || n % 3, \
-             timestamptz '2026-11-21 12:00:00+00' + n * interval '300 milliseconds', {values}, n % 41 = 0, n % 5 = 0, 0, 0 \
+             timestamptz '2026-11-21 12:00:00+00' + n * interval '300 milliseconds', {values}, n % 41 = 0, n % 5 = 0, 0, 0, \
+             case when n % 5 = 0 then 'high' end, case when n % 5 = 0 then jsonb_build_array(jsonb_build_object( \
+             'metric', 'aqi', 'actual', n, 'unit', 'AQI', 'rule', '> 300', 'text', 'aqi ' || n)) end \
              from generate_series(0, 1999) as n; \
              insert into dead_letter_records select {FIRST_EPOCH}, 0, 1000 + n, now(), 'empty', null, '', '', 0 \
              from generate_series(0, 4) as n; \
@@ -121,6 +123,26 @@ async fn fill(client: &mut Client, domain: &Domain) {
         ),
     )
     .await;
+    // Each zone has one occurrence, which is one incident: an anomaly every few seconds, the last one the furthest off.
+    let of_zones = format!(
+        "select zone, min(recorded_at) as first_at, max(recorded_at) as last_at, count(*) as readings, \
+         jsonb_agg(distinct sensor_id) as sensor_ids, count(distinct sensor_id) as sensors, \
+         max((reasons -> 0 ->> 'actual')::int) as most from sensor_readings \
+         where is_anomaly and not is_late and recorded_at < {WATERMARK} group by zone"
+    );
+    let peak = "most - 300, last_at, (most % 37)::text, 'aqi', most, null, null, 'AQI', 'aqi ' || most, 0";
+    execute(
+        client,
+        &format!(
+            "insert into incident_occurrences select zone, 'rule', 'aqi', '', first_at, last_at, readings, null, null, \
+             last_at, sensor_ids, {peak} from ({of_zones}) as of_zones; \
+             insert into incident_states select zone, left(encode(sha256(convert_to(array_to_string(array['rule', zone, \
+             'aqi', '', (1e6 * extract(epoch from date_bin('10 s', first_at, 'epoch')))::bigint::text], chr(31)), 'UTF8')), \
+             'hex'), 16), 'rule', 'aqi', '', 'open', null, 'high', 'high', first_at, last_at, null, 7, readings, sensors, 1, \
+             {peak} from ({of_zones}) as of_zones"
+        ),
+    )
+    .await;
 }
 
 async fn report(scratch: &Scratch, domain: &Domain) -> Report {
@@ -165,6 +187,32 @@ fn a_live_view_that_a_database_lacks_comes_filled() {
                 format!("select count(*) from {table} where epoch = (select max(epoch) from commits)");
             assert_eq!(number(&client, &epochs).await, rows);
         }
+    });
+}
+
+#[test]
+fn a_database_of_before_incidents_gets_them_from_its_readings_with_views_and_functions() {
+    with_database(async |scratch| {
+        let domain = Domain::smart_city();
+        let mut client = scratch.open().await;
+        fill(&mut client, &domain).await;
+        let before = "drop view alarm_load, incident_changes, incidents, incident_settings; \
+                      drop function citytide_incident_acknowledge, citytide_incident_assign, citytide_incident_comment, \
+                      citytide_incident_shelve, citytide_incident_unshelve, citytide_incident_service, \
+                      citytide_incident_act; \
+                      drop table incident_actions, incident_transitions, incident_states, incident_occurrences";
+        execute(&client, before).await;
+        let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
+        assert_eq!(mended.len(), 8, "{mended:?}");
+        let report = report(scratch, &domain).await;
+        assert!(report.agrees(), "{report}");
+        assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
+        let open = "select count(*) from incidents where needs_attention";
+        assert_eq!(number(&client, open).await, 3);
+        let sql =
+            "select citytide_incident_acknowledge(incident_id, 'seen') from incidents where zone = 'zone 1'";
+        execute(&client, sql).await;
+        assert_eq!(number(&client, open).await, 2);
     });
 }
 
@@ -234,6 +282,17 @@ fn every_kind_of_damage_is_found() {
              values ('zone 9', '2026-11-21 12:00+00', 1, 0)",
             "data_quality_1min",
         ),
+        (
+            "update incident_occurrences set readings = readings + 1 where zone = 'zone 1'",
+            "incident_occurrences",
+        ),
+        ("update incident_occurrences set sensor_ids = sensor_ids || '[\"x\"]'", "incident_occurrences"),
+        ("delete from incident_occurrences where zone = 'zone 2'", "incident_occurrences"),
+        ("update incident_states set condition = 'cleared'", "incident_states"),
+        ("update incident_states set incident_id = 'another' where zone = 'zone 1'", "incident_states"),
+        ("update incident_states set peak_value = peak_value + 1, sensors = sensors - 1", "incident_states"),
+        ("update incident_states set severity = 'low' where zone = 'zone 0'", "incident_states"),
+        ("delete from incident_states", "incident_states"),
     ];
     with_database(async |scratch| {
         let domain = Domain::smart_city();
@@ -251,6 +310,8 @@ fn every_kind_of_damage_is_found() {
             "zone_status",
             "zone_latest",
             "data_quality_1min",
+            "incident_occurrences",
+            "incident_states",
         ];
         for table in tables {
             execute(&client, &format!("create table kept.{table} as table {table}")).await;

@@ -90,7 +90,8 @@ begin
     end if;
     insert into incident_actions (incident_id, action, actor, comment, assignee, until_at, severity_peak, condition,
                                   revision, event_at, as_of_epoch)
-    select incident_id, action, actor, comment, assignee, until_at, severity_peak, condition, revision, watermark, epoch
+    select incident_id, action, actor, comment, assignee, until_at, severity_peak, condition, revision, newest.watermark,
+        newest.epoch
     from incident_states, (select watermark, epoch from commits order by epoch desc limit 1) as newest
     where incident_id = incident and condition <> 'pending';
     if not found then
