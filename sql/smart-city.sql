@@ -155,6 +155,19 @@ comment on table partition_zones is 'Zones that count against zones_max, by part
 comment on column partition_zones.kafka_partition is 'The partition';
 comment on column partition_zones.zone is 'A zone of its readings that the domain file does not name';
 
+create table usual_ranges (
+    metric          text not null,
+    since_epoch     bigint not null,
+    least           double precision not null,
+    greatest        double precision not null,
+    primary key (metric, since_epoch)
+);
+comment on table usual_ranges is 'The usual range of each metric, and which ones it had before';
+comment on column usual_ranges.metric is 'The metric';
+comment on column usual_ranges.since_epoch is 'Readings above this epoch are held against it';
+comment on column usual_ranges.least is 'Least usual value';
+comment on column usual_ranges.greatest is 'Greatest usual value';
+
 create table sensor_readings (
     epoch           bigint not null,
     kafka_partition integer not null,
@@ -465,10 +478,15 @@ create table data_quality_1min (
     late_count      bigint not null default 0,
     dead_letter_count bigint not null default 0,
     count_temperature bigint not null default 0,
+    unusual_temperature bigint not null default 0,
     count_humidity  bigint not null default 0,
+    unusual_humidity bigint not null default 0,
     count_aqi       bigint not null default 0,
+    unusual_aqi     bigint not null default 0,
     count_noise_level bigint not null default 0,
+    unusual_noise_level bigint not null default 0,
     count_traffic_flow bigint not null default 0,
+    unusual_traffic_flow bigint not null default 0,
     after_epoch     bigint not null,
     epoch           bigint not null default 0,
     primary key (zone, window_start)
@@ -481,10 +499,15 @@ comment on column data_quality_1min.reading_count is 'Accepted readings of that 
 comment on column data_quality_1min.late_count is 'Late readings of that minute';
 comment on column data_quality_1min.dead_letter_count is 'Dead letters that Kafka stamped in that minute; 0 but for zone ''''';
 comment on column data_quality_1min.count_temperature is 'Accepted readings with temperature; the others have null for temperature';
+comment on column data_quality_1min.unusual_temperature is 'Accepted readings with temperature outside its usual range';
 comment on column data_quality_1min.count_humidity is 'Accepted readings with humidity; the others have null for humidity';
+comment on column data_quality_1min.unusual_humidity is 'Accepted readings with humidity outside its usual range';
 comment on column data_quality_1min.count_aqi is 'Accepted readings with aqi; the others have null for aqi';
+comment on column data_quality_1min.unusual_aqi is 'Accepted readings with aqi outside its usual range';
 comment on column data_quality_1min.count_noise_level is 'Accepted readings with noise_level; the others have null for noise_level';
+comment on column data_quality_1min.unusual_noise_level is 'Accepted readings with noise_level outside its usual range';
 comment on column data_quality_1min.count_traffic_flow is 'Accepted readings with traffic_flow; the others have null for traffic_flow';
+comment on column data_quality_1min.unusual_traffic_flow is 'Accepted readings with traffic_flow outside its usual range';
 comment on column data_quality_1min.after_epoch is 'All that it counts came after this epoch';
 comment on column data_quality_1min.epoch is 'The commit that last wrote the row, milliseconds';
 
