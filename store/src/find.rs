@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A partition is read in log order, so in both raw tables its offsets rise with the epochs. One query asks which
-//! offsets some short spans of epochs have; the BRIN index makes each of them a few pages. Some seven queries find a
-//! record among those of a week. Where no sample has a record of the partition, samples become longer, until what is
+//! offsets some short spans of epochs have; the BRIN index makes each of them a few pages. Some six queries find a record
+//! among those of a week. Where no sample has a record of the partition, samples become longer, until what is
 //! left is read as a whole: that is so where a partition was silent for long.
 //!
 //! Readings that were dead letters once are the exception: a replay gives old offsets a new epoch. Its commits are left
@@ -23,6 +23,9 @@ use crate::postgres::DatabaseError;
 const SAMPLES: i64 = 8;
 /// Epochs of a sample at first, milliseconds.
 const SAMPLE_MS: i64 = 400;
+/// So many epochs are read as a whole, milliseconds: a segment without an index, of a run that reads a backlog, holds no
+/// more, and each sample of it would read all of it.
+const WHOLE_MS: i64 = 30_000;
 /// How much longer samples become when none of them helps.
 const GROWTH: i64 = 16;
 /// A database's first commit does not say where its epochs begin: they are of a minute when it is several that became
@@ -180,11 +183,10 @@ impl Search {
         );
         let statement = client.prepare(&sql).await.map_err(failed(attempted.as_str()))?;
         let (mut low, mut high, mut sample_ms) = (self.low, self.high, SAMPLE_MS);
-        // Samples of a shorter range would read all of it.
-        while high - low > SAMPLES * sample_ms {
+        while high - low > WHOLE_MS {
             let step = (high - low) / SAMPLES;
             let from: Vec<i64> = (0..SAMPLES).map(|sample| low + step / 2 + sample * step).collect();
-            let until: Vec<i64> = from.iter().map(|from| (from + sample_ms).min(high)).collect();
+            let until: Vec<i64> = from.iter().map(|from| from + sample_ms.min(step)).collect();
             let arguments: [&(dyn ToSql + Sync); 5] =
                 [&from, &until, &partition, &self.replays_from, &self.replays_until];
             let samples = client.query(&statement, &arguments).await.map_err(failed(attempted.as_str()))?;
@@ -205,7 +207,7 @@ impl Search {
             if (low, high) == before {
                 sample_ms *= GROWTH;
                 // What has been read in vain stays a small part of what is left.
-                if high - low <= GROWTH * SAMPLES * sample_ms {
+                if high - low < GROWTH * SAMPLES * sample_ms {
                     break;
                 }
             }

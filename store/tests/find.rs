@@ -86,9 +86,9 @@ fn each_record_is_found_and_none_where_there_is_none_also_beside_silence_gaps_an
         writer.execute("create table letters_all partition of dead_letter_records default").await;
         let mut sparse = 0;
         for number in 0..400 {
-            // Hours of silence now and then.
-            writer.epoch +=
-                if random.below(20) == 0 && number > 0 { random.below(10_000_000) as i64 } else { 0 };
+            // Some seconds, and hours of silence now and then.
+            let below = if random.below(20) == 0 { 10_000_000 } else { 3_000 };
+            writer.epoch += if number > 0 { random.below(below) as i64 } else { 0 };
             let readings = random.below(12);
             writer.commit(readings).await;
             let epoch = writer.epoch;
