@@ -101,19 +101,13 @@ from runs
 order by run_id desc
 limit 10;
 
--- How complete are the last minutes? A zone is expected to bring what it brought in the median of the hour before.
-select zone, window_start, reading_count, expected, round(100.0 * reading_count / expected, 1) as percent, late_count,
-       reading_count - count_aqi as without_aqi
-from data_quality_1min as quality
-cross join lateral (
-    select percentile_disc(0.5) within group (order by before.reading_count) as expected
-    from data_quality_1min as before
-    where before.zone = quality.zone and before.window_start >= quality.window_start - interval '1 hour'
-      and before.window_start < quality.window_start
-) as hour
-where expected > 0 and window_start >= (select max(watermark) from commits) - interval '15 minutes'
-  and window_start + interval '1 minute' <= (select max(watermark) from commits)
-order by zone, window_start;
+-- Which minutes of the last hour lack readings? A zone is expected to bring what it brought in the median of the hour
+-- before. A minute without any reading has no row.
+select zone, window_start, reading_count, expected_count, round((100 * completeness)::numeric, 1) as percent
+from completeness_1min
+where is_final and completeness < 0.9
+  and window_start >= (select max(watermark) from commits) - interval '1 hour'
+order by window_start desc, zone;
 
 -- When did dead letters come?
 select window_start, dead_letter_count

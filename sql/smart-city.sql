@@ -927,6 +927,27 @@ comment on column conservation.lost is 'Offsets that Kafka deleted before they w
 comment on column conservation.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
 comment on column conservation.holds is 'Whether next_offset - first_offset is the sum of the others';
 
+create view completeness_1min as
+    select zone, window_start, reading_count, expected_count,
+           reading_count::float8 / expected_count as completeness,
+           coalesce(window_start + interval '1 minute' <= w, false) as is_final
+    from data_quality_1min as quality
+    cross join lateral (
+        select percentile_disc(0.5) within group (order by before.reading_count) as expected_count
+        from data_quality_1min as before
+        where before.zone = quality.zone and before.window_start < quality.window_start
+          and before.window_start >= quality.window_start - interval '1 hour' and before.reading_count > 0
+    ) as hour
+    cross join (select max(watermark) as w from commits) as newest
+    where quality.zone <> '';
+comment on view completeness_1min is 'How many readings each zone brought in a minute, and how many it was expected to bring. A minute without any has no row';
+comment on column completeness_1min.zone is 'The zone';
+comment on column completeness_1min.window_start is 'Start of the minute';
+comment on column completeness_1min.reading_count is 'Accepted readings of that minute';
+comment on column completeness_1min.expected_count is 'The median of its minutes with readings in the hour before; null when there were none';
+comment on column completeness_1min.completeness is 'The share that came; above 1 when more came than were expected';
+comment on column completeness_1min.is_final is 'Whether W has passed the minute''s end';
+
 create view incident_settings as
     select shelve_max
     from (values (interval '86400000000 microseconds')) as settings (shelve_max);

@@ -18,7 +18,7 @@ use citytide_core::{NEVER, floor_to};
 use citytide_domain::{Domain, MINUTE_US};
 use citytide_store::compare::{AsOf, Comparison, differences, exactly, unless};
 use citytide_store::row::{Row, Value};
-use citytide_store::schema::{AFTER_EPOCH, LiveTable, ROOM_FOR_UPDATES, Table, column, table};
+use citytide_store::schema::{self, AFTER_EPOCH, LiveTable, ROOM_FOR_UPDATES, Table, column, table};
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
@@ -27,7 +27,7 @@ use super::{Inputs, View};
 use crate::operators::Epoch;
 
 pub(super) const VIEW: View = View {
-    stored: &[LiveTable { is_restored: false, ..LiveTable::new(data_quality, comparison) }],
+    stored: &[LiveTable { is_restored: false, views, ..LiveTable::new(data_quality, comparison) }],
     define: |inputs| vec![define(inputs)],
 };
 
@@ -72,6 +72,49 @@ fn data_quality(domain: &Domain) -> Table {
         came_later: true,
         ..table(NAME, "Readings and dead letters by zone and minute: what came, and what it lacks", columns)
     }
+}
+
+/// A zone is expected to bring as many readings as in the median of the hour before.
+const COMPLETENESS: &str = "from data_quality_1min as quality
+    cross join lateral (
+        select percentile_disc(0.5) within group (order by before.reading_count) as expected_count
+        from data_quality_1min as before
+        where before.zone = quality.zone and before.window_start < quality.window_start
+          and before.window_start >= quality.window_start - interval '1 hour' and before.reading_count > 0
+    ) as hour
+    cross join (select max(watermark) as w from commits) as newest
+    where quality.zone <> ''";
+
+fn views(_: &Domain) -> Vec<schema::View> {
+    let columns = vec![
+        column("zone", "text", "The zone"),
+        column("window_start", "timestamptz", "Start of the minute"),
+        column("reading_count", "bigint", "Accepted readings of that minute"),
+        column(
+            "expected_count",
+            "bigint",
+            "The median of its minutes with readings in the hour before; null when there were none",
+        ),
+        column(
+            "completeness",
+            "double precision",
+            "The share that came; above 1 when more came than were expected",
+        ),
+        column("is_final", "boolean", "Whether W has passed the minute's end"),
+    ];
+    vec![schema::View {
+        name: "completeness_1min".to_owned(),
+        comment: "How many readings each zone brought in a minute, and how many it was expected to bring. A minute \
+                  without any has no row"
+            .to_owned(),
+        columns,
+        expressions: vec![
+            ("completeness", "reading_count::float8 / expected_count"),
+            ("is_final", "coalesce(window_start + interval '1 minute' <= w, false)"),
+        ],
+        source: COMPLETENESS.to_owned(),
+        came_later: true,
+    }]
 }
 
 /// Counts of a zone's minute, as the table has them.

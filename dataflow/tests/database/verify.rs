@@ -8,7 +8,7 @@ use citytide_store::schema::Pace;
 use citytide_store::upkeep::ensure_partitions;
 use tokio_postgres::Client;
 
-use super::scratch::{NOON_MS, Scratch, execute, number, with_database};
+use super::scratch::{NOON_MS, Scratch, execute, number, texts, with_database};
 
 /// W of the database that [`fill`] makes, and the epochs of its readings.
 const WATERMARK: &str = "timestamptz '2026-11-21 12:08:20+00'";
@@ -176,10 +176,16 @@ fn a_live_view_that_a_database_lacks_comes_filled() {
         let domain = Domain::smart_city();
         let mut client = scratch.open().await;
         fill(&mut client, &domain).await;
-        for (table, rows) in [("zone_latest", 3), ("data_quality_1min", 31)] {
-            execute(&client, &format!("drop table {table}")).await;
+        for (table, view, rows) in
+            [("zone_latest", None, 3), ("data_quality_1min", Some("completeness_1min"), 31)]
+        {
+            execute(&client, &format!("drop table {table} cascade")).await;
             let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
-            assert_eq!(mended, [Difference::MissingTable { table: table.to_owned() }]);
+            let missing = [Some(table), view].into_iter().flatten();
+            let missing = missing.map(|name| Difference::MissingTable { table: name.to_owned() });
+            assert_eq!(mended, missing.collect::<Vec<_>>());
+            let again = migrate::apply(&mut client, &schema(&domain), "t").await.expect("nothing to do");
+            assert_eq!(again, []);
             let report = report(scratch, &domain).await;
             assert!(report.agrees(), "{report}");
             assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
@@ -213,6 +219,36 @@ fn a_database_of_before_incidents_gets_them_from_its_readings_with_views_and_fun
             "select citytide_incident_acknowledge(incident_id, 'seen') from incidents where zone = 'zone 1'";
         execute(&client, sql).await;
         assert_eq!(number(&client, open).await, 2);
+    });
+}
+
+#[test]
+fn the_completeness_of_a_minute_is_its_share_of_the_median_of_the_hour_before() {
+    with_database(async |scratch| {
+        let client = scratch.with_schema().await;
+        execute(
+            &client,
+            "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+             values (1, 0, 0, 0, '2026-11-21 12:03:30+00'); \
+             insert into data_quality_1min (zone, window_start, reading_count, dead_letter_count, after_epoch) values \
+             ('a', '2026-11-21 10:59+00', 9, 0, 0), ('a', '2026-11-21 12:00+00', 4, 0, 0), \
+             ('a', '2026-11-21 12:01+00', 8, 0, 0), ('a', '2026-11-21 12:02+00', 6, 0, 0), \
+             ('a', '2026-11-21 12:03+00', 3, 0, 0), ('b', '2026-11-21 12:03+00', 5, 0, 0), \
+             ('', '2026-11-21 12:03+00', 0, 7, 0)",
+        )
+        .await;
+        let sql = "select concat_ws(' ', zone, to_char(window_start at time zone 'UTC', 'HH24:MI'), reading_count, \
+                   coalesce(expected_count::text, '–'), coalesce(completeness::text, '–'), is_final) \
+                   from completeness_1min order by zone, window_start";
+        let expected = [
+            "a 10:59 9 – – t",
+            "a 12:00 4 – – t",
+            "a 12:01 8 4 2 t",
+            "a 12:02 6 4 1.5 t",
+            "a 12:03 3 6 0.5 f",
+            "b 12:03 5 – – f",
+        ];
+        assert_eq!(texts(&client, sql).await, expected);
     });
 }
 
