@@ -26,7 +26,11 @@ where is_anomaly and recorded_at >= (select max(watermark) from commits) - inter
 order by recorded_at desc
 limit 50;
 
--- One sensor's last readings. The day being written has no index on sensors, so bound the time.
+-- The newest readings of all. As `order by recorded_at desc limit 20` on sensor_data, but without a scan.
+select recorded_at, zone, sensor_id, temperature, humidity, aqi, noise_level, traffic_flow, is_anomaly
+from latest_readings(20);
+
+-- One sensor's last readings.
 select recorded_at, zone, temperature, humidity, aqi, noise_level, traffic_flow, is_late, is_anomaly
 from sensor_data
 where sensor_id = '42' and recorded_at >= (select max(watermark) from commits) - interval '15 minutes'

@@ -1136,3 +1136,26 @@ comment on column alarm_load.low_share is 'Share of severity low among those tha
 comment on column alarm_load.medium_share is 'The same for medium';
 comment on column alarm_load.high_share is 'The same for high';
 comment on column alarm_load.minutes_to_acknowledge is 'Median from opening to acknowledgement; null when none was';
+
+create function latest_readings(number integer) returns table (
+    epoch bigint, kafka_partition integer, kafka_offset bigint, sensor_id text,
+    zone text, recorded_at timestamptz, temperature double precision, humidity double precision,
+    aqi double precision, noise_level double precision, traffic_flow double precision, is_late boolean,
+    is_anomaly boolean, anomaly_score real, severity text, reasons jsonb,
+    model_version integer, confidence real, detector text
+) language plpgsql stable set enable_seqscan = off set jit = off as $$
+#variable_conflict use_column
+declare
+    newest record;
+    above bigint;
+    held bigint := 0;
+begin
+    for newest in select previous_epoch, readings from commits order by epoch desc loop
+        above := newest.previous_epoch;
+        held := held + newest.readings;
+        exit when held >= number;
+    end loop;
+    return query execute format('select * from sensor_data where epoch > %s '
+        'order by recorded_at desc, kafka_partition, kafka_offset desc limit %s', coalesce(above, 0), number);
+end $$;
+comment on function latest_readings(integer) is 'The readings of the newest commits that have so many together, newest event time first';

@@ -209,6 +209,7 @@ async fn in_one_transaction(
                 Extent::Columns => {
                     add_columns(&transaction, schema, &columns).await?;
                     make_views_anew(&transaction, schema, &columns).await?;
+                    make_function_anew(&transaction, schema).await?;
                     done = Mended { mended: columns, lacks_tables: !tables.is_empty() };
                 }
                 Extent::Tables => {
@@ -306,6 +307,23 @@ async fn make_views_anew(
         if others.contains(&Difference::OtherView { view: view.name.clone() }) {
             make_anew(transaction, &view).await?;
         }
+    }
+    Ok(())
+}
+
+/// Makes `latest_readings` where it is missing, or lists other columns.
+async fn make_function_anew(transaction: &Transaction<'_>, schema: &Schema<'_>) -> Result<(), MigrateError> {
+    let sql = "select proargnames from pg_proc where oid = to_regprocedure($1)";
+    let there = transaction.query_opt(sql, &[&schema::LATEST_READINGS]).await;
+    let there = there.map_err(failed("looking for latest_readings"))?;
+    let names = there.and_then(|row| row.get::<_, Option<Vec<String>>>(0));
+    if names.as_ref() != Some(&schema::latest_names(schema.domain)) {
+        let anew = format!(
+            "drop function if exists {}; {}",
+            schema::LATEST_READINGS,
+            schema::create_latest(schema.domain)
+        );
+        run(transaction, "making latest_readings", &anew).await?;
     }
     Ok(())
 }

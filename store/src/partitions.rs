@@ -19,10 +19,10 @@ pub struct Partition {
 /// Bounds as the catalog prints them. Partitions with others (a default one) are left alone.
 const BOUNDS: &str = r"^FOR VALUES FROM \(''(\d+)''\) TO \(''(\d+)''\)$";
 
-/// The partitions of `parent` and what they hold, as a query of `relname`, `relnamespace`, `bounds` (two numbers).
+/// The partitions of `parent` and what they hold, as a query of `oid`, `relname`, `relnamespace`, `bounds` (two numbers).
 pub(crate) fn bounded(parent: &str) -> String {
     format!(
-        "select relname, relnamespace, regexp_match(pg_get_expr(relpartbound, pg_class.oid), '{BOUNDS}')::bigint[] as bounds \
+        "select pg_class.oid, relname, relnamespace, regexp_match(pg_get_expr(relpartbound, pg_class.oid), '{BOUNDS}')::bigint[] as bounds \
          from pg_inherits join pg_class on pg_class.oid = inhrelid where inhparent = to_regclass('{parent}')"
     )
 }

@@ -9,6 +9,7 @@
 
 mod day;
 mod detector_tables;
+mod latest;
 mod ledger_tables;
 mod segment;
 mod table;
@@ -20,6 +21,7 @@ use citytide_domain::{Domain, Metric};
 
 use crate::compare::{AsOf, Comparison};
 pub use day::{create_day, day_bounds, day_table};
+pub(super) use latest::{LATEST_READINGS, argument_names as latest_names, create as create_latest};
 pub use segment::{Pace, SegmentIndex, create_segment, segment_bounds, segment_table};
 pub(super) use table::comments;
 use table::literal;
@@ -211,7 +213,8 @@ impl Schema<'_> {
             }
         }
         script += &self.views().iter().map(View::render).collect::<Vec<_>>().join("\n");
-        script
+        script.push('\n');
+        script + &latest::create(self.domain)
     }
 }
 

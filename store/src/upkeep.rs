@@ -4,7 +4,7 @@
 //! ```text
 //!  one thread ─┬─ heartbeat  every second                      citytide:<run>:heartbeat
 //!              ├─ jobs       partitions, summaries, retention  citytide:<run>:upkeep
-//!              └─ indexes    CREATE INDEX                      citytide:<run>:indexes
+//!              └─ indexes    of segments that are over         citytide:<run>:indexes
 //! ```
 //!
 //! The heartbeat brings the newest commit along. As long as there is no newer one, the jobs ask the server next to
@@ -24,6 +24,7 @@ mod over;
 mod partitions;
 mod retention;
 mod schedule;
+mod times;
 mod uncommitted;
 
 use std::cell::Cell;
@@ -45,8 +46,9 @@ use held::Held;
 use schedule::Schedule;
 
 pub use ledger::{COMMITS_MERGED_AFTER_MS, merge_commits};
-pub use over::index_segments;
-pub use partitions::{ensure_partitions, read_pace, summarize};
+pub use over::finish_segments;
+use partitions::Lately;
+pub use partitions::{Written, ensure_partitions};
 pub use retention::{
     drop_partitions, prune_changes, prune_commits, prune_detector, prune_windows, raise_horizon,
     retention_horizon,
@@ -58,7 +60,7 @@ const LOCK_TIMEOUT_MS: u32 = 100;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// Time between two rounds of jobs.
 const ROUND_EVERY: Duration = Duration::from_secs(2);
-const INDEX_EVERY: Duration = Duration::from_secs(10);
+const INDEX_EVERY: Duration = Duration::from_secs(30);
 /// How soon a lost connection is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -172,6 +174,7 @@ async fn work(
         .map_err(failed("setting up the session of the upkeep"))?;
     let mut schedule = Schedule::default();
     let mut held = Held::default();
+    let mut written = Written::default();
     let mut merged_below_ms = 0;
     while !stop.is_asked() {
         // By the clock of epochs, which partitions are made of: a wall clock that is set must remove none.
@@ -184,7 +187,7 @@ async fn work(
             schedule.partitions_are_made(until_ms);
         }
         if due.after_commits {
-            let summarized = is_done(summarize(&client, now_ms).await)?;
+            let summarized = is_done(written.summarize(&client, now_ms).await)?;
             if is_done(prune_detector(&mut client, run_id).await)? && summarized {
                 schedule.caught_up_with(committed);
             }
@@ -214,10 +217,10 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
 
 async fn index(database: &Database, client: &Client, run: Run, stop: &Stop) -> Result<(), DatabaseError> {
     // The stream needs the other processors.
-    let alone = "set max_parallel_maintenance_workers = 0";
+    let alone = "set max_parallel_maintenance_workers = 0; set datestyle = 'ISO'";
     client.batch_execute(alone).await.map_err(failed("setting up the session for indexes"))?;
     while !stop.is_asked() {
-        let indexing = std::pin::pin!(index_segments(client, run.now_ms()));
+        let indexing = std::pin::pin!(finish_segments(client, run.now_ms()));
         match future::select(indexing, std::pin::pin!(stop.asked())).await {
             // An index is a convenience: as long as the connection lives, the run goes on without it.
             future::Either::Left((Err(error), _)) if client.is_closed() => return Err(error),

@@ -1,7 +1,7 @@
 //! Rows that were copied but never committed go, wherever on the disk they are.
 
 use citytide_store::schema::Pace;
-use citytide_store::upkeep::{delete_uncommitted, ensure_partitions, summarize};
+use citytide_store::upkeep::{Written, delete_uncommitted, ensure_partitions};
 use tokio_postgres::Client;
 
 use super::scratch::{NOON_MS, Scratch, execute, number, texts, with_database};
@@ -57,7 +57,7 @@ fn rows_in_space_that_an_earlier_clean_up_freed_are_found() {
         copy(&client, NOON_MS + 100, 1_000).await;
         execute(&client, &format!("delete from sensor_readings where epoch = {}", NOON_MS + 50)).await;
         execute(&client, "vacuum sensor_readings_20261121_120000").await;
-        summarize(&client, NOON_MS).await.expect("summarised");
+        Written::default().summarize(&client, NOON_MS).await.expect("summarised");
         let blocks = "select pg_relation_size('sensor_readings_20261121_120000') / 8192";
         let committed_blocks = number(&client, blocks).await;
         copy(&client, NOON_MS + 150, 5_000).await;

@@ -1,6 +1,12 @@
 //! The scripts for people run.
 
-use super::scratch::{execute, texts, with_database};
+use citytide::views::schema;
+use citytide_domain::Domain;
+use citytide_store::migrate;
+use citytide_store::schema::Pace;
+use citytide_store::upkeep::ensure_partitions;
+
+use super::scratch::{NOON_MS, execute, number, texts, with_database};
 
 #[test]
 fn the_queries_for_people_run() {
@@ -117,5 +123,43 @@ fn an_operator_acts_on_incidents_and_can_do_nothing_else() {
             ["acknowledge shelve unshelve assign out_of_service in_service comment"]
         );
         execute(&client, "drop owned by citytide_reader, citytide_operator").await;
+    });
+}
+
+#[test]
+fn the_latest_readings_are_those_of_the_newest_commits_with_all_columns_of_the_domain() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        assert_eq!(number(&client, "select count(*) from latest_readings(3)").await, 0);
+        ensure_partitions(&mut client, 0, NOON_MS, Some(Pace::Live)).await.expect("partitions");
+        // Commits of one reading each, whose event times rise; then one that is not committed.
+        execute(
+            &client,
+            &format!(
+                "insert into sensor_readings (epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, \
+                 is_late, is_anomaly, anomaly_score, model_version) \
+                 select {NOON_MS} + n * 50, 0, n, n, 'Downtown', timestamptz '2026-11-21 12:00:00+00' \
+                 + n * interval '1 second', false, false, 0, 0 from generate_series(1, 101) as n; \
+                 insert into commits (epoch, previous_epoch, run_id, readings) \
+                 select {NOON_MS} + n * 50, {NOON_MS} + n * 50 - 50, 0, 1 from generate_series(1, 100) as n"
+            ),
+        )
+        .await;
+        let latest = "select sensor_id from latest_readings(3)";
+        assert_eq!(texts(&client, latest).await, ["100", "99", "98"]);
+        assert_eq!(number(&client, "select count(*) from latest_readings(1000)").await, 100);
+        // A database of before has none; one whose domain file got a metric has another.
+        execute(&client, "drop function latest_readings").await;
+        for metric in [None, Some("wind")] {
+            let mut domain = Domain::smart_city();
+            domain.metrics.extend(metric.map(|name| {
+                let mut wind = domain.metrics[0].clone();
+                wind.name = name.to_owned();
+                wind
+            }));
+            migrate::apply(&mut client, &schema(&domain), "sensor-data").await.expect("made");
+            assert_eq!(texts(&client, latest).await.len(), 3);
+        }
+        execute(&client, "select wind from latest_readings(1)").await;
     });
 }

@@ -11,8 +11,8 @@ use citytide_store::postgres::DatabaseError;
 use citytide_store::schema::Pace;
 use citytide_store::takeover::Run;
 use citytide_store::upkeep::{
-    COMMITS_MERGED_AFTER_MS, Stop, drop_partitions, ensure_partitions, index_segments, merge_commits,
-    prune_changes, prune_commits, prune_windows, raise_horizon, spawn, summarize,
+    COMMITS_MERGED_AFTER_MS, Stop, Written, drop_partitions, ensure_partitions, finish_segments,
+    merge_commits, prune_changes, prune_commits, prune_windows, raise_horizon, spawn,
 };
 
 use tokio_postgres::Client;
@@ -46,7 +46,7 @@ fn partitions_are_made_ahead_while_somebody_reads_and_somebody_copies() {
         let days = ["20261121", "20261122", "20261123"];
         assert_eq!(texts(&client, LETTERS).await, days.map(|day| format!("dead_letter_records_{day}")));
         execute(&writer, "commit").await;
-        summarize(&client, NOON_MS).await.expect("summarised");
+        Written::default().summarize(&client, NOON_MS).await.expect("summarised");
     });
 }
 
@@ -258,8 +258,9 @@ fn a_segment_that_a_backlog_is_read_into_is_indexed_when_it_is_over() {
         let mut client = scratch.with_schema().await;
         ensure_partitions(&mut client, 0, NOON_MS, Some(Pace::Behind)).await.expect("partitions");
         execute(&client, &commit(NOON_MS, 10, "null")).await;
-        index_segments(&client, NOON_MS).await.expect("the one before noon is over");
-        let all = |from: &str| ["anomalies", "epoch", "sensor"].map(|index| format!("{from}_{index}"));
+        finish_segments(&client, NOON_MS).await.expect("the one before noon is over");
+        let all =
+            |from: &str| ["anomalies", "epoch", "sensor", "zone"].map(|index| format!("{from}_{index}"));
         assert_eq!(indexes(&client).await, all("20261121_115930"));
         execute(&client, &commit(NOON_MS + 30_000, 10, "null")).await;
         execute(
@@ -270,12 +271,12 @@ fn a_segment_that_a_backlog_is_read_into_is_indexed_when_it_is_over() {
         )
         .await;
         for _ in 0..2 {
-            index_segments(&client, NOON_MS + 30_000).await.expect("indexed");
+            finish_segments(&client, NOON_MS + 30_000).await.expect("indexed");
             let over = [all("20261121_115930"), all("20261121_120000")].concat();
             assert_eq!(indexes(&client).await, over, "an invalid index is made again");
         }
-        index_segments(&client, NOON_MS + 120_000).await.expect("a minute without commits");
-        assert_eq!(indexes(&client).await.len(), 9);
+        finish_segments(&client, NOON_MS + 120_000).await.expect("a minute without commits");
+        assert_eq!(indexes(&client).await.len(), 12);
     });
 }
 
@@ -292,14 +293,80 @@ fn segments_are_short_while_a_backlog_is_read_and_days_while_hardly_anything_com
         assert_eq!(until, NOON_MS + 30_000, "there are some for a minute ahead");
         assert!(indexes(&client).await.is_empty());
         // As many, but of now.
-        execute(&client, "update commits set watermark = '2026-11-21 11:59:59+00'").await;
+        execute(
+            &client,
+            &format!("update commits set epoch = {until} - 50, watermark = '2026-11-21 11:59:59+00'"),
+        )
+        .await;
+        let until = ensure_partitions(&mut client, 0, until, None).await.expect("ten minutes");
+        assert_eq!(number(&client, last).await as u64, NOON_MS + HOUR_MS / 6);
+        assert_eq!(indexes(&client).await.len(), 2, "without b-trees");
+        // A tenth of it.
+        execute(&client, &commit(until - 50, 100_000, "null")).await;
         ensure_partitions(&mut client, 0, until, None).await.expect("an hour");
         assert_eq!(number(&client, last).await as u64, NOON_MS + HOUR_MS);
-        assert_eq!(indexes(&client).await.len(), 2);
+        assert_eq!(indexes(&client).await.len(), 6);
         // Nothing more in the hour since.
-        execute(&client, &commit(NOON_MS + HOUR_MS, 10, "null")).await;
-        ensure_partitions(&mut client, 0, NOON_MS + HOUR_MS, None).await.expect("a day");
+        ensure_partitions(&mut client, 0, NOON_MS + 2 * HOUR_MS, None).await.expect("a day");
         assert_eq!(number(&client, last).await as u64, NOON_MS + DAY_MS / 2);
+    });
+}
+
+#[test]
+fn segments_that_cannot_hold_what_is_asked_for_are_not_planned() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let began = NOON_MS + 10_000;
+        for hour in 0..3 {
+            let epoch = began + hour * HOUR_MS;
+            ensure_partitions(&mut client, 0, epoch, Some(Pace::Live)).await.expect("partitions");
+            let row = format!(
+                "insert into sensor_readings (epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, \
+                 is_late, is_anomaly, anomaly_score, model_version) values ({epoch}, 0, {hour}, '42', 'Downtown', \
+                 timestamptz '2026-11-21 12:00:00.000001+00' + {hour} * interval '1 hour', false, false, 0, 0);"
+            );
+            execute(&client, &(row + &commit(epoch, 1, "null"))).await;
+        }
+        let of_first = async || {
+            let sql = "explain select * from sensor_data where sensor_id = '42' and recorded_at < '2026-11-21 12:30:00+00'";
+            texts(&client, sql).await.iter().filter(|line| line.contains("on sensor_readings_")).count()
+        };
+        // A reader that has not ended keeps the first one from being changed.
+        let reader = scratch.open().await;
+        execute(&reader, "begin; select count(*) from sensor_readings_20261121_120000").await;
+        finish_segments(&client, began).await.expect("what is not locked");
+        assert_eq!(of_first().await, 2, "the first, and the one being written");
+        execute(&reader, "commit").await;
+        finish_segments(&client, began).await.expect("all that are over");
+        assert_eq!(of_first().await, 2);
+        let known = "select conname::text from pg_constraint where convalidated and conname like '%\\_time' order by 1";
+        let hours = ["120000", "130000"].map(|from| format!("sensor_readings_20261121_{from}_time"));
+        assert_eq!(texts(&client, known).await, hours);
+        assert_eq!(
+            number(&client, "select count(*) from sensor_data where recorded_at < '2026-11-21 13:30:00+00'")
+                .await,
+            2
+        );
+    });
+}
+
+#[test]
+fn a_backlog_is_not_read_into_b_trees_and_they_come_back_when_the_segment_is_over() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let began = NOON_MS + 10_000;
+        ensure_partitions(&mut client, 0, began, Some(Pace::Live)).await.expect("partitions");
+        let kinds = ["anomalies", "epoch", "sensor", "zone"];
+        let of = |kinds: &[&str]| -> Vec<String> {
+            kinds.iter().map(|index| format!("20261121_120000_{index}")).collect()
+        };
+        finish_segments(&client, began).await.expect("nothing to do");
+        assert_eq!(indexes(&client).await, of(&kinds));
+        execute(&client, &commit(began, 1_000_000, "'2026-11-21 10:00:00+00'")).await;
+        finish_segments(&client, began).await.expect("dropped");
+        assert_eq!(indexes(&client).await, of(&kinds[..2]));
+        finish_segments(&client, NOON_MS + 2 * HOUR_MS).await.expect("made again");
+        assert_eq!(indexes(&client).await, of(&kinds));
     });
 }
 
@@ -334,7 +401,7 @@ fn days_of_a_former_version_are_written_until_they_end_and_segments_follow() {
         assert_eq!(texts(&client, LEAVES).await, [days[0], days[1], "sensor_readings_20261123_000000"]);
         assert!(segment_of(&client, end).await.expect("found").is_some());
         execute(&client, &commit(midnight + DAY_MS, 10, "null")).await;
-        index_segments(&client, midnight + DAY_MS).await.expect("indexed");
+        finish_segments(&client, midnight + DAY_MS).await.expect("indexed");
         assert!(indexes(&client).await.contains(&"20261121_sensor".to_owned()));
     });
 }

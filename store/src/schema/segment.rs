@@ -22,6 +22,8 @@ pub(super) const PAGES_PER_RANGE: u32 = 32;
 pub enum Pace {
     /// As fast as they can be written: a backlog is read.
     Behind,
+    /// As they are measured, but so many that b-trees would cost too much.
+    Busy,
     /// As they are measured.
     Live,
     /// So few that an hour of them is no segment of its own.
@@ -33,6 +35,7 @@ impl Pace {
     pub const fn segment_ms(self) -> u64 {
         match self {
             Pace::Behind => 30 * SECOND_MS,
+            Pace::Busy => 600 * SECOND_MS,
             Pace::Live => 3_600 * SECOND_MS,
             Pace::Sparse => 86_400 * SECOND_MS,
         }
@@ -48,13 +51,28 @@ pub enum SegmentIndex {
     Anomalies,
     /// The readings of a sensor, by time.
     Sensor,
+    /// The readings of a zone, by time.
+    Zone,
 }
 
 impl SegmentIndex {
-    /// All that a segment that is over has, in the order in which they are made.
-    pub const ALL: [SegmentIndex; 3] = [SegmentIndex::Epoch, SegmentIndex::Anomalies, SegmentIndex::Sensor];
-    /// Those that a segment has from its beginning, unless a backlog is read.
-    const WRITTEN: [SegmentIndex; 2] = [SegmentIndex::Epoch, SegmentIndex::Anomalies];
+    /// All of a segment, in the order in which they are made.
+    pub const ALL: [SegmentIndex; 4] =
+        [SegmentIndex::Epoch, SegmentIndex::Anomalies, SegmentIndex::Sensor, SegmentIndex::Zone];
+
+    /// Whether each row costs it a walk from its root.
+    pub fn is_btree_of_all(self) -> bool {
+        matches!(self, SegmentIndex::Sensor | SegmentIndex::Zone)
+    }
+
+    /// Whether a segment has it from its beginning.
+    fn is_written_at(self, pace: Pace) -> bool {
+        match pace {
+            Pace::Behind => false,
+            Pace::Busy => !self.is_btree_of_all(),
+            Pace::Live | Pace::Sparse => true,
+        }
+    }
 
     /// What its name adds to that of the segment.
     pub fn suffix(self) -> &'static str {
@@ -62,6 +80,7 @@ impl SegmentIndex {
             SegmentIndex::Epoch => "epoch",
             SegmentIndex::Anomalies => "anomalies",
             SegmentIndex::Sensor => "sensor",
+            SegmentIndex::Zone => "zone",
         }
     }
 
@@ -78,6 +97,7 @@ impl SegmentIndex {
             ),
             SegmentIndex::Anomalies => "(recorded_at) where is_anomaly".to_owned(),
             SegmentIndex::Sensor => "(sensor_id, recorded_at)".to_owned(),
+            SegmentIndex::Zone => "(zone, recorded_at)".to_owned(),
         };
         format!("create index {segment}_{} on {segment} {what}", self.suffix())
     }
@@ -101,9 +121,8 @@ pub fn create_segment(epochs: &Range<u64>, pace: Pace) -> Vec<String> {
     let table = segment_table(*from_ms);
     let mut statements =
         vec![format!("create table {table} (like {READINGS} including defaults including comments)")];
-    if pace != Pace::Behind {
-        statements.extend(SegmentIndex::WRITTEN.map(|index| index.create(&table)));
-    }
+    let indexes = SegmentIndex::ALL.into_iter().filter(|index| index.is_written_at(pace));
+    statements.extend(indexes.map(|index| index.create(&table)));
     statements.push(format!(
         "alter table {READINGS} attach partition {table} for values from ({from_ms}) to ({until_ms})"
     ));
@@ -127,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_segment_is_attached_and_has_indexes_unless_a_backlog_is_read() {
-        for (pace, indexes) in [(Pace::Behind, 0), (Pace::Live, 2), (Pace::Sparse, 2)] {
+        for (pace, indexes) in [(Pace::Behind, 0), (Pace::Busy, 2), (Pace::Live, 4), (Pace::Sparse, 4)] {
             let statements = create_segment(&segment_bounds(NOON_MS, pace), pace).join(";\n");
             assert!(statements.contains("attach partition") && !statements.contains("partition of"));
             assert_eq!(statements.matches("create index").count(), indexes, "{pace:?}");

@@ -1,6 +1,5 @@
 //! Partitions ahead of the epochs, and the BRIN summaries of those being written.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use tokio_postgres::Client;
@@ -23,9 +22,9 @@ const BEFORE_MS: u64 = 5_000;
 const TAIL_MS: u64 = 60_000;
 /// Over so much of epochs the pace is measured.
 const PACE_MS: u64 = 10_000;
-/// Readings come as fast as they can be written: so many a second at least …
-const BEHIND_PER_SECOND: i64 = 50_000;
-/// … while event time is so far behind at least.
+/// So many readings a second are too many for b-trees, which take some five microseconds for each.
+const FAST_PER_SECOND: i64 = 30_000;
+/// They are a backlog when event time is so far behind besides.
 const BEHIND_US: i64 = 60_000_000;
 /// With so many segments and more the next one is of an hour at least: whoever asks pays for each.
 const SHORT_SEGMENTS_MAX: usize = 1_000;
@@ -80,8 +79,8 @@ async fn ensure(
             Some(pace) => pace,
             None => read_pace(client, now_ms).await?,
         };
-        let pace =
-            if segments.len() >= SHORT_SEGMENTS_MAX && pace == Pace::Behind { Pace::Live } else { pace };
+        let is_short = pace.segment_ms() < HOUR_MS;
+        let pace = if segments.len() >= SHORT_SEGMENTS_MAX && is_short { Pace::Live } else { pace };
         while until_ms <= now_ms + AHEAD_MS {
             let epochs = segment_bounds(until_ms, pace);
             script.extend(create_segment(&epochs, pace));
@@ -98,47 +97,73 @@ async fn ensure(
 }
 
 /// How fast readings came of late.
-///
-/// # Errors
-///
-/// When the server fails.
-pub async fn read_pace(client: &Client, now_ms: u64) -> Result<Pace, DatabaseError> {
-    let lately = now_ms.saturating_sub(PACE_MS) as i64;
+async fn read_pace(client: &Client, now_ms: u64) -> Result<Pace, DatabaseError> {
+    let lately = Lately::read(client, now_ms).await?;
+    if lately.is_fast {
+        return Ok(if lately.is_behind { Pace::Behind } else { Pace::Busy });
+    }
     let an_hour_ago = now_ms.saturating_sub(HOUR_MS) as i64;
-    let sql = "select coalesce(sum(readings) filter (where epoch > $1), 0)::bigint, \
-                      coalesce(sum(readings), 0)::bigint, \
-                      coalesce((max(epoch) * 1000 - extract(epoch from max(watermark)) * 1000000)::bigint, 0), \
-                      exists (select from commits where epoch <= $2) \
-               from commits where epoch > $2";
-    let row = client.query_one(sql, &[&lately, &an_hour_ago]).await;
-    let row = row.map_err(failed("reading how fast readings came of late"))?;
-    let (lately, in_the_hour, behind_us): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-    let is_behind = lately >= BEHIND_PER_SECOND * (PACE_MS / 1000) as i64 && behind_us >= BEHIND_US;
-    let is_sparse = row.get(3) && in_the_hour < SPARSE_PER_SECOND * (HOUR_MS / 1000) as i64;
-    Ok(match (is_behind, is_sparse) {
-        (true, _) => Pace::Behind,
-        (_, true) => Pace::Sparse,
-        _ => Pace::Live,
-    })
+    let sql = "select coalesce(sum(readings), 0)::bigint, exists (select from commits where epoch <= $1) \
+               from commits where epoch > $1";
+    let row = client.query_one(sql, &[&an_hour_ago]).await;
+    let row = row.map_err(failed("reading how fast readings came in the last hour"))?;
+    let is_sparse = row.get(1) && row.get::<_, i64>(0) < SPARSE_PER_SECOND * (HOUR_MS / 1000) as i64;
+    Ok(if is_sparse { Pace::Sparse } else { Pace::Live })
 }
 
-/// Summarises what was written since the last time: an unsummarised range matches every condition.
-///
-/// # Errors
-///
-/// When the server fails, or a vacuum holds the table for longer than a lock timeout.
-pub async fn summarize(client: &Client, now_ms: u64) -> Result<(), DatabaseError> {
-    let lately = now_ms.saturating_sub(TAIL_MS)..now_ms + 1;
-    let overlap = |one: &Range<u64>| one.start < lately.end && lately.start < one.end;
-    for parent in RAW {
-        let written = partitions(client, parent).await?.into_iter().filter(|one| overlap(&one.epochs));
-        for Partition { table, .. } in written {
-            // There is none while a backlog is read.
-            client
-                .query_one("select brin_summarize_new_values(to_regclass($1))", &[&format!("{table}_epoch")])
-                .await
-                .map_err(failed(format!("summarising the epochs of {table}")))?;
-        }
+/// What came in the last seconds.
+pub(super) struct Lately {
+    /// Whether so many readings came that b-trees cost too much.
+    pub(super) is_fast: bool,
+    /// Whether these were of a backlog: of long ago.
+    pub(super) is_behind: bool,
+}
+
+impl Lately {
+    pub(super) async fn read(client: &Client, now_ms: u64) -> Result<Lately, DatabaseError> {
+        let lately = now_ms.saturating_sub(PACE_MS) as i64;
+        let sql = "select coalesce(sum(readings), 0)::bigint, \
+                          coalesce((max(epoch) * 1000 - extract(epoch from max(watermark)) * 1000000)::bigint, 0) \
+                   from commits where epoch > $1";
+        let row = client.query_one(sql, &[&lately]).await;
+        let row = row.map_err(failed("reading how fast readings came of late"))?;
+        let (readings, behind_us): (i64, i64) = (row.get(0), row.get(1));
+        let is_fast = readings >= FAST_PER_SECOND * (PACE_MS / 1000) as i64;
+        Ok(Lately { is_fast, is_behind: is_fast && behind_us >= BEHIND_US })
     }
-    Ok(())
+}
+
+/// The partitions that are being written: listing them takes a moment where there are hundreds.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// By raw table, those whose epochs are of now or of a minute ago.
+    lately: [Vec<Partition>; RAW.len()],
+}
+
+impl Written {
+    /// Summarises what was written since the last time: an unsummarised range matches every condition.
+    ///
+    /// # Errors
+    ///
+    /// When the server fails, or a vacuum holds the table for longer than a lock timeout.
+    pub async fn summarize(&mut self, client: &Client, now_ms: u64) -> Result<(), DatabaseError> {
+        for (parent, written) in RAW.into_iter().zip(&mut self.lately) {
+            if !written.iter().any(|one| one.epochs.contains(&now_ms)) {
+                *written = partitions(client, parent).await?;
+            }
+            let since_ms = now_ms.saturating_sub(TAIL_MS);
+            written.retain(|one| one.epochs.start <= now_ms && since_ms < one.epochs.end);
+            for Partition { table, .. } in written {
+                // There is none while a backlog is read.
+                client
+                    .query_one(
+                        "select brin_summarize_new_values(to_regclass($1))",
+                        &[&format!("{table}_epoch")],
+                    )
+                    .await
+                    .map_err(failed(format!("summarising the epochs of {table}")))?;
+            }
+        }
+        Ok(())
+    }
 }
