@@ -9,6 +9,8 @@ mod clean_up;
 mod follow;
 #[path = "database/followers.rs"]
 mod followers;
+#[path = "database/incidents.rs"]
+mod incidents;
 #[path = "database/migration.rs"]
 mod migration;
 #[path = "database/models.rs"]

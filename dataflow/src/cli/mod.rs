@@ -12,6 +12,7 @@ mod documented;
 pub mod evaluate;
 pub mod exit_error;
 pub mod followers;
+pub mod incidents;
 pub mod log;
 pub mod models;
 pub mod pages;
@@ -74,6 +75,8 @@ enum Command {
     Tap(tap::Args),
     /// Explain what became of a record, or how a window came about
     Why(why::Args),
+    /// List incidents, and show all that is known about one
+    Incidents(incidents::Args),
     /// List programs that follow the tables and how far each is, or drop one that retention waits for
     Followers(followers::Args),
     /// List and show records that are not readings, and replay them after the domain file is corrected
@@ -118,6 +121,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Models(args) => models::run(&args),
         Command::Tap(args) => tap::run(&args),
         Command::Why(args) => why::run(&args),
+        Command::Incidents(args) => incidents::run(&args),
         Command::Followers(args) => followers::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => Ok(check::run(&args)),

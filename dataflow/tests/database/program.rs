@@ -21,7 +21,17 @@ pub struct Told {
 
 /// Runs a command to its end.
 pub fn citytide(scratch: &Scratch, arguments: &str) -> Told {
-    let ended = command(scratch, arguments).output().expect("the program");
+    ended(command(scratch, arguments))
+}
+
+/// The same as another user of the database.
+pub fn citytide_as(scratch: &Scratch, user: &str, arguments: &str) -> Told {
+    let mut command = command(scratch, arguments);
+    ended(command.env("DATABASE_URL", format!("{}?user={user}", scratch.address())))
+}
+
+fn ended(mut command: impl std::borrow::BorrowMut<Command>) -> Told {
+    let ended = command.borrow_mut().output().expect("the program");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Told { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
 }

@@ -8,6 +8,7 @@ mod actions;
 mod compare;
 mod load;
 mod rows;
+pub mod shown;
 mod tables;
 mod views;
 

@@ -1,0 +1,166 @@
+//! `citytide incidents`: lists what is wrong, and shows all that is known about one incident.
+
+pub mod print;
+
+use citytide_core::batch::Severity;
+use citytide_core::incidents::{Condition, Kind};
+use citytide_domain::Domain;
+use citytide_store::compare::AsOf;
+use citytide_store::incidents::shown::{self, Selection};
+use citytide_store::postgres::DatabaseError;
+use citytide_store::session;
+use clap::{Args as ClapArgs, Subcommand};
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use super::exit_error::ExitError;
+use super::tables::TablesArgs;
+use super::verify;
+use crate::runtime::exit::Exit;
+use crate::runtime::output;
+use print::{Described, Listed};
+
+const SEVERITIES: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
+
+/// What was typed.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  citytide incidents list --severity high\n  \
+                        citytide incidents list --all --zone Downtown\n  citytide incidents show 1a2b3c4d")]
+// They may stand behind the subcommand too; clap cannot require what is global.
+#[command(mut_args(|argument| argument.global(true).required(false)))]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    tables: TablesArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print one line per incident that is open or pending, the worst first, of these the oldest
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Print at most this many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Print a JSON object per incident instead, with all columns of the view incidents
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print all that is known about one incident, and everything that happened to it
+    Show {
+        /// Its identity, or as much of its beginning as no other one has
+        #[arg(value_name = "ID")]
+        incident: String,
+        /// Print one JSON object instead
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which incidents are meant.
+#[derive(Debug, ClapArgs)]
+struct Which {
+    /// Only of this zone; may be repeated
+    #[arg(id = "asked.zone", long = "zone", value_name = "ZONE")]
+    zones: Vec<String>,
+    /// Only of this kind; may be repeated
+    #[arg(id = "asked.kind", long = "kind", value_name = "KIND", value_parser = Kind::ALL.map(Kind::as_str))]
+    kinds: Vec<String>,
+    /// Only of this severity, or worse
+    #[arg(id = "asked.severity", long = "severity", value_name = "SEVERITY", value_parser = SEVERITIES.map(Severity::as_str))]
+    severity: Option<String>,
+    /// Only in this condition, instead of open and pending; may be repeated
+    #[arg(id = "asked.condition", long = "condition", value_name = "CONDITION", value_parser = Condition::ALL.map(Condition::as_str))]
+    conditions: Vec<String>,
+    /// In any condition
+    #[arg(id = "asked.all", long = "all")]
+    all: bool,
+}
+
+impl Which {
+    fn selection(&self) -> Selection {
+        let conditions = match self.conditions[..] {
+            [] if !self.all => vec!["pending".to_owned(), "open".to_owned()],
+            _ => self.conditions.clone(),
+        };
+        let Which { zones, kinds, severity, .. } = self;
+        Selection { zones: zones.clone(), kinds: kinds.clone(), conditions, severity: severity.clone() }
+    }
+}
+
+/// Does what was asked for; returns the exit code.
+pub fn run(args: &Args) -> Result<i32, ExitError> {
+    session::runtime().block_on(execute(args))?;
+    Ok(Exit::Done.code())
+}
+
+async fn execute(args: &Args) -> Result<(), ExitError> {
+    let (domain, database) = args.tables.read()?;
+    let mut client = database.connect("citytide:incidents").await?;
+    // What is printed belongs together.
+    let snapshot =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start();
+    let snapshot =
+        snapshot.await.map_err(|error| DatabaseError::statement("beginning a snapshot", &error))?;
+    verify::check_fits(&snapshot, &database, &domain).await?;
+    if !shown::are_kept(&snapshot).await? {
+        let why = "this database has no incidents yet; citytide schema apply creates their tables, and so does the \
+                   next start of citytide run";
+        return Err(ExitError::new(Exit::Config, why));
+    }
+    let as_of = AsOf::read(&snapshot).await?;
+    match &args.command {
+        Command::List { which, limit, json } => {
+            let (incidents, all) = shown::list(&snapshot, &which.selection(), i64::from(*limit)).await?;
+            if *json {
+                incidents.iter().for_each(|one| output::print_line(print::json(one)));
+                return Ok(());
+            }
+            let counts = shown::counts(&snapshot).await?;
+            output::print(Listed { incidents: &incidents, all, counts, as_of }.text());
+            Ok(())
+        }
+        Command::Show { incident, json } => show(&snapshot, &domain, as_of, incident, *json).await,
+    }
+}
+
+async fn show(
+    snapshot: &Transaction<'_>,
+    domain: &Domain,
+    as_of: AsOf,
+    typed: &str,
+    json: bool,
+) -> Result<(), ExitError> {
+    let id = identity(snapshot, typed).await?;
+    let Some(incident) = shown::incident(snapshot, &id).await? else { return Err(unknown(typed)) };
+    let occurrences = shown::occurrences(snapshot, domain, &incident).await?;
+    let changes = shown::changes(snapshot, &id).await?;
+    let described = Described { incident, occurrences, changes, as_of };
+    match json {
+        true => output::print_line(described.json()),
+        false => output::print(described.text()),
+    }
+    Ok(())
+}
+
+/// The one identity that begins as typed.
+async fn identity(snapshot: &Transaction<'_>, typed: &str) -> Result<String, ExitError> {
+    let mut found = shown::beginning(snapshot, typed).await?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(unknown(typed)),
+        _ => {
+            let why = format!(
+                "several incidents begin with {typed}: {}; type more of the one meant",
+                found.join(", ")
+            );
+            Err(ExitError::new(Exit::Config, why))
+        }
+    }
+}
+
+fn unknown(typed: &str) -> ExitError {
+    let why = format!("there is no incident {typed}; citytide incidents list --all shows the existing ones");
+    ExitError::new(Exit::Config, why)
+}

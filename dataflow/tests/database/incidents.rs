@@ -1,0 +1,114 @@
+//! Incidents as the command line shows them, to somebody who may only read.
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use super::program::{Told, citytide, citytide_as};
+use super::scratch::{Scratch, execute, with_database};
+
+/// An incident of this identity that begins so many minutes before 12:00.
+fn state(id: &str, zone: &str, condition: &str, severity: &str, minutes: u32) -> String {
+    format!(
+        "insert into incident_states (zone, incident_id, kind, metric, sensor_id, condition, severity, severity_peak, \
+         opened_at, last_seen_at, revision, readings, sensors, occurrences, peak_magnitude, peak_at, peak_sensor_id, \
+         peak_metric, peak_value, unit, reason, model_version) \
+         select '{zone}', '{id}', 'rule', 'aqi', '', '{condition}', \
+         '{severity}', '{severity}', at, at + interval '10 minutes', 1, 5, 2, 1, 18, at, '7', 'aqi', 318, 'AQI', \
+         'aqi 318 AQI', 0 \
+         from (select timestamptz '2026-11-21 12:00+00' - interval '{minutes} minutes' as at) as times;"
+    )
+}
+
+async fn fill(client: &Client) {
+    let script = [
+        state("aa01", "Downtown", "open", "low", 90),
+        state("aa02", "Downtown", "open", "high", 30),
+        state("bb03", "Old Town", "pending", "high", 60),
+        state("cc04", "Old Town", "cleared", "high", 99),
+        "insert into commits values (50, 0, 1, now(), '2026-11-21 12:00+00', 5);".to_owned(),
+        "insert into incident_transitions (zone, incident_id, revision, event_at, to_condition, cause, evidence) \
+         values ('Downtown', 'aa01', 1, '2026-11-21 10:30+00', 'open', 'condition', '{\"severity\": \"low\"}');"
+            .to_owned(),
+        "insert into incident_occurrences (zone, kind, metric, sensor_id, first_at, last_at, readings, sensor_ids, \
+         peak_magnitude, peak_at, peak_sensor_id, peak_metric, unit, reason, model_version) \
+         select 'Downtown', 'rule', 'aqi', '', at, at + lasts, readings, '[\"7\", \"8\", \"9\"]', 18, at, '7', 'aqi', \
+         'AQI', reason, 0 from (values ('2026-11-21 10:30+00'::timestamptz, '1 minute'::interval, 50, 'a long one'), \
+         ('2026-11-21 10:35+00', '0 s', 1, 'a short one'), ('2026-11-21 10:39+00', '1 minute', 9, 'again')) \
+         as of (at, lasts, readings, reason);"
+            .to_owned(),
+        "select citytide_incident_shelve('aa01', '1 hour', 'works', 'anna');".to_owned(),
+        "update incident_actions set acted_at = acted_at - interval '2 h', until_at = until_at - interval '2 h';"
+            .to_owned(),
+        "select citytide_incident_assign('aa01', 'bob', null, 'anna');".to_owned(),
+    ];
+    execute(client, &script.concat()).await;
+}
+
+/// The first words of the lines that are incidents.
+fn ids(told: &Told) -> Vec<&str> {
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let lines = told.out.lines().filter_map(|line| line.split_whitespace().next());
+    lines.filter(|word| word.len() == 4 && word.ends_with(char::is_numeric)).collect()
+}
+
+#[test]
+fn incidents_are_listed_the_worst_first_and_shown_with_what_happened_to_a_reader() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.with_schema().await;
+        execute(&client, include_str!("../../../sql/roles.sql")).await;
+        let reader = format!("reads_{}", std::process::id());
+        execute(&client, &format!("create role {reader} login in role citytide_reader")).await;
+        let reads = |arguments: &str| citytide_as(scratch, &reader, arguments);
+        let told = reads("incidents list");
+        assert_eq!(told.out, "nothing is wrong\nas of no commit yet\n", "{}", told.err);
+
+        fill(&client).await;
+        let told = reads("incidents list");
+        assert_eq!(ids(&told), ["bb03", "aa02", "aa01"], "{}", told.out);
+        let end = "\n2 open, 1 pending, 2 need attention\nas of commit 50, W 2026-11-21 12:00:00 UTC\n";
+        assert!(told.out.ends_with(end) && told.out.contains("Downtown: aqi 318 AQI"), "{}", told.out);
+        for (arguments, expected) in [
+            ("--all", &["cc04", "bb03", "aa02", "aa01"][..]),
+            ("--condition cleared", &["cc04"]),
+            ("--severity medium", &["bb03", "aa02"]),
+            ("--zone Downtown --kind rule", &["aa02", "aa01"]),
+            ("--kind stuck", &[]),
+            ("--limit 1", &["bb03"]),
+        ] {
+            assert_eq!(ids(&reads(&format!("incidents list {arguments}"))), expected, "{arguments}");
+        }
+        let line = reads("incidents list --limit 1 --json").out;
+        let object: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!((&object["incident_id"], &object["peak_value"]), (&"bb03".into(), &318.0.into()));
+
+        let shown: Value = serde_json::from_str(&reads("incidents show aa01 --json").out).expect("JSON");
+        assert_eq!(shown["assignee"], "bob");
+        let occurrences = shown["occurrences"].as_array().expect("a list");
+        let reasons: Vec<&str> = occurrences.iter().filter_map(|one| one["reason"].as_str()).collect();
+        assert_eq!(reasons, ["a long one", "again"], "the short one is no part of it");
+        let changes = shown["changes"].as_array().expect("a list");
+        let causes: Vec<&str> = changes.iter().filter_map(|change| change["cause"].as_str()).collect();
+        assert_eq!(causes, ["condition", "operator", "shelf_expired", "operator"]);
+        let text = reads("incidents show c").out;
+        assert!(text.starts_with("incident    cc04, cleared\n"), "{text}");
+        for (id, why) in [
+            ("aa", "several incidents begin with aa: aa01, aa02; type more"),
+            ("zz", "there is no incident zz; citytide incidents list --all"),
+        ] {
+            let told = reads(&format!("incidents show {id}"));
+            assert_eq!((told.code, told.err.contains(why)), (Some(78), true), "{}", told.err);
+        }
+        let drop = format!("drop owned by citytide_reader, citytide_operator; drop role {reader}");
+        execute(&client, &drop).await;
+    });
+}
+
+#[test]
+fn a_database_from_before_incidents_says_how_it_gets_them() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.with_schema().await;
+        execute(&client, "drop view incidents cascade").await;
+        let told = citytide(scratch, "incidents list");
+        assert_eq!((told.code, told.err.contains("schema apply")), (Some(78), true), "{}", told.err);
+    });
+}
