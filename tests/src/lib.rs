@@ -24,6 +24,7 @@ pub mod database;
 pub mod folder;
 pub mod generated;
 pub mod http;
+pub mod incidents;
 pub mod kafka;
 pub mod load;
 pub mod node;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::city::City;
 use crate::database::{Database, Session};
+use crate::incidents;
 use crate::oracle::watermark_us;
 
 /// Disagreements that one snapshot lists.
@@ -202,7 +203,8 @@ pub fn statement(city: &City) -> String {
 
 /// Takes one snapshot. Panics when its tables disagree.
 pub fn check_once(session: &Session, city: &City) {
-    let found = look(session, city);
+    let mut found = look(session, city);
+    found.extend(incidents::look(session).expect("a snapshot").0);
     assert!(found.is_empty(), "a snapshot is inconsistent:\n  {}", found.join("\n  "));
 }
 
@@ -257,10 +259,12 @@ impl Checker {
             let mut snapshots = 0;
             while !stopped.load(Ordering::Relaxed) {
                 if snapshots > 0 || session.has_tables() {
-                    let found = match disagreements(&session, &statement, &city) {
-                        Ok(found) => found,
-                        Err(error) => vec![format!("{error:?}")],
+                    // Every other time the incidents: another statement is another snapshot.
+                    let found = match snapshots % 2 {
+                        0 => disagreements(&session, &statement, &city),
+                        _ => incidents::look(&session).map(|(found, _)| found),
                     };
+                    let found = found.unwrap_or_else(|error| vec![format!("{error:?}")]);
                     snapshots += 1;
                     if !found.is_empty() {
                         return (snapshots, found);

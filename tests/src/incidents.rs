@@ -1,0 +1,179 @@
+//! Incidents, recomputed from the anomalies that one snapshot shows: a list per subject in the order of event time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::city::SECOND;
+use crate::database::Session;
+
+/// The defaults of the domain file.
+const FOR_US: i64 = 60 * SECOND;
+const READINGS_MIN: usize = 3;
+const CLEAR_FOR_US: i64 = 120 * SECOND;
+const REOPEN_WITHIN_US: i64 = 600 * SECOND;
+const STEP_DOWN_FOR_US: i64 = 300 * SECOND;
+/// Event time passes in steps of ten seconds.
+const STEP_US: i64 = 10 * SECOND;
+const SEVERITIES: [&str; 3] = ["low", "medium", "high"];
+
+/// One statement is one snapshot: W, the accepted anomalies, the occurrences, the current incidents.
+const SNAPSHOT: &str = "with us as (select 1000000 as us) select json_build_object( \
+     'w', (select (extract(epoch from watermark) * us)::bigint from commits, us order by epoch desc limit 1), \
+     'anomalies', (select json_agg(json_build_array(zone, sensor_id, (extract(epoch from recorded_at) * us)::bigint, \
+         severity, reasons)) from sensor_data, us where is_anomaly and not is_late), \
+     'occurrences', (select json_agg(json_build_array(zone, kind, metric, sensor_id, \
+         (extract(epoch from first_at) * us)::bigint, (extract(epoch from last_at) * us)::bigint, readings, sensor_ids)) \
+         from incident_occurrences, us), \
+     'incidents', (select json_agg(json_build_array(zone, kind, metric, sensor_id, \
+         (extract(epoch from opened_at) * us)::bigint, (extract(epoch from last_seen_at) * us)::bigint, readings, sensors, \
+         occurrences, condition, severity, severity_peak, (extract(epoch from cleared_at) * us)::bigint)) \
+         from incident_states, us where condition not in ('superseded', 'withdrawn')))::text";
+
+/// Kind, zone, metric or '', sensor or ''.
+type Subject = (String, String, String, String);
+
+struct Anomaly {
+    at_us: i64,
+    sensor: String,
+    severity: usize,
+}
+
+/// What a reading counts for: its broken rules where its sensor was flagged often enough, and what the model found first.
+fn subjects(zone: &str, sensor: &str, reasons: &Value) -> Vec<Subject> {
+    let mut found = Vec::new();
+    let mut model = false;
+    for reason in reasons.as_array().into_iter().flatten() {
+        let text = |key: &str| reason[key].as_str().unwrap_or_default().to_owned();
+        let often = reason["flagged_of_8"].as_i64().map(|flagged| flagged >= 4);
+        if reason.get("rule").is_some() {
+            if often != Some(false) {
+                found.push(("rule".to_owned(), zone.to_owned(), text("metric"), String::new()));
+            }
+            continue;
+        }
+        if std::mem::replace(&mut model, true) {
+            continue;
+        }
+        let of_sensor = |kind: &str| (kind.to_owned(), zone.to_owned(), String::new(), sensor.to_owned());
+        match text("member").as_str() {
+            "zone" => found.push(("model".to_owned(), zone.to_owned(), text("metric"), String::new())),
+            _ if often != Some(true) => {}
+            "stuck" => found.push(of_sensor("stuck")),
+            "dropout" => found.push(of_sensor("quality")),
+            _ => found.push(of_sensor("model")),
+        }
+    }
+    found
+}
+
+/// The occurrences and incidents of a snapshot's anomalies, as lines of text.
+fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut by_subject: BTreeMap<Subject, Vec<Anomaly>> = BTreeMap::new();
+    for row in anomalies.as_array().into_iter().flatten() {
+        let text = |at: usize| row[at].as_str().unwrap_or_default();
+        let at_us = row[2].as_i64().expect("a time");
+        if at_us >= now_us {
+            continue;
+        }
+        let severity = SEVERITIES.iter().position(|word| *word == text(3)).expect("a severity");
+        for subject in subjects(text(0), text(1), &row[4]) {
+            let anomaly = Anomaly { at_us, sensor: text(1).to_owned(), severity };
+            by_subject.entry(subject).or_default().push(anomaly);
+        }
+    }
+    let (mut occurrences, mut incidents) = (BTreeSet::new(), BTreeSet::new());
+    for ((kind, zone, metric, sensor), mut all) in by_subject {
+        all.sort_by_key(|one| one.at_us);
+        let mut runs: Vec<&[Anomaly]> = Vec::new();
+        let mut begin = 0;
+        for at in 1..=all.len() {
+            if at == all.len() || all[at].at_us - all[at - 1].at_us > CLEAR_FOR_US {
+                runs.push(&all[begin..at]);
+                begin = at;
+            }
+        }
+        let sensors = |run: &[&Anomaly]| run.iter().map(|one| one.sensor.clone()).collect::<BTreeSet<_>>();
+        let ends = |run: &[Anomaly]| (run[0].at_us, run[run.len() - 1].at_us);
+        let mut chains: Vec<(bool, Vec<&[Anomaly]>)> = Vec::new();
+        for run in runs {
+            let (first, last) = ends(run);
+            let names = sensors(&run.iter().collect::<Vec<_>>());
+            occurrences
+                .insert(format!("{zone} {kind} {metric} {sensor} {first} {last} {} {names:?}", run.len()));
+            let opens = run.len() >= READINGS_MIN && last - first >= FOR_US;
+            let before = chains.iter_mut().rev().find(|(is_open, _)| *is_open);
+            let near = before.filter(|(_, chain)| {
+                first - ends(chain[chain.len() - 1]).1 <= CLEAR_FOR_US + REOPEN_WITHIN_US
+            });
+            match (near, opens) {
+                (Some((_, chain)), true) => chain.push(run),
+                (Some(_), false) => {}
+                (None, _) => chains.push((opens, vec![run])),
+            }
+        }
+        for (opens, chain) in chains {
+            let all: Vec<&Anomaly> = chain.iter().flat_map(|run| run.iter()).collect();
+            let (first, last) = (all[0].at_us, all[all.len() - 1].at_us);
+            let is_over = now_us >= last + CLEAR_FOR_US;
+            if !opens && is_over {
+                continue;
+            }
+            let condition = match (opens, is_over) {
+                (false, _) => "pending",
+                (true, false) => "open",
+                (true, true) => "cleared",
+            };
+            let worst = |since: i64| {
+                let of = all.iter().filter(|one| one.at_us >= since).map(|one| one.severity);
+                SEVERITIES[of.max().expect("an anomaly")]
+            };
+            incidents.insert(format!(
+                "{zone} {kind} {metric} {sensor} {first} {last} {} {} {} {condition} {} {} {}",
+                all.len(),
+                sensors(&all).len(),
+                chain.len(),
+                worst(last - STEP_DOWN_FOR_US),
+                worst(i64::MIN),
+                if is_over { (last + CLEAR_FOR_US).to_string() } else { "null".to_owned() },
+            ));
+        }
+    }
+    (occurrences, incidents)
+}
+
+fn lines(rows: &Value) -> BTreeSet<String> {
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(names) => {
+            format!(
+                "{:?}",
+                names.iter().map(|name| name.as_str().unwrap_or_default()).collect::<BTreeSet<_>>()
+            )
+        }
+        other => other.to_string(),
+    };
+    let line = |row: &Value| row.as_array().expect("a row").iter().map(shown).collect::<Vec<_>>().join(" ");
+    rows.as_array().into_iter().flatten().map(line).collect()
+}
+
+/// What disagrees in one snapshot, and how many incidents it has.
+///
+/// # Errors
+///
+/// When the server fails.
+pub fn look(session: &Session) -> Result<(Vec<String>, usize), tokio_postgres::Error> {
+    let rows = session.try_query(SNAPSHOT)?;
+    let found: Value = serde_json::from_str(rows[0].get(0)).expect("JSON");
+    let Some(low_us) = found["w"].as_i64() else { return Ok((Vec::new(), 0)) };
+    let (occurrences, incidents) = expected(low_us.div_euclid(STEP_US) * STEP_US, &found["anomalies"]);
+    let count = incidents.len();
+    let mut wrong = Vec::new();
+    for (table, expected) in [("occurrences", occurrences), ("incidents", incidents)] {
+        let actual = lines(&found[table]);
+        wrong.extend(actual.difference(&expected).map(|line| format!("{table}: found {line}")));
+        wrong.extend(expected.difference(&actual).map(|line| format!("{table}: computed {line}")));
+    }
+    wrong.truncate(20);
+    Ok((wrong, count))
+}
