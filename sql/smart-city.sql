@@ -205,7 +205,7 @@ comment on column sensor_readings.is_late is 'Whether it came too late: then it 
 comment on column sensor_readings.is_anomaly is 'Whether it is anomalous';
 comment on column sensor_readings.anomaly_score is 'How unusual it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_readings.severity is 'low, medium or high; null when normal';
-comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known; null when normal';
+comment on column sensor_readings.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known, "flagged_of_8" of the sensor''s last 8 readings; null when normal';
 comment on column sensor_readings.model_version is 'The model that judged; 0 = rules only';
 comment on column sensor_readings.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
 comment on column sensor_readings.detector is 'What flagged it: rules, model or both; null when normal';
@@ -635,6 +635,7 @@ create table incident_transitions (
     epoch           bigint not null default 0,
     primary key (zone, incident_id, revision)
 );
+create index incident_transitions_epoch on incident_transitions (epoch);
 comment on table incident_transitions is 'Every change of incident_states: read incident_changes instead';
 comment on column incident_transitions.zone is 'The zone';
 comment on column incident_transitions.incident_id is 'The incident';
@@ -891,7 +892,7 @@ comment on column sensor_data.is_late is 'Whether it came too late: then it is i
 comment on column sensor_data.is_anomaly is 'Whether it is anomalous';
 comment on column sensor_data.anomaly_score is 'How unusual it is, 0 … 1; with rules only 0 or 1';
 comment on column sensor_data.severity is 'low, medium or high; null when normal';
-comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known; null when normal';
+comment on column sensor_data.reasons is 'Why it is anomalous, a list of {"metric", "actual", "unit", "text"} with "rule", or with "share" and "member"; "typical" and "spread" where they are known, "flagged_of_8" of the sensor''s last 8 readings; null when normal';
 comment on column sensor_data.model_version is 'The model that judged; 0 = rules only';
 comment on column sensor_data.confidence is 'Probability that the verdict is right, 0 … 1; null where rules alone judge';
 comment on column sensor_data.detector is 'What flagged it: rules, model or both; null when normal';

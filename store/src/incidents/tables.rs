@@ -124,6 +124,7 @@ pub fn transitions(_: &Domain) -> Table {
     ];
     Table {
         key: "zone, incident_id, revision",
+        index: Some("epoch"),
         came_later: true,
         ..table(
             "incident_transitions",

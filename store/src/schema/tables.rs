@@ -55,7 +55,7 @@ pub fn reading_columns(domain: &Domain) -> Vec<Column> {
             "reasons",
             "jsonb",
             "Why it is anomalous, a list of {\"metric\", \"actual\", \"unit\", \"text\"} with \"rule\", or with \"share\" \
-             and \"member\"; \"typical\" and \"spread\" where they are known; null when normal",
+             and \"member\"; \"typical\" and \"spread\" where they are known, \"flagged_of_8\" of the sensor's last 8 readings; null when normal",
         ),
         column("model_version", "integer not null", "The model that judged; 0 = rules only"),
         column("confidence", "real", "Probability that the verdict is right, 0 … 1; null where rules alone judge"),
