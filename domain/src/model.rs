@@ -115,8 +115,8 @@ pub struct IncidentRule {
 impl Default for IncidentRule {
     fn default() -> IncidentRule {
         IncidentRule {
-            for_us: MINUTE_US,
-            min_readings: 3,
+            for_us: MINUTE_US / 2,
+            min_readings: 5,
             min_sensors: 1,
             clear_for_us: 2 * MINUTE_US,
             reopen_within_us: 10 * MINUTE_US,

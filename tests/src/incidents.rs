@@ -8,8 +8,8 @@ use crate::city::SECOND;
 use crate::database::Session;
 
 /// The defaults of the domain file.
-const FOR_US: i64 = 60 * SECOND;
-const READINGS_MIN: usize = 3;
+const FOR_US: i64 = 30 * SECOND;
+const READINGS_MIN: usize = 5;
 const CLEAR_FOR_US: i64 = 120 * SECOND;
 const REOPEN_WITHIN_US: i64 = 600 * SECOND;
 const STEP_DOWN_FOR_US: i64 = 300 * SECOND;

@@ -51,12 +51,12 @@ fn a_scripted_day_is_logged_row_by_row() {
         log(&scene),
         [
             "110 Fire >pending condition 8/4",
-            "170 Fire pending>open condition 56/4",
+            "140 Fire pending>open condition 32/4",
             "400 Fire open>cleared condition 144/4",
-            "870 Fire cleared>open condition 200/4",
+            "840 Fire cleared>open condition 176/4",
             "1020 Fire open>cleared condition 224/4",
             "3010 Fire >pending condition 8/4",
-            "3070 Fire pending>open condition 56/4",
+            "3040 Fire pending>open condition 32/4",
             "3220 Fire open>cleared condition 80/4",
         ]
     );

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use citytide_domain::IncidentRule;
+
 use super::*;
 
 const SECOND: i64 = 1_000_000;
@@ -11,8 +13,13 @@ const SECOND: i64 = 1_000_000;
 /// 2026-11-21T14:00:00Z.
 const START: i64 = 1_795_269_600 * SECOND;
 
+/// A minute, and three readings.
 fn rules() -> IncidentRules {
-    IncidentRules::new(&Domain::smart_city())
+    let mut domain = Domain::smart_city();
+    let rule = IncidentRule { for_us: 60 * SECOND, min_readings: 3, ..domain.incidents.rule };
+    domain.incidents.rule = rule;
+    domain.metrics.iter_mut().for_each(|metric| metric.incidents = rule);
+    IncidentRules::new(&domain)
 }
 
 fn subject(number: usize) -> Subject {
