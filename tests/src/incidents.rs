@@ -100,7 +100,7 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
             let (first, last) = ends(run);
             let names = sensors(&run.iter().collect::<Vec<_>>());
             occurrences
-                .insert(format!("{zone} {kind} {metric} {sensor} {first} {last} {} {names:?}", run.len()));
+                .insert(format!("{zone}|{kind}|{metric}|{sensor}|{first}|{last}|{}|{names:?}", run.len()));
             let opens = run.len() >= READINGS_MIN && last - first >= FOR_US;
             let before = chains.iter_mut().rev().find(|(is_open, _)| *is_open);
             let near = before.filter(|(_, chain)| {
@@ -129,7 +129,7 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
                 SEVERITIES[of.max().expect("an anomaly")]
             };
             incidents.insert(format!(
-                "{zone} {kind} {metric} {sensor} {first} {last} {} {} {} {condition} {} {} {}",
+                "{zone}|{kind}|{metric}|{sensor}|{first}|{last}|{}|{}|{}|{condition}|{}|{}|{}",
                 all.len(),
                 sensors(&all).len(),
                 chain.len(),
@@ -153,8 +153,47 @@ fn lines(rows: &Value) -> BTreeSet<String> {
         }
         other => other.to_string(),
     };
-    let line = |row: &Value| row.as_array().expect("a row").iter().map(shown).collect::<Vec<_>>().join(" ");
+    let line = |row: &Value| row.as_array().expect("a row").iter().map(shown).collect::<Vec<_>>().join("|");
     rows.as_array().into_iter().flatten().map(line).collect()
+}
+
+/// What a snapshot holds and what its anomalies make of it: rows of occurrences and of incidents, `|` between columns.
+type Rows = [(&'static str, BTreeSet<String>, BTreeSet<String>); 2];
+
+fn rows(session: &Session) -> Result<Option<Rows>, tokio_postgres::Error> {
+    let answer = session.try_query(SNAPSHOT)?;
+    let found: Value = serde_json::from_str(answer[0].get(0)).expect("JSON");
+    let Some(low_us) = found["w"].as_i64() else { return Ok(None) };
+    let (occurrences, incidents) = expected(low_us.div_euclid(STEP_US) * STEP_US, &found["anomalies"]);
+    Ok(Some([
+        ("occurrences", lines(&found["occurrences"]), occurrences),
+        ("incidents", lines(&found["incidents"]), incidents),
+    ]))
+}
+
+/// Makes the tables with what the anomalies of `sensor_data` say, without the product.
+pub fn write_tables(session: &Session) {
+    session.batch(
+        "create table incident_occurrences (zone text, kind text, metric text, sensor_id text, first_at timestamptz, \
+         last_at timestamptz, readings bigint, sensor_ids jsonb); \
+         create table incident_states (zone text, kind text, metric text, sensor_id text, opened_at timestamptz, \
+         last_seen_at timestamptz, readings bigint, sensors bigint, occurrences bigint, condition text, severity text, \
+         severity_peak text, cleared_at timestamptz)",
+    );
+    let Some([(_, _, occurrences), (_, _, incidents)]) = rows(session).expect("a snapshot") else { return };
+    for (table, rows) in [("incident_occurrences", occurrences), ("incident_states", incidents)] {
+        for row in rows {
+            let column = |(at, text): (usize, &str)| match (at, text) {
+                (_, "null") => "null".to_owned(),
+                (4 | 5 | 12, us) => format!("timestamptz 'epoch' + {us} * interval '1 microsecond'"),
+                // A set as Rust prints it.
+                (7, set) if set.starts_with('{') => format!("'[{}]'", set.trim_matches(['{', '}'])),
+                (_, text) => format!("'{}'", text.replace('\'', "''")),
+            };
+            let columns: Vec<String> = row.split('|').enumerate().map(column).collect();
+            session.batch(&format!("insert into {table} values ({})", columns.join(", ")));
+        }
+    }
 }
 
 /// What disagrees in one snapshot, and how many incidents it has.
@@ -163,17 +202,12 @@ fn lines(rows: &Value) -> BTreeSet<String> {
 ///
 /// When the server fails.
 pub fn look(session: &Session) -> Result<(Vec<String>, usize), tokio_postgres::Error> {
-    let rows = session.try_query(SNAPSHOT)?;
-    let found: Value = serde_json::from_str(rows[0].get(0)).expect("JSON");
-    let Some(low_us) = found["w"].as_i64() else { return Ok((Vec::new(), 0)) };
-    let (occurrences, incidents) = expected(low_us.div_euclid(STEP_US) * STEP_US, &found["anomalies"]);
-    let count = incidents.len();
+    let Some(tables) = rows(session)? else { return Ok((Vec::new(), 0)) };
     let mut wrong = Vec::new();
-    for (table, expected) in [("occurrences", occurrences), ("incidents", incidents)] {
-        let actual = lines(&found[table]);
-        wrong.extend(actual.difference(&expected).map(|line| format!("{table}: found {line}")));
-        wrong.extend(expected.difference(&actual).map(|line| format!("{table}: computed {line}")));
+    for (table, actual, expected) in &tables {
+        wrong.extend(actual.difference(expected).map(|line| format!("{table}: found {line}")));
+        wrong.extend(expected.difference(actual).map(|line| format!("{table}: computed {line}")));
     }
     wrong.truncate(20);
-    Ok((wrong, count))
+    Ok((wrong, tables[1].2.len()))
 }

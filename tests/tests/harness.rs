@@ -3,6 +3,7 @@
 use citytide_tests::city::{City, Metric};
 use citytide_tests::compare::differences;
 use citytide_tests::database::{Database, Session};
+use citytide_tests::incidents;
 use citytide_tests::kafka::{Stamp, Topic};
 use citytide_tests::load::Traffic;
 use citytide_tests::oracle::{Expected, Reason, Watermark, expect};
@@ -216,7 +217,9 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
     let session = &database.session;
     write_tables(session, &city, &expected);
     differences(session, &city, &expected).assert_none();
+    incidents::write_tables(session);
     snapshot::check_once(session, &city);
+    assert!(incidents::look(session).expect("a snapshot").1 > 0);
 
     let some = |table: &str| format!("ctid = (select min(ctid) from {table})");
     for (table, set, snapshots_see_it) in [
@@ -249,6 +252,20 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
         assert!(!differences(session, &city, &expected).is_empty(), "{table} set {set} goes unnoticed");
         assert_eq!(!snapshot::look(session, &city).is_empty(), snapshots_see_it, "{table} set {set}");
+        session.batch("rollback");
+    }
+    for (table, set) in [
+        ("incident_occurrences", "readings = readings + 1"),
+        ("incident_occurrences", "sensor_ids = sensor_ids || '[\"x\"]'"),
+        ("incident_occurrences", "first_at = first_at - interval '1 microsecond'"),
+        ("incident_states", "condition = 'withdrawn'"),
+        ("incident_states", "severity = 'low'"),
+        ("incident_states", "occurrences = occurrences + 1"),
+        ("incident_states", "sensors = sensors - 1"),
+    ] {
+        session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
+        let (wrong, _) = incidents::look(session).expect("a snapshot");
+        assert!(!wrong.is_empty(), "{table} set {set} goes unnoticed by a snapshot");
         session.batch("rollback");
     }
     // What only the history of commits tells.
