@@ -1,8 +1,7 @@
 //! Parses the command line into a configuration and runs the command; nothing else.
 
-use std::io::Write;
-
 use citytide::cli::{self, Typed, settings};
+use citytide::runtime::output;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,6 +15,6 @@ fn main() {
     };
     // Threads that the run no longer waits for may still close their clients, and must not meet the exit handlers of the
     // libraries that they use.
-    let _ = std::io::stdout().flush();
+    output::close();
     signal_hook::low_level::exit(code);
 }
