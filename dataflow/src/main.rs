@@ -1,7 +1,6 @@
 //! Parses the command line into a configuration and runs the command; nothing else.
 
 use citytide::cli::{self, Typed, settings};
-use citytide::runtime::output;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,7 +13,6 @@ fn main() {
         Err(stop) => stop.exit(),
     };
     // Threads that the run no longer waits for may still close their clients, and must not meet the exit handlers of the
-    // libraries that they use.
-    output::close();
+    // libraries that they use. What is printed was flushed with each line.
     signal_hook::low_level::exit(code);
 }

@@ -19,6 +19,14 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, from low to high.
+    pub const ALL: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
+
+    /// The severity of a word in `sensor_data.severity`.
+    pub fn named(word: &str) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
+
     /// The word in `sensor_data.severity`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::derive::{chains, incidents};
-use super::{Cause, Condition, Incident, IncidentRules, Occurrence, STEP_US, Subject, Transition, now_of};
+use super::{
+    Cause, Condition, Incident, IncidentRules, Occurrence, STEP_US, Steps, Subject, Transition, now_of,
+};
 use crate::{NEVER, floor_to};
 
 /// How long occurrences stay in memory beyond the reach of what comes in time, microseconds.
@@ -57,7 +59,7 @@ pub struct Incidents {
     rules: IncidentRules,
     groups: HashMap<Subject, Group>,
     /// Anomalies that now has not reached, by step.
-    ahead: BTreeMap<i64, BTreeMap<Subject, Occurrence>>,
+    ahead: Steps,
     /// When a subject's incidents change without a further anomaly.
     deadlines: BTreeSet<(i64, Subject)>,
     now_us: i64,
@@ -73,7 +75,7 @@ impl Incidents {
         let mut incidents = Incidents {
             rules,
             groups: HashMap::new(),
-            ahead: BTreeMap::new(),
+            ahead: Steps::default(),
             deadlines: BTreeSet::new(),
             now_us: now_of(low_us),
             evicted_below_us: NEVER,
@@ -155,8 +157,7 @@ impl Incidents {
                 self.add(&mut epoch, &subject, one);
                 late.insert(subject);
             } else {
-                let step = self.ahead.entry(floor_to(one.first_us, STEP_US)).or_default();
-                merge_into(step, subject, one);
+                self.ahead.add(subject, one);
             }
         }
         for subject in late {
@@ -166,11 +167,9 @@ impl Incidents {
         while let Some(next_us) = self.next_change().filter(|next_us| *next_us <= target_us) {
             self.now_us = next_us;
             let mut touched: BTreeSet<Subject> = BTreeSet::new();
-            while let Some(step) = self.ahead.first_entry().filter(|step| *step.key() < next_us) {
-                for (subject, one) in step.remove() {
-                    self.add(&mut epoch, &subject, one);
-                    touched.insert(subject);
-                }
+            while let Some((subject, one)) = self.ahead.pop_before(next_us) {
+                self.add(&mut epoch, &subject, one);
+                touched.insert(subject);
             }
             while let Some((_, subject)) =
                 self.deadlines.first().filter(|(at_us, _)| *at_us <= next_us).cloned()
@@ -188,7 +187,7 @@ impl Incidents {
 
     /// When something changes next if nothing comes: a step that holds anomalies has passed, or a deadline.
     fn next_change(&self) -> Option<i64> {
-        let step = self.ahead.keys().next().map(|step_us| step_us + STEP_US);
+        let step = self.ahead.first_us().map(|step_us| step_us + STEP_US);
         let deadline = self.deadlines.first().map(|(at_us, _)| *at_us);
         step.into_iter().chain(deadline).min()
     }
@@ -286,8 +285,7 @@ impl Incidents {
 
     /// Occurrences in memory.
     pub fn occurrences(&self) -> usize {
-        let ahead = self.ahead.values().map(BTreeMap::len).sum::<usize>();
-        ahead + self.groups.values().map(|group| group.occurrences.len()).sum::<usize>()
+        self.ahead.len() + self.groups.values().map(|group| group.occurrences.len()).sum::<usize>()
     }
 }
 
@@ -308,13 +306,6 @@ impl Group {
 fn deadline_of(occurrence: &Occurrence, rules: &IncidentRules, subject: &Subject) -> i64 {
     let over_us = occurrence.last_us + rules.of(subject).clear_for_us;
     floor_to(over_us + STEP_US - 1, STEP_US)
-}
-
-fn merge_into(step: &mut BTreeMap<Subject, Occurrence>, subject: Subject, one: Occurrence) {
-    match step.get_mut(&subject) {
-        Some(others) => others.merge(one),
-        None => drop(step.insert(subject, one)),
-    }
 }
 
 /// What an epoch has touched, as it was before.

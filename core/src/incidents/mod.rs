@@ -30,7 +30,7 @@ use crate::{NEVER, floor_to};
 
 pub use current::{Changes, Incidents, Neighbourhood};
 pub use finding::{Finding, findings, findings_of};
-pub use occurrence::{Occurrence, Peak};
+pub use occurrence::{Occurrence, Peak, Steps};
 
 /// The step in which event time passes for incidents, microseconds: W counts at its last full step.
 pub const STEP_US: i64 = 10_000_000;

@@ -2,13 +2,15 @@
 //! that any order of arrival gives the same.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NEVER;
+use super::{STEP_US, Subject};
 use crate::batch::Severity;
+use crate::{NEVER, floor_to};
 
 /// The reading that stands out most, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,10 +83,49 @@ impl Occurrence {
 
     /// The worst severity that was seen at or after some time.
     pub fn severity_since(&self, since_us: i64) -> Option<Severity> {
-        const ALL: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
-        let seen = ALL.into_iter().rev().zip(self.seen_us.into_iter().rev());
+        let seen = Severity::ALL.into_iter().rev().zip(self.seen_us.into_iter().rev());
         seen.filter(|(_, seen_us)| *seen_us != NEVER && *seen_us >= since_us)
             .map(|(severity, _)| severity)
             .next()
+    }
+}
+
+/// Anomalies by step of event time and subject: each subject once for each step.
+#[derive(Debug, Clone, Default)]
+pub struct Steps(BTreeMap<(i64, Subject), Occurrence>);
+
+impl Steps {
+    /// Adds anomalies that lie within one step.
+    pub fn add(&mut self, subject: Subject, one: Occurrence) {
+        match self.0.entry((floor_to(one.first_us, STEP_US), subject)) {
+            Entry::Vacant(first) => drop(first.insert(one)),
+            Entry::Occupied(mut others) => others.get_mut().merge(one),
+        }
+    }
+
+    /// The start of the first step, microseconds.
+    pub(super) fn first_us(&self) -> Option<i64> {
+        self.0.keys().next().map(|(step_us, _)| *step_us)
+    }
+
+    /// Takes out the first subject of a step that begins before some time.
+    pub(super) fn pop_before(&mut self, until_us: i64) -> Option<(Subject, Occurrence)> {
+        let first = self.0.first_entry().filter(|first| first.key().0 < until_us)?;
+        let ((_, subject), one) = first.remove_entry();
+        Some((subject, one))
+    }
+
+    /// Subjects, each counted for each of its steps.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl IntoIterator for Steps {
+    type Item = (Subject, Occurrence);
+    type IntoIter = std::vec::IntoIter<(Subject, Occurrence)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().map(|((_, subject), one)| (subject, one)).collect::<Vec<_>>().into_iter()
     }
 }

@@ -19,8 +19,6 @@ use crate::runtime::exit::Exit;
 use crate::runtime::output;
 use print::{Described, Listed};
 
-const SEVERITIES: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
-
 /// What was typed.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  citytide incidents list --severity high\n  \
@@ -68,7 +66,7 @@ struct Which {
     #[arg(id = "asked.kind", long = "kind", value_name = "KIND", value_parser = Kind::ALL.map(Kind::as_str))]
     kinds: Vec<String>,
     /// Only of this severity, or worse
-    #[arg(id = "asked.severity", long = "severity", value_name = "SEVERITY", value_parser = SEVERITIES.map(Severity::as_str))]
+    #[arg(id = "asked.severity", long = "severity", value_name = "SEVERITY", value_parser = Severity::ALL.map(Severity::as_str))]
     severity: Option<String>,
     /// Only in this condition, instead of open and pending; may be repeated
     #[arg(id = "asked.condition", long = "condition", value_name = "CONDITION", value_parser = Condition::ALL.map(Condition::as_str))]

@@ -163,19 +163,6 @@ pub fn flush() {
     }
 }
 
-/// Flushes standard output at the very end. A writer that nobody reads from holds its lock for ever, so that this is not
-/// waited for without a bound.
-pub fn close() {
-    let (flushed, is_flushed) = crossbeam_channel::bounded(1);
-    let flush = move || {
-        let _ = std::io::stdout().flush();
-        let _ = flushed.send(());
-    };
-    if std::thread::Builder::new().name("flush".to_owned()).spawn(flush).is_ok() {
-        let _ = is_flushed.recv_timeout(FLUSH_MAX);
-    }
-}
-
 /// Sets `drain` once whoever reads standard output has gone.
 pub fn drain_without_reader(drain: Arc<AtomicBool>) {
     if let Some(queues) = QUEUES.get() {

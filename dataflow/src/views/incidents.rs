@@ -9,13 +9,11 @@
 //!
 //! Its tables are restored by what may still change alone, so its rows are told as changes of what the database holds.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use citytide_core::batch::Batch;
-use citytide_core::floor_to;
 use citytide_core::incidents::{
-    Changes, IncidentRules, Incidents, Neighbourhood, Occurrence, STEP_US, Subject, findings,
+    Changes, IncidentRules, Incidents, Neighbourhood, Occurrence, Steps, Subject, findings,
 };
 use citytide_core::window::Progress;
 use citytide_domain::Domain;
@@ -41,7 +39,7 @@ pub(super) const VIEW: View = View {
     stored: &[
         LiveTable { is_restored: false, ..LiveTable::new(occurrences, occurrences_comparison) },
         LiveTable { is_restored: false, beside, views, ..LiveTable::new(states, states_comparison) },
-        LiveTable { is_restored: false, comparison: None, ..LiveTable::new(transitions, states_comparison) },
+        LiveTable::log(transitions),
     ],
     define,
 };
@@ -67,15 +65,9 @@ type Changed<'scope> = VecCollection<'scope, Epoch, Row, isize>;
 
 /// What a batch says, each subject once for each step.
 fn found_in(batch: &Batch, found: &mut Vec<Found>) {
-    let mut steps: BTreeMap<(i64, Subject), Occurrence> = BTreeMap::new();
-    findings(batch, |subject, one| {
-        let key = (floor_to(one.first_us, STEP_US), subject);
-        match steps.get_mut(&key) {
-            Some(others) => others.merge(one),
-            None => drop(steps.insert(key, one)),
-        }
-    });
-    found.extend(steps.into_iter().map(|((_, subject), one)| (subject, one)));
+    let mut steps = Steps::default();
+    findings(batch, |subject, one| steps.add(subject, one));
+    found.extend(steps);
 }
 
 #[derive(Default)]
@@ -161,9 +153,9 @@ fn keep<'scope>(
 }
 
 /// The incidents of some zones as the last commit left them.
-pub fn restored_incidents(domain: &Domain, low_us: i64, loaded: LoadedIncidents) -> Incidents {
+pub fn restored_incidents(domain: &Domain, low_us: i64, mut loaded: LoadedIncidents) -> Incidents {
     let mut incidents = Incidents::new(IncidentRules::new(domain), low_us);
-    let ahead = loaded.ahead.clone();
+    let ahead = std::mem::take(&mut loaded.ahead);
     take_in(&mut incidents, loaded);
     // They lie ahead of now: nothing follows from them yet.
     incidents.advance(0, ahead, low_us);

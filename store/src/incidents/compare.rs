@@ -1,6 +1,6 @@
 //! What the tables should hold, from the committed readings, in SQL.
 
-use citytide_core::incidents::{FLAGGED_OF_8_MIN, STEP_US};
+use citytide_core::incidents::{FLAGGED_OF_8_MIN, IncidentRules, STEP_US};
 use citytide_domain::{Domain, IncidentRule};
 
 use super::tables::{occurrences, states};
@@ -93,8 +93,7 @@ fn is_shown(as_of: &AsOf, domain: &Domain, first: &str, last: &str) -> String {
     if as_of.horizon == 0 {
         return "true".to_owned();
     }
-    let rules = domain.metrics.iter().map(|metric| &metric.incidents).chain([&domain.incidents.rule]);
-    let reach_us = rules.map(|rule| rule.clear_for_us + rule.reopen_within_us).max().unwrap_or(0);
+    let reach_us = IncidentRules::new(domain).reach_us();
     format!(
         "not exists (select from panes where panes.zone = coalesce(expected.zone, actual.zone) \
          and pane_start > {first} - {before} and pane_start <= {last} + {reach} and first_epoch <= {horizon})",

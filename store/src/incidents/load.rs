@@ -3,13 +3,10 @@
 //! A session of its own per worker reads back, as for panes. Every request is a snapshot of its own: what left memory was
 //! committed before, so the snapshot holds it.
 
-use std::collections::BTreeMap;
-
 use citytide_core::batch::Severity;
 use citytide_core::incidents::{
-    Finding, Incident, IncidentRules, Incidents, Neighbourhood, Occurrence, STEP_US, Subject, findings_of,
+    Finding, Incident, IncidentRules, Incidents, Neighbourhood, Occurrence, Steps, Subject, findings_of,
 };
-use citytide_core::{NEVER, floor_to};
 use citytide_domain::Domain;
 use crossbeam_channel::Sender;
 use futures_util::{StreamExt, pin_mut};
@@ -102,35 +99,25 @@ async fn ahead(client: &Client, now_us: i64) -> Result<Vec<(Subject, Occurrence)
     let failed = |error| DatabaseError::statement("reading the anomalies ahead of W", &error);
     let sql = "select zone, sensor_id, recorded_at, severity, reasons::text, model_version from sensor_data \
                where is_anomaly and not is_late and ($1::timestamptz is null or recorded_at >= $1)";
-    let now: Option<Timestamp> = if now_us == NEVER { None } else { Some(Timestamp(now_us)) };
+    let now = Timestamp::watermark(now_us);
     let parameters: [&(dyn ToSql + Sync); 1] = [&now];
     let stream = client.query_raw(sql, parameters).await.map_err(failed)?;
     pin_mut!(stream);
-    let mut steps: BTreeMap<(i64, Subject), Occurrence> = BTreeMap::new();
+    let mut steps = Steps::default();
     while let Some(row) = stream.next().await {
         let row = row.map_err(failed)?;
-        let severity = match row.get::<_, Option<&str>>(3) {
-            Some("high") => Severity::High,
-            Some("medium") => Severity::Medium,
-            _ => Severity::Low,
-        };
+        let severity = row.get::<_, Option<&str>>(3).and_then(Severity::named);
         let finding = Finding {
             zone: &row.get::<_, &str>(0).into(),
             sensor: row.get::<_, &str>(1).into(),
             recorded_us: micros(&row, 2).expect("a reading has a time"),
-            severity,
+            severity: severity.unwrap_or(Severity::Low),
             reasons: row.get::<_, Option<&str>>(4).unwrap_or("[]"),
             model_version: row.get(5),
         };
-        findings_of(&finding, &mut |subject, one| {
-            let key = (floor_to(one.first_us, STEP_US), subject);
-            match steps.get_mut(&key) {
-                Some(others) => others.merge(one),
-                None => drop(steps.insert(key, one)),
-            }
-        });
+        findings_of(&finding, &mut |subject, one| steps.add(subject, one));
     }
-    Ok(steps.into_iter().map(|((_, subject), one)| (subject, one)).collect())
+    Ok(steps.into_iter().collect())
 }
 
 /// Occurrences near some times, wherever those that they belong to begin.

@@ -9,8 +9,6 @@ use serde_json::json;
 
 use crate::row::{Row, Value};
 
-const SEVERITIES: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
-
 fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
@@ -135,8 +133,7 @@ impl Values<'_> {
     }
 
     fn severity(&mut self) -> Option<Severity> {
-        let word = self.text()?;
-        SEVERITIES.into_iter().find(|severity| severity.as_str() == &*word)
+        Severity::named(&self.text()?)
     }
 
     fn peak(&mut self) -> Option<Peak> {

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
+use super::views::rank;
 use crate::postgres::DatabaseError;
 use crate::time::POSTGRES_EPOCH_US;
 
@@ -188,19 +189,19 @@ pub async fn list(
     limit: i64,
 ) -> Result<(Vec<ShownIncident>, i64), DatabaseError> {
     let Selection { zones, kinds, conditions, severity } = selection;
-    let rank = "array_position(array['low', 'medium', 'high'], severity)";
+    let (worst, least) = (rank("severity"), rank("$4"));
     let which = format!(
         "from incidents where (cardinality($1::text[]) = 0 or zone = any ($1)) \
          and (cardinality($2::text[]) = 0 or kind = any ($2)) \
          and (cardinality($3::text[]) = 0 or condition = any ($3)) \
-         and ($4::text is null or {rank} >= array_position(array['low', 'medium', 'high'], $4))"
+         and ($4::text is null or {worst} >= {least})"
     );
     let counted = format!("select count(*) {which}");
     let all = client.query_one(&counted, &[zones, kinds, conditions, severity]).await;
     let all = all.map_err(failed("counting incidents"))?.get(0);
     let columns = ShownIncident::columns();
     let sql =
-        format!("select {columns} {which} order by {rank} desc, opened_at, incident_id limit $5::bigint");
+        format!("select {columns} {which} order by {worst} desc, opened_at, incident_id limit $5::bigint");
     let rows = client.query(&sql, &[zones, kinds, conditions, severity, &limit]).await;
     Ok((rows.map_err(failed("reading incidents"))?.iter().map(ShownIncident::of).collect(), all))
 }
