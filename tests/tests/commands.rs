@@ -29,7 +29,7 @@ fn verify_is_content_with_what_a_run_writes_and_names_every_table_that_was_tampe
         ("metrics_1min", "max_aqi = max_aqi + 1", true),
         ("metrics_5min", "avg_humidity = avg_humidity * 1.00000001", true),
         ("metrics_1min", "is_final = not is_final", true),
-        ("metrics_1min", "window_start = window_start - interval '1 day'", true),
+        ("metrics_1min", "window_start = window_start - interval '1 year'", true),
         ("hot_sensors", "anomaly_count = anomaly_count + 1", true),
         ("zone_status", "anomalies_5min = anomalies_5min + 1", true),
         ("zone_latest", "humidity = humidity + 1", true),

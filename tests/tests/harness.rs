@@ -229,7 +229,7 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("metrics_1min", "avg_humidity = avg_humidity * (1 + 1e-8)", true),
         ("metrics_1min", "avg_humidity = null", true),
         ("metrics_1min", "is_final = not is_final", true),
-        ("metrics_1min", "window_start = window_start + interval '1 day'", true),
+        ("metrics_1min", "window_start = window_start + interval '1 year'", true),
         ("sensor_data", "is_late = not is_late", true),
         ("sensor_data", "temperature = coalesce(temperature, 0) + 1e6", true),
         ("sensor_data", "sensor_id = 'x'", false),
