@@ -4,6 +4,7 @@ use citytide_connection::ConnectionError;
 use citytide_store::detector::models::PromoteError;
 use citytide_store::follow::FollowError;
 use citytide_store::followers::FollowerError;
+use citytide_store::incidents::ActError;
 use citytide_store::migrate::MigrateError;
 use citytide_store::origin::OriginError;
 use citytide_store::postgres::{DatabaseError, INSUFFICIENT_PRIVILEGE};
@@ -117,6 +118,16 @@ impl From<MigrateError> for ExitError {
             error @ MigrateError::NotApplied { .. } => ExitError::new(Exit::PeerLost, error),
             error if error.is_denied() => ExitError::new(Exit::Denied, error),
             error => ExitError::new(Exit::Config, error),
+        }
+    }
+}
+
+impl From<ActError> for ExitError {
+    fn from(error: ActError) -> ExitError {
+        match error {
+            ActError::Database(error) => error.into(),
+            error @ ActError::Denied { .. } => ExitError::new(Exit::Denied, error),
+            error @ ActError::Refused(_) => ExitError::new(Exit::Config, error),
         }
     }
 }

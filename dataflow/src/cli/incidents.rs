@@ -1,4 +1,4 @@
-//! `citytide incidents`: lists what is wrong, and shows all that is known about one incident.
+//! `citytide incidents`: lists what is wrong, shows all that is known about one incident, and acts on it for people.
 
 pub mod print;
 
@@ -7,10 +7,11 @@ use citytide_core::incidents::{Condition, Kind};
 use citytide_domain::Domain;
 use citytide_store::compare::AsOf;
 use citytide_store::incidents::shown::{self, Selection};
-use citytide_store::postgres::DatabaseError;
+use citytide_store::incidents::{Action, act};
+use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::session;
 use clap::{Args as ClapArgs, Subcommand};
-use tokio_postgres::{IsolationLevel, Transaction};
+use tokio_postgres::{Client, GenericClient, IsolationLevel};
 
 use super::exit_error::ExitError;
 use super::tables::TablesArgs;
@@ -22,7 +23,9 @@ use print::{Described, Listed};
 /// What was typed.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  citytide incidents list --severity high\n  \
-                        citytide incidents list --all --zone Downtown\n  citytide incidents show 1a2b3c4d")]
+                        citytide incidents list --all --zone Downtown\n  citytide incidents show 1a2b3c4d\n  \
+                        citytide incidents ack 1a2b3c4d --comment \"on it\"\n  \
+                        citytide incidents shelve 1a2b3c4d --for 2h --comment \"works in the street\"")]
 // They may stand behind the subcommand too; clap cannot require what is global.
 #[command(mut_args(|argument| argument.global(true).required(false)))]
 pub struct Args {
@@ -47,13 +50,97 @@ enum Command {
     },
     /// Print all that is known about one incident, and everything that happened to it
     Show {
-        /// Its identity, or as much of its beginning as no other one has
-        #[arg(value_name = "ID")]
-        incident: String,
+        #[command(flatten)]
+        one: One,
         /// Print one JSON object instead
         #[arg(long)]
         json: bool,
     },
+    /// Acknowledge: somebody has seen it. A rise of its severity calls for attention again
+    Ack {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Assign it to somebody, or to nobody
+    Assign {
+        #[command(flatten)]
+        one: One,
+        /// Who takes care of it; without a name, nobody does
+        #[arg(value_name = "WHO")]
+        assignee: Option<String>,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Add a comment to it
+    Comment {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Keep it from calling for attention for a time, at most `shelve_max` of the domain
+    Shelve {
+        #[command(flatten)]
+        one: One,
+        /// For how long: 30m, 2h
+        #[arg(long = "for", value_name = "DURATION", value_parser = citytide_domain::parse_duration)]
+        for_us: i64,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// End shelving before its time
+    Unshelve {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Say that what it is about is out of service, or back in service
+    Service {
+        #[command(flatten)]
+        one: One,
+        /// Out of service or back in
+        #[arg(value_parser = ["out", "in"])]
+        state: String,
+        #[command(flatten)]
+        said: Said,
+    },
+}
+
+/// Which incident is meant.
+#[derive(Debug, ClapArgs)]
+struct One {
+    /// Its identity, or as much of its beginning as no other one has
+    #[arg(value_name = "ID")]
+    incident: String,
+}
+
+/// What is said along with an action.
+#[derive(Debug, ClapArgs)]
+struct Said {
+    /// Why, or what there is to say; `shelve` and `comment` need it
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+    /// In whose name; by default the database role
+    #[arg(long = "as", value_name = "WHO")]
+    actor: Option<String>,
+}
+
+impl Command {
+    /// What is to be done to which incident; `None` where something is only shown.
+    fn action(&self) -> Option<(&One, Action, &Said)> {
+        Some(match self {
+            Command::List { .. } | Command::Show { .. } => return None,
+            Command::Ack { one, said } => (one, Action::Acknowledge, said),
+            Command::Assign { one, assignee, said } => (one, Action::Assign(assignee.clone()), said),
+            Command::Comment { one, said } => (one, Action::Comment, said),
+            Command::Shelve { one, for_us, said } => (one, Action::Shelve(*for_us), said),
+            Command::Unshelve { one, said } => (one, Action::Unshelve, said),
+            Command::Service { one, state, said } => (one, Action::Service { is_out: state == "out" }, said),
+        })
+    }
 }
 
 /// Which incidents are meant.
@@ -96,17 +183,16 @@ pub fn run(args: &Args) -> Result<i32, ExitError> {
 async fn execute(args: &Args) -> Result<(), ExitError> {
     let (domain, database) = args.tables.read()?;
     let mut client = database.connect("citytide:incidents").await?;
+    if let Some((one, action, said)) = args.command.action() {
+        check(&client, &database, &domain).await?;
+        return change(&client, &one.incident, &action, said).await;
+    }
     // What is printed belongs together.
     let snapshot =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start();
     let snapshot =
         snapshot.await.map_err(|error| DatabaseError::statement("beginning a snapshot", &error))?;
-    verify::check_fits(&snapshot, &database, &domain).await?;
-    if !shown::are_kept(&snapshot).await? {
-        let why = "this database has no incidents yet; citytide schema apply creates their tables, and so does the \
-                   next start of citytide run";
-        return Err(ExitError::new(Exit::Config, why));
-    }
+    check(&snapshot, &database, &domain).await?;
     let as_of = AsOf::read(&snapshot).await?;
     match &args.command {
         Command::List { which, limit, json } => {
@@ -119,12 +205,34 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
             output::print(Listed { incidents: &incidents, all, counts, as_of }.text());
             Ok(())
         }
-        Command::Show { incident, json } => show(&snapshot, &domain, as_of, incident, *json).await,
+        Command::Show { one, json } => show(&snapshot, &domain, as_of, &one.incident, *json).await,
+        _ => unreachable!("actions are done without a snapshot"),
     }
 }
 
+/// Refuses a database of another domain, and one without incidents.
+async fn check(client: &impl GenericClient, database: &Database, domain: &Domain) -> Result<(), ExitError> {
+    verify::check_fits(client, database, domain).await?;
+    if !shown::are_kept(client).await? {
+        let why = "this database has no incidents yet; citytide schema apply creates their tables, and so does the \
+                   next start of citytide run";
+        return Err(ExitError::new(Exit::Config, why));
+    }
+    Ok(())
+}
+
+/// Does what people do, and prints the incident's line as it is then.
+async fn change(client: &Client, typed: &str, action: &Action, said: &Said) -> Result<(), ExitError> {
+    let id = identity(client, typed).await?;
+    act(client, &id, action, said.comment.as_deref(), said.actor.as_deref()).await?;
+    let Some(incident) = shown::incident(client, &id).await? else { return Err(unknown(typed)) };
+    let as_of = AsOf::read(client).await?;
+    output::print(print::line(&incident, &as_of));
+    Ok(())
+}
+
 async fn show(
-    snapshot: &Transaction<'_>,
+    snapshot: &impl GenericClient,
     domain: &Domain,
     as_of: AsOf,
     typed: &str,
@@ -143,8 +251,8 @@ async fn show(
 }
 
 /// The one identity that begins as typed.
-async fn identity(snapshot: &Transaction<'_>, typed: &str) -> Result<String, ExitError> {
-    let mut found = shown::beginning(snapshot, typed).await?;
+async fn identity(client: &impl GenericClient, typed: &str) -> Result<String, ExitError> {
+    let mut found = shown::beginning(client, typed).await?;
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => Err(unknown(typed)),

@@ -1,4 +1,4 @@
-//! Incidents as the command line shows them, to somebody who may only read.
+//! Incidents as the command line shows them, to somebody who may only read, and acts on them for somebody who may.
 
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -99,6 +99,63 @@ fn incidents_are_listed_the_worst_first_and_shown_with_what_happened_to_a_reader
             assert_eq!((told.code, told.err.contains(why)), (Some(78), true), "{}", told.err);
         }
         let drop = format!("drop owned by citytide_reader, citytide_operator; drop role {reader}");
+        execute(&client, &drop).await;
+    });
+}
+
+#[test]
+fn an_operator_acts_from_the_command_line_and_a_reader_is_told_what_it_lacks() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.with_schema().await;
+        execute(&client, include_str!("../../../sql/roles.sql")).await;
+        let (operator, reader) =
+            (format!("operates_{}", std::process::id()), format!("only_reads_{}", std::process::id()));
+        let roles = format!(
+            "create role {operator} login in role citytide_reader, citytide_operator; \
+             create role {reader} login in role citytide_reader"
+        );
+        execute(&client, &roles).await;
+        fill(&client).await;
+        let acts = |arguments: &str| citytide_as(scratch, &operator, &format!("incidents {arguments}"));
+        let shown = |key: &str| {
+            let told = acts("show aa02 --json");
+            serde_json::from_str::<Value>(&told.out).expect("JSON")[key].clone()
+        };
+        let told = acts("ack aa02 --comment seen");
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        assert!(told.out.starts_with("aa02 ") && told.out.lines().count() == 1, "{}", told.out);
+        assert_eq!(
+            (shown("acknowledged_by"), shown("acknowledged_comment")),
+            (operator.as_str().into(), "seen".into())
+        );
+        assert_eq!(acts("assign aa02 night-shift --as duty").code, Some(0));
+        assert_eq!(shown("assignee"), "night-shift");
+        assert_eq!(acts("assign aa02").code, Some(0));
+        assert_eq!(shown("assignee"), Value::Null);
+        assert_eq!(acts("shelve aa02 --for 2h --comment works --as duty").code, Some(0));
+        assert_eq!((shown("shelved_by"), shown("shelved_reason")), ("duty".into(), "works".into()));
+        assert_eq!(acts("unshelve aa02").code, Some(0));
+        assert_eq!(shown("shelved_until"), Value::Null);
+        assert_eq!(acts("service aa02 out").code, Some(0));
+        assert_eq!(shown("is_out_of_service"), true);
+        assert_eq!(acts("service aa02 in --comment mended").code, Some(0));
+        assert_eq!(acts("comment aa02 --comment called").code, Some(0));
+        for (arguments, code, why) in [
+            ("ack zz", 78, "there is no incident zz"),
+            ("ack aa", 78, "several incidents begin with aa"),
+            ("ack bb03", 78, "there is no incident bb03 that has opened"),
+            ("comment aa02", 78, "to comment an incident needs a comment"),
+            ("shelve aa02 --for 25h --comment x", 78, "at most 24:00:00 (shelve_max of the domain)"),
+            ("shelve aa02 --for soon --comment x", 2, "soon"),
+            ("service aa02 broken", 2, "broken"),
+        ] {
+            let told = acts(arguments);
+            assert_eq!((told.code, told.err.contains(why)), (Some(code), true), "{arguments}: {}", told.err);
+        }
+        let told = citytide_as(scratch, &reader, "incidents ack aa02");
+        assert_eq!((told.code, told.err.contains("citytide_operator")), (Some(77), true), "{}", told.err);
+        let drop =
+            format!("drop owned by citytide_reader, citytide_operator; drop role {operator}, {reader}");
         execute(&client, &drop).await;
     });
 }

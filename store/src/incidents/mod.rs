@@ -4,6 +4,7 @@
 //! `incident_states` and the log `incident_transitions`. What *people* do is the log `incident_actions`, which functions
 //! write. The views `incidents`, `incident_changes` and `alarm_load` show both together.
 
+mod act;
 mod actions;
 mod compare;
 mod load;
@@ -12,6 +13,7 @@ pub mod shown;
 mod tables;
 mod views;
 
+pub use act::{ActError, Action, act};
 pub use compare::{occurrences_comparison, states_comparison};
 pub use load::{LoadedIncidents, load, spawn};
 pub use rows::{occurrence_row, state_row, transition_row};

@@ -67,7 +67,7 @@ fn told(as_of: &AsOf) -> String {
 }
 
 /// An incident on a line, with who has it at the end.
-fn line(one: &ShownIncident, as_of: &AsOf) -> String {
+pub fn line(one: &ShownIncident, as_of: &AsOf) -> String {
     let id: String = one.incident_id.chars().take(SHORT).collect();
     let since = DateTime::from_timestamp_micros(one.opened_at.0)
         .map_or_else(String::new, |at| at.format("%m-%d %H:%M").to_string());

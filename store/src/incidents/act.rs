@@ -1,0 +1,84 @@
+//! Acting on incidents for somebody: the functions `citytide_incident_…` with what was typed.
+
+use thiserror::Error;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::ToSql;
+
+use crate::compare::interval;
+use crate::postgres::DatabaseError;
+
+/// What somebody does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Has seen it.
+    Acknowledge,
+    /// Says who takes care of it; `None` takes it back.
+    Assign(Option<String>),
+    /// Says something about it.
+    Comment,
+    /// Wants to hear nothing of it for so many microseconds.
+    Shelve(i64),
+    /// Ends that before its time.
+    Unshelve,
+    /// Takes what it is about out of service, or puts it back.
+    Service { is_out: bool },
+}
+
+/// Why nothing was done.
+#[derive(Debug, Error)]
+pub enum ActError {
+    /// The incident or what was typed does not fit: the server's sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// The role may not.
+    #[error(
+        "{reason}; acting on incidents needs the role citytide_operator of sql/roles.sql: grant citytide_operator to …"
+    )]
+    Denied { reason: String },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// Does it, in the name of `actor` or of the session's user.
+///
+/// # Errors
+///
+/// When the incident or the action does not fit, the role may not, or the server fails.
+pub async fn act(
+    client: &impl GenericClient,
+    incident: &str,
+    action: &Action,
+    comment: Option<&str>,
+    actor: Option<&str>,
+) -> Result<(), ActError> {
+    let (name, own) = match action {
+        Action::Acknowledge => ("acknowledge", String::new()),
+        Action::Assign(_) => ("assign", "assignee => $3::text, ".to_owned()),
+        Action::Comment => ("comment", String::new()),
+        Action::Shelve(us) => ("shelve", format!("duration => {}, ", interval(*us))),
+        Action::Unshelve => ("unshelve", String::new()),
+        Action::Service { is_out } => ("service", format!("is_out => {is_out}, ")),
+    };
+    let assignee = match action {
+        Action::Assign(assignee) => assignee.as_deref(),
+        _ => None,
+    };
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&incident, &comment];
+    if matches!(action, Action::Assign(_)) {
+        parameters.push(&assignee);
+    }
+    let mut by = String::new();
+    if let Some(actor) = &actor {
+        parameters.push(actor);
+        by = format!(", actor => ${}::text", parameters.len());
+    }
+    let sql =
+        format!("select citytide_incident_{name}(incident => $1::text, {own}comment => $2::text{by})::text");
+    let Err(error) = client.query(&sql, &parameters).await else { return Ok(()) };
+    let reason = || error.as_db_error().map_or(String::new(), |error| error.message().to_owned());
+    match error.code().map(|code| code.code()) {
+        Some("CT002" | "CT003") => Err(ActError::Refused(reason())),
+        Some("42501") => Err(ActError::Denied { reason: reason() }),
+        _ => Err(DatabaseError::statement("acting on an incident", &error).into()),
+    }
+}
