@@ -53,11 +53,22 @@ fn lines(block: &str) -> Vec<String> {
     commands
 }
 
+/// The words of a command line without quotes and brackets. Between double quotes, spaces belong to the word.
+fn words(line: &str) -> Vec<String> {
+    let mut is_quoted = false;
+    let ends_word = |letter: char| {
+        is_quoted ^= letter == '"';
+        letter.is_whitespace() && !is_quoted
+    };
+    let words = line.split(ends_word).filter(|word| !word.is_empty());
+    words.map(|word| word.replace(['[', ']', '"', '\''], "")).collect()
+}
+
 /// The words of each call of `citytide` in a command line, which may be a pipe or set variables first.
 fn calls(line: &str) -> Vec<Vec<String>> {
     let of_part = |part: &str| {
         let part = part.split(" >").next().unwrap_or_default();
-        let words = part.split_whitespace().map(|word| word.replace(['[', ']', '"', '\''], ""));
+        let words = words(part).into_iter();
         let call: Vec<String> =
             words.skip_while(|word| word.contains('=') && !word.starts_with('-')).collect();
         call.first().is_some_and(|word| word == "citytide").then_some(call)
@@ -142,8 +153,8 @@ fn every_example_in_the_help_is_taken_as_it_stands() {
 
 #[test]
 fn a_flag_that_there_is_not_is_found() {
-    let page = "text\n```\n$ A=1 citytide run -w 2 \\\n    --no-such-flag   # comment\noutput\n```\n";
+    let page = "text\n```\n$ A=1 citytide run -w 2 --domain \"a b\" \\\n    --no-such-flag   # comment\noutput\n```\n";
     let calls: Vec<Vec<String>> = blocks(page).flat_map(lines).flat_map(|line| calls(&line)).collect();
-    assert_eq!(calls, [["citytide", "run", "-w", "2", "--no-such-flag"]]);
+    assert_eq!(calls, [["citytide", "run", "-w", "2", "--domain", "a b", "--no-such-flag"]]);
     assert!(refusal(&calls[0]).expect("it is refused").contains("--no-such-flag"));
 }
