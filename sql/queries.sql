@@ -62,9 +62,9 @@ order by updated_at desc
 limit 50;
 
 -- How many readings come too late, by zone and minute?
-select zone, window_start as minute, late_count
+select zone, minute, late
 from data_quality_1min
-where late_count > 0
+where late > 0
 order by minute desc, zone
 limit 50;
 
@@ -114,8 +114,8 @@ where is_final and completeness < 0.9
 order by window_start desc, zone;
 
 -- When did dead letters come?
-select window_start, dead_letter_count
+select minute, dead
 from data_quality_1min
-where zone = '' and dead_letter_count > 0
-order by window_start desc
+where zone = '' and dead > 0
+order by minute desc
 limit 50;

@@ -471,7 +471,7 @@ comment on column zone_latest.traffic_flow is 'Its newest accepted traffic_flow 
 comment on column zone_latest.traffic_flow_at is 'When that was recorded';
 comment on column zone_latest.epoch is 'The commit that last wrote the row, milliseconds';
 
-create table data_quality_1min (
+create table quality_counts (
     zone            text not null,
     window_start    timestamptz not null,
     reading_count   bigint not null default 0,
@@ -491,25 +491,25 @@ create table data_quality_1min (
     epoch           bigint not null default 0,
     primary key (zone, window_start)
 ) with (fillfactor = 50);
-create index data_quality_1min_window_start on data_quality_1min (window_start);
-comment on table data_quality_1min is 'Readings and dead letters by zone and minute: what came, and what it lacks';
-comment on column data_quality_1min.zone is 'The zone; '''' for dead letters';
-comment on column data_quality_1min.window_start is 'Start of the minute';
-comment on column data_quality_1min.reading_count is 'Accepted readings of that minute';
-comment on column data_quality_1min.late_count is 'Late readings of that minute';
-comment on column data_quality_1min.dead_letter_count is 'Dead letters that Kafka stamped in that minute; 0 but for zone ''''';
-comment on column data_quality_1min.count_temperature is 'Accepted readings with temperature; the others have null for temperature';
-comment on column data_quality_1min.unusual_temperature is 'Accepted readings with temperature outside its usual range';
-comment on column data_quality_1min.count_humidity is 'Accepted readings with humidity; the others have null for humidity';
-comment on column data_quality_1min.unusual_humidity is 'Accepted readings with humidity outside its usual range';
-comment on column data_quality_1min.count_aqi is 'Accepted readings with aqi; the others have null for aqi';
-comment on column data_quality_1min.unusual_aqi is 'Accepted readings with aqi outside its usual range';
-comment on column data_quality_1min.count_noise_level is 'Accepted readings with noise_level; the others have null for noise_level';
-comment on column data_quality_1min.unusual_noise_level is 'Accepted readings with noise_level outside its usual range';
-comment on column data_quality_1min.count_traffic_flow is 'Accepted readings with traffic_flow; the others have null for traffic_flow';
-comment on column data_quality_1min.unusual_traffic_flow is 'Accepted readings with traffic_flow outside its usual range';
-comment on column data_quality_1min.after_epoch is 'All that it counts came after this epoch';
-comment on column data_quality_1min.epoch is 'The commit that last wrote the row, milliseconds';
+create index quality_counts_window_start on quality_counts (window_start);
+comment on table quality_counts is 'Counts of readings and dead letters by zone and minute, to which commits add';
+comment on column quality_counts.zone is 'The zone; '''' for dead letters';
+comment on column quality_counts.window_start is 'Start of the minute';
+comment on column quality_counts.reading_count is 'Accepted readings of that minute';
+comment on column quality_counts.late_count is 'Late readings of that minute';
+comment on column quality_counts.dead_letter_count is 'Dead letters that Kafka stamped in that minute; 0 but for zone ''''';
+comment on column quality_counts.count_temperature is 'Accepted readings with temperature; the others have null for temperature';
+comment on column quality_counts.unusual_temperature is 'Accepted readings with temperature outside its usual range';
+comment on column quality_counts.count_humidity is 'Accepted readings with humidity; the others have null for humidity';
+comment on column quality_counts.unusual_humidity is 'Accepted readings with humidity outside its usual range';
+comment on column quality_counts.count_aqi is 'Accepted readings with aqi; the others have null for aqi';
+comment on column quality_counts.unusual_aqi is 'Accepted readings with aqi outside its usual range';
+comment on column quality_counts.count_noise_level is 'Accepted readings with noise_level; the others have null for noise_level';
+comment on column quality_counts.unusual_noise_level is 'Accepted readings with noise_level outside its usual range';
+comment on column quality_counts.count_traffic_flow is 'Accepted readings with traffic_flow; the others have null for traffic_flow';
+comment on column quality_counts.unusual_traffic_flow is 'Accepted readings with traffic_flow outside its usual range';
+comment on column quality_counts.after_epoch is 'All that it counts came after this epoch';
+comment on column quality_counts.epoch is 'The commit that last wrote the row, milliseconds';
 
 create table incident_occurrences (
     zone            text not null,
@@ -928,14 +928,53 @@ comment on column conservation.lost is 'Offsets that Kafka deleted before they w
 comment on column conservation.gaps is 'Offsets that Kafka never delivers: control records, compaction, aborted transactions';
 comment on column conservation.holds is 'Whether next_offset - first_offset is the sum of the others';
 
+create view data_quality_1min as
+    select zone, minute, expected, readings, late, dead, nulls_temperature, out_of_range_temperature,
+           nulls_humidity, out_of_range_humidity, nulls_aqi, out_of_range_aqi, nulls_noise_level,
+           out_of_range_noise_level, nulls_traffic_flow, out_of_range_traffic_flow, epoch
+    from (
+        select zone, window_start as minute,
+           case when zone <> '' then (
+        select percentile_disc(0.5) within group (order by before.reading_count) as expected_count
+        from quality_counts as before
+        where before.zone = quality.zone and before.window_start < quality.window_start
+          and before.window_start >= quality.window_start - interval '1 hour' and before.reading_count > 0) end as expected,
+           reading_count as readings, late_count as late, dead_letter_count as dead,
+           reading_count - count_temperature as nulls_temperature, unusual_temperature as out_of_range_temperature,
+           reading_count - count_humidity as nulls_humidity, unusual_humidity as out_of_range_humidity,
+           reading_count - count_aqi as nulls_aqi, unusual_aqi as out_of_range_aqi,
+           reading_count - count_noise_level as nulls_noise_level, unusual_noise_level as out_of_range_noise_level,
+           reading_count - count_traffic_flow as nulls_traffic_flow, unusual_traffic_flow as out_of_range_traffic_flow,
+           epoch
+        from quality_counts as quality
+    ) as shown;
+comment on view data_quality_1min is 'Data quality by zone and minute: what was expected, what came, and what it lacks. A minute without any record has no row';
+comment on column data_quality_1min.zone is 'The zone; '''' for dead letters';
+comment on column data_quality_1min.minute is 'Start of the minute';
+comment on column data_quality_1min.expected is 'Accepted readings in the median of its minutes with readings in the hour before; null when there were none';
+comment on column data_quality_1min.readings is 'Accepted readings of that minute';
+comment on column data_quality_1min.late is 'Late readings of that minute';
+comment on column data_quality_1min.dead is 'Dead letters that Kafka stamped in that minute; 0 but for zone ''''';
+comment on column data_quality_1min.nulls_temperature is 'Accepted readings without temperature';
+comment on column data_quality_1min.out_of_range_temperature is 'Accepted readings with temperature outside its usual range';
+comment on column data_quality_1min.nulls_humidity is 'Accepted readings without humidity';
+comment on column data_quality_1min.out_of_range_humidity is 'Accepted readings with humidity outside its usual range';
+comment on column data_quality_1min.nulls_aqi is 'Accepted readings without aqi';
+comment on column data_quality_1min.out_of_range_aqi is 'Accepted readings with aqi outside its usual range';
+comment on column data_quality_1min.nulls_noise_level is 'Accepted readings without noise_level';
+comment on column data_quality_1min.out_of_range_noise_level is 'Accepted readings with noise_level outside its usual range';
+comment on column data_quality_1min.nulls_traffic_flow is 'Accepted readings without traffic_flow';
+comment on column data_quality_1min.out_of_range_traffic_flow is 'Accepted readings with traffic_flow outside its usual range';
+comment on column data_quality_1min.epoch is 'The commit that last wrote the row, milliseconds';
+
 create view completeness_1min as
     select zone, window_start, reading_count, expected_count,
            reading_count::float8 / expected_count as completeness,
            coalesce(window_start + interval '1 minute' <= w, false) as is_final
-    from data_quality_1min as quality
+    from quality_counts as quality
     cross join lateral (
         select percentile_disc(0.5) within group (order by before.reading_count) as expected_count
-        from data_quality_1min as before
+        from quality_counts as before
         where before.zone = quality.zone and before.window_start < quality.window_start
           and before.window_start >= quality.window_start - interval '1 hour' and before.reading_count > 0
     ) as hour

@@ -4,7 +4,8 @@
 //! 1. each step is one transaction under an advisory lock: of several first starts one creates, the others find it
 //!    done, and a crash leaves nothing half made. Creating is one step; columns and views are another; a table that
 //!    came later is made and filled in a third, which changes nothing that readers wait for;
-//! 2. nothing is ever dropped but the views, which come back in the same transaction with the rights they had;
+//! 2. nothing is ever dropped but the views, which come back in the same transaction with the rights they had. A table
+//!    that has another name now is renamed, with its indexes; a view that takes its old name gets its rights;
 //! 3. no statement waits for another session's locks longer than [`LOCK_TIMEOUT_MS`]: readers and COPYs queue behind
 //!    a waiting ALTER TABLE. The whole transaction is tried again, [`TRIES`] times.
 
@@ -18,7 +19,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::compare::AsOf;
 use super::postgres::DatabaseError;
-use super::schema::{self, Column, EPOCH, LOCK_SCHEMA, LOCK_SPACE, Schema, quoted};
+use super::schema::{self, Column, EPOCH, LOCK_SCHEMA, LOCK_SPACE, Schema, Table, quoted};
 use crate::clock::instant;
 pub use declared::Declared;
 use differences::{Catalog, other_views};
@@ -195,6 +196,9 @@ async fn in_one_transaction(
         }
         Present::Schema(there) => {
             there.check(schema.domain, Some(topic))?;
+            if matches!(extent, Extent::Columns) {
+                rename_tables(&transaction, schema).await?;
+            }
             let found = all_differences(&mut transaction, schema, &there).await?;
             let (breaking, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Difference::breaks);
             if !breaking.is_empty() {
@@ -273,6 +277,29 @@ impl Present {
     }
 }
 
+/// Gives tables the names they have now, and their indexes.
+async fn rename_tables(transaction: &Transaction<'_>, schema: &Schema<'_>) -> Result<(), MigrateError> {
+    let attempted = "renaming a table";
+    for table in schema.tables() {
+        let Some(formerly) = table.formerly else { continue };
+        let renames = transaction
+            .query(
+                "select format('alter index %I rename to %I', i.relname, $2 || substr(i.relname, length($1) + 1))
+                 from pg_class as t join pg_index on indrelid = t.oid join pg_class as i on i.oid = indexrelid
+                 where t.oid = to_regclass($1) and t.relkind = 'r' and starts_with(i.relname, $1)
+                 union all select format('alter table %I rename to %I', $1, $2)
+                 from pg_class where oid = to_regclass($1) and relkind = 'r'",
+                &[&formerly, &table.name],
+            )
+            .await
+            .map_err(failed(attempted))?;
+        for rename in renames {
+            run(transaction, attempted, rename.get(0)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Adds columns that came later, and those of further metrics.
 async fn add_columns(
     transaction: &Transaction<'_>,
@@ -340,6 +367,11 @@ async fn add_tables(
     }
     for view in schema.views().iter().filter(|view| is_missing(&view.name)) {
         run(transaction, "adding a view", &view.render()).await?;
+        let stands_for = |table: &Table| table.formerly.is_some_and(|formerly| formerly == view.name);
+        if let Some(table) = schema.tables().iter().find(|table| stands_for(table)) {
+            let rights = rights_on(transaction, &table.name, &view.name).await?;
+            grant(transaction, &rights).await?;
+        }
     }
     for (live, table) in schema.live.iter().zip(schema.live_tables()) {
         if let Some(comparison) = live.comparison.filter(|_| is_missing(&table.name)) {
@@ -361,16 +393,7 @@ async fn add_tables(
 
 /// Drops and creates a view: its columns cannot be reordered otherwise. The rights on it come back.
 async fn make_anew(transaction: &Transaction<'_>, view: &schema::View) -> Result<(), MigrateError> {
-    let rights = transaction
-        .query(
-            "select format('grant %s on %I to %s%s', privilege_type, relname, \
-                    case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end, \
-                    case when is_grantable then ' with grant option' else '' end) \
-             from pg_class, aclexplode(relacl) where oid = to_regclass($1) and grantee <> relowner",
-            &[&view.name],
-        )
-        .await
-        .map_err(failed("reading the rights on a view"))?;
+    let rights = rights_on(transaction, &view.name, &view.name).await?;
     let drop =
         run(transaction, "dropping a view to create it again", &format!("drop view {}", view.name)).await;
     drop.map_err(|error| match error {
@@ -380,8 +403,27 @@ async fn make_anew(transaction: &Transaction<'_>, view: &schema::View) -> Result
         error => error.into(),
     })?;
     run(transaction, "making a view anew", &view.render()).await?;
+    grant(transaction, &rights).await
+}
+
+/// The statements that grant on `to` what others than its owner may do with `on`.
+async fn rights_on(transaction: &Transaction<'_>, on: &str, to: &str) -> Result<Vec<String>, MigrateError> {
+    let rights = transaction
+        .query(
+            "select format('grant %s on %I to %s%s', privilege_type, $2::text, \
+                    case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end, \
+                    case when is_grantable then ' with grant option' else '' end) \
+             from pg_class, aclexplode(relacl) where oid = to_regclass($1) and grantee <> relowner",
+            &[&on, &to],
+        )
+        .await
+        .map_err(failed("reading the rights on a relation"))?;
+    Ok(rights.iter().map(|right| right.get(0)).collect())
+}
+
+async fn grant(transaction: &Transaction<'_>, rights: &[String]) -> Result<(), MigrateError> {
     for right in rights {
-        run(transaction, "granting again what was granted on a view", right.get(0)).await?;
+        run(transaction, "granting again what was granted", right).await?;
     }
     Ok(())
 }

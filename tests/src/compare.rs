@@ -365,18 +365,17 @@ fn data_quality(session: &Session, city: &City, expected: &Expected, differences
     }
     let columns = city.metrics.iter().map(|metric| format!(", count_{0}, unusual_{0}", metric.name));
     let rows = session.query(&format!(
-        "select zone, {}, reading_count, late_count, dead_letter_count{} from data_quality_1min \
+        "select zone, {}, reading_count, late_count, dead_letter_count{} from quality_counts \
          where reading_count + late_count + dead_letter_count > 0 and (zone <> '' or {has_times})",
         us("window_start"),
         columns.collect::<String>()
     ));
-    let found =
-        unique("data_quality_1min", rows.iter().map(|row| ((row.get(0), row.get(1)), row)), differences);
-    differences.keys("data_quality_1min", &found, &wanted);
+    let found = unique("quality_counts", rows.iter().map(|row| ((row.get(0), row.get(1)), row)), differences);
+    differences.keys("quality_counts", &found, &wanted);
     for (key, row) in &found {
         let Some(wanted) = wanted.get(key) else { continue };
         let counts: Vec<i64> = (2..row.len()).map(|column| row.get(column)).collect();
-        differences.same(|| format!("data_quality_1min {key:?}"), &counts, wanted);
+        differences.same(|| format!("quality_counts {key:?}"), &counts, wanted);
     }
 }
 
@@ -421,7 +420,7 @@ pub fn dump(session: &Session, city: &City) -> Vec<String> {
             ),
         ),
         (
-            "data_quality_1min".to_owned(),
+            "quality_counts".to_owned(),
             format!(
                 "zone, window_start, reading_count, late_count, dead_letter_count, {}",
                 metrics.iter().map(|m| format!("count_{m}, unusual_{m}")).collect::<Vec<_>>().join(", ")

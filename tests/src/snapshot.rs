@@ -171,9 +171,9 @@ pub fn statement(city: &City) -> String {
     let counts: Vec<String> =
         counts.map(|count| format!("coalesce(t.{count}, -1) <> coalesce(c.{count}, 0)")).collect();
     parts.push(format!(
-        "select 'data_quality_1min', coalesce(t.zone, c.zone) || ' ' || coalesce(t.start_us, c.start_us), \
+        "select 'quality_counts', coalesce(t.zone, c.zone) || ' ' || coalesce(t.start_us, c.start_us), \
          row_to_json(t)::text, row_to_json(c)::text from (select *, (extract(epoch from window_start) * \
-         1000000)::bigint start_us from data_quality_1min) t full join (select zone, us - mod(mod(us, 60000000) + 60000000, \
+         1000000)::bigint start_us from quality_counts) t full join (select zone, us - mod(mod(us, 60000000) + 60000000, \
          60000000) start_us, count(*) filter (where not is_late) reading_count, count(*) filter (where is_late) late_count, \
          0 dead_letter_count, min(epoch) first_epoch, {} from raw group by 1, 2 union all select '', us - mod(us, 60000000), 0, 0, count(*), \
          min(epoch), {} from (select epoch, (extract(epoch from received_at) * 1000000)::bigint us from dead_letters) d group \

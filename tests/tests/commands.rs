@@ -33,7 +33,7 @@ fn verify_is_content_with_what_a_run_writes_and_names_every_table_that_was_tampe
         ("hot_sensors", "anomaly_count = anomaly_count + 1", true),
         ("zone_status", "anomalies_5min = anomalies_5min + 1", true),
         ("zone_latest", "humidity = humidity + 1", true),
-        ("data_quality_1min", "unusual_aqi = unusual_aqi + 1", true),
+        ("quality_counts", "unusual_aqi = unusual_aqi + 1", true),
         ("ingest_progress", "accepted = accepted + 1", false),
     ] {
         session.batch(&format!("create table saved as select * from {table}"));

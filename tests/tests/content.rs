@@ -325,7 +325,7 @@ fn a_usual_range_that_is_changed_holds_for_what_is_read_from_then_on() {
         }
         scene.catch_up("-w 1");
         let sums = "select concat_ws(' ', sum(count_humidity), sum(unusual_humidity), sum(unusual_aqi)) \
-                    from data_quality_1min";
+                    from quality_counts";
         let all = second / 20;
         assert_eq!(scene.database.session.value::<String>(sums), format!("{all} {unusual} 0"));
         // Whatever the file says by now, each reading was held against the range of its own time.

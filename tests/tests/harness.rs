@@ -168,7 +168,7 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
         sql += &format!("insert into zone_latest values ({}, {}, 7);", quoted(zone), latest.join(", "));
     }
     sql += &format!(
-        "create table data_quality_1min (zone text, window_start timestamptz, reading_count bigint, late_count bigint, \
+        "create table quality_counts (zone text, window_start timestamptz, reading_count bigint, late_count bigint, \
          dead_letter_count bigint, {}, after_epoch bigint, epoch bigint);",
         metrics
             .iter()
@@ -185,9 +185,9 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
     };
     let of_readings: Vec<String> = city.metrics.iter().map(of_metric).collect();
     sql += &format!(
-        "insert into data_quality_1min select zone, date_trunc('minute', recorded_at), count(*) filter (where not is_late), \
+        "insert into quality_counts select zone, date_trunc('minute', recorded_at), count(*) filter (where not is_late), \
          count(*) filter (where is_late), 0, {}, 0, 7 from sensor_data group by 1, 2; \
-         insert into data_quality_1min select '', date_trunc('minute', received_at), 0, 0, count(*), {}, 0, 7 \
+         insert into quality_counts select '', date_trunc('minute', received_at), 0, 0, count(*), {}, 0, 7 \
          from dead_letters group by 2;",
         of_readings.join(", "),
         metrics.iter().map(|_| "0, 0").collect::<Vec<_>>().join(", ")
@@ -244,10 +244,10 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("zone_status", "avg_aqi = avg_aqi + 1", false),
         ("zone_latest", "aqi = aqi + 1", true),
         ("zone_latest", "humidity_at = humidity_at + interval '1 microsecond'", true),
-        ("data_quality_1min", "reading_count = reading_count + 1", true),
-        ("data_quality_1min", "unusual_aqi = unusual_aqi + 1", true),
-        ("data_quality_1min", "dead_letter_count = dead_letter_count + 1", true),
-        ("data_quality_1min", "window_start = window_start + interval '1 minute'", true),
+        ("quality_counts", "reading_count = reading_count + 1", true),
+        ("quality_counts", "unusual_aqi = unusual_aqi + 1", true),
+        ("quality_counts", "dead_letter_count = dead_letter_count + 1", true),
+        ("quality_counts", "window_start = window_start + interval '1 minute'", true),
     ] {
         session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
         assert!(!differences(session, &city, &expected).is_empty(), "{table} set {set} goes unnoticed");
@@ -275,7 +275,7 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("metrics_1min", "epoch = 5", some("metrics_1min")),
         ("hot_sensors", "epoch = 6", some("hot_sensors")),
         ("zone_status", "epoch = 8", some("zone_status")),
-        ("data_quality_1min", "after_epoch = 9", some("data_quality_1min")),
+        ("quality_counts", "after_epoch = 9", some("quality_counts")),
         ("commits", "windows_from = 'infinity'", "epoch = 7".to_owned()),
         ("commits", "previous_epoch = 6", "epoch = 7".to_owned()),
     ] {

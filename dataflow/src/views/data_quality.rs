@@ -1,5 +1,6 @@
-//! data_quality_1min: per zone and minute how many readings were accepted or late, which metrics they had, which of these
-//! were outside their usual range, and how many records of the minute were no readings.
+//! quality_counts: per zone and minute how many readings were accepted or late, which metrics they had, which of these
+//! were outside their usual range, and how many records of the minute were no readings. The view `data_quality_1min` shows
+//! what readers ask for: what was expected, what came, and what it lacks.
 //!
 //! All figures are counts, so a commit adds what its epochs bring to the row that is there. Nothing is kept in memory,
 //! a restart reads nothing, and a reading may be as late as it likes.
@@ -27,11 +28,13 @@ use super::{Inputs, View};
 use crate::operators::Epoch;
 
 pub(super) const VIEW: View = View {
-    stored: &[LiveTable { is_restored: false, views, ..LiveTable::new(data_quality, comparison) }],
+    stored: &[LiveTable { is_restored: false, views, ..LiveTable::new(quality_counts, comparison) }],
     define: |inputs| vec![define(inputs)],
 };
 
-pub(super) const NAME: &str = "data_quality_1min";
+pub(super) const NAME: &str = "quality_counts";
+/// The view of it, whose name the table had before.
+const QUALITY: &str = "data_quality_1min";
 /// The zone of dead letters.
 const NO_ZONE: &str = "";
 /// Counts before those of the metrics: accepted, late, dead.
@@ -39,7 +42,7 @@ const FIXED: usize = 3;
 /// A sender's clock may say anything: dead letters count in the years from 1970 to 9999.
 const LAST_US: i64 = 253_402_300_799_999_999;
 
-fn data_quality(domain: &Domain) -> Table {
+fn quality_counts(domain: &Domain) -> Table {
     let count = |name: String, comment: String| column(name, "bigint not null default 0", comment);
     let mut columns = vec![
         column("zone", "text not null", "The zone; '' for dead letters"),
@@ -70,22 +73,74 @@ fn data_quality(domain: &Domain) -> Table {
         storage: ROOM_FOR_UPDATES,
         index: Some("window_start"),
         came_later: true,
-        ..table(NAME, "Readings and dead letters by zone and minute: what came, and what it lacks", columns)
+        formerly: Some(QUALITY),
+        ..table(NAME, "Counts of readings and dead letters by zone and minute, to which commits add", columns)
     }
 }
 
 /// A zone is expected to bring as many readings as in the median of the hour before.
-const COMPLETENESS: &str = "from data_quality_1min as quality
-    cross join lateral (
-        select percentile_disc(0.5) within group (order by before.reading_count) as expected_count
-        from data_quality_1min as before
+const EXPECTED: &str =
+    "select percentile_disc(0.5) within group (order by before.reading_count) as expected_count
+        from quality_counts as before
         where before.zone = quality.zone and before.window_start < quality.window_start
-          and before.window_start >= quality.window_start - interval '1 hour' and before.reading_count > 0
-    ) as hour
-    cross join (select max(watermark) as w from commits) as newest
-    where quality.zone <> ''";
+          and before.window_start >= quality.window_start - interval '1 hour' and before.reading_count > 0";
 
-fn views(_: &Domain) -> Vec<schema::View> {
+fn views(domain: &Domain) -> Vec<schema::View> {
+    vec![quality(domain), completeness()]
+}
+
+/// What is shown of the counts. Nulls are what the counts of values leave: of readings that came before a metric did, all.
+fn quality(domain: &Domain) -> schema::View {
+    let metrics = || domain.metrics.iter().map(|metric| &metric.name);
+    let mut columns = vec![
+        column("zone", "text", "The zone; '' for dead letters"),
+        column("minute", "timestamptz", "Start of the minute"),
+        column(
+            "expected",
+            "bigint",
+            "Accepted readings in the median of its minutes with readings in the hour before; null when there were none",
+        ),
+        column("readings", "bigint", "Accepted readings of that minute"),
+        column("late", "bigint", "Late readings of that minute"),
+        column("dead", "bigint", "Dead letters that Kafka stamped in that minute; 0 but for zone ''"),
+    ];
+    columns.extend(metrics().flat_map(|name| {
+        let outside = format!("Accepted readings with {name} outside its usual range");
+        [
+            column(format!("nulls_{name}"), "bigint", format!("Accepted readings without {name}")),
+            column(format!("out_of_range_{name}"), "bigint", outside),
+        ]
+    }));
+    columns.push(column("epoch", "bigint", "The commit that last wrote the row, milliseconds"));
+    let of_metrics = metrics().map(|name| {
+        format!(
+            "\n           reading_count - count_{name} as nulls_{name}, unusual_{name} as out_of_range_{name},"
+        )
+    });
+    let source = format!(
+        "from (
+        select zone, window_start as minute,
+           case when zone <> '{NO_ZONE}' then (
+        {EXPECTED}) end as expected,
+           reading_count as readings, late_count as late, dead_letter_count as dead,{}
+           epoch
+        from {NAME} as quality
+    ) as shown",
+        of_metrics.collect::<String>()
+    );
+    schema::View {
+        name: QUALITY.to_owned(),
+        comment: "Data quality by zone and minute: what was expected, what came, and what it lacks. A minute without any \
+                  record has no row"
+            .to_owned(),
+        columns,
+        expressions: Vec::new(),
+        source,
+        came_later: true,
+    }
+}
+
+fn completeness() -> schema::View {
     let columns = vec![
         column("zone", "text", "The zone"),
         column("window_start", "timestamptz", "Start of the minute"),
@@ -102,7 +157,7 @@ fn views(_: &Domain) -> Vec<schema::View> {
         ),
         column("is_final", "boolean", "Whether W has passed the minute's end"),
     ];
-    vec![schema::View {
+    schema::View {
         name: "completeness_1min".to_owned(),
         comment: "How many readings each zone brought in a minute, and how many it was expected to bring. A minute \
                   without any has no row"
@@ -112,9 +167,16 @@ fn views(_: &Domain) -> Vec<schema::View> {
             ("completeness", "reading_count::float8 / expected_count"),
             ("is_final", "coalesce(window_start + interval '1 minute' <= w, false)"),
         ],
-        source: COMPLETENESS.to_owned(),
+        source: format!(
+            "from {NAME} as quality
+    cross join lateral (
+        {EXPECTED}
+    ) as hour
+    cross join (select max(watermark) as w from commits) as newest
+    where quality.zone <> '{NO_ZONE}'"
+        ),
         came_later: true,
-    }]
+    }
 }
 
 /// Counts of a zone's minute, as the table has them.

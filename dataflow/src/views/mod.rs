@@ -5,7 +5,7 @@
 //!                    └▶ how many ─┐
 //!  facts of zones ────────────────┴─────────────▶ zone_status
 //!  placed batches ─┬────────────────────────────▶ zone_latest
-//!                  ├────────────────────────────▶ data_quality_1min
+//!                  ├────────────────────────────▶ quality_counts
 //!                  └▶ findings ─┐
 //!  progress ────────────────────┴───────────────▶ incidents
 //! ```

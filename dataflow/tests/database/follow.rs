@@ -30,7 +30,7 @@ const TABLES: [&str; 7] = [
     "hot_sensors",
     "zone_status",
     "zone_latest",
-    "data_quality_1min",
+    "quality_counts",
 ];
 
 fn simulation(since: &str, count: i64) -> String {

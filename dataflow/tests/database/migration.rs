@@ -59,6 +59,7 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
                 "metrics_1min",
                 "metrics_5min",
                 "panes",
+                "quality_counts",
                 "sensor_data",
                 "sensor_readings",
                 "sensor_readings_20261121_115930",
@@ -101,6 +102,43 @@ fn a_database_that_was_made_before_a_column_or_a_table_came_gets_it() {
             number(&client, "select count(windows_from) + (select count(*) from changes) from commits").await,
             0
         );
+    });
+}
+
+/// The counts by zone and minute had the name that their view has now.
+#[test]
+fn a_table_that_was_called_otherwise_is_renamed_with_its_rows_and_its_view_has_its_rights() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        execute(&client, include_str!("../../../sql/roles.sql")).await;
+        execute(
+            &client,
+            "insert into quality_counts (zone, window_start, reading_count, late_count, count_aqi, unusual_aqi, after_epoch) \
+             values ('a', '2026-11-21 12:00+00', 5, 1, 3, 2, 0); \
+             drop view data_quality_1min; \
+             alter table quality_counts rename to data_quality_1min; \
+             alter index quality_counts_pkey rename to data_quality_1min_pkey; \
+             alter index quality_counts_window_start rename to data_quality_1min_window_start",
+        )
+        .await;
+        migrate::prepare(&mut client, &schema(&windy()), "sensor-data").await.expect("nothing that breaks");
+        let before = "select count(*) from pg_class where relname = 'quality_counts'";
+        assert_eq!(number(&client, before).await, 0, "a run that lives writes the old name");
+        for _ in 0..2 {
+            migrate::apply(&mut client, &schema(&windy()), "sensor-data").await.expect("renamed");
+        }
+        let quality = "select concat_ws(' ', zone, readings, late, dead, nulls_aqi, out_of_range_aqi, nulls_wind) \
+                       from data_quality_1min";
+        assert_eq!(texts(&client, quality).await, ["a 5 1 0 2 2 5"]);
+        let named =
+            "select relname::text from pg_class where relname ~ '^(data_quality|quality_counts)' order by 1";
+        assert_eq!(
+            texts(&client, named).await,
+            ["data_quality_1min", "quality_counts", "quality_counts_pkey", "quality_counts_window_start"]
+        );
+        let may = "select has_table_privilege('citytide_reader', 'data_quality_1min', 'select')::text";
+        assert_eq!(texts(&client, may).await, ["true"]);
+        execute(&client, "drop owned by citytide_reader").await;
     });
 }
 

@@ -172,7 +172,7 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
              from generate_series(0, 119) as n; \
              insert into metrics_5min (zone, window_start, window_end, reading_count, anomaly_count, is_final, revision, \
              updated_at) select zone, pane_start, pane_start, 1, 0, true, 0, now() from panes; \
-             insert into data_quality_1min (zone, window_start, reading_count, after_epoch) \
+             insert into quality_counts (zone, window_start, reading_count, after_epoch) \
              select zone, pane_start, 1, 0 from panes",
         )
         .await;
@@ -181,11 +181,11 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
         assert_eq!(number(&client, "select count(*) from panes").await, 120);
         domain.retention.windows_us = Some(3_600_000_000);
         prune_windows(&mut client, 0, &domain).await.expect("pruned");
-        for table in ["panes", "metrics_5min", "data_quality_1min"] {
+        for table in ["panes", "metrics_5min", "quality_counts"] {
             assert_eq!(number(&client, &format!("select count(*) from {table}")).await, 60, "{table}");
         }
         // Whoever has read up to commit 1 sees with the next one which windows went.
-        for table in ["metrics_5min", "data_quality_1min"] {
+        for table in ["metrics_5min", "quality_counts"] {
             let noted = format!(
                 "select count(distinct key) from changes where epoch = 2 and table_name = '{table}' \
                  and key ->> 'zone' = 'a' and (key ->> 'window_start')::timestamptz < '2026-11-21 11:00:00+00'"

@@ -92,11 +92,11 @@ async fn fill(client: &mut Client, domain: &Domain) {
              (select max(recorded_at) from sensor_readings as r where r.zone = z.zone and not is_late) \
              from {first} as z where is_final and window_start = (select max(window_start) from {first} where is_final); \
              insert into zone_latest (zone, {newest_columns}) select zone, {newest} from zone_status as z; \
-             insert into data_quality_1min (zone, window_start, reading_count, late_count, {counts}, after_epoch) \
+             insert into quality_counts (zone, window_start, reading_count, late_count, {counts}, after_epoch) \
              select zone, to_timestamp(floor(extract(epoch from recorded_at) / 60) * 60), \
              sum(case when is_late then 0 else 1 end), sum(case when is_late then 1 else 0 end), {counted}, \
              min(epoch) - 50 from sensor_readings group by 1, 2; \
-             insert into data_quality_1min (zone, window_start, dead_letter_count, after_epoch) \
+             insert into quality_counts (zone, window_start, dead_letter_count, after_epoch) \
              select '', date_trunc('minute', received_at), count(*), 0 from dead_letter_records group by 2",
             counts = each(&|name| format!("count_{name}, unusual_{name}")),
             counted = each(&|name| {
@@ -176,12 +176,12 @@ fn a_live_view_that_a_database_lacks_comes_filled() {
         let domain = Domain::smart_city();
         let mut client = scratch.open().await;
         fill(&mut client, &domain).await;
-        for (table, view, rows) in
-            [("zone_latest", None, 3), ("data_quality_1min", Some("completeness_1min"), 31)]
+        for (table, views, rows) in
+            [("zone_latest", &[][..], 3), ("quality_counts", &["data_quality_1min", "completeness_1min"], 31)]
         {
             execute(&client, &format!("drop table {table} cascade")).await;
             let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
-            let missing = [Some(table), view].into_iter().flatten();
+            let missing = [table].into_iter().chain(views.iter().copied());
             let missing = missing.map(|name| Difference::MissingTable { table: name.to_owned() });
             assert_eq!(mended, missing.collect::<Vec<_>>());
             let again = migrate::apply(&mut client, &schema(&domain), "t").await.expect("nothing to do");
@@ -230,7 +230,7 @@ fn the_completeness_of_a_minute_is_its_share_of_the_median_of_the_hour_before() 
             &client,
             "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
              values (1, 0, 0, 0, '2026-11-21 12:03:30+00'); \
-             insert into data_quality_1min (zone, window_start, reading_count, dead_letter_count, after_epoch) values \
+             insert into quality_counts (zone, window_start, reading_count, dead_letter_count, after_epoch) values \
              ('a', '2026-11-21 10:59+00', 9, 0, 0), ('a', '2026-11-21 12:00+00', 4, 0, 0), \
              ('a', '2026-11-21 12:01+00', 8, 0, 0), ('a', '2026-11-21 12:02+00', 6, 0, 0), \
              ('a', '2026-11-21 12:03+00', 3, 0, 0), ('b', '2026-11-21 12:03+00', 5, 0, 0), \
@@ -249,6 +249,19 @@ fn the_completeness_of_a_minute_is_its_share_of_the_median_of_the_hour_before() 
             "b 12:03 5 – – f",
         ];
         assert_eq!(texts(&client, sql).await, expected);
+        let sql = "select concat_ws(' ', zone, to_char(minute at time zone 'UTC', 'HH24:MI'), \
+                   coalesce(expected::text, '–'), readings, dead, nulls_aqi) \
+                   from data_quality_1min order by zone, minute";
+        let shown = [
+            " 12:03 – 0 7 0",
+            "a 10:59 – 9 0 9",
+            "a 12:00 – 4 0 4",
+            "a 12:01 4 8 0 8",
+            "a 12:02 4 6 0 6",
+            "a 12:03 6 3 0 3",
+            "b 12:03 – 5 0 5",
+        ];
+        assert_eq!(texts(&client, sql).await, shown);
     });
 }
 
@@ -288,7 +301,7 @@ fn every_kind_of_damage_is_found() {
         ("update panes set first_epoch = last_epoch + 1", "panes"),
         ("update ingest_progress set gaps = 1 where kafka_partition = 0", "conservation"),
         ("update ingest_progress set late = late + 1, accepted = accepted - 1", "conservation"),
-        ("delete from dead_letter_records where kafka_offset = 1001", "conservation data_quality_1min"),
+        ("delete from dead_letter_records where kafka_offset = 1001", "conservation quality_counts"),
         ("delete from ingest_progress where kafka_partition = 1", "conservation"),
         ("delete from commits where epoch = 1795262400050", "commits"),
         ("update hot_sensors set rank = 11 - rank + 100", "hot_sensors"),
@@ -301,22 +314,16 @@ fn every_kind_of_damage_is_found() {
             "zone_latest",
         ),
         ("delete from zone_latest where zone = 'zone 1'", "zone_latest"),
+        ("update quality_counts set late_count = late_count + 1 where zone = 'zone 1'", "quality_counts"),
+        ("update quality_counts set count_aqi = count_aqi - 1 where zone = 'zone 1'", "quality_counts"),
+        ("update quality_counts set unusual_aqi = unusual_aqi + 1 where zone = 'zone 1'", "quality_counts"),
+        ("update quality_counts set dead_letter_count = 1 where zone = 'zone 2'", "quality_counts"),
+        ("update quality_counts set after_epoch = 1795262400000", "quality_counts"),
+        ("delete from quality_counts where zone = ''", "quality_counts"),
         (
-            "update data_quality_1min set late_count = late_count + 1 where zone = 'zone 1'",
-            "data_quality_1min",
-        ),
-        ("update data_quality_1min set count_aqi = count_aqi - 1 where zone = 'zone 1'", "data_quality_1min"),
-        (
-            "update data_quality_1min set unusual_aqi = unusual_aqi + 1 where zone = 'zone 1'",
-            "data_quality_1min",
-        ),
-        ("update data_quality_1min set dead_letter_count = 1 where zone = 'zone 2'", "data_quality_1min"),
-        ("update data_quality_1min set after_epoch = 1795262400000", "data_quality_1min"),
-        ("delete from data_quality_1min where zone = ''", "data_quality_1min"),
-        (
-            "insert into data_quality_1min (zone, window_start, late_count, after_epoch) \
+            "insert into quality_counts (zone, window_start, late_count, after_epoch) \
              values ('zone 9', '2026-11-21 12:00+00', 1, 0)",
-            "data_quality_1min",
+            "quality_counts",
         ),
         (
             "update incident_occurrences set readings = readings + 1 where zone = 'zone 1'",
@@ -345,7 +352,7 @@ fn every_kind_of_damage_is_found() {
             "hot_sensors",
             "zone_status",
             "zone_latest",
-            "data_quality_1min",
+            "quality_counts",
             "incident_occurrences",
             "incident_states",
         ];
@@ -380,13 +387,13 @@ fn what_lies_behind_the_horizon_is_not_compared_and_the_rest_is() {
             assert!(after.compared > 0 && after.compared < before.compared, "{}", after.name);
         }
         let quality = |report: &Report| {
-            report.checks.iter().find(|check| check.name == "data_quality_1min").map(|check| check.compared)
+            report.checks.iter().find(|check| check.name == "quality_counts").map(|check| check.compared)
         };
         assert!(quality(&after) > Some(0) && quality(&after) < quality(&before), "{after}");
         execute(&client, "update metrics_5min set anomaly_count = anomaly_count + 1").await;
         assert_eq!(differing(scratch, &domain).await, ["metrics_5min"]);
-        execute(&client, "update data_quality_1min set late_count = late_count + 1").await;
-        assert_eq!(differing(scratch, &domain).await, ["metrics_5min", "data_quality_1min"]);
+        execute(&client, "update quality_counts set late_count = late_count + 1").await;
+        assert_eq!(differing(scratch, &domain).await, ["metrics_5min", "quality_counts"]);
     });
 }
 

@@ -30,6 +30,7 @@ pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
         storage: "",
         index: None,
         came_later: false,
+        formerly: None,
         followed_by: String::new(),
     }
 }
@@ -49,6 +50,8 @@ pub struct Table {
     pub index: Option<&'static str>,
     /// Whether databases were made before it came: a start makes it.
     pub came_later: bool,
+    /// What older databases call it; a view may have that name now.
+    pub formerly: Option<&'static str>,
     /// What is made with it: functions, further indexes.
     pub followed_by: String,
 }
