@@ -1,12 +1,12 @@
 # A dozen doors; what is behind each is in scripts/.
-# RATE, SENSORS and WORKERS change what run, producer and consumer do: make run RATE=5000. HISTORY is for run.
+# RATE, SENSORS and WORKERS change what run, producer and consumer do: make run RATE=5000. HISTORY and PAGE are for run.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 .DEFAULT_GOAL := help
 .PHONY: help build services run test bench bench-detector install setup producer consumer train-model dashboard psql stop clean
-export RATE SENSORS WORKERS HISTORY
+export RATE SENSORS WORKERS HISTORY PAGE
 # SQL reaches psql as it was typed: make must not read the dollar signs in it.
 unexport SQL
 
@@ -44,8 +44,8 @@ consumer: build services ## the dataflow alone, showing readings and closed wind
 train-model: build services ## a model by hand, and how its verdicts would differ
 	eval "$$(scripts/services env)" && export DATABASE_URL && exec $(BINARIES)/citytide train
 
-dashboard: ## not yet: ask with psql
-	echo "There is no dashboard yet: make psql asks the tables."
+dashboard: build services ## the page alone, over the tables as they are
+	eval "$$(scripts/services env)" && export DATABASE_URL && exec $(BINARIES)/citytide serve
 
 psql: export CITYTIDE_SQL = $(value SQL)
 psql: ## ask the tables; SQL="select …" prints one answer

@@ -15,6 +15,8 @@ mod incidents;
 mod migration;
 #[path = "database/models.rs"]
 mod models;
+#[path = "database/page.rs"]
+mod page;
 #[path = "database/program.rs"]
 mod program;
 #[path = "database/queries.rs"]

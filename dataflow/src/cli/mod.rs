@@ -19,6 +19,7 @@ pub mod pages;
 pub mod run;
 pub mod schema;
 mod screen;
+pub mod serve;
 pub mod settings;
 pub mod setup;
 pub mod show;
@@ -77,6 +78,8 @@ enum Command {
     Why(why::Args),
     /// List incidents, and show all that is known about one
     Incidents(incidents::Args),
+    /// Serve the page and the API at http://127.0.0.1:8501
+    Serve(serve::Args),
     /// List programs that follow the tables and how far each is, or drop one that retention waits for
     Followers(followers::Args),
     /// List and show records that are not readings, and replay them after the domain file is corrected
@@ -98,6 +101,7 @@ impl Relations for Typed {
     fn check(&self, wrong: &mut Vec<String>) {
         match &self.command {
             Command::Run(args) => args.check(wrong),
+            Command::Serve(args) => args.check(wrong),
             Command::Config(commands) => commands.check(wrong),
             _ => {}
         }
@@ -122,6 +126,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Tap(args) => tap::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Incidents(args) => incidents::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Followers(args) => followers::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Check(args) => Ok(check::run(&args)),

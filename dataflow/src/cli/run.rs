@@ -21,6 +21,7 @@ use clap::Args as ClapArgs;
 use super::check;
 use super::exit_error::ExitError;
 use super::screen;
+use super::serve::PageArgs;
 use super::settings::{Configuration, Relations};
 use super::setup::SetupArgs;
 use crate::commit::faults::FailAt;
@@ -85,6 +86,8 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "POINT:N")]
     fail_at: Option<FailAt>,
     #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
     pub(super) report: ReportArgs,
 }
 
@@ -119,6 +122,7 @@ impl Relations for Args {
             wrong.push("--shadow needs a model, and --detector rules uses none".to_owned());
         }
         self.setup.source.check(processes, wrong);
+        self.page.check(wrong);
         if let Err(error) = hosts::addresses(usize::from(processes), self.hostfile.as_deref(), &self.address)
         {
             wrong.push(error.to_string());
@@ -134,12 +138,17 @@ pub fn run(args: Args, configuration: &Configuration) -> Result<i32, ExitError> 
     // All are read here too, so that a mistake is reported once and not by every generation.
     args.setup.setup()?;
     if args.no_supervise {
+        if !args.report.is_supervised() {
+            args.page.start(args.setup.tables())?;
+        }
         return member::work(args);
     }
     // A run that is to be taken over may still have the address.
     if args.process.unwrap_or(0) == 0 && !args.take_over {
         args.report.check_listen()?;
     }
+    // In this process: the page outlives the generations of the run.
+    args.page.start(args.setup.tables())?;
     supervise_members(&args, configuration)
 }
 

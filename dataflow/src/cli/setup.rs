@@ -42,6 +42,10 @@ pub struct Setup {
 }
 
 impl SetupArgs {
+    pub fn tables(&self) -> &TablesArgs {
+        &self.tables
+    }
+
     pub fn setup(&self) -> Result<Setup, ExitError> {
         let (domain, database) = self.tables.read()?;
         Ok(Setup {

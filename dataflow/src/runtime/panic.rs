@@ -3,12 +3,16 @@
 //! timely hangs when one thread of it panics: the other workers wait for progress that never comes. So a panic
 //! on any thread ends the whole process, at once and without unwinding:
 //! 1. a panic that says that a peer's socket broke ends with [`Exit::PeerLost`]: it is the peer's failure;
-//! 2. every other panic is a bug here and aborts (SIGABRT), which leaves a core where the system wants one.
+//! 2. a panic on a thread that the run does not need ([`ALONE`]) ends nothing but what it was doing;
+//! 3. every other panic is a bug here and aborts (SIGABRT), which leaves a core where the system wants one.
 
 use std::panic::PanicHookInfo;
 
 use super::exit::Exit;
 use super::output;
+
+/// The name of a thread that no worker waits for: the page's. It unwinds.
+pub const ALONE: &str = "page";
 
 /// How timely's network threads begin what they say when a peer's socket breaks; its sources promise to keep it.
 const PEER_LOST: &str = "timely communication error:";
@@ -19,6 +23,10 @@ pub fn end_process_on_panic() {
         let message = message(info);
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("(unnamed)");
+        if thread == ALONE {
+            tracing::error!(thread, "panicked; the run goes on: {message}");
+            return;
+        }
         if message.starts_with(PEER_LOST) {
             tracing::error!(thread, "a peer was lost; this process ends: {message}");
         } else {

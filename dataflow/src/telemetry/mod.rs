@@ -26,7 +26,7 @@ mod stages;
 pub use dropped_lines::DroppedLines;
 pub use exposition::Exposition;
 pub use health::{lives, ready};
-pub use http::{ListenAddress, ListenError, listen, routes, serve};
+pub use http::{CONNECTIONS_MAX, PURPOSE, routes};
 pub use latency::{Latency, Observed};
 pub use shared::Telemetry;
 pub use snapshot::{DetectorFigures, LOW_HELD_MAX_MS, LastCommit, PartitionFigures, Phase, Snapshot};

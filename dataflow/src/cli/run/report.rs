@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use citytide_serve::listen::{self, ListenAddress};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::cli::exit_error::ExitError;
@@ -22,7 +23,7 @@ use crate::cli::status::Status;
 use crate::runtime::children::OnLine;
 use crate::runtime::exit::Exit;
 use crate::runtime::output;
-use crate::telemetry::{self, ListenAddress, Phase, Snapshot, Telemetry};
+use crate::telemetry::{self, Phase, Snapshot, Telemetry};
 
 /// Time between two lines in a log.
 const LOGGED_INTERVAL: Duration = Duration::from_secs(5);
@@ -54,18 +55,19 @@ impl ReportArgs {
     /// Checks that the address can be listened on, so that a mistake is reported once and not by every generation.
     pub fn check_listen(&self) -> Result<(), ExitError> {
         let Some(address) = &self.listen else { return Ok(()) };
-        let listener = telemetry::listen(address, Duration::ZERO);
+        let listener = listen::listen(address, telemetry::PURPOSE, Duration::ZERO);
         listener.map(drop).map_err(|error| ExitError::new(Exit::Config, error))
     }
 
     /// Serves metrics and health, if that was asked for. An address that is taken is retried for `patience`.
     pub fn serve(&self, telemetry: &Arc<Telemetry>, patience: Duration) -> Result<(), ExitError> {
         let Some(address) = &self.listen else { return Ok(()) };
-        let listener = telemetry::listen(address, patience).map_err(|error| {
+        let listener = listen::listen(address, telemetry::PURPOSE, patience).map_err(|error| {
             let exit = if error.is_taken() { Exit::PeerLost } else { Exit::Config };
             ExitError::new(exit, error)
         })?;
-        telemetry::serve(listener, telemetry::routes(telemetry.clone())).map_err(|error| {
+        let routes = telemetry::routes(telemetry.clone());
+        listen::serve(listener, routes, telemetry::CONNECTIONS_MAX).map_err(|error| {
             ExitError::new(Exit::Bug, format!("cannot serve metrics at {address}: {error}"))
         })?;
         tracing::info!("metrics and health at http://{address}/metrics, /healthz, /readyz");

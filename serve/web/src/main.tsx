@@ -1,0 +1,62 @@
+// The page: what is chosen, what is live, and which page of it is shown.
+
+import { render } from "preact";
+import { useState } from "preact/hooks";
+import type { Domain } from "./api/types";
+import { Now } from "./now/now";
+import { sentence } from "./now/sentence";
+import { Sign } from "./parts/marks";
+import "./page.css";
+import { Shell } from "./shell";
+import { useAsk } from "./state/ask";
+import { useLive } from "./state/live";
+import { useRoute } from "./state/route";
+
+function App() {
+  const route = useRoute();
+  const [paused, pause] = useState(false);
+  const every = Math.min(30, Math.max(1, Number(route.query.get("every")) || 1));
+  const live = useLive(every, !paused);
+  const { answer: domain, problem } = useAsk<Domain>("/api/v1/domain", live.as_of === 0 ? live.tries : 0);
+  const said = sentence(live.sections, live);
+  const zones = live.sections.zones?.rows.map((row) => row.zone) ?? domain?.zones.map((zone) => zone.name) ?? [];
+  return (
+    <Shell domain={domain} live={live} route={route} paused={paused} pause={pause} every={every} zones={zones}>
+      <div class="status" aria-busy={!live.sections.status}>
+        <h1>
+          <Sign of={said.sign} />
+          <span>
+            {said.parts.map((part, index) => (
+              <>
+                {index > 0 && <b> · </b>}
+                <span class="part">{part}</span>
+              </>
+            ))}
+          </span>
+        </h1>
+        <span class="sub">{said.sub}</span>
+      </div>
+      {said.banner && (
+        <div class={`note${said.banner.error ? " err" : ""}`} role="alert">
+          <div>
+            <b>{said.banner.head}</b>
+            <p>{said.banner.text}</p>
+          </div>
+          {said.banner.error && (
+            <button class="btn" onClick={live.again}>
+              Try now
+            </button>
+          )}
+        </div>
+      )}
+      {problem && !domain && <div class="empty">{problem.message}</div>}
+      {domain && <Page domain={domain} live={live} route={route} />}
+    </Shell>
+  );
+}
+
+function Page({ domain, live, route }: { domain: Domain; live: ReturnType<typeof useLive>; route: ReturnType<typeof useRoute> }) {
+  return <Now domain={domain} live={live} route={route} />;
+}
+
+render(<App />, document.getElementById("page")!);
