@@ -194,18 +194,18 @@ pub const LISTINGS: &[Listing] = &[
     },
     Listing {
         name: "quality",
-        about: "Readings and dead letters by zone and minute: what came, and what it lacks; zone '' for dead letters",
+        about: "Data quality by zone and minute: what was expected, what came, and what it lacks; zone '' for dead letters",
         from: "data_quality_1min",
         columns: quality,
         filters: &[ZONE],
         switches: &[],
         span: Some(Span {
-            column: "window_start",
+            column: "minute",
             default_us: HOUR_US,
             longest_us: 7 * DAY_US,
             longest_with: None,
         }),
-        order: &[("window_start", Kind::Time), ("zone", Kind::Text)],
+        order: &[("minute", Kind::Time), ("zone", Kind::Text)],
         is_descending: false,
     },
     Listing {
@@ -417,12 +417,13 @@ fn readings(domain: &Domain) -> Vec<Column> {
 fn quality(domain: &Domain) -> Vec<Column> {
     let mut all = columns(&[
         ("zone", Kind::Text),
-        ("window_start", Kind::Time),
-        ("reading_count", Kind::Integer),
-        ("late_count", Kind::Integer),
-        ("dead_letter_count", Kind::Integer),
+        ("minute", Kind::Time),
+        ("expected", Kind::Integer),
+        ("readings", Kind::Integer),
+        ("late", Kind::Integer),
+        ("dead", Kind::Integer),
     ]);
-    all.extend(by_metric(domain, &[("count_", Kind::Integer), ("unusual_", Kind::Integer)]));
+    all.extend(by_metric(domain, &[("nulls_", Kind::Integer), ("out_of_range_", Kind::Integer)]));
     all.extend(columns(&[("epoch", Kind::Integer)]));
     all
 }
