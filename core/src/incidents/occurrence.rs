@@ -75,7 +75,8 @@ impl Occurrence {
         if self.sensors.len() < other.sensors.len() {
             std::mem::swap(&mut self.sensors, &mut other.sensors);
         }
-        self.sensors.append(&mut other.sensors);
+        // Not `append`: it rebuilds the greater set for each element of the smaller one.
+        self.sensors.extend(other.sensors);
         if other.peak.order(&self.peak) == Ordering::Greater {
             self.peak = other.peak;
         }
