@@ -50,8 +50,8 @@ pub use over::finish_segments;
 use partitions::Lately;
 pub use partitions::{Written, ensure_partitions};
 pub use retention::{
-    drop_partitions, prune_changes, prune_commits, prune_detector, prune_windows, raise_horizon,
-    retention_horizon,
+    drop_partitions, prune_changes, prune_commits, prune_detector, prune_incidents, prune_windows,
+    raise_horizon, retention_horizon,
 };
 pub use uncommitted::delete_uncommitted;
 
@@ -211,6 +211,7 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
     prune_commits(client, run_id).await?;
     prune_changes(client, run_id).await?;
     prune_windows(client, run_id, domain).await?;
+    prune_incidents(client, run_id, domain).await?;
     // Last: it is the one that a long query can keep from its lock for hours.
     drop_partitions(client, run_id).await
 }

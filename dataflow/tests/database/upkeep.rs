@@ -12,7 +12,7 @@ use citytide_store::schema::Pace;
 use citytide_store::takeover::Run;
 use citytide_store::upkeep::{
     COMMITS_MERGED_AFTER_MS, Stop, Written, drop_partitions, ensure_partitions, finish_segments,
-    merge_commits, prune_changes, prune_commits, prune_windows, raise_horizon, spawn,
+    merge_commits, prune_changes, prune_commits, prune_incidents, prune_windows, raise_horizon, spawn,
 };
 
 use tokio_postgres::Client;
@@ -199,6 +199,63 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
         execute(&client, "update citytide_database set horizon_epoch = 2").await;
         prune_changes(&mut client, 0).await.expect("forgotten with the readings");
         assert_eq!(number(&client, "select count(*) from changes").await, 0);
+    });
+}
+
+#[test]
+fn incidents_go_with_all_that_is_known_of_them_once_they_are_older_than_windows_are_kept() {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        // Of each pair, the first was last seen before 11:00. `long` has an old occurrence and one that is not.
+        let script = "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+             values (1, 0, 0, 0, '2026-11-21 12:00:00+00'); \
+             create temporary table seen (id text, subject text, opened_at timestamptz, last_seen_at timestamptz); \
+             insert into seen values ('old', 'aqi', '2026-11-21 10:00+00', '2026-11-21 10:20+00'), \
+             ('new', 'aqi', '2026-11-21 11:00+00', '2026-11-21 11:20+00'), \
+             ('long', 'noise_level', '2026-11-21 10:10+00', '2026-11-21 11:10+00'); \
+             insert into incident_states (zone, incident_id, kind, metric, sensor_id, condition, severity, \
+             severity_peak, opened_at, last_seen_at, revision, readings, sensors, occurrences, peak_magnitude, peak_at, \
+             peak_sensor_id, peak_metric, unit, reason, model_version) \
+             select 'a', id, 'rule', subject, '', 'cleared', 'low', 'low', opened_at, last_seen_at, 1, 5, 1, 1, 1, \
+             opened_at, '7', subject, '', '', 0 from seen; \
+             insert into incident_occurrences (zone, kind, metric, sensor_id, first_at, last_at, readings, sensor_ids, \
+             peak_magnitude, peak_at, peak_sensor_id, peak_metric, unit, reason, model_version) \
+             select 'a', 'rule', subject, '', at, at + interval '5 minutes', 5, '[]', 1, at, '7', subject, '', '', 0 \
+             from (select subject, opened_at as at from seen union all \
+             select subject, last_seen_at - interval '5 minutes' from seen where id = 'long' union all \
+             select 'near_miss', '2026-11-21 10:30+00' union all select 'near_miss', '2026-11-21 11:30+00') as seen; \
+             insert into incident_transitions (zone, incident_id, revision, event_at, to_condition, cause, evidence, epoch) \
+             select 'a', id, 1, opened_at, 'open', 'condition', '{}'::jsonb, extract(hour from opened_at) from seen union all \
+             select 'a', 'near_miss', 1, '2026-11-21 10:30+00', 'pending', 'condition', '{}', 10; \
+             insert into incident_actions (incident_id, action, actor, severity_peak, condition, revision, event_at, \
+             as_of_epoch) select id, 'acknowledge', 'anna', 'low', 'cleared', 1, opened_at, 1 from seen";
+        execute(&client, script).await;
+        let mut domain = Domain::smart_city();
+        prune_incidents(&mut client, 0, &domain).await.expect("kept for ever");
+        domain.retention.windows_us = Some(3_600_000_000);
+        let states = "select incident_id from incident_states order by 1";
+        assert_eq!(texts(&client, states).await, ["long", "new", "old"]);
+        prune_incidents(&mut client, 0, &domain).await.expect("pruned");
+        assert_eq!(texts(&client, states).await, ["long", "new"]);
+        let occurrences = "select metric || to_char(first_at at time zone 'UTC', ' HH24:MI') \
+                           from incident_occurrences order by 1";
+        let kept = ["aqi 11:00", "near_miss 11:30", "noise_level 10:10", "noise_level 11:05"];
+        assert_eq!(
+            texts(&client, occurrences).await,
+            kept,
+            "an incident that is kept keeps all of its occurrences"
+        );
+        assert_eq!(
+            texts(&client, "select incident_id from incident_transitions order by 1").await,
+            ["long", "new"]
+        );
+        assert_eq!(
+            texts(&client, "select incident_id from incident_actions order by 1").await,
+            ["long", "new"]
+        );
+        let gone = "select concat_ws(' ', table_name, key ->> 'incident_id', key ->> 'metric') from changes order by 1";
+        let noted = ["incident_occurrences aqi", "incident_occurrences near_miss", "incident_states old"];
+        assert_eq!(texts(&client, gone).await, noted);
     });
 }
 

@@ -88,14 +88,16 @@ occurrences as (
 }
 
 /// Whether all readings that a row comes from are still shown, as SQL: from its first anomaly to its last, and as far as
-/// what it might be joined with.
+/// what it might be joined with; and the row itself, which retention deletes with windows.
 fn is_shown(as_of: &AsOf, domain: &Domain, first: &str, last: &str) -> String {
+    let is_kept =
+        as_of.kept_from(domain).map_or("true".to_owned(), |kept_from| format!("{last} >= {kept_from}"));
     if as_of.horizon == 0 {
-        return "true".to_owned();
+        return is_kept;
     }
     let reach_us = IncidentRules::new(domain).reach_us();
     format!(
-        "not exists (select from panes where panes.zone = coalesce(expected.zone, actual.zone) \
+        "{is_kept} and not exists (select from panes where panes.zone = coalesce(expected.zone, actual.zone) \
          and pane_start > {first} - {before} and pane_start <= {last} + {reach} and first_epoch <= {horizon})",
         before = interval(reach_us + domain.pane_us()),
         reach = interval(reach_us),

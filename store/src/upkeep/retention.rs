@@ -141,6 +141,44 @@ pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) ->
     Ok(())
 }
 
+/// Deletes incidents that were last seen earlier than W less the retention of windows, when there is one, with what was
+/// logged and done about them. States and occurrences leave their keys in `changes`.
+pub async fn prune_incidents(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
+    let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
+    let before = format!(
+        "(select watermark from commits order by epoch desc limit 1) - interval '{windows_us} microseconds'"
+    );
+    // An incident is shown with all of its occurrences, and a run that may go on with it reads them.
+    let occurrences = format!(
+        "select zone, kind, metric, sensor_id, first_at from incident_occurrences as one where last_at < {before} \
+         and not exists (select from incident_states as of where of.zone = one.zone and of.kind = one.kind \
+         and of.metric = one.metric and of.sensor_id = one.sensor_id and of.opened_at <= one.first_at \
+         and of.last_seen_at >= greatest(one.last_at, {before})) order by last_at"
+    );
+    let states = format!(
+        "select zone, incident_id from incident_states where last_seen_at < {before} order by last_seen_at"
+    );
+    let without_state =
+        "not exists (select from incident_states as of where of.incident_id = gone.incident_id)";
+    // W never falls, so what was logged at a higher epoch is not older.
+    let transitions = format!(
+        "select ctid from incident_transitions as gone where {without_state} and epoch < coalesce((select epoch \
+         from incident_transitions where event_at >= {before} order by epoch limit 1), {})",
+        i64::MAX
+    );
+    let actions =
+        format!("select ctid from incident_actions as gone where event_at < {before} and {without_state}");
+    for (table, key, which, trace) in [
+        ("incident_occurrences", "zone, kind, metric, sensor_id, first_at", occurrences, Trace::Keys),
+        ("incident_states", "zone, incident_id", states, Trace::Keys),
+        ("incident_transitions", "ctid", transitions, Trace::None),
+        ("incident_actions", "ctid", actions, Trace::None),
+    ] {
+        prune(client, run_id, table, key, &which, trace).await?;
+    }
+    Ok(())
+}
+
 /// The tables of counts by zone and time.
 async fn counted(client: &Client) -> Result<Vec<String>, DatabaseError> {
     let sql = "select relname::text from pg_class join pg_attribute on attrelid = pg_class.oid \
