@@ -19,7 +19,7 @@ fn state(id: &str, zone: &str, condition: &str, severity: &str, minutes: u32) ->
     )
 }
 
-async fn fill(client: &Client) {
+pub(super) async fn fill(client: &Client) {
     let script = [
         state("aa01", "Downtown", "open", "low", 90),
         state("aa02", "Downtown", "open", "high", 30),

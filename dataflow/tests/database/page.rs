@@ -9,6 +9,7 @@ use citytide_store::clock::instant;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+use super::incidents::fill;
 use super::program::{Living, citytide, hours_ago};
 use super::scratch::{Scratch, execute, number, with_database};
 
@@ -77,6 +78,10 @@ impl Page {
 
     fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), "", "")
+    }
+
+    fn act(&self, path: &str, headers: &str, body: &str) -> Answer {
+        self.ask(&format!("POST /api/v1/incidents/{path}"), headers, body)
     }
 
     fn rows(&self, list: &str) -> Vec<Value> {
@@ -246,6 +251,115 @@ fn every_figure_of_now_is_found_again_by_sql() {
             .map(|anomaly| &anomaly["kafka_offset"])
             .collect();
         assert_eq!(json!(shown), newest);
+    });
+}
+
+#[test]
+fn an_incident_and_a_sensor_are_shown_as_the_tables_have_them() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.open().await;
+        filled(scratch);
+        let page = Page::serve(scratch, "");
+        let sql = "select incident_id, sensor_id from incidents where condition = 'cleared' and sensor_id is not null \
+                   order by opened_at desc limit 1";
+        let row = client.query_one(sql, &[]).await.expect("a day brings incidents of sensors");
+        let (id, sensor): (String, String) = (row.get(0), row.get(1));
+        let shown = page.get(&format!("/api/v1/incidents/{id}")).json();
+        for (part, table) in [("changes", "incident_transitions"), ("evidence", "(evidence)")] {
+            let sql = match table {
+                "(evidence)" => format!(
+                    "select least(20, count(*)) from sensor_data join incident_states as i using (zone) \
+                     where incident_id = '{id}' and sensor_data.sensor_id = i.sensor_id and is_anomaly \
+                     and recorded_at between opened_at and last_seen_at \
+                     and exists (select from jsonb_array_elements(reasons) as r where r ->> 'metric' = i.peak_metric)"
+                ),
+                table => format!("select count(*) from {table} where incident_id = '{id}'"),
+            };
+            let rows = shown[part].as_array().expect("rows");
+            assert!(!rows.is_empty(), "{part}");
+            assert_eq!(rows.len() as i64, number(&client, &sql).await, "{part}");
+        }
+        let metric = shown["incident"]["metric"].as_str().expect("a metric");
+        let sql = format!(
+            "select json_object_agg(to_char(minute at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+             json_build_array(average, least, greatest))::text from (select date_bin('1 minute', recorded_at, 'epoch') \
+             as minute, avg({metric}) as average, min({metric}) as least, max({metric}) as greatest from sensor_data \
+             where not is_late and zone = (select zone from incidents where incident_id = '{id}') group by 1) as minutes"
+        );
+        let expected = text(&client, &sql).await;
+        let rows = shown["chart"]["rows"].as_array().expect("rows");
+        assert!(rows.len() > 20, "{} windows", rows.len());
+        for row in rows {
+            let expected = &expected[row["window_start"].as_str().expect("a time")];
+            for (index, part) in ["avg", "min", "max"].into_iter().enumerate() {
+                same(&row[part], &expected[index], part);
+            }
+        }
+
+        let shown = page.get(&format!("/api/v1/sensors/{sensor}")).json();
+        let sql = format!(
+            "select json_agg(json_build_array(kafka_offset, temperature, is_anomaly) order by recorded_at desc, \
+             kafka_partition, kafka_offset desc)::text from (select * from sensor_readings where sensor_id = '{sensor}' \
+             order by recorded_at desc limit 500) as newest"
+        );
+        let rows = shown["readings"].as_array().expect("rows");
+        let expected = text(&client, &sql).await;
+        assert_eq!(rows.len(), expected.as_array().expect("rows").len());
+        for (index, row) in rows.iter().enumerate() {
+            for (part, name) in ["kafka_offset", "temperature", "is_anomaly"].into_iter().enumerate() {
+                same(&row[name], &expected[index][part], name);
+            }
+        }
+        let sql = format!(
+            "select count(*) from incident_states where sensor_id = '{sensor}' and condition <> 'pending'"
+        );
+        let incidents = shown["incidents"].as_array().expect("rows").len() as i64;
+        assert_eq!(incidents, number(&client, &sql).await.min(20));
+        for missing in ["incidents/nonsense", "sensors/nonsense"] {
+            assert_eq!(page.get(&format!("/api/v1/{missing}")).status, 404, "{missing}");
+        }
+    });
+}
+
+#[test]
+fn people_act_on_incidents_over_http_and_no_other_site_does() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.with_schema().await;
+        fill(&client).await;
+        let page = Page::serve(scratch, "");
+        let ours = "X-Citytide: 1\r\n";
+        let acted = page.act("aa02/acknowledge", ours, r#"{"actor":"anna","comment":"on it"}"#);
+        assert_eq!(acted.status, 200, "{}", acted.body);
+        assert_eq!(acted.json()["incident"]["acknowledged_by"], "anna");
+        assert_eq!(
+            page.act("aa02/assign", ours, r#"{"assignee":"bob"}"#).json()["incident"]["assignee"],
+            "bob"
+        );
+        assert_eq!(page.act("aa02/shelve", ours, r#"{"minutes":90,"comment":"works"}"#).status, 200);
+        assert_eq!(page.act("aa02/out", ours, "").json()["incident"]["is_out_of_service"], true);
+        let actions = "select string_agg(action || ' ' || actor, ', ' order by action_id) from incident_actions \
+                       where incident_id = 'aa02'";
+        let actions: String = client.query_one(actions, &[]).await.expect("actions").get(0);
+        let user: String = client.query_one("select current_user::text", &[]).await.expect("a user").get(0);
+        assert_eq!(actions, format!("acknowledge anna, assign {user}, shelve {user}, out_of_service {user}"));
+
+        let before = number(&client, "select count(*) from incident_actions").await;
+        for (headers, path, body, status) in [
+            ("", "aa02/acknowledge", "", 403),
+            ("X-Citytide: 1\r\nOrigin: http://evil.example\r\n", "aa02/acknowledge", "", 403),
+            ("X-Citytide: 1\r\nSec-Fetch-Site: cross-site\r\n", "aa02/acknowledge", "", 403),
+            (ours, "aa02/comment", "{}", 422),
+            (ours, "aa02/shelve", r#"{"minutes":9000,"comment":"x"}"#, 422),
+            (ours, "zz/acknowledge", "", 422),
+            (ours, "aa02/close", "", 404),
+            (ours, "aa02/comment", "{\"comment\":", 400),
+        ] {
+            let answer = page.act(path, headers, body);
+            assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);
+        }
+        let long = format!("{{\"comment\":\"{}\"}}", "x".repeat(20_000));
+        assert_eq!(page.act("aa02/comment", ours, &long).status, 413);
+        assert_eq!(number(&client, "select count(*) from incident_actions").await, before);
     });
 }
 

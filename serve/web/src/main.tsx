@@ -3,10 +3,13 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
 import type { Domain } from "./api/types";
+import { IncidentList } from "./incidents/list";
+import { OneIncident } from "./incidents/one";
 import { Now } from "./now/now";
 import { sentence } from "./now/sentence";
 import { Sign } from "./parts/marks";
 import "./page.css";
+import { Sensor } from "./sensors/sensor";
 import { Shell } from "./shell";
 import { useAsk } from "./state/ask";
 import { useLive } from "./state/live";
@@ -56,6 +59,10 @@ function App() {
 }
 
 function Page({ domain, live, route }: { domain: Domain; live: ReturnType<typeof useLive>; route: ReturnType<typeof useRoute> }) {
+  const [page, of] = route.parts;
+  if (page === "incidents" && of) return <OneIncident domain={domain} live={live} id={of} key={of} />;
+  if (page === "incidents") return <IncidentList domain={domain} live={live} route={route} />;
+  if (page === "sensors" && of) return <Sensor domain={domain} live={live} id={of} key={of} />;
   return <Now domain={domain} live={live} route={route} />;
 }
 

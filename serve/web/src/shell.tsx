@@ -8,7 +8,10 @@ import type { Live } from "./state/live";
 import { choose, href, type Route } from "./state/route";
 
 /** The pages, by the first part of their path. */
-export const PAGES: [string, string][] = [["", "Now"]];
+export const PAGES: [string, string][] = [
+  ["", "Now"],
+  ["incidents", "Incidents"],
+];
 const INTERVALS = [1, 2, 5, 10, 20, 30];
 
 export type Theme = "light" | "dark";
@@ -80,6 +83,7 @@ export function Shell({ domain, live, route, paused, pause, every, zones, childr
             ))}
           </nav>
           <span class="sp" />
+          <Clock ahead_ms={live.ahead_ms} />
           <button class="ctl live" aria-pressed={!paused} onClick={() => pause(!paused)}>
             <i class={waits ? "waits" : paused ? "paused" : "runs"} />
             {waits ? "Waiting" : paused ? "Paused" : "Live"}
@@ -103,7 +107,9 @@ export function Shell({ domain, live, route, paused, pause, every, zones, childr
             </svg>
           </button>
         </div>
-        <div class="bar b">{domain && <Filters domain={domain} route={route} here={here} zones={zones} live={live} />}</div>
+        {FILTERED.includes(here) && route.parts.length < 2 && (
+          <div class="bar b">{domain && <Filters domain={domain} route={route} zones={zones} />}</div>
+        )}
       </header>
       <main id="main" tabIndex={-1} class={waits ? "stale" : ""}>
         {children}
@@ -115,47 +121,44 @@ export function Shell({ domain, live, route, paused, pause, every, zones, childr
 /** Pages that obey the choice of zone and metric. */
 const FILTERED = ["", "incidents", "charts"];
 
-function Filters({ domain, route, here, zones, live }: { domain: Domain; route: Route; here: string; zones: string[]; live: Live }) {
-  const zone = route.query.get("zone");
-  const metric = route.query.get("metric");
-  const obeys = FILTERED.includes(here) && route.parts.length < 2;
+/** The server's time. */
+function Clock({ ahead_ms }: { ahead_ms: number }) {
   const [now, set] = useState(Date.now());
   useEffect(() => {
     const timer = setInterval(() => set(Date.now()), 1000);
     return () => clearInterval(timer);
   }, []);
-  const shown = now - live.ahead_ms;
+  return <span class="fnt clock">{`${day(now - ahead_ms)}, ${hms(now - ahead_ms)} UTC`}</span>;
+}
+
+function Filters({ domain, route, zones }: { domain: Domain; route: Route; zones: string[] }) {
+  const zone = route.query.get("zone");
+  const metric = route.query.get("metric");
   return (
     <>
-      {obeys && (
-        <>
-          <label class="ctl">
-            <span class="fnt">Zone</span>
-            <select
-              aria-label="Zone"
-              value={zone ?? ""}
-              onChange={(event) => choose({ zone: event.currentTarget.value || undefined })}
-            >
-              <option value="">{`All ${zones.length}`}</option>
-              {zones.map((name) => (
-                <option value={name}>{name}</option>
-              ))}
-            </select>
-          </label>
-          <span class="seg" role="group" aria-label="Metric">
-            <button aria-pressed={!metric} onClick={() => choose({ metric: undefined })}>
-              All
-            </button>
-            {domain.metrics.map((one) => (
-              <button aria-pressed={metric === one.name} onClick={() => choose({ metric: one.name })}>
-                {label(one.name)}
-              </button>
-            ))}
-          </span>
-        </>
-      )}
-      <span class="sp" />
-      <span class="fnt clock">{`${day(shown)}, ${hms(shown)} UTC`}</span>
+      <label class="ctl">
+        <span class="fnt">Zone</span>
+        <select
+          aria-label="Zone"
+          value={zone ?? ""}
+          onChange={(event) => choose({ zone: event.currentTarget.value || undefined })}
+        >
+          <option value="">{`All ${zones.length}`}</option>
+          {zones.map((name) => (
+            <option value={name}>{name}</option>
+          ))}
+        </select>
+      </label>
+      <span class="seg" role="group" aria-label="Metric">
+        <button aria-pressed={!metric} onClick={() => choose({ metric: undefined })}>
+          All
+        </button>
+        {domain.metrics.map((one) => (
+          <button aria-pressed={metric === one.name} onClick={() => choose({ metric: one.name })}>
+            {label(one.name)}
+          </button>
+        ))}
+      </span>
     </>
   );
 }

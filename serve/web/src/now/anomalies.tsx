@@ -4,6 +4,7 @@ import type { Anomaly } from "../api/types";
 import { hms, ms, num } from "../parts/format";
 import { SeverityTag } from "../parts/marks";
 import { Empty, Panel, Scroll } from "../parts/panel";
+import { href } from "../state/route";
 
 interface Properties {
   anomalies: Anomaly[] | undefined;
@@ -47,7 +48,9 @@ export function RecentAnomalies({ anomalies, zone, metric }: Properties) {
                     <SeverityTag of={one.severity} />
                   </td>
                   <td>
-                    <bdi>{one.sensor_id}</bdi>
+                    <a class="link" href={href(`/sensors/${encodeURIComponent(one.sensor_id)}`)}>
+                      <bdi>{one.sensor_id}</bdi>
+                    </a>
                   </td>
                   <td>
                     <bdi>{one.zone}</bdi>

@@ -5,6 +5,7 @@ import { count, hm, label, length, metricOf, ms, num, value, when } from "../par
 import { SeverityTag } from "../parts/marks";
 import { Empty, Panel } from "../parts/panel";
 import { Mini } from "../parts/spark";
+import { href } from "../state/route";
 
 interface Properties {
   domain: Domain;
@@ -20,7 +21,13 @@ export function What({ domain, incident }: { domain: Domain; incident: Incident 
   const name = label(incident.metric);
   const value_ = metric ? value(metric, incident.peak_value) : num(incident.peak_value, 1);
   const shown = value_.startsWith(name) ? value_ : `${name} ${value_}`;
-  const where = incident.sensor_id === null ? incident.zone : `sensor ${incident.sensor_id} in ${incident.zone}`;
+  const what =
+    incident.kind === "stuck"
+      ? `${name} stuck at ${value_.replace(`${name}\u00a0`, "")}`
+      : incident.kind === "quality"
+        ? `${name} missing`
+        : shown;
+  const where = incident.sensor_id === null ? incident.zone : `sensor ${incident.sensor_id}, ${incident.zone}`;
   const usual =
     incident.typical !== null && incident.spread !== null
       ? `, typical then ${num(incident.typical, metric?.decimals ?? 1)}\u00a0±\u00a0${num(incident.spread, metric?.decimals ?? 1)}`
@@ -28,11 +35,10 @@ export function What({ domain, incident }: { domain: Domain; incident: Incident 
   const why: Record<string, string> = {
     rule: metric ? `, rule: ${rule(metric.below, metric.above)}` : ", a rule",
     stuck: ", the value does not move",
-    quality: ", values are missing",
   };
   return (
     <>
-      <bdi>{`${incident.kind === "stuck" ? `${name} stuck at ${metric ? value(metric, incident.peak_value) : ""}` : incident.kind === "quality" ? `${name} missing` : shown} in ${where}`}</bdi>
+      <bdi>{`${what} ${incident.sensor_id === null ? "in" : "at"} ${where}`}</bdi>
       <span>
         {why[incident.kind] ?? ""}
         {incident.kind === "quality" ? "" : usual}
@@ -61,12 +67,17 @@ export function OpenIncidents({ domain, incidents, zone, metric, now_ms }: Prope
       title="Open incidents"
       sub={incidents ? sub : "\u00a0"}
       wide="c7 order1"
+      tools={
+        <a class="txt" href={href("/incidents")}>
+          All incidents
+        </a>
+      }
       foot={
         incidents && (
           <>
             <span>Cleared in the last hour: {num(incidents.cleared)}</span>
             <span>Withdrawn after late readings: {num(incidents.withdrawn)}</span>
-            {more > 0 && <span>{num(more)} more</span>}
+            {more > 0 && <a href={href("/incidents")}>{more} more</a>}
           </>
         )
       }
@@ -76,23 +87,7 @@ export function OpenIncidents({ domain, incidents, zone, metric, now_ms }: Prope
       )}
       <div class="list">
         {shown.map((incident) => (
-          <div class="inc" key={incident.incident_id}>
-            <span class="sevc">
-              <SeverityTag of={incident.severity} />
-            </span>
-            <span class="s">
-              <What domain={domain} incident={incident} />
-            </span>
-            <span class="g2">{incident.chart && <Mini chart={incident.chart} severity={incident.severity} />}</span>
-            <span class="t">
-              {when(ms(incident.opened_at), now_ms)}
-              <small>{length(now_ms - ms(incident.opened_at))}</small>
-            </span>
-            <span class="r">
-              {count(incident.readings, "reading")}
-              <small>{state(incident) ?? count(incident.sensors, "sensor")}</small>
-            </span>
-          </div>
+          <IncidentRow domain={domain} incident={incident} now_ms={now_ms} key={incident.incident_id} />
         ))}
       </div>
     </Panel>
@@ -105,4 +100,29 @@ export function state(incident: Incident): string | undefined {
   if (incident.shelved_until) return `shelved until ${hm(ms(incident.shelved_until))}`;
   if (incident.acknowledged_at) return `seen by ${incident.acknowledged_by ?? "somebody"}`;
   return incident.assignee ? `with ${incident.assignee}` : undefined;
+}
+
+export function IncidentRow({ domain, incident, now_ms }: { domain: Domain; incident: Incident; now_ms: number }) {
+  const until = incident.cleared_at ? ms(incident.cleared_at) : now_ms;
+  return (
+    <a class="inc" href={href(`/incidents/${encodeURIComponent(incident.incident_id)}`)}>
+      <span class="sevc">
+        <SeverityTag of={incident.condition === "open" ? incident.severity : incident.severity_peak} />
+      </span>
+      <span class="s">
+        <What domain={domain} incident={incident} />
+      </span>
+      <span class="g2">
+        {incident.chart ? <Mini chart={incident.chart} severity={incident.severity} /> : incident.condition}
+      </span>
+      <span class="t">
+        {when(ms(incident.opened_at), now_ms)}
+        <small>{length(until - ms(incident.opened_at))}</small>
+      </span>
+      <span class="r">
+        {count(incident.readings, "reading")}
+        <small>{state(incident) ?? count(incident.sensors, "sensor")}</small>
+      </span>
+    </a>
+  );
 }
