@@ -622,6 +622,7 @@ comment on column incident_states.model_version is 'The model that judged it; 0 
 comment on column incident_states.epoch is 'The commit that last wrote the row, milliseconds';
 create index incident_states_incident_id on incident_states (incident_id);
 create index incident_states_superseded_by on incident_states (superseded_by) where superseded_by is not null;
+create index incident_states_current on incident_states (zone) where condition in ('open', 'pending');
 
 create table incident_transitions (
     zone            text not null,
@@ -868,6 +869,76 @@ comment on table followers is 'Programs that follow the committed epochs, and ho
 comment on column followers.name is 'The follower';
 comment on column followers.epoch is 'It has taken everything up to this epoch; raw rows above it are kept';
 comment on column followers.updated_at is 'When it last advanced; null when it never did';
+
+create table notification_routes (
+    route           text primary key,
+    as_of_epoch     bigint not null,
+    began_at        timestamptz not null default clock_timestamp()
+);
+comment on table notification_routes is 'How far each route of notifications is';
+comment on column notification_routes.route is 'The route''s name in citytide.toml';
+comment on column notification_routes.as_of_epoch is 'What was new up to this commit is in notifications, milliseconds';
+comment on column notification_routes.began_at is 'When the route was first used';
+
+create table notifications (
+    notification_id bigint not null generated always as identity,
+    route           text not null,
+    incident_id     text not null,
+    revision        bigint not null,
+    repetition      integer not null,
+    event           text not null,
+    severity        text not null,
+    incident        jsonb not null,
+    filed_at        timestamptz not null default clock_timestamp(),
+    due_at          timestamptz not null,
+    state           text not null default 'waiting',
+    message_id      text,
+    tries           integer not null default 0,
+    claimed_at      timestamptz,
+    done_at         timestamptz,
+    last_error      text,
+    primary key (route, incident_id, revision, repetition)
+);
+comment on table notifications is 'What is to be told of incidents, and what was; rows that are done are removed after 30 days';
+comment on column notifications.notification_id is 'The order of filing';
+comment on column notifications.route is 'The route';
+comment on column notifications.incident_id is 'The incident';
+comment on column notifications.revision is 'The incident''s revision that is told';
+comment on column notifications.repetition is '0, or the number of the reminder';
+comment on column notifications.event is 'opened, escalated, reopened, repeated, cleared, withdrawn or superseded';
+comment on column notifications.severity is 'The incident''s severity that is told';
+comment on column notifications.incident is 'The incident as it was when this was filed';
+comment on column notifications.filed_at is 'When, by the server''s clock';
+comment on column notifications.due_at is 'Not sent before';
+comment on column notifications.state is 'waiting, sent or given_up';
+comment on column notifications.message_id is 'The message that it is part of; null before the first try';
+comment on column notifications.tries is 'How often it was tried';
+comment on column notifications.claimed_at is 'When the last try began';
+comment on column notifications.done_at is 'When it was sent or given up';
+comment on column notifications.last_error is 'Why the last try failed';
+create index notifications_waiting on notifications (route, notification_id) where state = 'waiting';
+create index notifications_message_id on notifications (message_id);
+
+create table notification_failures (
+    failure_id      bigint generated always as identity primary key,
+    failed_at       timestamptz not null default clock_timestamp(),
+    route           text not null,
+    message_id      text not null,
+    notifications   integer not null,
+    incidents       jsonb not null,
+    tries           integer not null,
+    reason          text not null
+);
+create index notification_failures_failed_at on notification_failures (failed_at);
+comment on table notification_failures is 'Messages that were given up; removed after 30 days';
+comment on column notification_failures.failure_id is 'The order of failures';
+comment on column notification_failures.failed_at is 'When it was given up';
+comment on column notification_failures.route is 'The route';
+comment on column notification_failures.message_id is 'The message, as in notifications';
+comment on column notification_failures.notifications is 'How many notifications it has';
+comment on column notification_failures.incidents is 'The incidents that it is about, a list';
+comment on column notification_failures.tries is 'How often it was tried';
+comment on column notification_failures.reason is 'Why the last try failed';
 
 create view sensor_data as
     select epoch, kafka_partition, kafka_offset, sensor_id, zone, recorded_at, temperature, humidity, aqi,

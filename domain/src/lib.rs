@@ -19,6 +19,6 @@ mod units;
 
 pub use kind::Kind;
 pub use model::*;
-pub use parse::{Mistake, Mistakes, nearest, parse_duration};
+pub use parse::{Findings, Mistake, Mistakes, Section, Typed, nearest, parse_duration};
 pub use pattern::*;
 pub use units::*;

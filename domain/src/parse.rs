@@ -30,8 +30,8 @@ use crate::Domain;
 pub use duration::parse_duration;
 pub use mistakes::{Mistake, Mistakes};
 pub use nearest::nearest;
-use section::Section;
-use typed::Findings;
+pub use section::Section;
+pub use typed::{Findings, Typed};
 
 /// The file that is built in.
 const SMART_CITY: &str = include_str!("../smart-city.toml");

@@ -17,6 +17,7 @@ pub mod followers;
 pub mod incidents;
 pub mod ledger;
 pub mod migrate;
+pub mod notifications;
 pub mod origin;
 pub mod panes;
 pub mod partitions;

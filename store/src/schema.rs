@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use citytide_domain::{Domain, Metric};
 
 use crate::compare::{AsOf, Comparison};
+use crate::notifications;
 pub use day::{create_day, day_bounds, day_table};
 pub(super) use latest::{LATEST_READINGS, argument_names as latest_names, create as create_latest};
 pub use segment::{Pace, SegmentIndex, create_segment, segment_bounds, segment_table};
@@ -42,6 +43,8 @@ pub const LOCK_SCHEMA: i32 = 3;
 pub const LOCK_MODELS: i32 = 4;
 /// Second key: held shared while a follower registers, exclusively while the retention horizon is raised.
 pub const LOCK_FOLLOWERS: i32 = 5;
+/// Second key: held by the session that notifies.
+pub const LOCK_NOTIFY: i32 = 6;
 
 /// The partitioned table of readings, committed or not.
 pub const READINGS: &str = "sensor_readings";
@@ -162,6 +165,7 @@ impl Schema<'_> {
         tables.extend(self.live.iter().flat_map(|live| (live.beside)(domain)));
         tables.extend(detector_tables::detector());
         tables.push(ledger_tables::followers());
+        tables.extend(notifications::tables());
         tables
     }
 

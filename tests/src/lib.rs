@@ -31,6 +31,7 @@ pub mod node;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod receiver;
 pub mod scene;
 pub mod services;
 pub mod snapshot;

@@ -70,6 +70,7 @@ fn the_core_knows_no_engine_and_the_store_knows_none_either() {
         ("core", &["timely", "differential-dataflow", "rdkafka", "tokio", "tokio-postgres"][..]),
         ("detector", &["timely", "differential-dataflow", "rdkafka", "tokio", "tokio-postgres"]),
         ("store", &["timely", "differential-dataflow", "rdkafka"]),
+        ("notify", &["timely", "differential-dataflow", "rdkafka"]),
         ("serve", &["timely", "differential-dataflow", "rdkafka"]),
     ] {
         let reached = reached(member, &all);

@@ -15,6 +15,7 @@ pub mod followers;
 pub mod incidents;
 pub mod log;
 pub mod models;
+pub mod notify;
 pub mod pages;
 pub mod run;
 pub mod schema;
@@ -37,7 +38,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use settings::{Configuration, Relations};
+use settings::{Configuration, OwnSection, Relations};
 
 use crate::runtime::output;
 
@@ -78,6 +79,8 @@ enum Command {
     Why(why::Args),
     /// List incidents, and show all that is known about one
     Incidents(incidents::Args),
+    /// Tell webhooks, chats, mail and SMS of incidents, by the routes of citytide.toml
+    Notify(notify::Args),
     /// Serve the page and the API at http://127.0.0.1:8501
     Serve(serve::Args),
     /// List programs that follow the tables and how far each is, or drop one that retention waits for
@@ -106,6 +109,10 @@ impl Relations for Typed {
             _ => {}
         }
     }
+
+    fn own_sections() -> &'static [OwnSection] {
+        &[notify::SECTION]
+    }
 }
 
 /// Runs the command; returns the exit code.
@@ -126,6 +133,7 @@ pub fn run(typed: Typed, configuration: &Configuration) -> i32 {
         Command::Tap(args) => tap::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Incidents(args) => incidents::run(&args),
+        Command::Notify(args) => notify::run(&args, configuration),
         Command::Serve(args) => serve::run(&args),
         Command::Followers(args) => followers::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),

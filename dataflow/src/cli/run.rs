@@ -16,10 +16,12 @@ mod workers;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use citytide_notify::routes::Route;
 use clap::Args as ClapArgs;
 
 use super::check;
 use super::exit_error::ExitError;
+use super::notify::{self, beside::Beside};
 use super::screen;
 use super::serve::PageArgs;
 use super::settings::{Configuration, Relations};
@@ -79,6 +81,9 @@ pub struct Args {
     /// Print some of the readings, and every window as it becomes final
     #[arg(long, help_heading = "Run")]
     show: bool,
+    /// Also tell receivers of incidents, by the routes of citytide.toml, as citytide notify does
+    #[arg(long, help_heading = "Run")]
+    notify: bool,
     /// Address at which the processes of the run connect; set by the supervisor
     #[arg(long, hide = true)]
     address: Vec<String>,
@@ -137,19 +142,37 @@ pub fn run(args: Args, configuration: &Configuration) -> Result<i32, ExitError> 
     }
     // All are read here too, so that a mistake is reported once and not by every generation.
     args.setup.setup()?;
+    let routes = args.notifies().then(|| notify::beside::routes(configuration)).transpose()?;
     if args.no_supervise {
         if !args.report.is_supervised() {
             args.page.start(args.setup.tables())?;
         }
-        return member::work(args);
+        return member::work(args, routes);
     }
     // A run that is to be taken over may still have the address.
     if args.process.unwrap_or(0) == 0 && !args.take_over {
         args.report.check_listen()?;
     }
-    // In this process: the page outlives the generations of the run.
+    // In this process, as the page: it outlives the generations of the run.
     args.page.start(args.setup.tables())?;
-    supervise_members(&args, configuration)
+    let beside = routes.map(|routes| args.notify_beside(routes)).transpose()?;
+    let code = supervise_members(&args, configuration);
+    drop(beside);
+    code
+}
+
+impl Args {
+    /// Whether this process notifies: of several hosts the one of process 0 does.
+    fn notifies(&self) -> bool {
+        self.notify && self.process.unwrap_or(0) == 0
+    }
+
+    /// Starts notifying beside the run.
+    fn notify_beside(&self, routes: Vec<Route>) -> Result<Beside, ExitError> {
+        Beside::start(self.setup.setup()?.database, routes).map_err(|error| {
+            ExitError::new(Exit::Bug, format!("cannot start the thread that notifies: {error}"))
+        })
+    }
 }
 
 /// Supervises the members that run here: all of them, or the one that `-p` names.
@@ -180,7 +203,8 @@ fn supervise_members(args: &Args, configuration: &Configuration) -> Result<i32, 
         Ok(local.clone().map(member).collect())
     };
     // Members get their settings by the environment: a process list shows arguments, and the file may change meanwhile.
-    let environment = configuration.member_environment(&["take-over"]);
+    // This process notifies, so that they have nothing to do with it.
+    let environment = configuration.member_environment(&["take-over", "notify"]);
     let code = supervise(&Supervision {
         executable,
         environment,

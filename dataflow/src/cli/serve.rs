@@ -91,7 +91,7 @@ impl PageArgs {
     pub fn start(&self, tables: &TablesArgs) -> Result<(), ExitError> {
         let Some(address) = &self.serve else { return Ok(()) };
         let page = Page::new(address, "--serve", &self.token, tables)?;
-        let thread = std::thread::Builder::new().name(panic::ALONE.to_owned());
+        let thread = std::thread::Builder::new().name(panic::PAGE.to_owned());
         let started = thread.spawn(move || {
             if let Err(error) = page.serve() {
                 tracing::error!("the page has ended, the run goes on: {error}");

@@ -11,8 +11,10 @@ use std::panic::PanicHookInfo;
 use super::exit::Exit;
 use super::output;
 
-/// The name of a thread that no worker waits for: the page's. It unwinds.
-pub const ALONE: &str = "page";
+/// The names of threads that no worker waits for: the page's, and that of who notifies. They unwind.
+pub const PAGE: &str = "page";
+pub const NOTIFY: &str = "notify";
+const ALONE: [&str; 2] = [PAGE, NOTIFY];
 
 /// How timely's network threads begin what they say when a peer's socket breaks; its sources promise to keep it.
 const PEER_LOST: &str = "timely communication error:";
@@ -23,7 +25,7 @@ pub fn end_process_on_panic() {
         let message = message(info);
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("(unnamed)");
-        if thread == ALONE {
+        if ALONE.contains(&thread) {
             tracing::error!(thread, "panicked; the run goes on: {message}");
             return;
         }

@@ -21,14 +21,14 @@ const NUMBER_MAX: f64 = 1e12;
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     /// `None` where the file does not have it: then all of its keys are absent, and none is missing.
     table: Option<&'a DeTable<'a>>,
     /// `[time]`, `[[metrics]]`, `pattern`; empty for the file itself.
     label: &'static str,
     /// What a mistake of the whole section points at: its header.
-    pub(super) span: Range<usize>,
-    pub(super) findings: &'a Findings,
+    pub span: Range<usize>,
+    pub findings: &'a Findings,
     known: RefCell<Vec<&'a str>>,
 }
 
@@ -47,69 +47,79 @@ impl Drop for Section<'_> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn file(table: &'a DeTable<'a>, findings: &'a Findings) -> Section<'a> {
+    /// A table that another file has: `label` is what its mistakes call it, `span` what those of the whole point at.
+    pub fn of(
+        table: &'a DeTable<'a>,
+        label: &'static str,
+        span: Range<usize>,
+        findings: &'a Findings,
+    ) -> Section<'a> {
+        Section { table: Some(table), label, span, findings, known: RefCell::default() }
+    }
+
+    pub fn file(table: &'a DeTable<'a>, findings: &'a Findings) -> Section<'a> {
         Section { table: Some(table), label: "", span: 0..0, findings, known: RefCell::default() }
     }
 
-    pub(super) fn is_present(&self) -> bool {
+    pub fn is_present(&self) -> bool {
         self.table.is_some()
     }
 
     /// All keys, for a table whose keys are names of something else.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'a Spanned<DeString<'a>>> + use<'a> {
+    pub fn keys(&self) -> impl Iterator<Item = &'a Spanned<DeString<'a>>> + use<'a> {
         self.table.into_iter().flat_map(|table| table.keys())
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    pub(super) fn text(&self, key: &'a str) -> Typed<'a, String> {
+    pub fn text(&self, key: &'a str) -> Typed<'a, String> {
         self.value(key, |value| self.text_of(key, "text", value))
     }
 
-    pub(super) fn required_text(&self, key: &'a str) -> Typed<'a, String> {
+    pub fn required_text(&self, key: &'a str) -> Typed<'a, String> {
         self.require(key);
         self.text(key)
     }
 
-    pub(super) fn texts(&self, key: &'a str) -> Typed<'a, Vec<Spanned<String>>> {
+    pub fn texts(&self, key: &'a str) -> Typed<'a, Vec<Spanned<String>>> {
         let expected = "a list of texts, as [\"traffic_flow\"]";
         self.list(key, expected, |item| self.text_of(key, expected, item))
     }
 
-    pub(super) fn boolean(&self, key: &'a str) -> Typed<'a, bool> {
+    pub fn boolean(&self, key: &'a str) -> Typed<'a, bool> {
         self.value(key, |value| {
             value.get_ref().as_bool().or_else(|| self.wrong_type(key, "true or false", value))
         })
     }
 
-    pub(super) fn integer(&self, key: &'a str, allowed: RangeInclusive<i64>) -> Typed<'a, i64> {
+    pub fn integer(&self, key: &'a str, allowed: RangeInclusive<i64>) -> Typed<'a, i64> {
         let expected = format!("a whole number from {} to {}", allowed.start(), allowed.end());
         self.value(key, |value| self.integer_of(key, &expected, value))
             .check(|number| allowed.contains(number), format!("must be {expected}"))
     }
 
-    pub(super) fn number(&self, key: &'a str) -> Typed<'a, f64> {
+    pub fn number(&self, key: &'a str) -> Typed<'a, f64> {
         self.value(key, |value| self.number_of(key, value))
     }
 
-    pub(super) fn required_number(&self, key: &'a str) -> Typed<'a, f64> {
+    pub fn required_number(&self, key: &'a str) -> Typed<'a, f64> {
         self.require(key);
         self.number(key)
     }
 
-    pub(super) fn numbers(&self, key: &'a str) -> Typed<'a, Vec<Spanned<f64>>> {
+    pub fn numbers(&self, key: &'a str) -> Typed<'a, Vec<Spanned<f64>>> {
         self.list(key, "a list of numbers, as [8, 17.5]", |item| self.number_of(key, item))
     }
 
     /// `[a, b]`.
-    pub(super) fn number_pair(&self, key: &'a str) -> Typed<'a, (f64, f64)> {
+    pub fn number_pair(&self, key: &'a str) -> Typed<'a, (f64, f64)> {
         self.pair(key, "two numbers, as [0, 100]", |item| self.number_of(key, item))
     }
 
     /// `[a, b]`, of at most three digits each.
-    pub(super) fn integer_pair(&self, key: &'a str, expected: &str) -> Typed<'a, (i64, i64)> {
+    pub fn integer_pair(&self, key: &'a str, expected: &str) -> Typed<'a, (i64, i64)> {
         self.pair(key, expected, |item| self.integer_of(key, expected, item)).check(
             |(first, second)| [first, second].iter().all(|number| (-999..=999).contains(*number)),
             "must lie between -999 and 999",
@@ -117,7 +127,7 @@ impl<'a> Section<'a> {
     }
 
     /// The beginning of a day in UTC, in microseconds of the Unix epoch.
-    pub(super) fn required_date_us(&self, key: &'a str) -> Typed<'a, i64> {
+    pub fn required_date_us(&self, key: &'a str) -> Typed<'a, i64> {
         self.require(key);
         self.value(key, |value| {
             date_us(value.get_ref())
@@ -126,7 +136,7 @@ impl<'a> Section<'a> {
     }
 
     /// Microseconds.
-    pub(super) fn duration_us(&self, key: &'a str) -> Typed<'a, i64> {
+    pub fn duration_us(&self, key: &'a str) -> Typed<'a, i64> {
         self.value(key, |value| match value.get_ref() {
             DeValue::String(text) => self.duration_of(key, text, value.span()),
             _ => self.wrong_type(key, "a duration such as \"90s\"", value),
@@ -134,7 +144,7 @@ impl<'a> Section<'a> {
     }
 
     /// Microseconds, of a setting that a bare 0 turns off.
-    pub(super) fn retention_us(&self, key: &'a str) -> Typed<'a, i64> {
+    pub fn retention_us(&self, key: &'a str) -> Typed<'a, i64> {
         self.value(key, |value| match value.get_ref() {
             DeValue::String(text) => self.duration_of(key, text, value.span()),
             DeValue::Integer(number) if number.as_str() == "0" => Some(0),
@@ -142,14 +152,14 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(super) fn table(&self, key: &'a str, label: &'static str) -> Section<'a> {
+    pub fn table(&self, key: &'a str, label: &'static str) -> Section<'a> {
         let section = self.value(key, |value| self.table_of(key, label, "a table", value)).option();
         let (span, findings) = (self.span.clone(), self.findings);
         section.unwrap_or(Section { table: None, label, span, findings, known: RefCell::default() })
     }
 
     /// `[[key]]`.
-    pub(super) fn tables(&self, key: &'a str, label: &'static str) -> Typed<'a, Vec<Section<'a>>> {
+    pub fn tables(&self, key: &'a str, label: &'static str) -> Typed<'a, Vec<Section<'a>>> {
         let expected = format!("a list of tables, each begun with {label}");
         let list = self.list(key, &expected, |item| self.table_of(key, label, &expected, item));
         let at = list.at.map(|at| {
@@ -158,8 +168,13 @@ impl<'a> Section<'a> {
         Typed { at, name: list.name, findings: list.findings }
     }
 
+    /// Takes note that the key is known, though its value does not matter here.
+    pub fn ignore(&self, key: &'a str) {
+        self.known.borrow_mut().push(key);
+    }
+
     /// Records that `key` is missing, if it is.
-    pub(super) fn require(&self, key: &str) {
+    pub fn require(&self, key: &str) {
         if self.is_present() && !self.has(key) {
             let place = if self.label.is_empty() { String::new() } else { format!(" in {}", self.label) };
             self.findings.add_missing(self.span.clone(), format!("`{key}` is missing{place}"));

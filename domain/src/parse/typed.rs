@@ -9,18 +9,19 @@ use toml::Spanned;
 use super::nearest::nearest;
 
 /// The mistakes found so far.
-pub(super) struct Findings {
-    pub(super) list: RefCell<Vec<(Range<usize>, String)>>,
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub list: RefCell<Vec<(Range<usize>, String)>>,
     /// The file is broken as TOML: what seems to be missing may stand in what could not be read.
-    pub(super) is_broken: bool,
+    pub is_broken: bool,
 }
 
 impl Findings {
-    pub(super) fn add(&self, span: Range<usize>, sentence: impl Into<String>) {
+    pub fn add(&self, span: Range<usize>, sentence: impl Into<String>) {
         self.list.borrow_mut().push((span, sentence.into()));
     }
 
-    pub(super) fn add_missing(&self, span: Range<usize>, sentence: impl Into<String>) {
+    pub fn add_missing(&self, span: Range<usize>, sentence: impl Into<String>) {
         if !self.is_broken {
             self.add(span, sentence);
         }
@@ -28,7 +29,7 @@ impl Findings {
 
     /// The index of `name` in `known`. If it has none, that is a mistake: `complaint` begins its sentence, the nearest
     /// known name ends it, or `otherwise`; with neither it is none.
-    pub(super) fn index_of<'k>(
+    pub fn index_of<'k>(
         &self,
         name: &Spanned<impl AsRef<str>>,
         known: impl Iterator<Item = &'k str> + Clone,
@@ -54,35 +55,35 @@ impl Findings {
 
 /// The value of a key with its place. There is none where the file does not have the key, or where its value has
 /// the wrong type, which is recorded.
-pub(super) struct Typed<'a, T> {
-    pub(super) at: Option<Spanned<T>>,
+pub struct Typed<'a, T> {
+    pub at: Option<Spanned<T>>,
     /// The key and where it stands, as a sentence begins.
-    pub(super) name: String,
-    pub(super) findings: &'a Findings,
+    pub name: String,
+    pub findings: &'a Findings,
 }
 
 impl<T> Typed<'_, T> {
-    pub(super) fn or(self, default: T) -> T {
+    pub fn or(self, default: T) -> T {
         self.option().unwrap_or(default)
     }
 
-    pub(super) fn or_default(self) -> T
+    pub fn or_default(self) -> T
     where
         T: Default,
     {
         self.option().unwrap_or_default()
     }
 
-    pub(super) fn option(self) -> Option<T> {
+    pub fn option(self) -> Option<T> {
         self.at.map(Spanned::into_inner)
     }
 
-    pub(super) fn as_ref(&self) -> Option<&T> {
+    pub fn as_ref(&self) -> Option<&T> {
         self.at.as_ref().map(Spanned::get_ref)
     }
 
     /// Records what `wrong` says of the value.
-    pub(super) fn refuse_if(self, wrong: impl FnOnce(&T) -> Option<String>) -> Self {
+    pub fn refuse_if(self, wrong: impl FnOnce(&T) -> Option<String>) -> Self {
         if let Some(at) = &self.at
             && let Some(sentence) = wrong(at.get_ref())
         {
@@ -92,7 +93,7 @@ impl<T> Typed<'_, T> {
     }
 
     /// Records `complaint`, the end of a sentence that the key begins, if the value is not right.
-    pub(super) fn check(self, is_right: impl FnOnce(&T) -> bool, complaint: impl Display) -> Self {
+    pub fn check(self, is_right: impl FnOnce(&T) -> bool, complaint: impl Display) -> Self {
         let name = self.name.clone();
         self.refuse_if(|value| (!is_right(value)).then(|| format!("{name} {complaint}")))
     }
@@ -100,14 +101,14 @@ impl<T> Typed<'_, T> {
 
 impl<T: Copy> Typed<'_, Vec<Spanned<T>>> {
     /// Records `sentence` for each item that is not right.
-    pub(super) fn each(self, is_right: impl Fn(T) -> bool, sentence: impl Display) -> Self {
+    pub fn each(self, is_right: impl Fn(T) -> bool, sentence: impl Display) -> Self {
         for item in self.as_ref().into_iter().flatten().filter(|item| !is_right(*item.get_ref())) {
             self.findings.add(item.span(), sentence.to_string());
         }
         self
     }
 
-    pub(super) fn values(self) -> Option<Vec<T>> {
+    pub fn values(self) -> Option<Vec<T>> {
         Some(self.option()?.into_iter().map(Spanned::into_inner).collect())
     }
 }

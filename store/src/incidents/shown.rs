@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
-use super::views::rank;
+pub(crate) use super::views::rank;
 use crate::postgres::DatabaseError;
 use crate::time::POSTGRES_EPOCH_US;
 
@@ -211,6 +211,17 @@ pub async fn incident(client: &impl GenericClient, id: &str) -> Result<Option<Sh
     let sql = format!("select {} from incidents where incident_id = $1", ShownIncident::columns());
     let row = client.query_opt(&sql, &[&id]).await.map_err(failed("reading an incident"))?;
     Ok(row.as_ref().map(ShownIncident::of))
+}
+
+/// Those with these identities, in their order.
+pub async fn of_identities(
+    client: &impl GenericClient,
+    ids: &[String],
+) -> Result<Vec<ShownIncident>, DatabaseError> {
+    let columns = ShownIncident::columns();
+    let sql = format!("select {columns} from incidents where incident_id = any ($1) order by incident_id");
+    let rows = client.query(&sql, &[&ids]).await.map_err(failed("reading incidents"))?;
+    Ok(rows.iter().map(ShownIncident::of).collect())
 }
 
 /// When an incident was open: its occurrences, in the order of time.

@@ -100,7 +100,9 @@ pub fn states(_: &Domain) -> Table {
         came_later: true,
         followed_by: "create index incident_states_incident_id on incident_states (incident_id);\n\
                       create index incident_states_superseded_by on incident_states (superseded_by) \
-                      where superseded_by is not null;\n"
+                      where superseded_by is not null;\n\
+                      create index incident_states_current on incident_states (zone) \
+                      where condition in ('open', 'pending');\n"
             .to_owned(),
         ..table("incident_states", "What the data say of incidents: read incidents instead", columns)
     }

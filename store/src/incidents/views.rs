@@ -29,7 +29,7 @@ fn settings(domain: &Domain) -> View {
 }
 
 /// A severity as a number.
-pub(super) fn rank(severity: &str) -> String {
+pub(crate) fn rank(severity: &str) -> String {
     format!("array_position(array['low', 'medium', 'high'], {severity})")
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use citytide_notify::routes::Route;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::session::{self, OnFailure};
 use citytide_store::{takeover, upkeep};
@@ -29,8 +30,8 @@ const LISTEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How soon a request to end is noticed before the run has begun.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Does the work of one process of the run.
-pub fn work(args: Args) -> Result<i32, ExitError> {
+/// Does the work of one process of the run; with `routes` it also notifies.
+pub fn work(args: Args, routes: Option<Vec<Route>>) -> Result<i32, ExitError> {
     panic::end_process_on_panic();
     let drain = Arc::new(AtomicBool::new(false));
     signals::drain_on_signal(drain.clone())
@@ -96,6 +97,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
     );
 
     begun.store(true, Ordering::Relaxed);
+    let beside = routes.map(|routes| args.notify_beside(routes)).transpose()?;
     let committer = (process == 0).then_some((client, runtime));
     let frontier = Arc::new(AtomicU64::new(0));
     watchdog::watch("committed", &frontier, watchdog::PATIENCE)
@@ -122,6 +124,7 @@ pub fn work(args: Args) -> Result<i32, ExitError> {
     };
     execute(builders, plumbing, committer, &args, source, frontier)?;
     drop(reporter);
+    drop(beside);
 
     upkeep_stop.ask();
     if let Some(upkeep) = upkeep {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::ops::Range;
 use std::path::Path;
 
 use citytide_domain::{Mistakes, nearest};
@@ -11,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::mask::is_secret_name;
 use super::setting::{NUMBER, SWITCH, Setting, TEXT, WHOLE};
+use super::{Finding, OwnSection};
 
 /// What a file says, by the setting's name: its values, one unless it is a list, and the line, counted from 1.
 pub(super) type Contents = BTreeMap<String, (Vec<OsString>, usize)>;
@@ -18,15 +18,18 @@ pub(super) type Contents = BTreeMap<String, (Vec<OsString>, usize)>;
 /// The settings that may stand in the file, by section and key.
 type Known<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a Setting>>;
 
-/// A mistake in the making: its place, and what is wrong.
-type Finding = (Range<usize>, String);
-
-/// Reads the text of the file `path` for `settings`; nothing is read from `path`.
+/// Reads the text of the file `path` for `settings`; nothing is read from `path`. The `sections` are somebody else's,
+/// who only says what is wrong with them.
 ///
 /// # Errors
 ///
 /// Every mistake of the file: of syntax, keys that no setting has, wrong types, values that a setting refuses.
-pub(super) fn parse(path: &Path, text: &str, settings: &[Setting]) -> Result<Contents, Mistakes> {
+pub(super) fn parse(
+    path: &Path,
+    text: &str,
+    settings: &[Setting],
+    sections: &[OwnSection],
+) -> Result<Contents, Mistakes> {
     let mut known = Known::new();
     for setting in settings {
         let Some((section, key)) = setting.in_file() else { continue };
@@ -35,10 +38,15 @@ pub(super) fn parse(path: &Path, text: &str, settings: &[Setting]) -> Result<Con
     let (table, errors) = DeTable::parse_recoverable(text);
     let (mut contents, mut found) = (Contents::new(), Vec::new());
     for (section, value) in table.get_ref().iter() {
+        if let Some(own) = sections.iter().find(|own| own.name == &**section.get_ref()) {
+            found.extend((own.check)(value, !errors.is_empty()));
+            continue;
+        }
         let typed = section.get_ref().escape_debug();
         match (known.get(&**section.get_ref()), value.get_ref()) {
             (None, _) => {
-                let advice = advice(section.get_ref(), known.keys());
+                let own: Vec<&str> = sections.iter().map(|own| own.name).collect();
+                let advice = advice(section.get_ref(), known.keys().chain(&own));
                 found.push((section.span(), format!("unknown section `{typed}`; {advice}")));
             }
             (Some(keys), DeValue::Table(table)) => {

@@ -19,7 +19,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::file::{self, Contents};
 use super::setting::Setting;
-use super::{Configuration, FILE, MEMBER_END, Origin, Stop, Used};
+use super::{Configuration, FILE, MEMBER_END, Origin, OwnSection, Stop, Used};
 use crate::runtime::exit::Exit;
 
 /// Separates the values of a list in the environment.
@@ -35,15 +35,19 @@ pub(super) fn resolve(
     arguments: &[OsString],
     environment: &dyn Fn(&str) -> Option<OsString>,
     file: &dyn Fn(&Path) -> std::io::Result<String>,
+    sections: &[OwnSection],
 ) -> Result<Configuration, Stop> {
     let mut used = Vec::new();
     collect(command, &parse_form(command, arguments)?, environment, &mut used);
     let named = used.iter().find(|used| used.setting.name == "config").and_then(|used| used.values.first());
     let (mut usage, mut elsewhere, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     let path = PathBuf::from(named.map_or(FILE.as_ref(), OsString::as_os_str));
+    let mut read = None;
     let contents = match file(&path) {
         Ok(text) => {
-            file::parse(&path, &text, &Setting::all(command)).map_err(|mistakes| mistakes.to_string())
+            let contents = file::parse(&path, &text, &Setting::all(command), sections);
+            read = Some((path.clone(), text));
+            contents.map_err(|mistakes| mistakes.to_string())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Contents::new()),
         Err(error) => Err(format!("error: cannot read the configuration file {}: {error}", path.display())),
@@ -87,7 +91,7 @@ pub(super) fn resolve(
     let exit = if usage.is_empty() { Exit::Config } else { Exit::Usage };
     usage.append(&mut elsewhere);
     if usage.is_empty() {
-        Ok(Configuration { used, warnings })
+        Ok(Configuration { used, warnings, file: read })
     } else {
         Err(Stop::Wrong(usage.join("\n"), exit))
     }

@@ -22,9 +22,12 @@ mod setting;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches};
+use toml::Spanned;
+use toml::de::DeValue;
 
 use crate::runtime::exit::Exit;
 pub use setting::{Setting, TEXT};
@@ -65,6 +68,16 @@ pub struct Used {
     pub origin: Origin,
 }
 
+/// A mistake in the file: its place, and what is wrong.
+pub type Finding = (Range<usize>, String);
+
+/// A section of the file that holds no settings: whoever uses it reads it from [`Configuration::file`].
+pub struct OwnSection {
+    pub name: &'static str,
+    /// Everything that is wrong with it, by place; told whether the file is broken as TOML.
+    pub check: fn(&Spanned<DeValue<'_>>, bool) -> Vec<Finding>,
+}
+
 /// Everything that the command that was typed uses.
 #[derive(Debug, Clone)]
 pub struct Configuration {
@@ -72,12 +85,19 @@ pub struct Configuration {
     pub used: Vec<Used>,
     /// What is right but unwise.
     pub warnings: Vec<String>,
+    /// The configuration file and its text, if there is one.
+    pub file: Option<(PathBuf, String)>,
 }
 
 /// What settings have to do with each other.
 pub trait Relations {
     /// Adds a sentence for each pair of settings that does not fit together: what is wrong, and what would be right.
     fn check(&self, wrong: &mut Vec<String>);
+
+    /// Sections of the file that hold no settings.
+    fn own_sections() -> &'static [OwnSection] {
+        &[]
+    }
 }
 
 /// Why a command does not begin.
@@ -120,7 +140,7 @@ pub fn read<T: CommandFactory + FromArgMatches + Relations>(
     environment: &dyn Fn(&str) -> Option<OsString>,
     file: &dyn Fn(&Path) -> std::io::Result<String>,
 ) -> Result<(T, Configuration), Stop> {
-    let configuration = layers::resolve(&T::command(), arguments, environment, file)?;
+    let configuration = layers::resolve(&T::command(), arguments, environment, file, T::own_sections())?;
     let typed = T::from_arg_matches(&layers::parse(T::command(), arguments, &configuration)?)?;
     let mut wrong = Vec::new();
     typed.check(&mut wrong);
