@@ -41,6 +41,8 @@ use super::postgres::{Database, DatabaseError};
 use super::session;
 use crate::clock::instant;
 use crate::followers::Follower;
+use crate::incidents::shown::{self, Counts};
+use crate::notifications;
 use crate::takeover::Run;
 use held::Held;
 use schedule::Schedule;
@@ -94,19 +96,28 @@ impl Default for Stop {
     }
 }
 
+/// What the upkeep sees.
+#[derive(Debug)]
+pub enum Seen {
+    /// How far the followers are: every few seconds.
+    Followers(Vec<Follower>),
+    /// How many incidents there are, and how notifying goes, where somebody notifies: every half minute.
+    Incidents(Counts, Option<notifications::Summary>),
+}
+
 /// Starts the upkeep of a run on a thread of its own, until it is asked to stop. `on_failure` is told when a connection is
-/// lost, a statement fails, or another run has taken over; then the run must end. `on_followers` is told every few
-/// seconds how far the followers are.
+/// lost, a statement fails, or another run has taken over; then the run must end. `on_seen` is told what is seen
+/// meanwhile.
 pub fn spawn(
     database: Database,
     domain: Domain,
     run: Run,
     stop: Stop,
-    on_followers: impl Fn(Vec<Follower>) + Send + 'static,
+    on_seen: impl Fn(Seen) + Send + 'static,
     on_failure: impl FnOnce(DatabaseError) + Send + 'static,
 ) -> JoinHandle<()> {
     let work = move || {
-        if let Err(error) = session::runtime().block_on(all(&database, &domain, run, &stop, &on_followers)) {
+        if let Err(error) = session::runtime().block_on(all(&database, &domain, run, &stop, &on_seen)) {
             on_failure(error);
         }
     };
@@ -118,7 +129,7 @@ async fn all(
     domain: &Domain,
     run: Run,
     stop: &Stop,
-    on_followers: &impl Fn(Vec<Follower>),
+    on_seen: &impl Fn(Seen),
 ) -> Result<(), DatabaseError> {
     let run_id = run.run_id;
     let session = async |part: &str| database.connect(&format!("citytide:{run_id}:{part}")).await;
@@ -128,7 +139,7 @@ async fn all(
     let newest = Cell::new(None);
     future::try_join3(
         beat(&heartbeats, run_id, stop, &newest),
-        work(jobs, domain, run, stop, &newest, on_followers),
+        work(jobs, domain, run, stop, &newest, on_seen),
         index(database, &indexes, run, stop),
     )
     .await?;
@@ -165,7 +176,7 @@ async fn work(
     run: Run,
     stop: &Stop,
     newest: &Cell<Option<i64>>,
-    on_followers: &impl Fn(Vec<Follower>),
+    on_seen: &impl Fn(Seen),
 ) -> Result<(), DatabaseError> {
     let run_id = run.run_id;
     client
@@ -193,7 +204,13 @@ async fn work(
             }
         }
         if due.followers {
-            on_followers(held.look(&client, domain.retention.raw_us, now_ms, instant()).await?);
+            on_seen(Seen::Followers(held.look(&client, domain.retention.raw_us, now_ms, instant()).await?));
+        }
+        if due.incidents
+            && let Some(counts) = done(shown::counts(&client).await)?
+        {
+            let notifying = done(notifications::summary(&client).await)?.flatten();
+            on_seen(Seen::Incidents(counts, notifying));
         }
         if due.retention {
             is_done(retain(&mut client, domain, run_id, now_ms).await)?;

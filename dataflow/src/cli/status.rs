@@ -7,17 +7,20 @@
 //! watermark 12 s behind · 0: 5 s · 1: 12 s · 2: idle · 3: 5 s
 //! detector  model 3 · 8 zones · 2 warming up
 //! truth     precision 0.93 · recall 0.85 · last hour
+//! incidents 3 open: 1 high, 2 low · 2 need attention
+//! notifying 12 waiting · 1 given up in 24 h: duty: 404 Not Found
 //! followers parquet: 9 d behind, holds retention up · page: 0 s behind
 //! busy %    read 2  decode 12  score 3  place 5  window 1  copy 4  commit 22
 //! ```
 //!
 //! Rates and shares are those of the last few seconds. Of many partitions the slowest few are named and the others
 //! summed up. The line `detector` appears once it has judged, `truth` where the stream carries it, `followers` where
-//! some are registered. Stages of the workers share the workers' time; `commit` is the share of time in which one is
-//! under way.
+//! some are registered, `incidents` once they were counted, `notifying` where somebody notifies. Stages
+//! of the workers share the workers' time; `commit` is the share of time in which one is under way.
 
 mod detector;
 mod followers;
+mod incidents;
 mod partitions;
 
 use std::collections::VecDeque;
@@ -121,6 +124,8 @@ impl Status {
         watermark.alarm = self.now.holder().is_some();
         let mut block = vec![rate, Line::new("readings", &self.counts(), columns), watermark];
         block.extend(detector::lines(&self.now, columns));
+        block.extend(incidents::line(self.now.incidents.as_ref(), columns));
+        block.extend(incidents::notifying(self.now.notifying.as_ref(), columns));
         block.extend(followers::line(&self.now.followers, columns));
         block.push(Line::new("busy %", &self.shares(), columns));
         block
@@ -145,6 +150,9 @@ impl Status {
             }
         }
         for part in detector::parts(&self.now) {
+            line += &format!(" · {part}");
+        }
+        for part in incidents::parts(&self.now) {
             line += &format!(" · {part}");
         }
         if let Some(part) = followers::part(&self.now.followers) {

@@ -11,6 +11,9 @@ use citytide_core::detect::DetectorStatus;
 use citytide_core::position::{Activity, Counts, Mark};
 use citytide_store::clock;
 use citytide_store::followers::Follower;
+use citytide_store::incidents::shown::Counts as IncidentCounts;
+use citytide_store::notifications::Summary;
+use citytide_store::upkeep::Seen;
 
 use super::last_hour::LastHour;
 use super::{DetectorFigures, DroppedLines, LastCommit, Latency, PartitionFigures, Phase, Snapshot, Stages};
@@ -33,6 +36,7 @@ pub struct Telemetry {
     /// By worker, anomalies ahead of W.
     anomalies_ahead: Mutex<BTreeMap<usize, usize>>,
     followers: Mutex<Vec<Follower>>,
+    incidents: Mutex<Option<(IncidentCounts, Option<Summary>)>>,
     dropped: Arc<DroppedLines>,
 }
 
@@ -79,6 +83,7 @@ impl Telemetry {
             detector: Mutex::default(),
             anomalies_ahead: Mutex::default(),
             followers: Mutex::default(),
+            incidents: Mutex::default(),
             dropped: Arc::default(),
         }
     }
@@ -126,9 +131,14 @@ impl Telemetry {
         self.anomalies_ahead.lock().expect("no holder panics").insert(worker, count);
     }
 
-    /// How far the followers are.
-    pub fn follow(&self, followers: Vec<Follower>) {
-        *self.followers.lock().expect("no holder panics") = followers;
+    /// What the upkeep sees.
+    pub fn see(&self, seen: Seen) {
+        match seen {
+            Seen::Followers(followers) => *self.followers.lock().expect("no holder panics") = followers,
+            Seen::Incidents(counts, notifying) => {
+                *self.incidents.lock().expect("no holder panics") = Some((counts, notifying));
+            }
+        }
     }
 
     /// A training has ended, or why it could not.
@@ -205,6 +215,7 @@ impl Telemetry {
         let now = clock::instant();
         let uptime_ms = now.saturating_duration_since(self.began).as_millis() as u64;
         let state = self.figures.lock().expect("no holder panics");
+        let incidents = self.incidents.lock().expect("no holder panics").clone();
         let phase = match (state.workers, self.drain.load(Ordering::Relaxed)) {
             (0, _) => Phase::Starting,
             (_, false) => Phase::Running,
@@ -232,6 +243,8 @@ impl Telemetry {
             anomalies_ahead: self.anomalies_ahead.lock().expect("no holder panics").values().sum(),
             detector: self.detector_figures(),
             followers: self.followers.lock().expect("no holder panics").clone(),
+            incidents: incidents.as_ref().map(|(counts, _)| *counts),
+            notifying: incidents.and_then(|(_, notifying)| notifying),
         }
     }
 

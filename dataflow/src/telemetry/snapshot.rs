@@ -4,6 +4,8 @@
 use citytide_core::batch::{Labelled, Tally};
 use citytide_core::position::{Activity, Counts};
 use citytide_store::followers::Follower;
+use citytide_store::incidents::shown::Counts as IncidentCounts;
+use citytide_store::notifications::Summary;
 use serde::{Deserialize, Serialize};
 
 use super::StageTimes;
@@ -94,6 +96,10 @@ pub struct Snapshot {
     pub detector: Option<DetectorFigures>,
     /// The programs that follow this database, the slowest first.
     pub followers: Vec<Follower>,
+    /// How many incidents there are, once they were counted.
+    pub incidents: Option<IncidentCounts>,
+    /// How notifying goes, where somebody notifies.
+    pub notifying: Option<Summary>,
 }
 
 /// How far the detector is.

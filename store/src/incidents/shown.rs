@@ -2,7 +2,7 @@
 
 use citytide_core::incidents::{IncidentRules, Kind, Subject};
 use citytide_domain::Domain;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
@@ -145,9 +145,11 @@ pub struct Selection {
 }
 
 /// How many incidents call for what, of all there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub open: i64,
+    /// Of these, by severity: high, medium, low.
+    pub by_severity: [i64; 3],
     pub pending: i64,
     pub need_attention: i64,
 }
@@ -177,9 +179,14 @@ pub async fn beginning(client: &impl GenericClient, id: &str) -> Result<Vec<Stri
 /// Counts the incidents.
 pub async fn counts(client: &impl GenericClient) -> Result<Counts, DatabaseError> {
     let sql = "select count(*) filter (where condition = 'open'), count(*) filter (where condition = 'pending'), \
-               count(*) filter (where needs_attention) from incidents where condition in ('open', 'pending')";
+               count(*) filter (where needs_attention), \
+               count(*) filter (where condition = 'open' and severity = 'high'), \
+               count(*) filter (where condition = 'open' and severity = 'medium'), \
+               count(*) filter (where condition = 'open' and severity = 'low') \
+               from incidents where condition in ('open', 'pending')";
     let row = client.query_one(sql, &[]).await.map_err(failed("counting incidents"))?;
-    Ok(Counts { open: row.get(0), pending: row.get(1), need_attention: row.get(2) })
+    let by_severity = [row.get(3), row.get(4), row.get(5)];
+    Ok(Counts { open: row.get(0), by_severity, pending: row.get(1), need_attention: row.get(2) })
 }
 
 /// The worst ones, of these the oldest first; and how many there are in all.

@@ -2,6 +2,8 @@
 
 /// Followers are looked at once in so many rounds.
 const FOLLOWERS_ROUNDS: u64 = 5;
+/// Incidents are counted once in so many rounds.
+const INCIDENTS_ROUNDS: u64 = 15;
 /// Retention is looked at once in so many rounds.
 const RETENTION_ROUNDS: u64 = 30;
 
@@ -24,6 +26,8 @@ pub(super) struct Due {
     pub(super) after_commits: bool,
     /// Look at the followers.
     pub(super) followers: bool,
+    /// Count the incidents.
+    pub(super) incidents: bool,
     /// Look at what is too old.
     pub(super) retention: bool,
 }
@@ -37,6 +41,7 @@ impl Schedule {
             partitions: now_ms >= self.partitions_made_until_ms,
             after_commits: newest != self.caught_up_with,
             followers: round.is_multiple_of(FOLLOWERS_ROUNDS),
+            incidents: round.is_multiple_of(INCIDENTS_ROUNDS),
             retention: round.is_multiple_of(RETENTION_ROUNDS),
         }
     }
@@ -63,13 +68,17 @@ mod tests {
     fn without_commits_only_followers_and_retention_are_looked_at_now_and_then() {
         let mut schedule = Schedule::default();
         let first = schedule.next(Some(50), NOON_MS);
-        assert_eq!(first, Due { partitions: true, after_commits: true, followers: true, retention: true });
+        assert_eq!(
+            first,
+            Due { partitions: true, after_commits: true, followers: true, incidents: true, retention: true }
+        );
         schedule.partitions_are_made(NOON_MS + HOUR_MS);
         schedule.caught_up_with(Some(50));
         let idle: Vec<Due> = (0..30).map(|round| schedule.next(Some(50), NOON_MS + 2000 * round)).collect();
         assert!(idle.iter().all(|due| !due.partitions && !due.after_commits));
         let count = |is_due: fn(&Due) -> bool| idle.iter().filter(|due| is_due(due)).count();
-        assert_eq!((count(|due| due.followers), count(|due| due.retention)), (6, 1));
+        let counts = [count(|due| due.followers), count(|due| due.incidents), count(|due| due.retention)];
+        assert_eq!(counts, [6, 2, 1]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Listed<'_> {
 }
 
 fn counted(counts: &Counts) -> String {
-    let Counts { open, pending, need_attention } = counts;
+    let Counts { open, pending, need_attention, .. } = counts;
     let need = if *need_attention == 1 { "needs" } else { "need" };
     let [open, pending, attention] = [open, pending, need_attention].map(|count| thousands(*count));
     format!("{open} open, {pending} pending, {attention} {need} attention")

@@ -75,7 +75,7 @@ pub fn work(args: Args, routes: Option<Vec<Route>>) -> Result<i32, ExitError> {
     let upkeep = (process == 0).then(|| {
         let end = on_failure.clone();
         let (database, domain, telemetry) = (database.clone(), domain.as_ref().clone(), telemetry.clone());
-        let tell = move |followers| telemetry.follow(followers);
+        let tell = move |seen| telemetry.see(seen);
         upkeep::spawn(database, domain, run, upkeep_stop.clone(), tell, move |error| end(error))
     });
     let builders = mesh::join(&Mesh {

@@ -339,3 +339,31 @@ fn followers_are_told_where_some_are_registered() {
         status.line()
     );
 }
+
+#[test]
+fn open_incidents_are_told_by_severity_and_failed_notifications_beside_them() {
+    use citytide_store::incidents::shown::Counts;
+    use citytide_store::notifications::Summary;
+    let of = |incidents, notifying| {
+        status([Snapshot { incidents, notifying, ..snapshot(0, 0, vec![partition(0, 5, 0)]) }])
+    };
+    let counts = Counts { open: 1_203, by_severity: [1, 0, 1_202], pending: 7, need_attention: 1 };
+    let summary = Summary {
+        waiting: 12,
+        given_up: 1,
+        last_failure: Some(("duty".to_owned(), "404 Not Found".to_owned())),
+    };
+    let told = of(Some(counts), Some(summary));
+    let block = told.block(80);
+    assert_eq!(block[3].text, "incidents 1,203 open: 1 high, 1,202 low · 1 needs attention");
+    assert_eq!(block[4].text, "notifying 12 waiting · 1 given up in 24 h: duty: 404 Not Found");
+    assert!(!block[3].alarm && block[4].alarm);
+    let line = told.line();
+    assert!(
+        line.contains(" · incidents 1,203 open: 1 high, 1,202 low · 1 needs attention · notifying 12"),
+        "{line}"
+    );
+    let quiet = of(Some(Counts::default()), Some(Summary::default()));
+    assert_eq!(text(&quiet, 80)[3..5], ["incidents none open", "notifying 0 waiting"]);
+    assert!(!quiet.line().contains("incidents"), "{}", quiet.line());
+}

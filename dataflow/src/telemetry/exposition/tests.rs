@@ -8,6 +8,7 @@ use citytide_core::NEVER;
 use citytide_core::batch::{Labelled, Tally};
 use citytide_core::detect::DetectorStatus;
 use citytide_core::position::Mark;
+use citytide_store::upkeep::Seen;
 
 use super::*;
 use crate::sources::Assigned;
@@ -41,13 +42,13 @@ fn run() -> Arc<Telemetry> {
     run.set_anomalies_ahead(1, 12);
     run.trained(Ok(()));
     run.trained(Err("too few rows".to_owned()));
-    run.follow(vec![Follower {
+    run.see(Seen::Followers(vec![Follower {
         name: "parquet".to_owned(),
         epoch: 100,
         updated_us: None,
         behind_ms: 900,
         holds_retention: true,
-    }]);
+    }]));
     run.dropped_lines().show.store(6, Ordering::Relaxed);
     Arc::new(run)
 }

@@ -60,7 +60,7 @@ fn a_line_holds_an_incident_and_who_has_it_and_no_control_characters() {
         assignee: Some("the night shift of the eastern districts".to_owned()),
         ..incident()
     };
-    let counts = Counts { open: 2, pending: 0, need_attention: 1 };
+    let counts = Counts { open: 2, pending: 0, need_attention: 1, ..Counts::default() };
     let text = listed(&[incident(), seen], counts);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert_eq!(
@@ -76,7 +76,7 @@ fn a_line_holds_an_incident_and_who_has_it_and_no_control_characters() {
 #[test]
 fn nothing_is_wrong_only_where_nothing_is() {
     assert!(listed(&[], Counts::default()).starts_with("nothing is wrong\nas of commit 1795269649200"));
-    let counts = Counts { open: 3, pending: 1, need_attention: 2 };
+    let counts = Counts { open: 3, pending: 1, need_attention: 2, ..Counts::default() };
     let none = "no such incident; of all 3 open, 1 pending, 2 need attention\n";
     assert!(listed(&[], counts).starts_with(none));
 }
