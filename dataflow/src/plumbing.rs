@@ -10,7 +10,7 @@ use citytide_core::batch::{Assembler, Batch};
 use citytide_core::detect::Detector;
 use citytide_core::position::Mark;
 use citytide_core::window::{
-    AHEAD_MAX, Lateness, Progress, Recent, RecentAnomaly, Watermarks, Windows, ZoneFact,
+    AHEAD_MAX, Lateness, Progress, Recent, SensorAnomalies, Watermarks, Windows, ZoneFact,
 };
 use citytide_detector::{Layout, Model};
 use citytide_domain::Domain;
@@ -198,7 +198,7 @@ impl Plumbing {
     pub fn view_inputs<'scope>(
         &self,
         share: Share,
-        recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
+        recent: VecCollection<'scope, Epoch, SensorAnomalies, isize>,
         facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
         batches: StreamVec<'scope, Epoch, Batch>,
         progress: StreamVec<'scope, Epoch, Rc<Progress>>,

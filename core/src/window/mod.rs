@@ -19,6 +19,6 @@ pub use exact::ExactSum;
 pub use lateness::{Lateness, LatenessRule};
 pub use pane::{MetricSums, PaneSums};
 pub use place::{EpochPartials, Partial, RecentAnomaly};
-pub use recent::{AHEAD_MAX, RECENT_US, ReadBack, Recent};
+pub use recent::{AHEAD_MAX, RECENT_US, ReadBack, Recent, SensorAnomalies};
 pub use watermarks::{Progress, Watermarks};
 pub use windows::{Applied, PaneRange, PaneState, WindowRow, Windows, ZoneFact};

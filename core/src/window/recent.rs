@@ -1,7 +1,7 @@
-//! The anomalies of the last five minutes of event time before W: which ones enter and leave as W advances.
+//! The anomalies of the last five minutes of event time before W, by sensor, as W advances.
 //!
 //! An anomaly recorded at r is recent while `r < W` and `W − 5 min <= r`. A pure struct; differential dataflow
-//! counts and ranks what it reports.
+//! sums and ranks what it reports. That is a change per sensor and epoch, however many anomalies come.
 //!
 //! A partition that is hours behind holds W back while the others bring anomalies that will be recent in hours. They
 //! wait in the database, and are read back when W gets there.
@@ -13,7 +13,8 @@
 //!    between has been read back;
 //! 3. beyond what is recent, and what is not committed, memory holds no more than a given number of anomalies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::RecentAnomaly;
 use crate::NEVER;
@@ -27,6 +28,17 @@ pub const AHEAD_MAX: usize = 100_000;
 /// Anomalies by event time and order of arrival, since equal ones count each. There may be many, so an entry is no more
 /// than its key, a number and two shared names.
 type ByTime<A> = BTreeMap<(i64, u64), A>;
+
+/// A sensor's recent anomalies, as one worker knows them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SensorAnomalies {
+    pub zone: Arc<str>,
+    pub sensor: Arc<str>,
+    /// How many, at least one.
+    pub count: u64,
+    /// Event time of the last one, microseconds.
+    pub last_us: i64,
+}
 
 /// The anomalies that were recorded at or after `from_us` in epochs below `epoch_below`: the first `rows_max` of them, and
 /// all that were recorded at the same time as the last of these.
@@ -57,6 +69,8 @@ pub struct Recent {
     ahead: ByTime<(u64, RecentAnomaly)>,
     /// Recent now.
     inside: ByTime<RecentAnomaly>,
+    /// How many these are by zone and sensor, and when the last one was recorded.
+    of_sensors: HashMap<(Arc<str>, Arc<str>), (u64, i64)>,
     /// Recorded at or above `whole_below_us`, by epoch.
     uncommitted: BTreeMap<u64, Vec<RecentAnomaly>>,
     /// What was recorded at or after this may be in the database only, microseconds; `i64::MAX` when nothing is.
@@ -76,6 +90,7 @@ impl Recent {
         Recent {
             ahead: BTreeMap::new(),
             inside: BTreeMap::new(),
+            of_sensors: HashMap::new(),
             uncommitted: BTreeMap::new(),
             whole_below_us,
             committed_below,
@@ -105,9 +120,41 @@ impl Recent {
         }
     }
 
-    /// Takes in an epoch's anomalies and the W at its end, for which nothing may be missing. Returns what entered (+1)
-    /// and left (−1).
+    /// Takes in an epoch's anomalies and the W at its end, for which nothing may be missing. Returns what is known of
+    /// sensors now (+1) and no longer (−1).
     pub fn advance(
+        &mut self,
+        epoch: u64,
+        anomalies: impl IntoIterator<Item = RecentAnomaly>,
+        low_us: i64,
+    ) -> Vec<(SensorAnomalies, isize)> {
+        let mut before: HashMap<(Arc<str>, Arc<str>), (u64, i64)> = HashMap::new();
+        for (RecentAnomaly { zone, sensor, recorded_us }, diff) in self.pass(epoch, anomalies, low_us) {
+            let key = (zone, sensor);
+            let known = self.of_sensors.entry(key.clone()).or_insert((0, i64::MIN));
+            before.entry(key).or_insert(*known);
+            // The oldest leave first, so the last one stays until none is left.
+            *known = (known.0.strict_add_signed(diff as i64), known.1.max(recorded_us));
+        }
+        let mut changes = Vec::new();
+        for (key, was) in before {
+            let is = self.of_sensors[&key];
+            if is.0 == 0 {
+                self.of_sensors.remove(&key);
+            }
+            let (zone, sensor) = key;
+            for ((count, last_us), diff) in [(was, -1), (is, 1)].into_iter().filter(|_| was != is) {
+                if count > 0 {
+                    let (zone, sensor) = (zone.clone(), sensor.clone());
+                    changes.push((SensorAnomalies { zone, sensor, count, last_us }, diff));
+                }
+            }
+        }
+        changes
+    }
+
+    /// Takes in an epoch's anomalies and the W at its end. Returns what left (−1), then what entered (+1).
+    fn pass(
         &mut self,
         epoch: u64,
         anomalies: impl IntoIterator<Item = RecentAnomaly>,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use citytide_core::batch::Batch;
-use citytide_core::window::{Progress, Recent, RecentAnomaly, ZoneFact};
+use citytide_core::window::{Progress, Recent, RecentAnomaly, SensorAnomalies, ZoneFact};
 use citytide_domain::Domain;
 use citytide_store::clock;
 use citytide_store::ledger::Ledger;
@@ -38,7 +38,7 @@ pub struct Views {
     worker: Worker,
     recent: Recent,
     low_us: i64,
-    anomalies: InputSession<Epoch, RecentAnomaly, isize>,
+    anomalies: InputSession<Epoch, SensorAnomalies, isize>,
     facts: InputSession<Epoch, (Arc<str>, ZoneFact), isize>,
     batches: InputHandleVec<Epoch, Batch>,
     /// Nothing is sent: W stands still.

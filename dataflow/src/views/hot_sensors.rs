@@ -40,13 +40,15 @@ fn hot_sensors(_: &Domain) -> Table {
 }
 
 fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, Row, isize> {
-    let anomalies = inputs.recent.clone();
-    let sensors = anomalies
-        .map(|anomaly| ((anomaly.zone, anomaly.sensor), anomaly.recorded_us))
-        .reduce_named("anomalies of a sensor", |_, times, figures| {
-            let count: isize = times.iter().map(|(_, times)| *times).sum();
-            let last_us = *times.last().expect("reduce is called with what is there").0;
-            figures.push(((count as i64, last_us), 1));
+    // A sensor may send to partitions of several workers.
+    let sensors = inputs
+        .recent
+        .clone()
+        .map(|one| ((one.zone, one.sensor), (one.last_us, one.count as i64)))
+        .reduce_named("anomalies of a sensor", |_, parts, figures| {
+            let count: i64 = parts.iter().map(|((_, count), times)| count * *times as i64).sum();
+            let last_us = parts.last().expect("reduce is called with what is there").0.0;
+            figures.push(((count, last_us), 1));
         });
     sensors
         .map(|((zone, sensor), (count, last_us))| (zone, (Reverse(count), sensor, last_us)))

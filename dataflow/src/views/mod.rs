@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use citytide_core::window::{Progress, RecentAnomaly, ZoneFact};
+use citytide_core::window::{Progress, SensorAnomalies, ZoneFact};
 use citytide_domain::Domain;
 use citytide_store::row::{Row, Value};
 use citytide_store::schema::{LiveTable, Schema, Table};
@@ -57,8 +57,8 @@ struct View {
 /// What views are made from, on one worker.
 pub struct Inputs<'scope> {
     pub domain: Arc<Domain>,
-    /// Anomalies of the five minutes before W, each on one worker.
-    pub recent: VecCollection<'scope, Epoch, RecentAnomaly, isize>,
+    /// By sensor, the anomalies of the five minutes before W that this worker read.
+    pub recent: VecCollection<'scope, Epoch, SensorAnomalies, isize>,
     /// What is known of the zones routed to this worker.
     pub facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
     /// The placed batches of this worker's partitions.

@@ -1,9 +1,9 @@
-//! recent: which of this worker's anomalies lie in the last five minutes before W, as updates for differential; and the
-//! same in SQL.
+//! recent: how many of this worker's anomalies lie in the last five minutes before W, by sensor, as updates for
+//! differential; and which these are in SQL.
 //!
 //! ```text
 //!  anomalies ─▶┐
-//!              ├─ an epoch at a time, in order ─▶ what enters and what leaves ─▶ views
+//!              ├─ an epoch at a time, in order ─▶ what is known of sensors ─▶ views
 //!  progress ──▶┘        │
 //!               anomalies that waited in the database are read back first; the epoch waits
 //! ```
@@ -11,7 +11,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use citytide_core::window::{Progress, RECENT_US, ReadBack, Recent, RecentAnomaly};
+use citytide_core::window::{Progress, RECENT_US, ReadBack, Recent, RecentAnomaly, SensorAnomalies};
 use citytide_domain::Domain;
 use citytide_store::compare::{AsOf, interval};
 use citytide_store::session::{Session, Wake};
@@ -25,7 +25,7 @@ use timely::dataflow::operators::probe::Handle;
 use crate::operators::{Epoch, OpenEpochs, Rows, wake};
 use crate::telemetry::Telemetry;
 
-type Update = (RecentAnomaly, Epoch, isize);
+type Update = (SensorAnomalies, Epoch, isize);
 
 /// Starts the session that reads anomalies back, which answers on the channel.
 pub type OpenAnomalies =
@@ -58,7 +58,7 @@ pub fn recent<'scope>(
     anomalies: StreamVec<'scope, Epoch, RecentAnomaly>,
     progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     parts: RecentParts,
-) -> VecCollection<'scope, Epoch, RecentAnomaly, isize> {
+) -> VecCollection<'scope, Epoch, SensorAnomalies, isize> {
     let scope = anomalies.scope();
     let index = scope.worker().index();
     let mut builder = OperatorBuilder::new("recent".to_owned(), scope);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use citytide_core::window::RecentAnomaly;
 use citytide_store::session::Session;
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
@@ -62,6 +63,19 @@ struct Known {
 }
 
 impl Known {
+    /// What two workers tell of sensors: one has the even times, the other the odd ones.
+    fn of_sensors(&self) -> BTreeMap<(Arc<str>, Arc<str>, i64), SensorAnomalies> {
+        let mut sensors = BTreeMap::new();
+        for RecentAnomaly { zone, sensor, recorded_us } in self.recent.iter().cloned() {
+            let key = (zone.clone(), sensor.clone(), recorded_us % 2);
+            let none = SensorAnomalies { zone, sensor, count: 0, last_us: i64::MIN };
+            let one: &mut SensorAnomalies = sensors.entry(key).or_insert(none);
+            one.count += 1;
+            one.last_us = one.last_us.max(recorded_us);
+        }
+        sensors
+    }
+
     fn tables(&self) -> Tables {
         let mut tables = Tables::new();
         let zones: BTreeSet<&Arc<str>> = self.recent.iter().map(|anomaly| &anomaly.zone).collect();
@@ -129,7 +143,7 @@ fn domain() -> Domain {
 /// epoch, and the updates that came out.
 fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
     timely::execute_directly(move |worker| {
-        let mut recent = InputSession::<Epoch, RecentAnomaly, isize>::new();
+        let mut recent = InputSession::<Epoch, SensorAnomalies, isize>::new();
         let mut facts = InputSession::<Epoch, (Arc<str>, ZoneFact), isize>::new();
         let mut batches = InputHandleVec::new();
         let mut progress = InputHandleVec::new();
@@ -151,21 +165,19 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
         let mut known = Known::default();
         let mut history = Vec::new();
         for (index, change) in changes.into_iter().enumerate() {
+            let before = known.of_sensors();
             for (number, sensor, recorded_us) in change.enter {
-                let anomaly = RecentAnomaly {
-                    zone: zone(number).into(),
-                    sensor: format!("s{sensor}").into(),
-                    recorded_us,
-                };
-                recent.update(anomaly.clone(), 1);
-                known.recent.push(anomaly);
+                let sensor = format!("s{sensor}").into();
+                known.recent.push(RecentAnomaly { zone: zone(number).into(), sensor, recorded_us });
             }
             for index in change.leave {
                 if !known.recent.is_empty() {
                     let index = index.index(known.recent.len());
-                    recent.update(known.recent.swap_remove(index), -1);
+                    known.recent.swap_remove(index);
                 }
             }
+            before.into_values().for_each(|one| recent.update(one, -1));
+            known.of_sensors().into_values().for_each(|one| recent.update(one, 1));
             for (number, start_us, readings) in change.finals {
                 if let Some((start_us, readings)) = known.finals.insert(number, (start_us, readings)) {
                     facts.update((zone(number).into(), final_fact(start_us, readings)), -1);

@@ -41,13 +41,11 @@ fn zone_status(domain: &Domain) -> Table {
 
 fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, Row, isize> {
     let metrics = inputs.domain.metrics.len();
-    let counts = inputs.recent.clone().map(|anomaly| (anomaly.zone, ())).reduce_named(
-        "anomalies of a zone",
-        |_, anomalies, total| {
-            let count: isize = anomalies.iter().map(|(_, times)| *times).sum();
-            total.push((ZoneFact::RecentAnomalies(count as u64), 1));
-        },
-    );
+    let anomalies = inputs.recent.clone().explode(|one| [((one.zone, ()), one.count as isize)]);
+    let counts = anomalies.reduce_named("anomalies of a zone", |_, anomalies, total| {
+        let count: isize = anomalies.iter().map(|(_, times)| *times).sum();
+        total.push((ZoneFact::RecentAnomalies(count as u64), 1));
+    });
     inputs
         .facts
         .clone()

@@ -46,37 +46,37 @@ impl Database {
 #[test]
 fn an_anomaly_enters_when_the_watermark_passes_it_and_leaves_after_five_minutes() {
     let mut recent = roomy();
-    assert_eq!(recent.advance(1, [at(1000)], NEVER), []);
-    assert_eq!(recent.advance(2, [], 1000), []);
-    assert_eq!(recent.advance(3, [], 1001), [(at(1000), 1)]);
-    assert_eq!(recent.advance(4, [], 1000 + RECENT_US), []);
-    assert_eq!(recent.advance(5, [], 1001 + RECENT_US), [(at(1000), -1)]);
+    assert_eq!(recent.pass(1, [at(1000)], NEVER), []);
+    assert_eq!(recent.pass(2, [], 1000), []);
+    assert_eq!(recent.pass(3, [], 1001), [(at(1000), 1)]);
+    assert_eq!(recent.pass(4, [], 1000 + RECENT_US), []);
+    assert_eq!(recent.pass(5, [], 1001 + RECENT_US), [(at(1000), -1)]);
 }
 
 #[test]
 fn an_old_anomaly_never_enters_and_a_leap_passes_over_it() {
     let mut recent = roomy();
-    assert_eq!(recent.advance(1, [at(1000)], 1001 + RECENT_US), []);
-    assert_eq!(recent.advance(2, [at(2 * RECENT_US)], 4 * RECENT_US), []);
+    assert_eq!(recent.pass(1, [at(1000)], 1001 + RECENT_US), []);
+    assert_eq!(recent.pass(2, [at(2 * RECENT_US)], 4 * RECENT_US), []);
     assert!(recent.ahead.is_empty() && recent.inside.is_empty());
 }
 
 #[test]
 fn equal_anomalies_count_each() {
     let mut recent = roomy();
-    assert_eq!(recent.advance(1, [at(1), at(1)], 2), [(at(1), 1), (at(1), 1)]);
-    assert_eq!(recent.advance(2, [], 2 + RECENT_US), [(at(1), -1), (at(1), -1)]);
+    assert_eq!(recent.pass(1, [at(1), at(1)], 2), [(at(1), 1), (at(1), 1)]);
+    assert_eq!(recent.pass(2, [], 2 + RECENT_US), [(at(1), -1), (at(1), -1)]);
 }
 
 #[test]
 fn however_long_w_stands_still_memory_holds_a_bounded_number_and_the_rest_is_read_back() {
     let mut recent = Recent::new(100, i64::MAX, 1);
     let mut database = Database::default();
-    recent.advance(1, [], 0);
+    recent.pass(1, [], 0);
     for epoch in 2..2_000 {
         let brought: Vec<RecentAnomaly> = (0..10).map(|number| at(epoch as i64 * 10 + number)).collect();
         database.0.extend(brought.iter().map(|one| (epoch, one.clone())));
-        recent.advance(epoch, brought, 0);
+        recent.pass(epoch, brought, 0);
         recent.evict(epoch - 1);
         assert!(recent.ahead() <= 100 + 2 * 10, "{} at {epoch}", recent.ahead());
     }
@@ -88,7 +88,7 @@ fn however_long_w_stands_still_memory_holds_a_bounded_number_and_the_rest_is_rea
             recent.read_back(wanted, database.answer(wanted));
             asked += 1;
         }
-        entered += recent.advance(epoch, [], low_us).len();
+        entered += recent.pass(epoch, [], low_us).len();
         recent.evict(epoch);
         assert!(recent.ahead() <= 100, "{} at {epoch}", recent.ahead());
     }
@@ -103,7 +103,7 @@ fn what_is_not_committed_is_not_read_back_twice() {
     for epoch in 1..=3 {
         let brought = [at(10), at(20), at(30)];
         database.0.extend(brought.iter().map(|one| (epoch, one.clone())));
-        recent.advance(epoch, brought, 0);
+        recent.pass(epoch, brought, 0);
     }
     recent.evict(2);
     let wanted = recent.missing(40).expect("it let go of the first epoch's");
@@ -113,7 +113,7 @@ fn what_is_not_committed_is_not_read_back_twice() {
     while let Some(wanted) = recent.missing(40) {
         recent.read_back(wanted, database.answer(wanted));
     }
-    assert_eq!(recent.advance(4, [], 40).len(), 9);
+    assert_eq!(recent.pass(4, [], 40).len(), 9);
 }
 
 proptest! {
@@ -146,7 +146,7 @@ proptest! {
                 recent.evict(epoch);
             }
             database.0.extend(brought.iter().map(|one| (epoch, one.clone())));
-            for (anomaly, diff) in recent.advance(epoch, brought, low_us) {
+            for (anomaly, diff) in recent.pass(epoch, brought, low_us) {
                 *held.entry(anomaly).or_default() += diff;
             }
             held.retain(|_, times| *times != 0);
@@ -164,11 +164,51 @@ proptest! {
                 let (restored, known) = database.restored(ahead_max, low_us, epoch + 1);
                 recent = restored;
                 held.clear();
-                for (anomaly, diff) in recent.advance(0, known, low_us) {
+                for (anomaly, diff) in recent.pass(0, known, low_us) {
                     *held.entry(anomaly).or_default() += diff;
                 }
                 prop_assert_eq!(&held, &expected, "restored");
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_known_of_sensors_is_a_recompute_of_what_is_recent(
+        epochs in prop::collection::vec(
+            (prop::collection::vec((0..3_u8, -400..400_i64), 0..6), 0..200_i64), 1..30
+        ),
+    ) {
+        let (mut recent, mut low_us) = (roomy(), 0);
+        let mut all: Vec<RecentAnomaly> = Vec::new();
+        let mut told: BTreeMap<SensorAnomalies, isize> = BTreeMap::new();
+        for (epoch, (anomalies, step)) in (1..).zip(epochs) {
+            let brought: Vec<RecentAnomaly> = anomalies
+                .into_iter()
+                .map(|(sensor, at_s)| RecentAnomaly {
+                    sensor: sensor.to_string().into(),
+                    ..at(low_us + at_s * 1_000_000)
+                })
+                .collect();
+            all.extend(brought.iter().cloned());
+            low_us += step * 1_000_000;
+            for (one, diff) in recent.advance(epoch, brought, low_us) {
+                *told.entry(one).or_default() += diff;
+            }
+            told.retain(|_, times| *times != 0);
+            let mut expected: BTreeMap<Arc<str>, (u64, i64)> = BTreeMap::new();
+            for one in all.iter().filter(|one| (low_us - RECENT_US..low_us).contains(&one.recorded_us)) {
+                let known = expected.entry(one.sensor.clone()).or_insert((0, i64::MIN));
+                *known = (known.0 + 1, known.1.max(one.recorded_us));
+            }
+            let expected: BTreeMap<SensorAnomalies, isize> = expected
+                .into_iter()
+                .map(|(sensor, (count, last_us))| {
+                    (SensorAnomalies { zone: "Downtown".into(), sensor, count, last_us }, 1)
+                })
+                .collect();
+            prop_assert_eq!(&told, &expected);
         }
     }
 }
