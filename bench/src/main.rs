@@ -1,11 +1,11 @@
-//! `make bench`: is citytide as fast, as small and as prompt as it means to be, on this machine, in this hour?
+//! `make bench`: throughput, memory, latency and recovery of citytide on this machine, each against its target.
 //!
 //! Four scenes, each a file: [`throughput`] beside a yardstick, [`rss`] with long backlogs, [`latency`] from `send` to
 //! visible, [`recovery`] after `kill -9`. Each makes its own topics and databases through [`stage`], drives the
 //! binaries through [`process`], and puts one line per figure into [`report`].
 //!
-//! A figure is worth what the machine was worth while it was taken: throughput is therefore a ratio of runs that
-//! alternate, and every scene says the load it began under. It is for people: `make test` does not run it.
+//! A figure depends on what else the machine does: throughput is therefore a ratio of runs that alternate, and every
+//! scene prints the load at its start. `make test` does not run it.
 
 // It measures with the clock; nothing in it is replayed.
 #![allow(clippy::disallowed_methods)]

@@ -15,7 +15,7 @@ pub enum Target {
     AtLeast(f64),
     /// This or less.
     AtMost(f64),
-    /// Told, not judged.
+    /// Has no target.
     Told,
 }
 
@@ -32,7 +32,7 @@ impl Report {
         Ok(Report { missed: 0 })
     }
 
-    /// Opens a scene; says the machine's load, for a figure is worth what the machine was worth.
+    /// Begins a scene, and prints the machine's load, on which its figures depend.
     pub fn scene(&self, what: &str) {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or("?");

@@ -5,8 +5,8 @@
 //! has a decayed histogram of its logarithm, whose upper twentieth is taken to be exponential; the surprise of the
 //! series is the mean of the two greatest. An alarm needs more of it the more alarms there were lately.
 //!
-//! The recipe is that of the shared notes ("B6"): a nearest-neighbour and a windowed-PCA statistic beside these bought
-//! nothing on eight files and three percent on thirty-two, for ten times the cost.
+//! Tried and left out: a nearest-neighbour and a windowed-PCA statistic beside these gained nothing on eight files of
+//! NAB and three percent on thirty-two, for ten times the cost.
 
 use std::collections::VecDeque;
 

@@ -51,17 +51,17 @@ pub struct City {
     pub windows: Vec<Window>,
     /// Zones that the file names.
     pub zones: Vec<String>,
-    /// See the design, "Time".
+    /// How far a partition's watermark stays behind its greatest accepted event time.
     pub out_of_orderness_us: i64,
-    /// See the design, "Time".
+    /// A reading is late when its pane ended this long before its partition's watermark.
     pub allowed_lateness_us: i64,
-    /// See the design, "Time".
+    /// Farther ahead of its watermark, a partition needs a second witness.
     pub jump_max_us: i64,
-    /// See the design, "Time".
+    /// A partition at its end that brings no accepted reading for so long does not hold W.
     pub idle_after_us: i64,
-    /// See the design, "Time".
+    /// How far a reading may lie ahead of Kafka's timestamp.
     pub future_max_us: i64,
-    /// See the design, "Time".
+    /// How far a reading may lie behind it.
     pub max_age_us: i64,
     /// Zones beyond the named ones, per partition.
     pub zones_max: usize,
@@ -70,7 +70,7 @@ pub struct City {
 }
 
 impl City {
-    /// `smart-city`, as the design's table has it: what the product uses when it is given no file.
+    /// `smart-city`: what the product uses when it is given no file.
     pub fn smart() -> City {
         let metric = |name: &str, unit: &str, usual, below, above| Metric {
             name: name.to_owned(),

@@ -10,7 +10,7 @@
 //!                                  ▲ snapshot: hammers it meanwhile, every single statement must be consistent
 //! ```
 //!
-//! The rules are those of the design's "Time" and "Domains", written a second time here and on purpose in another
+//! The rules are those of docs/architecture.md and docs/domains.md, written a second time here and on purpose in another
 //! way: a list in log order, no panes, no epochs, no batches.
 
 // Tests wait for processes and print nothing that depends on when they ran.

@@ -1,4 +1,4 @@
-//! Every table, recomputed from what was sent: a list per partition in log order, and the rules of the design.
+//! Every table, recomputed from what was sent: a list per partition in log order, and the documented rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Late, final, idle, returning, leading: event time as the design has it.
+//! Late, final, idle, returning, leading: how event time is documented to pass.
 
 use std::time::Duration;
 
