@@ -16,6 +16,8 @@ use crate::problem::Problem;
 pub const LIMIT: i64 = 1_000;
 /// Rows of an answer at most.
 pub const LIMIT_MAX: i64 = 10_000;
+/// Seconds from one window to the next that can be asked for at most.
+pub const EVERY_MAX_S: i64 = 86_400;
 /// Parameters that every list takes.
 const COMMON: [&str; 3] = ["limit", "cursor", "format"];
 
@@ -145,7 +147,7 @@ impl Listing {
             names.extend(["from", "until"]);
         }
         if self.from == WINDOWS {
-            names.push("size");
+            names.extend(["size", "every"]);
         }
         names.extend(COMMON);
         names
@@ -180,6 +182,11 @@ impl Listing {
                 let number = query.bind(rfc3339(at_us));
                 query.conditions.push(format!("{} {comparison} ${number}::text::timestamptz", span.column));
             }
+        }
+        if self.from == WINDOWS
+            && let Some(every) = asked.number("every", 1, EVERY_MAX_S)?
+        {
+            query.conditions.push(format!("extract(epoch from window_start)::bigint % {every} = 0"));
         }
         if let Some(cursor) = asked.one("cursor")? {
             self.behind(&cursor, &mut query)?;

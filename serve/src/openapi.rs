@@ -4,7 +4,7 @@ use citytide_domain::Domain;
 use serde_json::{Map, Value, json};
 
 use crate::acting::ACTIONS;
-use crate::listing::{Column, Kind, LIMIT, LIMIT_MAX, Listing, WINDOWS};
+use crate::listing::{Column, EVERY_MAX_S, Kind, LIMIT, LIMIT_MAX, Listing, WINDOWS};
 use crate::resources::LISTINGS;
 
 /// The document for a domain: its metrics are columns.
@@ -97,6 +97,8 @@ fn list(listing: &Listing, domain: &Domain) -> Value {
     if listing.from == WINDOWS {
         let names: Vec<&str> = domain.windows.iter().map(|window| window.name.as_str()).collect();
         add("size", "Which windows; by default the first", json!({ "type": "string", "enum": names }));
+        let every = json!({ "type": "integer", "minimum": 1, "maximum": EVERY_MAX_S });
+        add("every", "Only windows that start at a multiple of so many seconds", every);
     }
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT });
     add("limit", "Rows of the answer at most", limit);

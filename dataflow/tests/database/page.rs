@@ -445,6 +445,40 @@ fn lists_answer_as_their_document_says_and_page_by_page_give_what_the_table_hold
         let progress = page.rows("progress");
         let consumed = progress.iter().filter_map(|row| row["next_offset"].as_i64()).sum::<i64>();
         assert_eq!(consumed, number(&client, "select count(*) from sensor_readings").await);
+
+        // Charts: windows of five minutes side by side, in one zone and in all.
+        let rows = page.rows("windows?size=5min&every=300&zone=Downtown&limit=10000");
+        let expected = "select json_agg(json_build_array(count, average, least) order by start)::text from (select \
+                        date_bin('5 minutes', recorded_at, 'epoch') as start, count(*) as count, avg(noise_level) as average, \
+                        min(noise_level) as least from sensor_data where not is_late and zone = 'Downtown' group by 1) as five, \
+                        (select max(watermark) as w from commits) as newest where start >= w - interval '1 hour'";
+        let expected = text(&client, expected).await;
+        assert_eq!(rows.len(), expected.as_array().expect("rows").len());
+        for (row, expected) in rows.iter().zip(expected.as_array().expect("rows")) {
+            for (part, name) in
+                ["reading_count", "avg_noise_level", "min_noise_level"].into_iter().enumerate()
+            {
+                same(&row[name], &expected[part], name);
+            }
+        }
+
+        // Data: what the readings of the last hour lack, by zone; the newest commit; Models: how many there are.
+        let quality = page.rows("quality?limit=10000");
+        let lacks = "select json_object_agg(zone, json_build_array(readings, nulls))::text from (select zone, count(*) as \
+                     readings, count(*) - count(aqi) as nulls from sensor_data, (select date_trunc('minute', max(watermark) \
+                     - interval '1 hour' + interval '59.999999 seconds') as since from commits) as hour where not is_late \
+                     and recorded_at >= since group by zone) as zones";
+        for (zone, expected) in text(&client, lacks).await.as_object().expect("zones") {
+            let of_zone = quality.iter().filter(|row| row["zone"] == zone.as_str());
+            let sum = |name: &str| of_zone.clone().filter_map(|row| row[name].as_i64()).sum::<i64>();
+            assert_eq!(json!([sum("readings"), sum("nulls_aqi")]), *expected, "{zone}");
+        }
+        let newest = &page.rows("commits?limit=1")[0];
+        let readings = "select count(*) from sensor_readings where epoch > (select previous_epoch from commits order by \
+                        epoch desc limit 1)";
+        same(&newest["readings"], &number(&client, readings).await.into(), "readings of the newest commit");
+        let models = page.rows("models").len() as i64;
+        assert_eq!(models, number(&client, "select coalesce(max(version), 0)::bigint from models").await);
     });
 }
 

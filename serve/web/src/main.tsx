@@ -3,8 +3,11 @@
 import { render } from "preact";
 import { useState } from "preact/hooks";
 import type { Domain } from "./api/types";
+import { Charts } from "./charts/charts";
 import { IncidentList } from "./incidents/list";
 import { OneIncident } from "./incidents/one";
+import { Data } from "./data/data";
+import { Models } from "./models/models";
 import { Now } from "./now/now";
 import { sentence } from "./now/sentence";
 import { Sign } from "./parts/marks";
@@ -12,8 +15,8 @@ import "./page.css";
 import { Sensor } from "./sensors/sensor";
 import { Shell } from "./shell";
 import { useAsk } from "./state/ask";
-import { useLive } from "./state/live";
-import { useRoute } from "./state/route";
+import { type Live, useLive } from "./state/live";
+import { type Route, useRoute } from "./state/route";
 
 function App() {
   const route = useRoute();
@@ -53,15 +56,25 @@ function App() {
         </div>
       )}
       {problem && !domain && <div class="empty">{problem.message}</div>}
-      {domain && <Page domain={domain} live={live} route={route} />}
+      {domain && <Page domain={domain} live={live} route={route} zones={zones} />}
     </Shell>
   );
 }
 
-function Page({ domain, live, route }: { domain: Domain; live: ReturnType<typeof useLive>; route: ReturnType<typeof useRoute> }) {
+interface Properties {
+  domain: Domain;
+  live: Live;
+  route: Route;
+  zones: string[];
+}
+
+function Page({ domain, live, route, zones }: Properties) {
   const [page, of] = route.parts;
   if (page === "incidents" && of) return <OneIncident domain={domain} live={live} id={of} key={of} />;
   if (page === "incidents") return <IncidentList domain={domain} live={live} route={route} />;
+  if (page === "charts") return <Charts domain={domain} live={live} route={route} zones={zones} />;
+  if (page === "models") return <Models live={live} />;
+  if (page === "data") return <Data domain={domain} live={live} />;
   if (page === "sensors" && of) return <Sensor domain={domain} live={live} id={of} key={of} />;
   return <Now domain={domain} live={live} route={route} />;
 }

@@ -11,6 +11,9 @@ import { choose, href, type Route } from "./state/route";
 export const PAGES: [string, string][] = [
   ["", "Now"],
   ["incidents", "Incidents"],
+  ["charts", "Charts"],
+  ["models", "Models"],
+  ["data", "Data"],
 ];
 const INTERVALS = [1, 2, 5, 10, 20, 30];
 

@@ -131,7 +131,7 @@ function Readings({ metric, hue, readings }: { metric: Metric; hue: string; read
           <path class="z" d={`M${LEFT} ${height - BOTTOM}H${width - RIGHT}`} />
           {along.at.map((time) => (
             <text x={x(time)} y={height - BOTTOM + 16} text-anchor="middle">
-              {along.step >= 86_400_000 ? day(time) : hm(time)}
+              {along.step >= 43_200_000 && time % 86_400_000 === 0 ? day(time) : hm(time)}
             </text>
           ))}
           {cross.line(TOP, height - BOTTOM)}
