@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help build services run test bench bench-detector install setup producer consumer train-model dashboard psql stop clean
+.PHONY: help build services run test bench bench-detector bench-incidents install setup producer consumer train-model dashboard psql stop clean
 export RATE SENSORS WORKERS HISTORY PAGE
 # SQL reaches psql as it was typed: make must not read the dollar signs in it.
 unexport SQL
@@ -26,6 +26,9 @@ bench: build services ## throughput, latency, memory, recovery
 
 bench-detector: build ## precision and recall of the detector on labelled cities
 	scripts/bench-detector
+
+bench-incidents: build services ## incidents of a day against the events that were injected
+	eval "$$(scripts/services env)" && export KAFKA_BROKERS DATABASE_URL && scripts/bench-incidents
 
 install: ## what this machine lacks
 	scripts/install

@@ -235,7 +235,8 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
 
 async fn index(database: &Database, client: &Client, run: Run, stop: &Stop) -> Result<(), DatabaseError> {
     // The stream needs the other processors.
-    let alone = "set max_parallel_maintenance_workers = 0; set datestyle = 'ISO'";
+    let alone = "set max_parallel_maintenance_workers = 0; set datestyle = 'ISO'; \
+                 set client_min_messages = warning";
     client.batch_execute(alone).await.map_err(failed("setting up the session for indexes"))?;
     while !stop.is_asked() {
         let indexing = std::pin::pin!(finish_segments(client, run.now_ms()));
