@@ -623,6 +623,7 @@ comment on column incident_states.epoch is 'The commit that last wrote the row, 
 create index incident_states_incident_id on incident_states (incident_id);
 create index incident_states_superseded_by on incident_states (superseded_by) where superseded_by is not null;
 create index incident_states_current on incident_states (zone) where condition in ('open', 'pending');
+create index incident_states_of_zones on incident_states (zone) where sensor_id = '' and condition = 'open';
 
 create table incident_transitions (
     zone            text not null,
@@ -1099,18 +1100,21 @@ create view incidents as
                 union
                 select before.incident_id from incident_states as before join line on before.superseded_by = line.id
             )
-            select case when seen then ack.acted_at end as acknowledged_at, case when seen then ack.actor end
-                as acknowledged_by, case when seen then ack.comment end as acknowledged_comment, assigned.assignee,
-                case when rests then shelf.until_at end as shelved_until, case when rests then shelf.actor end
-                as shelved_by, case when rests then shelf.comment end as shelved_reason,
-                coalesce(service.action = 'out_of_service', false) as is_out_of_service
-            from (select) as one
-            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('acknowledge') order by one.action_id desc limit 1) as ack on true
-            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('assign') order by one.action_id desc limit 1) as assigned on true
-            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('shelve', 'unshelve') order by one.action_id desc limit 1) as shelf on true
-            left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) and one.action in ('out_of_service', 'in_service') order by one.action_id desc limit 1) as service on true
-            cross join lateral (select array_position(array['low', 'medium', 'high'], ack.severity_peak) >= array_position(array['low', 'medium', 'high'], s.severity_peak) as seen,
-                shelf.action = 'shelve' and shelf.until_at > now() as rests) as judged
+            select case when seen then (ack).acted_at end as acknowledged_at, case when seen then (ack).actor end
+                as acknowledged_by, case when seen then (ack).comment end as acknowledged_comment,
+                (assigned).assignee, case when rests then (shelf).until_at end as shelved_until,
+                case when rests then (shelf).actor end as shelved_by,
+                case when rests then (shelf).comment end as shelved_reason,
+                coalesce((service).action = 'out_of_service', false) as is_out_of_service
+            from (
+                select (array_agg(one order by one.action_id desc) filter (where one.action in ('acknowledge')))[1] as ack,
+                    (array_agg(one order by one.action_id desc) filter (where one.action in ('assign')))[1] as assigned,
+                    (array_agg(one order by one.action_id desc) filter (where one.action in ('shelve', 'unshelve')))[1] as shelf,
+                    (array_agg(one order by one.action_id desc) filter (where one.action in ('out_of_service', 'in_service')))[1] as service
+                from incident_actions as one where one.incident_id = any (array(select id from line))
+            ) as acted
+            cross join lateral (select array_position(array['low', 'medium', 'high'], (ack).severity_peak) >= array_position(array['low', 'medium', 'high'], s.severity_peak) as seen,
+                (shelf).action = 'shelve' and (shelf).until_at > now() as rests) as judged
         ) as done
     ) as incidents;
 comment on view incidents is 'What is wrong, since when, whether it is over, and what somebody has done about it';

@@ -87,6 +87,8 @@ pub struct Want {
     pub windows: bool,
     /// Every other table whose rows carry the epoch that wrote them: the live views.
     pub views: bool,
+    /// Of these the ones with these names alone; all of them when it is empty.
+    pub only_views: Vec<String>,
     /// Rows that left these tables.
     pub deletions: bool,
     /// Rows of a page.
@@ -104,6 +106,7 @@ impl Default for Want {
             dead_letters: false,
             windows: true,
             views: true,
+            only_views: Vec::new(),
             deletions: true,
             page_rows: PAGE_ROWS,
             step_readings_max: STEP_READINGS_MAX,

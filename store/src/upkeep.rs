@@ -180,7 +180,7 @@ async fn work(
 ) -> Result<(), DatabaseError> {
     let run_id = run.run_id;
     client
-        .batch_execute(&format!("set lock_timeout = {LOCK_TIMEOUT_MS}"))
+        .batch_execute(&format!("set lock_timeout = {LOCK_TIMEOUT_MS}; set jit = off"))
         .await
         .map_err(failed("setting up the session of the upkeep"))?;
     let mut schedule = Schedule::default();

@@ -361,3 +361,50 @@ fn why_tells_what_became_of_each_record_and_how_each_window_came_about() {
     assert_eq!(why(&scene, "--zone Downtown --window 2024-01-01T00:02")["state"], "no_row");
     assert!(told(&scene, "--zone Downtwon --window 2024-01-01T00:00").contains("zones are: Downtown"));
 }
+
+#[test]
+fn tap_shows_the_changes_of_incidents_once_and_by_zone() {
+    let scene = Scene::new("tap_incidents", City { built_in: false, ..City::smart() }, 1);
+    for second in 0..400 {
+        for (zone, sensor) in
+            ["Fire", "Hell"].into_iter().flat_map(|zone| (0..4).map(move |sensor| (zone, sensor)))
+        {
+            if (second + sensor) % 5 == 0 {
+                let at_us = DAWN + second * SECOND;
+                let mut reading = Reading::plain(&scene.city, &format!("{zone} {sensor}"), zone, at_us, 20.0);
+                reading.values[2] = Some(if (60..120).contains(&second) { 350.0 } else { 50.0 });
+                send(&scene.topic, &scene.city, 0, reading);
+            }
+        }
+    }
+    let started =
+        |arguments: &str| citytide(&scene, &format!("tap --incidents {arguments}")).own_group().spawn();
+    scene.catch_up("--detector rules -w 2");
+    let log = scene.database.session.query(
+        "select concat_ws(' ', incident_id, revision, to_condition) from incident_changes where actor is null order by 1",
+    );
+    let expected: Vec<String> = log.iter().map(|row| row.get(0)).collect();
+    assert_eq!(expected.len(), 6, "two of each: pending, open, cleared");
+    let tap = started("--json --from 0");
+    wait_until("all changes are shown", LIMIT, || count(&tap) >= 6);
+    let shown = interrupted(tap);
+    let text = |object: &Value, name: &str| object[name].as_str().expect("text").to_owned();
+    let mut found: Vec<String> = shown
+        .iter()
+        .map(|one| format!("{} {} {}", text(one, "incident_id"), one["revision"], text(one, "to_condition")))
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(shown.iter().all(|object| object["kind"] == "incident"), "no reading was asked for");
+    let mut tap = started("--from 0 --zone Hell");
+    wait_until("the zone's changes are shown", LIMIT, || tap.log().matches("▼").count() == 1);
+    tap.interrupt();
+    assert_eq!(tap.wait(LIMIT), Ended::Signal(libc::SIGINT));
+    let said = tap.log();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= 80) && !said.contains("Fire"), "{said}");
+    assert_eq!(lines.len(), 5, "{said}");
+    assert!(lines[0].starts_with("00:01:") && lines[0].contains(" Hell · pending · "), "{said}");
+    assert!(lines[2].contains(" ▲ ") && lines[2].contains(" Hell · open · "), "{said}");
+    assert!(lines[3].starts_with("         aqi 350 AQI, above the bound of 300; "), "{said}");
+}

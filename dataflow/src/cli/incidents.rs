@@ -23,7 +23,7 @@ use print::{Described, Listed};
 /// What was typed.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  citytide incidents list --severity high\n  \
-                        citytide incidents list --all --zone Downtown\n  citytide incidents show 1a2b3c4d\n  \
+                        citytide incidents list --all --zone Downtown\n  citytide incidents show 1a2b3c4d\n  citytide incidents load\n  \
                         citytide incidents ack 1a2b3c4d --comment \"on it\"\n  \
                         citytide incidents shelve 1a2b3c4d --for 2h --comment \"works in the street\"")]
 // They may stand behind the subcommand too; clap cannot require what is global.
@@ -53,6 +53,15 @@ enum Command {
         #[command(flatten)]
         one: One,
         /// Print one JSON object instead
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print how much incidents ask of people, by ten minutes: the view `alarm_load`, the newest last
+    Load {
+        /// Print the newest so many
+        #[arg(id = "asked.load_limit", long = "limit", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Print a JSON object per ten minutes instead
         #[arg(long)]
         json: bool,
     },
@@ -132,7 +141,7 @@ impl Command {
     /// What is to be done to which incident; `None` where something is only shown.
     fn action(&self) -> Option<(&One, Action, &Said)> {
         Some(match self {
-            Command::List { .. } | Command::Show { .. } => return None,
+            Command::List { .. } | Command::Show { .. } | Command::Load { .. } => return None,
             Command::Ack { one, said } => (one, Action::Acknowledge, said),
             Command::Assign { one, assignee, said } => (one, Action::Assign(assignee.clone()), said),
             Command::Comment { one, said } => (one, Action::Comment, said),
@@ -205,13 +214,25 @@ async fn execute(args: &Args) -> Result<(), ExitError> {
             output::print(Listed { incidents: &incidents, all, counts, as_of }.text());
             Ok(())
         }
+        Command::Load { limit, json } => {
+            let load = shown::load(&snapshot, i64::from(*limit)).await?;
+            match json {
+                true => load.iter().for_each(|one| output::print_line(print::load_json(one))),
+                false => output::print(print::load(&load, &as_of)),
+            }
+            Ok(())
+        }
         Command::Show { one, json } => show(&snapshot, &domain, as_of, &one.incident, *json).await,
         _ => unreachable!("actions are done without a snapshot"),
     }
 }
 
 /// Refuses a database of another domain, and one without incidents.
-async fn check(client: &impl GenericClient, database: &Database, domain: &Domain) -> Result<(), ExitError> {
+pub(super) async fn check(
+    client: &impl GenericClient,
+    database: &Database,
+    domain: &Domain,
+) -> Result<(), ExitError> {
     verify::check_fits(client, database, domain).await?;
     if !shown::are_kept(client).await? {
         let why = "this database has no incidents yet; citytide schema apply creates their tables, and so does the \

@@ -1,4 +1,4 @@
-//! `citytide tap`: committed readings and dead letters as they come, a line each.
+//! `citytide tap`: committed readings, dead letters and changes of incidents as they come, a line each.
 //!
 //! ```text
 //!  PostgreSQL ── a step per commit ──▶ pages ──▶ lines ──▶ bounded queue ──▶ a thread ──▶ standard output
@@ -6,10 +6,12 @@
 //!
 //! Invariants:
 //! 1. each reading comes once, in the order of (epoch, partition, offset); of the epochs of a step, dead letters come
-//!    behind the readings;
+//!    behind the readings. Changes of incidents come first: where readings are still behind the newest commit, before those
+//!    that they follow from;
 //! 2. memory is bounded by the queue: whoever reads too slowly misses lines, and is told how many (see [`lines`]);
 //! 3. it registers nowhere: neither retention nor a run waits for it.
 
+mod changes;
 mod lines;
 pub mod print;
 
@@ -22,10 +24,12 @@ use citytide_store::session;
 use tokio_postgres::Client;
 
 use super::exit_error::ExitError;
+use super::incidents;
 use super::tables::TablesArgs;
 use super::verify;
 use crate::runtime::exit::Exit;
 use crate::runtime::output;
+use changes::Changes;
 use lines::{Lines, Pace};
 use print::Printer;
 
@@ -41,8 +45,9 @@ const STEP_READINGS_MAX: i64 = 50_000;
 /// What was typed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Without --anomalies, --late and --dead-letters every reading is shown; with them, these alone.\n\n\
-    Examples:\n  citytide tap --zone Downtown --anomalies\n  citytide tap --dead-letters --from 0\n  \
+    after_help = "Without --anomalies, --late, --dead-letters and --incidents every reading is shown; with them, these \
+    alone.\n\n\
+    Examples:\n  citytide tap --incidents --zone Downtown\n  citytide tap --zone Downtown --anomalies\n  citytide tap --dead-letters --from 0\n  \
     citytide tap --json | jq -c 'select(.score > 0.9)'"
 )]
 pub struct Args {
@@ -67,6 +72,9 @@ pub struct Args {
     /// Records that are no readings; they have neither zone nor sensor
     #[arg(id = "asked.dead_letters", long = "dead-letters")]
     dead_letters: bool,
+    /// Changes of incidents: what the data say; what people do is in the view `incident_changes`
+    #[arg(id = "asked.incidents", long = "incidents")]
+    incidents: bool,
     /// Begin after this epoch; 0 begins with all that retention has left
     #[arg(id = "asked.from", long = "from", value_name = "now|EPOCH", default_value = "now", value_parser = from)]
     from: From,
@@ -109,6 +117,7 @@ async fn execute(args: &Args) -> Result<i32, ExitError> {
     let start = begin(args, &domain, &database).await?;
     let mut follow = Follow::open(&database, NAME, start, args.want()).await?;
     let printer = Printer::new(&domain, follow.metrics(), args.metric.as_deref(), args.json);
+    let mut changes = Changes::new(&args.zones, &args.sensors, args.json);
     let mut lines = Lines::spawn(args.json);
     let mut pace = Pace::new(args.from == From::Now);
     loop {
@@ -127,11 +136,16 @@ async fn execute(args: &Args) -> Result<i32, ExitError> {
             let (text, count) = match &page {
                 Page::Readings(readings) => printer.readings(readings),
                 Page::DeadLetters(letters) => printer.letters(letters),
-                Page::Deleted(_) | Page::Rows(..) => unreachable!("no tables are wanted"),
+                Page::Rows(table, rows) => changes.rows(table, rows),
+                Page::Deleted(_) => unreachable!("deletions are not wanted"),
             };
+            if count == 0 {
+                continue;
+            }
             lines.put(text, count, patience).await;
         }
         step.finish().await?;
+        changes.end_step();
     }
 }
 
@@ -139,6 +153,9 @@ async fn execute(args: &Args) -> Result<i32, ExitError> {
 async fn begin(args: &Args, domain: &Domain, database: &Database) -> Result<Start, ExitError> {
     let client = database.connect(NAME).await?;
     verify::check_fits(&client, database, domain).await?;
+    if args.incidents {
+        incidents::check(&client, database, domain).await?;
+    }
     warn_of_unknown_zones(&client, &args.zones).await?;
     match args.from {
         From::Epoch(0) => Ok(Start::Everything),
@@ -185,7 +202,7 @@ impl Args {
             (true, true) => Wanted::AnomaliesAndLate,
             (true, false) => Wanted::Anomalies,
             (false, true) => Wanted::Late,
-            (false, false) if self.dead_letters => Wanted::None,
+            (false, false) if self.dead_letters || self.incidents => Wanted::None,
             (false, false) => Wanted::All,
         };
         Want {
@@ -197,7 +214,8 @@ impl Args {
             },
             dead_letters: self.dead_letters,
             windows: false,
-            views: false,
+            views: self.incidents,
+            only_views: changes::TABLES.map(str::to_owned).to_vec(),
             deletions: false,
             page_rows: PAGE_ROWS,
             step_readings_max: STEP_READINGS_MAX,

@@ -1,7 +1,7 @@
 //! Incidents as the command line shows them, to somebody who may only read, and acts on them for somebody who may.
 
 use serde_json::Value;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::program::{Told, citytide, citytide_as};
 use super::scratch::{Scratch, execute, with_database};
@@ -98,6 +98,17 @@ fn incidents_are_listed_the_worst_first_and_shown_with_what_happened_to_a_reader
             let told = reads(&format!("incidents show {id}"));
             assert_eq!((told.code, told.err.contains(why)), (Some(78), true), "{}", told.err);
         }
+        let load = reads("incidents load").out;
+        let lines: Vec<&str> = load.lines().collect();
+        assert!(lines[1].starts_with("2026-11-21 10:30       1 "), "{load}");
+        assert_eq!(
+            lines.len(),
+            13,
+            "an hour and a half in tens of minutes, one more, and three lines about them: {load}"
+        );
+        let line = reads("incidents load --limit 1 --json").out;
+        let object: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!((&object["opened"], &object["is_flood"]), (&0.into(), &false.into()), "{line}");
         let drop = format!("drop owned by citytide_reader, citytide_operator; drop role {reader}");
         execute(&client, &drop).await;
     });
@@ -167,5 +178,44 @@ fn a_database_from_before_incidents_says_how_it_gets_them() {
         execute(&client, "drop view incidents cascade").await;
         let told = citytide(scratch, "incidents list");
         assert_eq!((told.code, told.err.contains("schema apply")), (Some(78), true), "{}", told.err);
+    });
+}
+
+/// Rows that a plan looked at, those that it sorted out included.
+fn looked_at(node: &Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or(0.0);
+    let kept =
+        number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Join Filter");
+    let below = node["Plans"].as_array().into_iter().flatten().map(looked_at);
+    kept * number("Actual Loops") + below.sum::<f64>()
+}
+
+/// Each sensor's incident looked through all open ones of its zone, and through everything that anybody ever did: ten thousand
+/// took 11 s, in the upkeep of a run.
+#[test]
+fn what_is_shown_of_an_incident_does_not_grow_with_the_others_that_are_open() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.with_schema().await;
+        let script = "insert into incident_states (zone, incident_id, kind, metric, sensor_id, condition, severity, \
+             severity_peak, opened_at, last_seen_at, revision, readings, sensors, occurrences, peak_magnitude, peak_at, \
+             peak_sensor_id, peak_metric, unit, reason, model_version) \
+             select 'Downtown', md5(number::text), 'stuck', '', number, 'open', 'low', 'low', now(), now(), 1, 5, 1, 1, 3, \
+             now(), number, 'aqi', 'AQI', 'stuck', 0 from generate_series(1, 3000) as number; \
+             insert into incident_actions (incident_id, action, actor, severity_peak, condition, revision, as_of_epoch) \
+             select incident_id, 'acknowledge', 'anna', 'low', 'open', 1, 50 from incident_states; \
+             analyze incident_states, incident_actions";
+        execute(&client, script).await;
+        let counts = citytide_store::incidents::shown::counts(&client).await.expect("counted");
+        assert_eq!((counts.open, counts.by_severity, counts.need_attention), (3_000, [0, 0, 3_000], 0));
+        let explained = "explain (analyze, format json) select count(*) filter (where needs_attention) from incidents \
+                         where condition in ('open', 'pending')";
+        let answers = client.simple_query(explained).await.expect("explained");
+        let text = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let plan: Value = serde_json::from_str(text.expect("a plan")).expect("JSON");
+        let looked_at = looked_at(&plan[0]["Plan"]);
+        assert!(looked_at < 3_000.0 * 30.0, "{looked_at} rows");
     });
 }

@@ -24,6 +24,12 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// A table with these columns, as if its rows had no key.
+    pub fn of_columns(name: &str, columns: &[&str]) -> Followed {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        Followed { name: name.to_owned(), columns, key: Vec::new(), is_window: false, select: String::new() }
+    }
+
     /// The key of a row, as `changes.key` has it: names and values.
     pub fn key(&self, row: &[Value]) -> serde_json::Value {
         let values = self.columns.iter().zip(row).filter(|(column, _)| self.key.contains(column));
@@ -77,7 +83,9 @@ impl Columns {
         let tables = client.query(TABLES, &[]).await.map_err(failed(attempted))?;
         let changes = client.query_one("select to_regclass('changes') is not null", &[]).await;
         let tables = tables.iter().map(followed);
-        let wanted = |table: &Followed| if table.is_window { want.windows } else { want.views };
+        let is_named = |table: &Followed| want.only_views.is_empty() || want.only_views.contains(&table.name);
+        let wanted =
+            |table: &Followed| if table.is_window { want.windows } else { want.views && is_named(table) };
         Ok(Columns {
             metrics: metrics.iter().map(|row| row.get(0)).collect(),
             tables: tables.filter(wanted).map(Arc::new).collect(),

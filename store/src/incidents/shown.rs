@@ -118,6 +118,22 @@ of_columns! {
     }
 }
 
+of_columns! {
+    /// A row of the view `alarm_load`.
+    pub struct ShownLoad {
+        ten_minutes: At,
+        opened: i64,
+        is_flood: bool,
+        top_ten_share: Option<f64>,
+        chattering: i64,
+        stale: i64,
+        low_share: Option<f64>,
+        medium_share: Option<f64>,
+        high_share: Option<f64>,
+        minutes_to_acknowledge: Option<f64>,
+    }
+}
+
 /// What a column of JSON holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -265,6 +281,13 @@ pub async fn occurrences(
     Ok(rows.iter().map(ShownOccurrence::of).collect())
 }
 
+/// How much incidents ask of people: the newest so many stretches of ten minutes, in order.
+pub async fn load(client: &impl GenericClient, limit: i64) -> Result<Vec<ShownLoad>, DatabaseError> {
+    let sql = format!("select {} from alarm_load order by ten_minutes desc limit $1", ShownLoad::columns());
+    let rows = client.query(&sql, &[&limit]).await.map_err(failed("reading the load of incidents"))?;
+    Ok(rows.iter().rev().map(ShownLoad::of).collect())
+}
+
 /// Every change of an incident, in order: what follows a revision comes behind it.
 pub async fn changes(client: &impl GenericClient, id: &str) -> Result<Vec<ShownChange>, DatabaseError> {
     let sql = format!(
@@ -298,6 +321,7 @@ mod tests {
             view.columns.iter().map(|column| column.name.as_str()).collect()
         };
         assert_eq!(ShownIncident::columns(), of("incidents").join(", "));
+        assert_eq!(ShownLoad::columns(), of("alarm_load").join(", "));
         assert_eq!(ShownChange::columns(), of("incident_changes")[1..].join(", "));
     }
 

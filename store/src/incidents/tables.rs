@@ -102,7 +102,9 @@ pub fn states(_: &Domain) -> Table {
                       create index incident_states_superseded_by on incident_states (superseded_by) \
                       where superseded_by is not null;\n\
                       create index incident_states_current on incident_states (zone) \
-                      where condition in ('open', 'pending');\n"
+                      where condition in ('open', 'pending');\n\
+                      create index incident_states_of_zones on incident_states (zone) \
+                      where sensor_id = '' and condition = 'open';\n"
             .to_owned(),
         ..table("incident_states", "What the data say of incidents: read incidents instead", columns)
     }

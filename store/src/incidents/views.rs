@@ -80,10 +80,10 @@ fn incidents() -> View {
             "Open, and not acknowledged, shelved, out of service or explained by another one",
         ),
     ];
-    let action = |name: &str, kinds: &str| {
+    // The last action of some kinds. All actions of an incident are read once, by the index on incident_id.
+    let last = |name: &str, kinds: &str| {
         format!(
-            "left join lateral (select one.* from incident_actions as one where one.incident_id in (select id from line) \
-             and one.action in ({kinds}) order by one.action_id desc limit 1) as {name} on true"
+            "(array_agg(one order by one.action_id desc) filter (where one.action in ({kinds})))[1] as {name}"
         )
     };
     let source = format!(
@@ -115,25 +115,28 @@ fn incidents() -> View {
                 union
                 select before.incident_id from incident_states as before join line on before.superseded_by = line.id
             )
-            select case when seen then ack.acted_at end as acknowledged_at, case when seen then ack.actor end
-                as acknowledged_by, case when seen then ack.comment end as acknowledged_comment, assigned.assignee,
-                case when rests then shelf.until_at end as shelved_until, case when rests then shelf.actor end
-                as shelved_by, case when rests then shelf.comment end as shelved_reason,
-                coalesce(service.action = 'out_of_service', false) as is_out_of_service
-            from (select) as one
-            {ack}
-            {assigned}
-            {shelf}
-            {service}
+            select case when seen then (ack).acted_at end as acknowledged_at, case when seen then (ack).actor end
+                as acknowledged_by, case when seen then (ack).comment end as acknowledged_comment,
+                (assigned).assignee, case when rests then (shelf).until_at end as shelved_until,
+                case when rests then (shelf).actor end as shelved_by,
+                case when rests then (shelf).comment end as shelved_reason,
+                coalesce((service).action = 'out_of_service', false) as is_out_of_service
+            from (
+                select {ack},
+                    {assigned},
+                    {shelf},
+                    {service}
+                from incident_actions as one where one.incident_id = any (array(select id from line))
+            ) as acted
             cross join lateral (select {acknowledged} >= {peak} as seen,
-                shelf.action = 'shelve' and shelf.until_at > now() as rests) as judged
+                (shelf).action = 'shelve' and (shelf).until_at > now() as rests) as judged
         ) as done
     ) as incidents",
-        ack = action("ack", "'acknowledge'"),
-        assigned = action("assigned", "'assign'"),
-        shelf = action("shelf", "'shelve', 'unshelve'"),
-        service = action("service", "'out_of_service', 'in_service'"),
-        acknowledged = rank("ack.severity_peak"),
+        ack = last("ack", "'acknowledge'"),
+        assigned = last("assigned", "'assign'"),
+        shelf = last("shelf", "'shelve', 'unshelve'"),
+        service = last("service", "'out_of_service', 'in_service'"),
+        acknowledged = rank("(ack).severity_peak"),
         peak = rank("s.severity_peak"),
     );
     view(

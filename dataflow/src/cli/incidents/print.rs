@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use citytide_store::compare::AsOf;
-use citytide_store::incidents::shown::{At, Counts, ShownChange, ShownIncident, ShownOccurrence};
+use citytide_store::incidents::shown::{At, Counts, ShownChange, ShownIncident, ShownLoad, ShownOccurrence};
 use serde_json::Value;
 
 use crate::cli::models::print::{COLUMNS, when, wrapped};
@@ -49,6 +49,48 @@ impl Listed<'_> {
         says += &format!("\nas of {}\n", told(as_of));
         text + &says
     }
+}
+
+/// Ten minutes as one JSON object.
+pub fn load_json(one: &ShownLoad) -> Value {
+    serde_json::to_value(one).expect("rows can be written")
+}
+
+/// How much incidents ask of people: a line for each ten minutes.
+pub fn load(load: &[ShownLoad], as_of: &AsOf) -> String {
+    if load.is_empty() {
+        return format!("no incident has opened yet\nas of {}\n", told(as_of));
+    }
+    let mut text =
+        String::from("from (UTC)        opened flood high medium   low top ten chatter stale to ack\n");
+    let percent = |share: Option<f64>| match share {
+        Some(share) => format!("{:.0} %", share * 100.0),
+        None => "–".to_owned(),
+    };
+    for one in load {
+        let minutes =
+            one.minutes_to_acknowledge.map_or("–".to_owned(), |minutes| format!("{minutes:.0} min"));
+        let [high, medium, low, top] =
+            [one.high_share, one.medium_share, one.low_share, one.top_ten_share].map(percent);
+        let line = format!(
+            "{:<16} {:>7} {:<5} {high:>4} {medium:>6} {low:>5} {top:>7} {:>7} {:>5} {minutes:>6}",
+            &when(one.ten_minutes.0)[..16],
+            thousands(one.opened),
+            if one.is_flood { "flood" } else { "" },
+            thousands(one.chattering),
+            thousands(one.stale),
+        );
+        text += line.trim_end();
+        text.push('\n');
+    }
+    let floods = load.iter().filter(|one| one.is_flood).count();
+    let opened: i64 = load.iter().map(|one| one.opened).sum();
+    text + &format!(
+        "{} opened in {} times ten minutes, of which {floods} in a flood\nas of {}\n",
+        thousands(opened),
+        load.len(),
+        told(as_of)
+    )
 }
 
 fn counted(counts: &Counts) -> String {

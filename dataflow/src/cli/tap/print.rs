@@ -6,6 +6,8 @@
 //!           0:4711 · high · noise_level 96 dB, typical here at this hour 58 ± 6
 //!  12:00:08 ✓ #9 Old Town · late · 21.0 °C
 //!  12:00:09 ! 0:4712 · bad_number · {"sensor_id":"9","aqi":1e999}
+//!  12:01:10 ▲ 2c1743a3 Old Town · open · high
+//!           aqi 318 AQI, above the bound of 300; 32 readings, 4 sensors
 //! ```
 
 use chrono::DateTime;
@@ -20,7 +22,7 @@ use crate::cli::show::{Told, shown};
 /// Columns of a line.
 const COLUMNS: usize = 80;
 /// Columns of the time, and of what stands below it.
-const TIME: usize = 9;
+pub(super) const TIME: usize = 9;
 
 /// Prints pages.
 pub struct Printer {
@@ -141,13 +143,13 @@ fn first_sentence(reasons: &str) -> Option<String> {
 }
 
 /// The time of day, UTC.
-fn clock(at_us: i64) -> String {
+pub(super) fn clock(at_us: i64) -> String {
     DateTime::from_timestamp_micros(at_us)
         .map_or_else(|| "  :  :  ".to_owned(), |at| at.format("%H:%M:%S").to_string())
 }
 
 /// A line with control characters escaped, cut to the columns of a terminal.
-fn fitted(line: &str) -> String {
+pub(super) fn fitted(line: &str) -> String {
     let mut text = escaped(line);
     if text.chars().count() > COLUMNS {
         text = text.chars().take(COLUMNS - 1).chain(['…']).collect();

@@ -126,3 +126,45 @@ fn an_incident_is_described_with_what_happened_to_it() {
     assert_eq!(object["opened_at"], "2026-11-21T12:00:49+00:00");
     assert_eq!(object["changes"][1]["evidence"]["assignee"], "bob");
 }
+
+#[test]
+fn the_load_is_a_table_of_eighty_columns() {
+    use citytide_store::incidents::shown::ShownLoad;
+    let quiet = ShownLoad {
+        ten_minutes: At(1_795_262_400_000_000),
+        opened: 0,
+        is_flood: false,
+        top_ten_share: None,
+        chattering: 0,
+        stale: 2,
+        low_share: None,
+        medium_share: None,
+        high_share: None,
+        minutes_to_acknowledge: None,
+    };
+    let flood = ShownLoad {
+        ten_minutes: At(1_795_263_000_000_000),
+        opened: 1_204,
+        is_flood: true,
+        top_ten_share: Some(1.0),
+        chattering: 12,
+        stale: 1_000,
+        low_share: Some(0.25),
+        medium_share: Some(0.25),
+        high_share: Some(0.5),
+        minutes_to_acknowledge: Some(12.4),
+    };
+    let as_of =
+        AsOf { epoch: Some(1_795_263_600_000), watermark_us: Some(1_795_263_600_000_000), horizon: 0 };
+    let told = load(&[quiet, flood], &as_of);
+    assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+    assert_eq!(
+        told,
+        "from (UTC)        opened flood high medium   low top ten chatter stale to ack\n\
+         2026-11-21 12:00       0          –      –     –       –       0     2      –\n\
+         2026-11-21 12:10   1,204 flood 50 %   25 %  25 %   100 %      12 1,000 12 min\n\
+         1,204 opened in 2 times ten minutes, of which 1 in a flood\n\
+         as of commit 1795263600000, W 2026-11-21 12:20:00 UTC\n"
+    );
+    assert!(load(&[], &as_of).starts_with("no incident has opened yet\n"));
+}
