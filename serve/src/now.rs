@@ -294,11 +294,10 @@ async fn incidents(
     typical: Option<&Typical>,
 ) -> Result<Value, DatabaseError> {
     if !shown::are_kept(snapshot).await? {
-        return Ok(json!({ "open": 0, "attention": 0, "cleared": 0, "withdrawn": 0, "rows": [] }));
+        return Ok(json!({ "open": 0, "cleared": 0, "withdrawn": 0, "rows": [] }));
     }
     let selection = Selection { conditions: vec!["open".to_owned()], ..Selection::default() };
     let (list, open) = shown::list(snapshot, &selection, INCIDENTS_MAX).await?;
-    let counts = shown::counts(snapshot).await?;
     let sql = "select count(*) filter (where condition = 'cleared' and cleared_at > w - interval '1 hour'), \
                count(*) filter (where condition = 'withdrawn' and last_seen_at > w - interval '1 hour') \
                from incident_states, (select watermark as w from commits order by epoch desc limit 1) as newest \
@@ -336,8 +335,6 @@ async fn incidents(
     });
     Ok(json!({
         "open": open,
-        "attention": counts.need_attention,
-        "pending": counts.pending,
         "cleared": over.get::<_, i64>(0),
         "withdrawn": over.get::<_, i64>(1),
         "rows": shown.collect::<Vec<_>>(),

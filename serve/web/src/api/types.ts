@@ -142,8 +142,6 @@ export interface Incident {
 
 export interface Incidents {
   open: number;
-  attention: number;
-  pending: number;
   cleared: number;
   withdrawn: number;
   rows: Incident[];

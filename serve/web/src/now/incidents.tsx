@@ -7,6 +7,9 @@ import { Empty, Panel } from "../parts/panel";
 import { Mini } from "../parts/spark";
 import { href } from "../state/route";
 
+/** Incidents that Now lists; the page of incidents has them all. */
+const SHOWN = 6;
+
 interface Properties {
   domain: Domain;
   incidents: Incidents | undefined;
@@ -58,7 +61,7 @@ export function matches(incident: Incident, zone: string | null, metric: string 
 
 export function OpenIncidents({ domain, incidents, zone, metric, now_ms }: Properties) {
   const rows = (incidents?.rows ?? []).filter((incident) => matches(incident, zone, metric));
-  const shown = rows.slice(0, 8);
+  const shown = rows.slice(0, SHOWN);
   const filtered = zone || metric ? ", filtered" : "";
   const sub = rows.length === 0 ? `none open${filtered}` : `${count(rows.length, "open", "open")}, worst first${filtered}`;
   const more = rows.length - shown.length;

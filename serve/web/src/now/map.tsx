@@ -125,13 +125,23 @@ export function ZoneMap({ domain, zones, metric, index, incidents, chosen }: Pro
     const half = Math.sqrt(3) / 2;
     const r = Math.max(8, Math.min((width - 2) / (1.5 * across + 0.5), (height - 2) / (down * half)));
     const [left, top] = [(width - (1.5 * across + 0.5) * r) / 2, (height - down * half * r) / 2];
-    return all.map(({ row, column, line }) => {
+    // Marks lie above all hexes.
+    const marks = all.map(({ row, column, line }) => {
+      const open = worst(incidents, row.zone, null);
+      const [x, y] = [left + r + column * 1.5 * r, top + (line + 1) * half * r];
+      return open ? (
+        <g class="on-top">
+          <circle cx={x + r * 0.5} cy={y - r * 0.72} r={r < 58 ? 8 : 10} fill="var(--panel)" stroke={`var(--${open.severity})`} />
+          <Mark of={open.severity} x={x + r * 0.5} y={y - r * 0.72} r={r < 58 ? 4 : 5} />
+        </g>
+      ) : null;
+    });
+    const shapes = all.map(({ row, column, line }) => {
       const [x, y] = [left + r + column * 1.5 * r, top + (line + 1) * half * r];
       const corner = (turn: number) => {
         const angle = (turn * Math.PI) / 3;
         return `${(x + (r - 2.5) * Math.cos(angle)).toFixed(1)} ${(y + (r - 2.5) * Math.sin(angle)).toFixed(1)}`;
       };
-      const open = worst(incidents, row.zone, null);
       const usual = row.typical?.[index];
       const small = r < 58;
       const lines = small && row.zone.length > 9 ? words(row.zone, 12) : [cut(row.zone, Math.floor(r / 3.2))];
@@ -155,15 +165,10 @@ export function ZoneMap({ domain, zones, metric, index, incidents, chosen }: Pro
               {small ? `typ. ${num(usual[0], metric.decimals)}` : `typical ${num(usual[0], metric.decimals)} ± ${num(usual[1], metric.decimals)}`}
             </text>
           )}
-          {open && (
-            <>
-              <circle cx={x + r * 0.5} cy={y - r * 0.72} r={small ? 8 : 10} fill="var(--panel)" stroke={`var(--${open.severity})`} />
-              <Mark of={open.severity} x={x + r * 0.5} y={y - r * 0.72} r={small ? 4 : 5} />
-            </>
-          )}
         </g>
       );
     });
+    return [...shapes, ...marks];
   }
 
   function tiles() {
