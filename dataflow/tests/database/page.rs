@@ -37,14 +37,19 @@ impl Answer {
 /// A page over a database; it ends when this is dropped.
 struct Page {
     port: u16,
-    _program: Living,
+    program: Living,
 }
 
 impl Page {
     fn serve(scratch: &Scratch, more: &str) -> Page {
+        Page::start(scratch, &format!("serve {more} --listen"))
+    }
+
+    /// The program with these arguments and a free port behind them.
+    fn start(scratch: &Scratch, arguments: &str) -> Page {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-        let program = Living::run(scratch, &format!("serve --listen {} {more}", free.port()));
-        let page = Page { port: free.port(), _program: program };
+        let program = Living::run(scratch, &format!("{arguments} {}", free.port()));
+        let page = Page { port: free.port(), program };
         let until = instant() + LIMIT;
         while TcpStream::connect(("127.0.0.1", page.port)).is_err() {
             assert!(instant() < until, "the page never listened");
@@ -552,5 +557,36 @@ fn the_page_is_for_this_machine_and_elsewhere_for_those_who_have_the_token() {
         assert_eq!(asked(&format!("Cookie: {cookie}\r\n")), 200);
         assert_eq!(asked(&format!("Cookie: {cookie}0\r\n")), 401);
         std::fs::remove_dir_all(&folder).expect("the folder");
+    });
+}
+
+#[test]
+fn a_run_serves_the_page_beside_itself_while_its_generations_come_and_go() {
+    with_database(async |scratch: &Scratch| {
+        let client = scratch.open().await;
+        let run = "run --source simulation --sensors 40 --partitions 2 --rate 200 --serve";
+        let page = Page::start(scratch, run);
+        let until = instant() + LIMIT;
+        let phase = |page: &Page| {
+            let answer = page.get("/readyz");
+            (answer.status == 200).then(|| page.now("").1["sections"]["status"]["phase"].clone())
+        };
+        while !matches!(phase(&page), Some(phase) if phase == "live") {
+            assert!(instant() < until, "it never was live");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // The run's own sessions end: the next generation comes, and the page is there meanwhile.
+        let first = number(&client, "select max(run_id) from runs").await;
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() \
+                   and application_name like 'citytide:%:%'";
+        execute(&client, end).await;
+        while number(&client, "select max(run_id) from runs").await == first {
+            assert_eq!(page.get("/livez").status, 200);
+            assert!(instant() < until, "no generation followed");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let taken = citytide(scratch, &format!("{run} {}", page.port));
+        assert_eq!((taken.code, taken.err.contains("--serve")), (Some(78), true), "{}", taken.err);
+        assert_eq!(page.program.end(), Some(0));
     });
 }
