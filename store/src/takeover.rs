@@ -205,8 +205,10 @@ async fn take_session_lock(client: &Client, request: &Takeover) -> Result<(), Ta
             return Ok(());
         }
         if instant() >= until {
+            // Taken before the question: an answer that is slow makes no heartbeat of before a later one.
+            let waited_s = (instant() - begun).as_secs_f64();
             let holder = newest_run(client).await?;
-            let lives = |holder: &Holder| holder.silent_s < (instant() - begun).as_secs_f64();
+            let lives = |holder: &Holder| holder.silent_s < waited_s;
             let silent = |holder: &Holder| holder.silent_s > patience.silence.as_secs_f64();
             match holder {
                 Some(holder)
