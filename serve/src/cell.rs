@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, SecondsFormat};
 use citytide_store::time::POSTGRES_EPOCH_US;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 /// What a cell may begin with to be taken for a formula by a spreadsheet.
@@ -47,6 +48,12 @@ impl Cell {
             Cell::Json(value) => quoted(&value.to_string(), line),
         }
     }
+}
+
+/// A row as a JSON object; `names` are those of its first columns.
+pub fn object(names: &[&str], row: &Row) -> Value {
+    let cell = |(index, name): (usize, &&str)| ((*name).to_owned(), row.get::<_, Cell>(index).json());
+    Value::Object(names.iter().enumerate().map(cell).collect::<Map<_, _>>())
 }
 
 /// A time in UTC with microseconds.

@@ -15,7 +15,7 @@ use citytide_store::time::micros;
 use serde_json::{Value, json};
 use tokio_postgres::{Row, Transaction};
 
-use crate::cell::{Cell, rfc3339};
+use crate::cell::{object, rfc3339};
 use crate::status;
 
 /// The longest window that counts as now.
@@ -361,11 +361,7 @@ async fn anomalies(snapshot: &Transaction<'_>, epoch: i64) -> Result<Value, Data
         "kafka_offset",
         "detector",
     ];
-    let object = |row: &Row| {
-        let cell = |(index, name): (usize, &&str)| ((*name).to_owned(), row.get::<_, Cell>(index).json());
-        Value::Object(names.iter().enumerate().map(cell).collect())
-    };
-    Ok(Value::Array(rows.iter().map(object).collect()))
+    Ok(Value::Array(rows.iter().map(|row| object(&names, row)).collect()))
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use citytide_domain::Domain;
 use citytide_store::incidents::shown::{self, ShownIncident};
-use serde_json::{Map, Value, json};
-use tokio_postgres::{Row, Transaction};
+use serde_json::{Value, json};
+use tokio_postgres::Transaction;
 
 use crate::api::{Api, answer};
-use crate::cell::{Cell, rfc3339};
+use crate::cell::{object, rfc3339};
 use crate::listing::{AsOf, DAY_US, HOUR_US};
 use crate::now::{self, failed, hour_of, series_window};
 use crate::pool::snapshot;
@@ -25,11 +25,6 @@ const READINGS: i64 = 500;
 const EVIDENCE: i64 = 20;
 /// Epochs in which a sensor's newest readings are looked for first: the segment that is written has no index.
 const NEWEST_MS: i64 = 900_000;
-
-fn object(names: &[&str], row: &Row) -> Value {
-    let cell = |(index, name): (usize, &&str)| ((*name).to_owned(), row.get::<_, Cell>(index).json());
-    Value::Object(names.iter().enumerate().map(cell).collect::<Map<_, _>>())
-}
 
 /// `GET /api/v1/incidents/ID`
 pub async fn incident(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Problem> {

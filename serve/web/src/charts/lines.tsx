@@ -1,9 +1,10 @@
 // A line for each zone: all grey, the chosen one in the metric's hue. Names stand at the ends.
 
 import type { Metric } from "../api/types";
-import { day, hm, num, value } from "../parts/format";
+import { hm, num, value } from "../parts/format";
 import { bounds, decimals, line, linear, ticks, times } from "../parts/scale";
 import { useSize } from "../parts/size";
+import { TimeAxis } from "./axis";
 import { useCross } from "./cross";
 
 export interface Line {
@@ -96,12 +97,7 @@ export function Lines({ metric, hue, lines, from_ms, to_ms, step_ms, choose }: P
               </text>
             </g>
           ))}
-          <path class="z" d={`M${LEFT} ${height - BOTTOM}H${width - right}`} />
-          {along.at.map((time) => (
-            <text x={x(time)} y={height - BOTTOM + 16} text-anchor="middle">
-              {along.step >= 43_200_000 && time % 86_400_000 === 0 ? day(time) : hm(time)}
-            </text>
-          ))}
+          <TimeAxis along={along} x={x} y={height - BOTTOM} from={LEFT} to={width - right} />
           {cross.line(TOP, height - BOTTOM)}
         </svg>
       )}

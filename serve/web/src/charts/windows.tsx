@@ -1,10 +1,11 @@
 // Windows of one zone and metric: least to greatest, average, what is typical; what is not final is hatched.
 
 import type { Metric, Typical } from "../api/types";
-import { day, hm, num, typical as usual } from "../parts/format";
+import { hm, num, typical as usual } from "../parts/format";
 import { bounds, decimals, linear, ticks, times } from "../parts/scale";
 import { useSize } from "../parts/size";
 import { band } from "../parts/spark";
+import { TimeAxis } from "./axis";
 import { useCross } from "./cross";
 
 export interface WindowRow {
@@ -156,12 +157,7 @@ export function WindowChart({ metric, hue, rows, from_ms, to_ms, step_ms, size_m
               )}
             </>
           )}
-          <path class="z" d={`M${LEFT} ${height - BOTTOM}H${width - RIGHT}`} />
-          {along.at.map((time) => (
-            <text x={x(time)} y={height - BOTTOM + 16} text-anchor="middle">
-              {along.step >= 43_200_000 && time % 86_400_000 === 0 ? day(time) : hm(time)}
-            </text>
-          ))}
+          <TimeAxis along={along} x={x} y={height - BOTTOM} from={LEFT} to={width - RIGHT} />
           {cross.line(TOP, height - BOTTOM)}
         </svg>
       )}

@@ -3,11 +3,12 @@
 import type { Domain, Incident, Metric, Reason, Severity } from "../api/types";
 import { path } from "../api/get";
 import { IncidentRow } from "../now/incidents";
-import { count, day, hm, hms, hue, label, ms, num, value, when } from "../parts/format";
+import { count, hms, hue, label, ms, num, value, when } from "../parts/format";
 import { Mark } from "../parts/marks";
 import { Empty, Panel } from "../parts/panel";
 import { bounds, decimals, line, linear, ticks, times } from "../parts/scale";
 import { useSize } from "../parts/size";
+import { TimeAxis } from "../charts/axis";
 import { useCross } from "../charts/cross";
 import { useAsk } from "../state/ask";
 import type { Live } from "../state/live";
@@ -128,12 +129,7 @@ function Readings({ metric, hue, readings }: { metric: Metric; hue: string; read
               <Mark of={reading.severity} x={x(at[index]!)} y={y(values[index]!)} r={3.6} />
             ) : null,
           )}
-          <path class="z" d={`M${LEFT} ${height - BOTTOM}H${width - RIGHT}`} />
-          {along.at.map((time) => (
-            <text x={x(time)} y={height - BOTTOM + 16} text-anchor="middle">
-              {along.step >= 43_200_000 && time % 86_400_000 === 0 ? day(time) : hm(time)}
-            </text>
-          ))}
+          <TimeAxis along={along} x={x} y={height - BOTTOM} from={LEFT} to={width - RIGHT} />
           {cross.line(TOP, height - BOTTOM)}
         </svg>
       )}
