@@ -1,8 +1,7 @@
-//! Reading anomalies from `sensor_data`: those that are recent after a restart, and those that waited there until W has
-//! come near them.
+//! Reads anomalies from `sensor_data`: the recent ones after a restart, and those ahead of W once W comes near them.
 //!
-//! A session of its own per worker, as for panes. The day's partial index on anomalies is in the order of event time, so
-//! that the first of many are found without the others.
+//! Each worker has its own session, as for panes. The partial index on anomalies is ordered by event time, so a query
+//! for the first few does not read the rest.
 
 use citytide_core::NEVER;
 use citytide_core::window::{AHEAD_MAX, RECENT_US, ReadBack, RecentAnomaly};
@@ -15,19 +14,19 @@ use super::postgres::{Database, DatabaseError};
 use super::session::{OnFailure, Session, Wake};
 use super::time::{Timestamp, micros};
 
-/// The anomalies of one worker: those of the partitions with this number modulo this count.
+/// The partitions of one worker: those whose number modulo `peers` is `index`.
 #[derive(Debug, Clone, Copy)]
 pub struct Partitions {
-    /// The worker.
+    /// The worker's index.
     pub index: usize,
-    /// How many workers there are.
+    /// The number of workers.
     pub peers: usize,
 }
 
 const SELECT: &str = "select kafka_partition, zone, sensor_id, recorded_at from sensor_data \
      where is_anomaly and not is_late and ($1::timestamptz is null or recorded_at >= $1)";
 
-/// An anomaly with its partition.
+/// Decodes a row of [`SELECT`] to an anomaly and its partition.
 fn anomaly(row: &Row) -> (i32, RecentAnomaly) {
     let anomaly = RecentAnomaly {
         zone: row.get::<_, &str>(1).into(),
@@ -47,8 +46,8 @@ async fn read(
     Ok(rows.iter().map(anomaly).collect())
 }
 
-/// The committed anomalies that are recent as of W, and the first ones ahead of it, with their partitions; and the event
-/// time from which on there may be more, `i64::MAX` when there are none.
+/// Reads the committed anomalies that are recent as of W and the first ones ahead of it, each with its partition. Also
+/// returns the event time in microseconds from which on the database may hold more, `i64::MAX` when it holds none.
 pub async fn load(client: &Client, low_us: i64) -> Result<(Vec<(i32, RecentAnomaly)>, i64), DatabaseError> {
     let mut anomalies = Vec::new();
     if low_us != NEVER {
@@ -56,30 +55,30 @@ pub async fn load(client: &Client, low_us: i64) -> Result<(Vec<(i32, RecentAnoma
         anomalies = read(client, &format!("{SELECT} and recorded_at < $2"), &[&Some(from), &until]).await?;
     }
     let rows_max = AHEAD_MAX / 2;
-    let asked = ReadBack { from_us: low_us, epoch_below: u64::MAX, rows_max };
-    let mut ahead = first(client, asked, Partitions { index: 0, peers: 1 }).await?;
-    let whole_below_us = asked.whole_below_us(ahead.iter().map(|(_, anomaly)| anomaly));
+    let request = ReadBack { from_us: low_us, epoch_below: u64::MAX, rows_max };
+    let mut ahead = read_ahead(client, request, Partitions { index: 0, peers: 1 }).await?;
+    let whole_below_us = request.whole_below_us(ahead.iter().map(|(_, anomaly)| anomaly));
     anomalies.append(&mut ahead);
     Ok((anomalies, whole_below_us))
 }
 
-/// What is asked for, of one worker's partitions, by event time.
-async fn first(
+/// Reads the first `request.rows_max` anomalies of the partitions in event-time order, and those tied with the last.
+async fn read_ahead(
     client: &Client,
-    asked: ReadBack,
+    request: ReadBack,
     partitions: Partitions,
 ) -> Result<Vec<(i32, RecentAnomaly)>, DatabaseError> {
     let sql = format!(
         "{SELECT} and epoch < $2 and kafka_partition % $3 = $4 \
          order by recorded_at fetch first {} rows with ties",
-        asked.rows_max
+        request.rows_max
     );
-    let epoch_below = i64::try_from(asked.epoch_below).unwrap_or(i64::MAX);
+    let epoch_below = i64::try_from(request.epoch_below).unwrap_or(i64::MAX);
     let (peers, index) = (partitions.peers as i32, partitions.index as i32);
-    read(client, &sql, &[&Timestamp::watermark(asked.from_us), &epoch_below, &peers, &index]).await
+    read(client, &sql, &[&Timestamp::watermark(request.from_us), &epoch_below, &peers, &index]).await
 }
 
-/// Starts the session that reads anomalies back.
+/// Starts the session that answers each [`ReadBack`] with its anomalies and then calls `wake`.
 pub fn spawn(
     database: Database,
     partitions: Partitions,
@@ -89,14 +88,14 @@ pub fn spawn(
     on_failure: OnFailure,
 ) -> Session<ReadBack> {
     Session::spawn(name.clone(), on_failure, async move |mut requests: UnboundedReceiver<ReadBack>| {
-        // Opened at the first request: most runs never need it.
+        // Connects at the first request: most runs make none.
         let mut client: Option<Client> = None;
-        while let Some(asked) = requests.recv().await {
+        while let Some(request) = requests.recv().await {
             if client.is_none() {
                 client = Some(database.connect(&name).await?);
             }
             let client = client.as_ref().expect("connected");
-            let anomalies = first(client, asked, partitions).await?;
+            let anomalies = read_ahead(client, request, partitions).await?;
             let _ = answers.send(anomalies.into_iter().map(|(_, anomaly)| anomaly).collect());
             wake();
         }

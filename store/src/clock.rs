@@ -1,14 +1,14 @@
-//! The one file that asks the clock. Everything else is told the time.
+//! Reads the clock. All other files take the time as an argument (`clippy.toml` enforces it).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the Unix epoch by this machine's clock.
+/// The wall clock, milliseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "this file is the clock")]
 pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
 }
 
-/// A point of the monotonic clock, for measuring how long something takes.
+/// The monotonic clock, for measuring durations.
 #[expect(clippy::disallowed_methods, reason = "this file is the clock")]
 pub fn instant() -> Instant {
     Instant::now()

@@ -1,27 +1,29 @@
-//! A comparison as SQL: what is expected beside what is there, and the differences as text. `citytide verify` runs
-//! them; a live view that is new in a database is filled with what its own comparison expects.
+//! Compares the rows of a table with rows that SQL recomputes, and formats the differences as text.
+//!
+//! `citytide verify` runs the comparisons. Migration fills the table of a new live view with the rows that the view's
+//! comparison expects.
 
 use citytide_domain::Domain;
 use tokio_postgres::GenericClient;
 
 use crate::postgres::DatabaseError;
 
-/// How many differences are listed, over all checks; all are counted.
+/// Maximum number of differences that are listed, over all checks; all are counted.
 pub const SHOWN_MAX: usize = 100;
 
-/// The state of the database that is compared: as of which commit.
+/// The commit as of which the database is compared.
 #[derive(Debug, Clone, Copy)]
 pub struct AsOf {
-    /// The newest commit.
+    /// The epoch of the newest commit; `None` before the first.
     pub epoch: Option<i64>,
     /// W, microseconds.
     pub watermark_us: Option<i64>,
-    /// The retention horizon; 0 when nothing lies behind it.
+    /// The retention horizon, an epoch; 0 when retention has hidden nothing.
     pub horizon: i64,
 }
 
 impl AsOf {
-    /// Reads it.
+    /// Reads the newest commit and the horizon.
     ///
     /// # Errors
     ///
@@ -39,55 +41,56 @@ impl AsOf {
         Ok(AsOf { horizon: row.get(0), epoch: row.get(1), watermark_us: row.get(2) })
     }
 
-    /// W as SQL, null before the first reading.
+    /// W as an SQL expression; null before the first reading.
     pub fn watermark(&self) -> String {
         self.watermark_us.map_or("null::timestamptz".to_owned(), at)
     }
 
-    /// W less the retention of windows as SQL, when there are both: what starts earlier may be deleted.
+    /// W less the retention of windows as an SQL expression: windows that start earlier may have been deleted. `None`
+    /// without W or without a retention.
     pub fn kept_from(&self, domain: &Domain) -> Option<String> {
         Some(at(self.watermark_us? - domain.retention.windows_us?))
     }
 }
 
-/// A time as SQL.
+/// A point in time, microseconds of the Unix epoch, as an SQL expression.
 fn at(us: i64) -> String {
     format!("(timestamptz 'epoch' + {})", interval(us))
 }
 
-/// A duration as SQL.
+/// A duration in microseconds as an SQL expression.
 pub fn interval(us: i64) -> String {
     format!("interval '{us} microseconds'")
 }
 
-/// What came of one comparison.
+/// The result of one comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was compared, a table as a rule.
+    /// The table or the property that was compared.
     pub name: String,
-    /// What its rows are, in the plural.
+    /// The noun for its rows, in the plural.
     pub rows: &'static str,
-    /// How many were compared.
+    /// Number of compared rows.
     pub compared: u64,
-    /// How many of them differ.
+    /// Number of rows that differ.
     pub differing: u64,
-    /// The first of these: which row, and below it what differs, a line per column.
+    /// The first differing rows: one line for the row's key, then one line per column that differs.
     pub shown: Vec<String>,
-    /// Why some rows, or all, could not be compared.
+    /// Why some or all rows could not be compared.
     pub not_compared: Option<String>,
 }
 
-/// Two ways to say the same rows, and where they differ.
+/// A query that compares stored rows with recomputed ones.
 #[derive(Debug)]
 pub struct Comparison {
-    /// What is compared.
+    /// The table or the property that is compared.
     pub name: String,
-    /// What its rows are, in the plural.
+    /// The noun for its rows, in the plural.
     pub rows: &'static str,
     /// Common table expressions before the comparison, without `with`; may be empty. A live view's last one is
     /// `expected`, with every column of its table.
     pub given: String,
-    /// A query of (`place text`, `difference text`) with a row for each compared one; no difference is '' or null.
+    /// A query of (`place text`, `difference text`) with one row per compared row; '' or null means no difference.
     pub compared: String,
 }
 
@@ -103,11 +106,11 @@ impl Comparison {
         )
     }
 
-    /// Compares.
+    /// Runs the query. Differences are a result, not an error.
     ///
     /// # Errors
     ///
-    /// When the server fails. A difference is no error.
+    /// When the server fails.
     pub async fn run(&self, client: &impl GenericClient) -> Result<Check, DatabaseError> {
         let row = client
             .query_one(&self.sql(), &[])
@@ -124,22 +127,23 @@ impl Comparison {
     }
 }
 
-/// The differences of a row, as SQL: `actual` and `expected` are its two sides, `there` a column that is never null.
-pub fn differences(there: &str, columns: &[String]) -> String {
+/// SQL for the differences of a row: joins `columns`, the texts of [`exactly`], [`nearly`] or [`unless`], or says that
+/// the row is missing on one side. `key` is a column that is null only where the row is missing.
+pub fn differences(key: &str, columns: &[String]) -> String {
     format!(
-        "case when actual.{there} is null then 'missing' when expected.{there} is null then 'unexpected'\n    \
+        "case when actual.{key} is null then 'missing' when expected.{key} is null then 'unexpected'\n    \
          else concat_ws(E'\\n',\n      {}) end",
         columns.join(",\n      ")
     )
 }
 
-/// A column that must be exactly as expected: SQL of the difference, null when there is none.
+/// SQL for the difference of a column that must equal the expected one; null when it does.
 pub fn exactly(column: &str) -> String {
     unless(&format!("actual.{column} is not distinct from expected.{column}"), column)
 }
 
-/// A column that must be as expected within 10⁻⁹ of the greatest of both and `expected.<scale>`, which covers the
-/// rounding of SQL's own sum.
+/// SQL for the difference of a column that must equal the expected one within 10⁻⁹, relative to the greatest of both
+/// values and `expected.<scale>`. The scale covers the rounding of SQL's own sum.
 pub fn nearly(column: &str, scale: &str) -> String {
     let agrees = format!(
         "coalesce(abs(actual.{column} - expected.{column}) <= 1e-9 * greatest(abs(actual.{column}), \
@@ -148,7 +152,7 @@ pub fn nearly(column: &str, scale: &str) -> String {
     unless(&agrees, column)
 }
 
-/// SQL of a column's difference, unless a condition (never null) holds.
+/// SQL for the difference of a column; null when the condition `agrees` holds, which must never be null itself.
 pub fn unless(agrees: &str, column: &str) -> String {
     format!(
         "case when not ({agrees}) then format('{column} is %s, recomputed %s', \

@@ -1,4 +1,4 @@
-//! The detector in the database: what it knew is read back and brought up to date, models are stored and asked for.
+//! Loads the detector's state and replays the readings since; stores models, and requests and reads them.
 
 mod load;
 pub mod models;

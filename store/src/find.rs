@@ -1,4 +1,4 @@
-//! Finds a record by partition and offset, without an index on either.
+//! Finds a record by partition and offset in tables that have no index on either.
 //!
 //! ```text
 //!  epochs   low ├──▪──────▪──────▪──────▪──────▪──────▪──────▪──────▪──┤ high     ▪ a sample
@@ -6,36 +6,36 @@
 //!  wanted: 4,711                ├──────┤ is the next (low, high]
 //! ```
 //!
-//! A partition is read in log order, so in both raw tables its offsets rise with the epochs. One query asks which
-//! offsets some short spans of epochs have; the BRIN index makes each of them a few pages. Some six queries find a record
-//! among those of a week. Where no sample has a record of the partition, samples become longer, until what is
-//! left is read as a whole: that is so where a partition was silent for long.
+//! A partition is read in log order, so in both raw tables its offsets rise with the epochs. One query reads the least
+//! and greatest offset of several short spans of epochs (samples); with the BRIN index each sample reads a few pages.
+//! About six queries find a record among those of a week. Where a partition was silent for long, no sample has a record
+//! of it: the samples then grow until the remaining epochs are read as a whole.
 //!
-//! Readings that were dead letters once are the exception: a replay gives old offsets a new epoch. Its commits are left
-//! out of the samples, and searched one by one.
+//! Replayed dead letters are the exception: their old offsets have new epochs. The samples leave the commits of replays
+//! out, and a separate query searches them.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row};
 
 use crate::postgres::DatabaseError;
 
-/// Samples of a query.
+/// Samples per query.
 const SAMPLES: i64 = 8;
-/// Epochs of a sample at first, milliseconds.
+/// Length of the first samples, milliseconds of epochs.
 const SAMPLE_MS: i64 = 400;
-/// So many epochs are read as a whole, milliseconds: a segment without an index, of a run that reads a backlog, holds no
-/// more, and each sample of it would read all of it.
+/// A span of at most this length is read as a whole, milliseconds of epochs: segments of a backlog are not longer and
+/// may have no index, so that each sample would read the whole segment.
 const WHOLE_MS: i64 = 30_000;
-/// How much longer samples become when none of them helps.
+/// Factor by which samples grow when none of them narrows the range.
 const GROWTH: i64 = 16;
-/// A database's first commit does not say where its epochs begin: they are of a minute when it is several that became
-/// one, and of longer when the server was away meanwhile.
+/// Assumed span of a database's first commit, which does not record where its epochs begin: about a minute when it
+/// merges several commits, more when the server was unreachable in between. Milliseconds of epochs.
 const FIRST_COMMIT_MS: i64 = 3_600_000;
-/// The record is none of a replay's.
+/// SQL condition: the record was not written by a replay.
 const IS_NOT_REPLAYED: &str = "not exists (select from unnest($4::bigint[], $5::bigint[]) as replay (low, high) \
                                where record.epoch > replay.low and record.epoch <= replay.high)";
 
-/// The view that is searched.
+/// The view to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Raw {
     Readings,
@@ -51,32 +51,33 @@ impl Raw {
     }
 }
 
-/// What is searched, in the caller's snapshot.
+/// A search within the caller's snapshot.
 #[derive(Debug)]
 pub struct Search {
-    /// Epochs in (low, high].
+    /// The epochs to search: (low, high].
     low: i64,
     high: i64,
     /// The commits of replays: epochs in (from, until].
     replays_from: Vec<i64>,
     replays_until: Vec<i64>,
     has_horizon: bool,
-    /// Whether a search has met a lower offset than the wanted one; and where it has not, up to which epoch one may be.
-    met_lower: bool,
-    unsure: Vec<(Raw, i64)>,
-    /// Queries that took samples so far.
+    /// Whether a sample had a lower offset than the wanted one.
+    found_lower: bool,
+    /// Searches that saw no lower offset: the view, and the highest epoch at which it may still hold one.
+    unchecked: Vec<(Raw, i64)>,
+    /// Number of sampling queries so far.
     pub rounds: u32,
 }
 
 impl Search {
-    /// Reads what there is. The transaction sees one snapshot, and plans for the epochs that are asked for. Compiling a
-    /// plan would take longer than the query.
+    /// Reads the range of committed epochs. `client` must be in a transaction with one snapshot. Sets it to plan each
+    /// query for its own epochs, and turns off JIT compilation, which takes longer than the queries.
     ///
     /// # Errors
     ///
     /// When the server fails.
     pub async fn begin(client: &impl GenericClient) -> Result<Search, DatabaseError> {
-        let attempted = "looking which epochs there are";
+        let attempted = "reading the range of committed epochs";
         client
             .batch_execute("set local plan_cache_mode = force_custom_plan; set local jit = off")
             .await
@@ -94,13 +95,13 @@ impl Search {
             replays_from: replays.iter().map(|row| row.get(0)).collect(),
             replays_until: replays.iter().map(|row| row.get(1)).collect(),
             has_horizon: row.get(2),
-            met_lower: false,
-            unsure: Vec::new(),
+            found_lower: false,
+            unchecked: Vec::new(),
             rounds: 0,
         })
     }
 
-    /// The record at this place, its columns as `columns` names them; `None` when there is none.
+    /// Returns the record of a (partition, offset) with the given columns; `None` when the view does not hold it.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl Search {
         columns: &str,
         (partition, offset): (i32, i64),
     ) -> Result<Option<Row>, DatabaseError> {
-        let attempted = format!("looking for a record in {}", raw.view());
+        let attempted = format!("searching a record in {}", raw.view());
         let select = format!("select {columns} from {}", raw.view());
         let (low, high) = self.narrow(client, raw, (partition, offset)).await?;
         let sql = format!(
@@ -136,8 +137,8 @@ impl Search {
         client.query_opt(&sql, &arguments).await.map_err(failed(attempted))
     }
 
-    /// Whether a record of the partition with a lower offset is left, or no epoch is gone: then a record that `find`
-    /// did not find was never there.
+    /// Whether a record that [`Search::find`] did not find never existed, rather than having been removed by retention:
+    /// a record of the partition with a lower offset is left, or retention has removed nothing.
     ///
     /// # Errors
     ///
@@ -147,10 +148,10 @@ impl Search {
         client: &impl GenericClient,
         (partition, offset): (i32, i64),
     ) -> Result<bool, DatabaseError> {
-        if !self.has_horizon || self.met_lower {
+        if !self.has_horizon || self.found_lower {
             return Ok(true);
         }
-        for (raw, until) in &self.unsure {
+        for (raw, until) in &self.unchecked {
             let sql = format!(
                 "select exists (select from {} as record where epoch > $1 and epoch <= $2 and kafka_partition = $3 \
                  and kafka_offset < $6 and {IS_NOT_REPLAYED})",
@@ -159,21 +160,21 @@ impl Search {
             let arguments: [&(dyn ToSql + Sync); 6] =
                 [&self.low, until, &partition, &self.replays_from, &self.replays_until, &offset];
             let row = client.query_one(&sql, &arguments).await;
-            if row.map_err(failed("looking what retention has left"))?.get(0) {
+            if row.map_err(failed("searching for records that retention has left"))?.get(0) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Epochs (low, high] outside of which the wanted offset is not, replays left out.
+    /// Returns the range of epochs (low, high] that must hold the wanted offset, unless a replay wrote it.
     async fn narrow(
         &mut self,
         client: &impl GenericClient,
         raw: Raw,
         (partition, offset): (i32, i64),
     ) -> Result<(i64, i64), DatabaseError> {
-        let attempted = format!("looking for offsets in {}", raw.view());
+        let attempted = format!("sampling offsets in {}", raw.view());
         let sql = format!(
             "select sample.low, sample.high, least, greatest from unnest($1::bigint[], $2::bigint[]) as sample (low, high) \
              cross join lateral (select min(kafka_offset) as least, max(kafka_offset) as greatest from {} as record \
@@ -194,7 +195,7 @@ impl Search {
             let before = (low, high);
             for sample in samples {
                 let (least, greatest): (i64, i64) = (sample.get(2), sample.get(3));
-                self.met_lower |= least < offset;
+                self.found_lower |= least < offset;
                 if offset < least {
                     high = sample.get(0);
                     break;
@@ -206,14 +207,14 @@ impl Search {
             }
             if (low, high) == before {
                 sample_ms *= GROWTH;
-                // What has been read in vain stays a small part of what is left.
+                // Reading the rest as a whole is cheaper than samples that cover much of it.
                 if high - low < GROWTH * SAMPLES * sample_ms {
                     break;
                 }
             }
         }
         if low == self.low {
-            self.unsure.push((raw, high));
+            self.unchecked.push((raw, high));
         }
         Ok((low, high))
     }

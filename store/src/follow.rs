@@ -1,31 +1,31 @@
-//! Follows the committed epochs: what is new in the database since an epoch, in pages of bounded size.
+//! Follows the committed epochs: reads the rows that are new since an epoch, in pages of bounded size.
 //!
 //! ```text
 //!  commits     ──●────●────●────●────●   newest committed epoch c
 //!                e                   │
-//!  readings      └── (e, c'] ──┐     │   c' = c, unless more than step_readings_max wait
+//!  readings      └── (e, c'] ──┐     │   c' = c, or less when more than step_readings_max readings are new
 //!  tables        (t, c] ───────┼─────┘   rows as they are at c; t ≥ e
 //!                              ▼
 //!  a step: deletions, rows of tables, readings ─▶ the consumer ─▶ finish ─▶ position c'
 //! ```
 //!
-//! A step reads one snapshot (REPEATABLE READ, read only), so everything in it belongs together. The consumer takes its
-//! pages, and stores the position that [`Step::finish`] returns with them, or after them, wherever it likes:
-//! [`crate::followers::advance`] keeps it in this database.
+//! A step reads one snapshot (REPEATABLE READ, read only), so its rows are consistent. The consumer reads the pages and
+//! stores the position that [`Step::finish`] returns, with the rows or after them, in a place of its choice:
+//! [`crate::followers::advance`] stores it in this database.
 //!
 //! Invariants:
-//! 1. readings come in the order of (epoch, partition, offset), and every committed one above the position comes; dead
-//!    letters of the same epochs follow the step's readings, in the same order;
-//! 2. the tables are at the newest committed epoch in every step. Readings may be behind them, when many wait:
-//!    [`Step::is_current`] says whether they are not. Then a copy by key equals the database at that epoch;
-//! 3. rows of tables were never left out below the position of the readings. So one epoch is all that a consumer
-//!    stores, and a consumer that dies inside a step, or before it has stored the position, begins the step again: it
-//!    sees rows twice, with the same keys, and misses none;
-//! 4. deletions come first: a key that was deleted and written again comes as both, in this order;
-//! 5. memory is bounded by a page, the server's transaction by a step; a single commit is never divided into steps.
+//! 1. a step returns every committed reading above the position, in the order (epoch, partition, offset), then the
+//!    dead letters of the same epochs in the same order;
+//! 2. in every step the tables are at the newest committed epoch. Behind a backlog the readings may be at an older one;
+//!    if [`Step::is_current`], they are not, and a copy by key equals the database at that epoch;
+//! 3. no table row below the position of the readings is ever left out. So a consumer stores a single epoch; if it
+//!    fails inside a step, or before it has stored the position, it repeats the step: it reads some rows twice, with
+//!    the same keys, and misses none;
+//! 4. deletions come first: for a key that was deleted and written again, the deletion and then the row;
+//! 5. a page bounds the memory, a step bounds the server's transaction; a step never splits a commit.
 //!
-//! Windows that retention removes come as deletions; readings that go behind the horizon do not. A change of the
-//! domain's metrics or views needs a new `Follow`.
+//! Windows that retention removes are returned as deletions; readings that retention hides are not. After a change of
+//! the domain's metrics or views, open a new `Follow`.
 
 mod letter;
 mod notice;
@@ -48,57 +48,56 @@ pub use tables::Followed;
 
 use tables::Columns;
 
-/// Rows of a page, unless the consumer wants another number.
+/// Default number of rows per page.
 pub const PAGE_ROWS: i32 = 5_000;
-/// Readings of a step, unless the consumer wants another number; a step has one commit at least.
+/// Default maximum of readings per step; a step has at least one commit.
 pub const STEP_READINGS_MAX: i64 = 200_000;
-/// Commits that one step passes at most.
+/// Maximum number of commits per step.
 pub(crate) const STEP_COMMITS_MAX: i64 = 10_000;
 
-/// Which readings are wanted.
+/// Which readings a step returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     All,
     Anomalies,
     Late,
-    /// Those that are one or the other.
+    /// Readings that are anomalous or late.
     AnomaliesAndLate,
     None,
 }
 
-/// Restricts the wanted readings; what is empty or `None` restricts nothing. The server sorts out, so that the rest is not
-/// sent.
+/// Filters the readings on the server. An empty or `None` field does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct Only {
     pub zones: Vec<String>,
     pub sensors: Vec<String>,
-    /// With a value of this metric, or a reason that names it; of anomalies, with such a reason.
+    /// Readings with a value of this metric or a reason that names it; of anomalies, those with such a reason.
     pub metric: Option<String>,
 }
 
-/// What a consumer wants to see.
+/// What a step returns.
 #[derive(Debug, Clone)]
 pub struct Want {
     pub readings: Wanted,
     pub only: Only,
-    /// Records that are no readings.
+    /// Records that could not be decoded.
     pub dead_letters: bool,
-    /// The tables of the domain's windows.
+    /// Rows of the domain's window tables.
     pub windows: bool,
-    /// Every other table whose rows carry the epoch that wrote them: the live views.
+    /// Rows of the live views, that is, of every other table with a column `epoch`.
     pub views: bool,
-    /// Of these the ones with these names alone; all of them when it is empty.
+    /// Restricts `views` to these names; empty for all.
     pub only_views: Vec<String>,
-    /// Rows that left these tables.
+    /// Keys of rows that were deleted from these tables.
     pub deletions: bool,
-    /// Rows of a page.
+    /// Maximum number of rows per page.
     pub page_rows: i32,
-    /// Readings of a step; a single commit may have more.
+    /// Maximum number of readings per step; a single commit may have more.
     pub step_readings_max: i64,
 }
 
 impl Default for Want {
-    /// Everything that is a reading or follows from one: all but dead letters.
+    /// Everything except dead letters.
     fn default() -> Want {
         Want {
             readings: Wanted::All,
@@ -114,43 +113,42 @@ impl Default for Want {
     }
 }
 
-/// Where to begin.
+/// Where a follower starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Above an epoch that was taken completely; 0 for the very beginning.
+    /// After an epoch that the consumer has read completely; 0 for the first one.
     Above(i64),
-    /// With all that is there: every row of the tables and every reading that retention has left. For a consumer whose
-    /// copy is empty.
+    /// With every row of the tables and every reading that retention has left, for a consumer without a copy.
     Everything,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     #[error(
-        "cannot follow from epoch {epoch}: retention has removed the readings up to epoch {horizon}, {readings_gone} of \
-         them at most after that epoch; start from {horizon} and do without them, or empty the copy and start with \
-         everything that is left"
+        "cannot follow from epoch {epoch}: retention has removed the readings up to epoch {horizon}, at most \
+         {readings_gone} of them after epoch {epoch}; start from {horizon} without them, or empty the copy and start \
+         with everything that is left"
     )]
     BehindHorizon { epoch: i64, horizon: i64, readings_gone: i64 },
     #[error(
-        "cannot follow from epoch {epoch}: the newest commit of this database is {newest}; the position is that of \
-         another database, or of a state after the one that was restored: empty the copy and start with everything"
+        "cannot follow from epoch {epoch}: the newest commit of this database is {newest}, so the position belongs to \
+         another database, or this one was restored from an older backup; empty the copy and start with everything"
     )]
     Ahead { epoch: i64, newest: i64 },
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// Where a follower stands: see invariant 3.
+/// The position of a follower; see invariant 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Position {
-    /// Every reading up to here was taken; `None`: begin at the horizon.
+    /// All readings up to this epoch were returned; `None` to start at the horizon.
     readings: Option<i64>,
-    /// Every change of the tables up to here was taken; `None`: take all rows. Known to this process alone.
+    /// All changes of the tables up to this epoch were returned; `None` to return all rows. Never stored.
     tables: Option<i64>,
 }
 
-/// A session that follows.
+/// A database session that follows the committed epochs.
 pub struct Follow {
     client: Client,
     notices: Arc<Notices>,
@@ -160,7 +158,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Opens a session that calls itself `application_name`.
+    /// Opens a session named `application_name` in `pg_stat_activity`.
     pub async fn open(
         database: &Database,
         application_name: &str,
@@ -168,7 +166,7 @@ impl Follow {
         want: Want,
     ) -> Result<Follow, FollowError> {
         let (client, notices) = database.connect_listening(application_name).await?;
-        // Plans for the epochs that are asked for, not for any: days are pruned and ranges estimated.
+        // Plans made for the actual epochs prune partitions and estimate ranges; generic plans cannot.
         let set = format!("listen {CHANNEL}; set plan_cache_mode = force_custom_plan");
         client.batch_execute(&set).await.map_err(failed("setting up the session of a follower"))?;
         let columns = Columns::read(&client, &want).await?;
@@ -184,12 +182,12 @@ impl Follow {
         &self.columns.metrics
     }
 
-    /// The tables whose rows come.
+    /// The tables whose rows are returned.
     pub fn tables(&self) -> &[Arc<Followed>] {
         &self.columns.tables
     }
 
-    /// What is new; `None` when nothing is.
+    /// Begins the next step; `None` when nothing is new.
     pub async fn step(&mut self) -> Result<Option<Step<'_>>, FollowError> {
         let Follow { client, want, position, columns, .. } = self;
         let transaction = client
@@ -202,8 +200,8 @@ impl Follow {
         Step::begin(transaction, want, columns, position).await
     }
 
-    /// Waits until a commit notifies or `patience` ends; returns what was told since the last call. A notification is
-    /// a reason to look, not the only one: look in any case.
+    /// Waits until a commit notifies or `patience` ends; returns the notifications since the last call, merged. Call
+    /// [`Follow::step`] in either case: a notification can be missed.
     pub async fn wait(&self, patience: Duration) -> Option<Notice> {
         self.notices.wait(patience).await
     }

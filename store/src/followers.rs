@@ -1,11 +1,11 @@
-//! Followers: programs that take the committed epochs from this database and keep their place in it.
+//! Registers followers: programs that read the committed epochs and store their position in this database.
 //!
 //! Invariants:
-//! 1. a follower's epoch is the last one that it has taken completely; it never goes back;
-//! 2. retention never hides an epoch above that of the slowest registered follower (see
+//! 1. a follower's position is the last epoch that it has read completely; it never decreases;
+//! 2. retention never hides an epoch above the position of the slowest registered follower (see
 //!    [`crate::upkeep::raise_horizon`]). Registering and raising the horizon exclude each other by an advisory lock, so
-//!    that none of them decides by what was there before the other;
-//! 3. a follower that was dropped is told so: [`advance`] fails, and does not register it again.
+//!    neither uses a stale value of the other;
+//! 3. after a follower is dropped, [`advance`] fails; it does not register the follower again.
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, GenericClient, Row};
@@ -14,17 +14,17 @@ use crate::postgres::DatabaseError;
 use crate::schema::{LOCK_FOLLOWERS, LOCK_SPACE};
 use crate::time::micros;
 
-/// A follower, and how far it is.
+/// A registered follower and its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follower {
     pub name: String,
-    /// It has taken everything up to this epoch, milliseconds.
+    /// The last epoch that it has read completely, milliseconds.
     pub epoch: i64,
-    /// When it last advanced, microseconds; `None` when it never did.
+    /// When it last advanced, microseconds of the Unix epoch; `None` when it never did.
     pub updated_us: Option<i64>,
-    /// From its epoch to the last committed one, but not more than there is to take, milliseconds.
+    /// Distance from its position, or from the oldest commit if that is newer, to the newest commit; milliseconds.
     pub behind_ms: i64,
-    /// Whether readings that are older than the retention are kept for its sake.
+    /// Whether it keeps retention from removing readings.
     pub holds_retention: bool,
 }
 
@@ -45,33 +45,41 @@ pub enum FollowerError {
     Database(#[from] DatabaseError),
 }
 
-/// Whether the database has the table: one that no run has touched since it came has not.
+/// Whether the table exists. It does not until a run of this version has migrated the database.
 pub async fn are_kept(client: &impl GenericClient) -> Result<bool, DatabaseError> {
     let row = client.query_one("select to_regclass('followers') is not null", &[]).await;
     Ok(row.map_err(failed("looking for the table of followers"))?.get(0))
 }
 
-/// Registers a follower that has taken everything up to `epoch`; 0 for nothing. One that is registered already keeps
-/// its place. Returns the epoch at which it stands.
+/// Registers a follower at position `epoch`, 0 for the beginning. If the name is registered, its position stays.
+/// Returns the follower's position.
+///
+/// # Errors
+///
+/// [`FollowerError::BehindHorizon`] when retention has removed readings above the position; also when the server fails.
 pub async fn register(client: &mut Client, name: &str, epoch: i64) -> Result<i64, FollowerError> {
     let attempted = format!("registering the follower {name}");
     let transaction = client.transaction().await.map_err(failed(attempted.as_str()))?;
     let lock = format!("select pg_advisory_xact_lock_shared({LOCK_SPACE}, {LOCK_FOLLOWERS})");
     transaction.batch_execute(&lock).await.map_err(failed(attempted.as_str()))?;
-    // A statement of its own: its snapshot is not older than the lock.
+    // A separate statement, so that its snapshot is taken after the lock.
     let sql = "insert into followers as kept (name, epoch) values ($1, $2) \
                on conflict (name) do update set epoch = kept.epoch \
                returning epoch, (select horizon_epoch from citytide_database)";
     let row = transaction.query_one(sql, &[&name, &epoch]).await.map_err(failed(attempted.as_str()))?;
-    let (stands, horizon): (i64, i64) = (row.get(0), row.get(1));
-    if stands < horizon {
-        return Err(FollowerError::BehindHorizon { name: name.to_owned(), epoch: stands, horizon });
+    let (position, horizon): (i64, i64) = (row.get(0), row.get(1));
+    if position < horizon {
+        return Err(FollowerError::BehindHorizon { name: name.to_owned(), epoch: position, horizon });
     }
     transaction.commit().await.map_err(failed(attempted))?;
-    Ok(stands)
+    Ok(position)
 }
 
-/// Notes that a follower has taken everything up to `epoch`. A lower epoch than before changes nothing.
+/// Raises a follower's position to `epoch`; a lower epoch changes nothing.
+///
+/// # Errors
+///
+/// [`FollowerError::Unknown`] when the follower is not registered; also when the server fails.
 pub async fn advance(client: &impl GenericClient, name: &str, epoch: i64) -> Result<(), FollowerError> {
     let sql =
         "update followers set epoch = greatest(epoch, $2), updated_at = clock_timestamp() where name = $1";
@@ -82,7 +90,11 @@ pub async fn advance(client: &impl GenericClient, name: &str, epoch: i64) -> Res
     }
 }
 
-/// Ends a follower: retention no longer waits for it. Returns the epoch at which it stood.
+/// Removes a follower, so that retention no longer waits for it. Returns its last position.
+///
+/// # Errors
+///
+/// [`FollowerError::Unknown`] when the follower is not registered; also when the server fails.
 pub async fn drop(client: &impl GenericClient, name: &str) -> Result<i64, FollowerError> {
     let sql = "delete from followers where name = $1 returning epoch";
     let dropped = client.query_opt(sql, &[&name]).await;
@@ -99,7 +111,8 @@ async fn unknown(client: &impl GenericClient, name: &str) -> Result<FollowerErro
     Ok(FollowerError::Unknown { name: name.to_owned(), known })
 }
 
-/// All followers, the slowest first. `horizon` is how far retention would go without them, if there is one.
+/// Lists all followers, the slowest first. `horizon` is the epoch up to which retention would remove readings if there
+/// were no followers; `None` without a retention.
 pub async fn list(client: &impl GenericClient, horizon: Option<i64>) -> Result<Vec<Follower>, DatabaseError> {
     let sql = "select name, epoch, updated_at, \
                       coalesce(greatest(newest - greatest(epoch, oldest - 1), 0), 0), \

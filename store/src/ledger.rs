@@ -1,5 +1,4 @@
-//! The ledger: where the last commit left off, read once when a run begins. PostgreSQL is the recovery point; there
-//! is no other state.
+//! Reads the ledger, the state as of the last commit, once when a run begins. A run has no other recovery point.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,21 +16,20 @@ use super::row::{Row, Value};
 use super::schema::{EPOCH, Schema, quoted};
 use super::time::micros;
 
-/// What a run starts from.
+/// The state from which a run starts.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    /// W of the last commit; [`NEVER`] before there is one.
+    /// W of the last commit, microseconds; [`NEVER`] before the first.
     pub low_us: i64,
-    /// Where each partition stands, with the zones that it has brought.
+    /// The position of each partition, with the zones of its readings.
     pub marks: Vec<Mark>,
-    /// What each partition is, as `ingest_progress.source` says it.
+    /// The source of each partition, from `ingest_progress.source`.
     pub sources: BTreeMap<i32, String>,
     /// Panes that may still change.
     pub panes: Vec<PaneState>,
-    /// Anomalies that are recent, and the first that may become so, with their partitions.
+    /// The recent anomalies and the first ones ahead of W, with their partitions.
     pub anomalies: Vec<(i32, RecentAnomaly)>,
-    /// Event time from which on there are anomalies that the ledger leaves in the database, microseconds; `i64::MAX` when
-    /// there are none.
+    /// Event time, microseconds, from which on anomalies are left in the database; `i64::MAX` when all were read.
     pub anomalies_below_us: i64,
     /// Incidents that may still change.
     pub incidents: LoadedIncidents,
@@ -45,14 +43,14 @@ impl Ledger {
         self.views.get(table).map_or(&[], |rows| rows.as_slice())
     }
 
-    /// The anomalies of some partitions.
+    /// The anomalies of the partitions for which `is_mine` is true.
     pub fn anomalies_of(&self, is_mine: impl Fn(i32) -> bool) -> Vec<RecentAnomaly> {
         let mine = self.anomalies.iter().filter(|(partition, _)| is_mine(*partition));
         mine.map(|(_, anomaly)| anomaly.clone()).collect()
     }
 }
 
-/// Reads the ledger. `open_from_us` tells from W where the open panes begin.
+/// Reads the ledger. `open_from_us` maps W to the start of the oldest open pane, microseconds.
 pub async fn read(
     client: &Client,
     schema: &Schema<'_>,
@@ -96,7 +94,7 @@ async fn marks(client: &Client) -> Result<Vec<Mark>, DatabaseError> {
             claim: row.get::<_, Option<&str>>(11).and_then(|claim| serde_json::from_str(claim).ok()),
             cursor: row.get::<_, Option<&str>>(10).map(Arc::from),
         };
-        // After a restart all are active until they reach their end.
+        // After a restart every partition is active until it reaches its end.
         let reach = Reach::active(position.next_offset);
         Mark { partition: row.get(0), position, reach, new_zones: row.get(9) }
     };
@@ -113,10 +111,11 @@ async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError
 async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, Vec<Row>>, DatabaseError> {
     let mut views = BTreeMap::new();
     for (_, table) in schema.live.iter().zip(schema.live_tables()).filter(|(live, _)| live.is_restored) {
-        // Who only looks may meet a database that no run has brought up to this program yet.
-        let there = client.query_one("select to_regclass($1) is not null", &[&table.name]).await;
-        let there = there.map_err(|error| DatabaseError::statement("looking for the live views", &error))?;
-        if !there.get::<_, bool>(0) {
+        // A command that only reads may open a database that no run of this version has migrated yet.
+        let exists = client.query_one("select to_regclass($1) is not null", &[&table.name]).await;
+        let exists =
+            exists.map_err(|error| DatabaseError::statement("looking for the live views", &error))?;
+        if !exists.get::<_, bool>(0) {
             continue;
         }
         let columns = table.columns.iter().filter(|column| column.name != EPOCH);

@@ -1,10 +1,11 @@
-//! The one door to citytide's database. Whoever reads or writes it links this crate; the manifest keeps timely and
-//! rdkafka out.
+//! All access to citytide's database. Programs that read or write it link this crate; its manifest excludes timely
+//! and rdkafka.
 //!
-//! [`postgres`] opens connections, [`schema`] is the tables as data, [`migrate`] brings a database to them. A run
-//! begins with [`takeover`], reads its [`ledger`], and keeps the tables in shape by [`upkeep`]. [`session`] is a thread
-//! with a connection, for programs that are not asynchronous. A [`row`] is data, and [`compare`] recomputes tables in
-//! SQL. [`partitions`] says which partition holds an epoch. [`clock`] is the one file that asks the clock, [`epoch_clock`] what epochs are made of.
+//! [`postgres`] opens connections, [`schema`] describes the tables as data, [`migrate`] creates and upgrades them. A
+//! run starts with [`takeover`], reads the [`ledger`], and maintains the tables with [`upkeep`]. [`session`] runs a
+//! connection on its own thread, for programs that are not asynchronous. [`row`] holds the values of a row;
+//! [`compare`] recomputes tables in SQL; [`partitions`] finds the partition of an epoch. [`clock`] is the only file
+//! that reads the clock; [`epoch_clock`] derives epochs from it.
 
 pub mod anomalies;
 pub mod clock;

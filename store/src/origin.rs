@@ -1,76 +1,75 @@
-//! Which topic of which cluster a database was filled from: noted at first sight, held against what is there now.
+//! Records the topic and cluster that a database is filled from, and refuses another one.
 //!
-//! An offset means something only in the log that it was read from. A topic that was deleted and made again has the
-//! same name and another id; another cluster has another id too. Neither is noticed by offsets alone once the new log
-//! is longer than the old one was.
+//! An offset is valid only in the log that it was read from. A topic that was deleted and created again has the same
+//! name and another id; so has another cluster. Offsets alone do not reveal it once the new log is longer than the old
+//! one.
 
 use tokio_postgres::Client;
 
 use super::postgres::DatabaseError;
 
-/// A topic's id and its cluster's, as far as the source has such things.
+/// The ids of a topic and its cluster, as far as the source has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The topic's id; `None` from brokers before 2.8 and from other sources.
+    /// `None` from brokers before 2.8 and from other sources.
     pub topic_id: Option<String>,
-    /// The cluster's id.
     pub cluster_id: Option<String>,
 }
 
-/// Why a database does not go with the source.
+/// Why a database cannot be used with the source.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
-    /// Another topic, or another cluster.
+    /// The topic or the cluster is another one.
     #[error(
-        "this database was filled from the {what} with the id {there}, but its id is now {now}: {how}; nothing \
-         was read or written. Use a new database (createdb NAME); only if the offsets still mean the same \
+        "this database was filled from the {what} with the id {recorded}, but its id is now {current}: {cause}; \
+         nothing was read or written. Use a new database (createdb NAME); only if the offsets still mean the same \
          records, run \"update citytide_database set topic_id = null, cluster_id = null\" and start again"
     )]
     Other {
-        /// Topic or cluster.
+        /// `topic` or `cluster`.
         what: &'static str,
-        /// The id of the database.
-        there: String,
-        /// The id that was seen.
-        now: String,
-        /// How that may have come about.
-        how: &'static str,
+        /// The id in the database.
+        recorded: String,
+        /// The id that the source reports.
+        current: String,
+        /// What usually causes this.
+        cause: &'static str,
     },
     /// The server failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// Holds the database's origin against `seen`, and notes what it does not know yet.
+/// Compares the database's origin with that of the source and records the ids that the database does not have yet.
 ///
 /// # Errors
 ///
-/// [`OriginError::Other`] when they differ: nothing has been written then.
-pub async fn hold(client: &Client, seen: &Origin) -> Result<(), OriginError> {
-    let failed = |error| DatabaseError::statement("asking which topic this database was filled from", &error);
+/// [`OriginError::Other`] when they differ; nothing is written then. Also when the server fails.
+pub async fn check_and_record(client: &Client, current: &Origin) -> Result<(), OriginError> {
+    let failed = |error| DatabaseError::statement("reading the origin of this database", &error);
     let row =
         client.query_one("select cluster_id, topic_id from citytide_database", &[]).await.map_err(failed)?;
-    let Origin { topic_id, cluster_id } = seen;
+    let Origin { topic_id, cluster_id } = current;
     let moved = "the bootstrap servers lead to another cluster, or the cluster was created again";
-    differs("cluster", moved, row.get(0), cluster_id)?;
-    differs("topic", "the topic was deleted and created again", row.get(1), topic_id)?;
-    let note = "update citytide_database set cluster_id = coalesce(cluster_id, $1::text), \
+    compare("cluster", moved, row.get(0), cluster_id)?;
+    compare("topic", "the topic was deleted and created again", row.get(1), topic_id)?;
+    let record = "update citytide_database set cluster_id = coalesce(cluster_id, $1::text), \
                 topic_id = coalesce(topic_id, $2::text) \
                 where (cluster_id is null and $1::text is not null) or (topic_id is null and $2::text is not null)";
-    let failed = |error| DatabaseError::statement("noting which topic this database is filled from", &error);
-    client.execute(note, &[cluster_id, topic_id]).await.map_err(failed)?;
+    let failed = |error| DatabaseError::statement("recording the origin of this database", &error);
+    client.execute(record, &[cluster_id, topic_id]).await.map_err(failed)?;
     Ok(())
 }
 
-fn differs(
+fn compare(
     what: &'static str,
-    how: &'static str,
-    there: Option<String>,
-    now: &Option<String>,
+    cause: &'static str,
+    recorded: Option<String>,
+    current: &Option<String>,
 ) -> Result<(), OriginError> {
-    match (there, now) {
-        (Some(there), Some(now)) if there != *now => {
-            Err(OriginError::Other { what, there, now: now.clone(), how })
+    match (recorded, current) {
+        (Some(recorded), Some(current)) if recorded != *current => {
+            Err(OriginError::Other { what, recorded, current: current.clone(), cause })
         }
         _ => Ok(()),
     }

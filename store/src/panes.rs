@@ -1,7 +1,7 @@
-//! Reading panes back: open ones after a restart, old ones when a partition returns with readings for them.
+//! Reads panes: the open ones after a restart, and old ones when a partition brings readings for them.
 //!
-//! A session of its own per worker, so that a long answer delays no other. Every request is a snapshot of its own: a
-//! pane has left memory only once the epoch that last changed it was committed, so the snapshot holds it.
+//! Each worker has its own session, so that a long answer does not delay the others. Each request has its own
+//! snapshot: a pane leaves memory only after the epoch that last changed it is committed, so the snapshot holds it.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn select(domain: &Domain) -> String {
     format!("select {} from panes", columns.join(", "))
 }
 
-/// A row in the order of the table's columns.
+/// Decodes a row whose columns are those of the table, in its order.
 fn pane(row: &Row, metrics: usize) -> PaneState {
     let metrics = (0..metrics).map(|metric| {
         let column = 6 + 4 * metric;
@@ -51,7 +51,7 @@ fn pane(row: &Row, metrics: usize) -> PaneState {
     }
 }
 
-/// The panes that start at or above `from_us`, all when that is [`NEVER`].
+/// Reads the panes that start at `from_us` or later; all panes when it is [`NEVER`].
 pub async fn load_open(
     client: &Client,
     domain: &Domain,
@@ -63,7 +63,7 @@ pub async fn load_open(
     Ok(rows.iter().map(|row| pane(row, domain.metrics.len())).collect())
 }
 
-/// The panes of some ranges.
+/// Reads the panes of the given ranges of zone and start.
 pub async fn load_ranges(
     client: &Client,
     domain: &Domain,
@@ -82,7 +82,7 @@ pub async fn load_ranges(
     Ok(rows.iter().map(|row| pane(row, domain.metrics.len())).collect())
 }
 
-/// Starts the session that reads ranges of panes back.
+/// Starts the session that answers each list of ranges with its panes and then calls `wake`.
 pub fn spawn(
     database: Database,
     domain: Arc<Domain>,
@@ -92,7 +92,7 @@ pub fn spawn(
     on_failure: OnFailure,
 ) -> Session<Vec<PaneRange>> {
     Session::spawn(name.clone(), on_failure, async move |mut requests: UnboundedReceiver<Vec<PaneRange>>| {
-        // Opened at the first request: most runs never need it.
+        // Connects at the first request: most runs make none.
         let mut client: Option<Client> = None;
         while let Some(ranges) = requests.recv().await {
             if client.is_none() {

@@ -1,5 +1,5 @@
-//! The partitions of the raw tables as the server has them: their bounds say which one holds an epoch, so that all
-//! workers and processes agree.
+//! Reads the partitions of the raw tables and their bounds from the catalog, so that all workers and processes agree on
+//! which one holds an epoch.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ use crate::schema::READINGS;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     pub table: String,
-    /// The epochs that it holds.
+    /// Its bounds.
     pub epochs: Range<u64>,
 }
 
-/// Bounds as the catalog prints them. Partitions with others (a default one) are left alone.
+/// Matches the bounds as `pg_get_expr` prints them. Other partitions, such as a default one, are ignored.
 const BOUNDS: &str = r"^FOR VALUES FROM \(''(\d+)''\) TO \(''(\d+)''\)$";
 
-/// The partitions of `parent` and what they hold, as a query of `oid`, `relname`, `relnamespace`, `bounds` (two numbers).
+/// A query for the partitions of `parent`: `oid`, `relname`, `relnamespace`, `bounds` (two numbers, or null).
 pub(crate) fn bounded(parent: &str) -> String {
     format!(
         "select pg_class.oid, relname, relnamespace, regexp_match(pg_get_expr(relpartbound, pg_class.oid), '{BOUNDS}')::bigint[] as bounds \
@@ -27,7 +27,7 @@ pub(crate) fn bounded(parent: &str) -> String {
     )
 }
 
-/// The partitions of `parent`, in the order of their epochs.
+/// Lists the partitions of `parent` in the order of their epochs.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub async fn partitions(client: &impl GenericClient, parent: &str) -> Result<Vec
     Ok(rows.iter().map(partition).collect())
 }
 
-/// The segment that holds an epoch; `None` when it has not been made yet.
+/// Finds the segment that holds an epoch; `None` when it has not been created yet.
 ///
 /// # Errors
 ///
@@ -57,11 +57,12 @@ pub async fn segment_of(client: &impl GenericClient, epoch: u64) -> Result<Optio
     Ok(segments.into_iter().find(|segment| segment.epochs.contains(&epoch)))
 }
 
-/// That no segment holds an epoch. A restart makes it.
+/// The error for an epoch that no segment holds. A restart creates the segment.
 pub fn no_segment(epoch: u64) -> DatabaseError {
     DatabaseError::Statement {
         attempted: format!("finding the segment of epoch {epoch}"),
-        reason: "it has not been made; does a statement hold a lock on sensor_readings for long?".to_owned(),
+        reason: "it has not been created; check whether a long statement holds a lock on sensor_readings"
+            .to_owned(),
         sqlstate: None,
     }
 }

@@ -1,7 +1,7 @@
-//! The one door to the database: opening a connection, and what its failures mean for the run.
+//! Opens connections to the database and classifies their errors.
 //!
-//! A connection lives once. Nothing here reconnects or retries: losing any connection ends the run, and the next
-//! run starts from the ledger (see `docs/decisions/0002-one-life-per-connection.md`).
+//! Nothing here reconnects or retries: losing any connection ends the run, and the next run starts from the ledger
+//! (see `docs/decisions/0002-one-life-per-connection.md`).
 
 mod address;
 mod certificates;
@@ -24,18 +24,18 @@ pub use error::{DatabaseError, INSUFFICIENT_PRIVILEGE};
 
 use address::Address;
 use error::{VERSION_MIN, words};
-use password::Wanted;
+use password::ConnectionKey;
 use tls::{SslMode, Tls, TlsSettings};
 
-/// How long opening a connection may take, until the server is reached.
+/// Time limit for the TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may take from the first attempt until the server takes questions.
+/// Time limit for opening a session, from the first attempt until the server accepts statements.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is said of the connection outside the address, which counts for more.
+/// Connection settings that are not in the address. The address takes precedence.
 #[derive(Clone, Default)]
 pub struct DatabaseOptions {
-    /// `--database-password-file`: holds the password in its first line, and counts for more than the address.
+    /// `--database-password-file`: its first line is the password. It takes precedence over the address.
     pub password_file: Option<PathBuf>,
     /// `PGPASSWORD`.
     pub password: Option<String>,
@@ -49,23 +49,23 @@ pub struct DatabaseOptions {
     pub sslcert: Option<String>,
     /// `PGSSLKEY`.
     pub sslkey: Option<String>,
-    /// The home directory.
+    /// The user's home directory.
     pub home: Option<PathBuf>,
 }
 
 impl DatabaseOptions {
-    /// What the environment says, asked through `variable`: an empty variable says nothing.
+    /// Reads libpq's environment variables through `variable`; an empty variable counts as unset.
     pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> DatabaseOptions {
-        let said = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let value_of = |name: &str| variable(name).filter(|value| !value.is_empty());
         DatabaseOptions {
             password_file: None,
-            password: said("PGPASSWORD"),
-            passfile: said("PGPASSFILE").map(PathBuf::from),
-            sslmode: said("PGSSLMODE"),
-            sslrootcert: said("PGSSLROOTCERT"),
-            sslcert: said("PGSSLCERT"),
-            sslkey: said("PGSSLKEY"),
-            home: said("HOME").map(PathBuf::from),
+            password: value_of("PGPASSWORD"),
+            passfile: value_of("PGPASSFILE").map(PathBuf::from),
+            sslmode: value_of("PGSSLMODE"),
+            sslrootcert: value_of("PGSSLROOTCERT"),
+            sslcert: value_of("PGSSLCERT"),
+            sslkey: value_of("PGSSLKEY"),
+            home: value_of("HOME").map(PathBuf::from),
         }
     }
 }
@@ -81,7 +81,7 @@ impl std::fmt::Debug for DatabaseOptions {
     }
 }
 
-/// Where the database is, and how it is reached. Its `Display` never shows a password.
+/// How to connect to a database. Its `Display` and `Debug` never show a password.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
@@ -102,11 +102,13 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Understands `postgresql://…` or libpq's `key=value` form, and reads the files that it or the options name.
+    /// Parses an address, `postgresql://…` or libpq's `key=value` form, and reads the files that it or the options
+    /// name.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Address`] and [`DatabaseError::Setting`].
+    /// [`DatabaseError::Address`] when the address is invalid, [`DatabaseError::Setting`] when another setting or a
+    /// file is.
     pub fn parse(address: &str, options: &DatabaseOptions) -> Result<Database, DatabaseError> {
         let wrong = |reason: String| DatabaseError::Address { reason };
         let setting = |reason: String| DatabaseError::Setting { reason };
@@ -126,8 +128,8 @@ impl Database {
             .collect();
         let Some(first) = hosts.first() else { return Err(wrong("it names no host".to_owned())) };
         let port = config.get_ports().first().copied().unwrap_or(5432);
-        let said =
-            |key: &str, elsewhere: &Option<String>| address.get(key).map(str::to_owned).or(elsewhere.clone());
+        let setting_of =
+            |key: &str, option: &Option<String>| address.get(key).map(str::to_owned).or(option.clone());
         if let Some(file) = &options.password_file {
             config.password(password::of_file(file).map_err(setting)?);
         } else if config.get_password().is_none() {
@@ -136,26 +138,26 @@ impl Database {
                 address.get("passfile").map(PathBuf::from).or(options.passfile.clone()).or_else(in_home);
             let user = config.get_user().unwrap_or_default();
             let database = config.get_dbname().unwrap_or(user);
-            let wanted = Wanted { host: first, port, database, user };
+            let key = ConnectionKey { host: first, port, database, user };
             let found = match (&options.password, passfile) {
                 (Some(password), _) => Some(password.clone()),
-                (None, Some(passfile)) => password::of_passfile(&passfile, &wanted).map_err(setting)?,
+                (None, Some(passfile)) => password::of_passfile(&passfile, &key).map_err(setting)?,
                 (None, None) => None,
             };
             if let Some(found) = found {
                 config.password(found);
             }
         }
-        // As libpq has it, sslmode says nothing of the sockets of this machine's file system.
+        // As in libpq, sslmode does not apply to Unix sockets.
         let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let tls = if is_local {
             Tls::none()
         } else {
             let settings = TlsSettings {
-                mode: said("sslmode", &options.sslmode),
-                roots: said("sslrootcert", &options.sslrootcert),
-                certificate: said("sslcert", &options.sslcert),
-                key: said("sslkey", &options.sslkey),
+                mode: setting_of("sslmode", &options.sslmode),
+                roots: setting_of("sslrootcert", &options.sslrootcert),
+                certificate: setting_of("sslcert", &options.sslcert),
+                key: setting_of("sslkey", &options.sslkey),
                 directory: options.home.as_ref().map(|home| home.join(".postgresql")),
             };
             Tls::new(&settings).map_err(setting)?
@@ -164,14 +166,15 @@ impl Database {
         Ok(Database { config, tls, shown })
     }
 
-    /// Opens a session that calls itself `application_name` and drives it on the current tokio runtime.
-    /// The session is in UTC and READ COMMITTED (a fence under a higher level would compare with a snapshot that is
-    /// older than its lock), with `search_path` and everything else as the address or the role says.
+    /// Opens a session named `application_name` and drives it on the current tokio runtime.
+    ///
+    /// Its time zone is UTC and its isolation level READ COMMITTED (under a higher level the fence would compare with a
+    /// snapshot older than its lock); the address and the role decide all other settings, such as `search_path`.
     pub async fn connect(&self, application_name: &str) -> Result<Client, DatabaseError> {
         self.connect_with(application_name, None).await
     }
 
-    /// The same, with what commits notify on the channels that the session listens to.
+    /// As [`Database::connect`], and collects the notifications on the channels to which the session listens.
     pub async fn connect_listening(
         &self,
         application_name: &str,
@@ -181,11 +184,11 @@ impl Database {
         Ok((client, notices))
     }
 
-    /// Asks the server to end what a session of this database is doing, over the same kind of connection.
+    /// Cancels the statement that a session of this database is running.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Statement`] when the server cannot be asked.
+    /// [`DatabaseError::Statement`] when the request cannot be sent.
     pub async fn cancel(&self, client: &Client) -> Result<(), DatabaseError> {
         let token = client.cancel_token();
         let asked = match self.tls.connector() {
@@ -202,7 +205,7 @@ impl Database {
     ) -> Result<Client, DatabaseError> {
         let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(application_name, notices)).await;
         let client = opened.unwrap_or_else(|_| {
-            let reason = format!("it did not answer within {} s", OPEN_TIMEOUT.as_secs());
+            let reason = format!("no answer within {} s", OPEN_TIMEOUT.as_secs());
             Err(DatabaseError::Away { address: self.shown.clone(), reason })
         })?;
         client
@@ -212,7 +215,7 @@ impl Database {
         Ok(client)
     }
 
-    /// Opens it with or without TLS, or tries one after the other.
+    /// Opens a session with or without TLS, or tries one after the other, as sslmode says.
     async fn open(
         &self,
         application_name: &str,
@@ -227,7 +230,7 @@ impl Database {
             Ok(client) => return Ok(client),
             Err(failed) => failed,
         };
-        // The server's pg_hba.conf admits only the other kind.
+        // pg_hba.conf admits only connections with, or only those without, TLS.
         let admits_other =
             matches!(&failed, DatabaseError::Refused { sqlstate: Some(state), .. } if state == "28000");
         let other = match self.tls.mode {
@@ -236,7 +239,7 @@ impl Database {
             _ => return Err(failed),
         };
         self.open_once(application_name, other, notices).await.map_err(|second| match second {
-            // No TLS there: then what it said of a connection without is the reason.
+            // The server has no TLS: the reason is why it refused the connection without.
             DatabaseError::Tls { .. } => failed,
             DatabaseError::Refused { sqlstate: Some(state), .. } if state == "28000" => failed,
             second => second,
@@ -253,8 +256,8 @@ impl Database {
         config.application_name(application_name).ssl_mode(asked);
         let failed =
             |error: tokio_postgres::Error| DatabaseError::opening(&self.shown, &self.tls.roots, &error);
-        // When the connection breaks, every statement under way and every later one returns an error: that is
-        // where the run ends. The task itself has nothing to say.
+        // The task that drives the connection reports no error: when the connection breaks, every statement in
+        // progress and every later one fails, which ends the run.
         match self.tls.connector().filter(|_| asked != Asked::Disable) {
             Some(tls) => {
                 let (client, connection) = config.connect(tls).await.map_err(failed)?;
@@ -286,13 +289,13 @@ impl Database {
     }
 }
 
-/// Moves what the connection sends and receives, until it ends, and notes what is notified.
+/// Drives the connection until it ends, and collects its notifications.
 async fn drive<S, T>(mut connection: Connection<S, T>, notices: Option<Arc<Notices>>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    // The end of a connection shows in every statement under way; here is nothing to say.
+    // An error of the connection shows in its statements.
     let Some(notices) = notices else { return drop(connection.await) };
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(told) = message

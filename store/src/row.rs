@@ -1,4 +1,4 @@
-//! A row of a table as data: what a live view emits, the commit writes and the ledger reads back.
+//! The values of a row: live views emit them, the commit writes them, and the ledger reads them back.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::time::{POSTGRES_EPOCH_US, Timestamp};
 
 type Failure = Box<dyn std::error::Error + Sync + Send>;
 
-/// A column's value. It has an order and a hash, as differential dataflow wants: a double is its bits.
+/// A column's value. Differential dataflow requires an order and a hash, so a double is stored as its bits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Value {
     Null,
@@ -40,11 +40,11 @@ impl From<Option<Value>> for Value {
     }
 }
 
-/// The first byte of a `jsonb` on the wire.
+/// The first byte of a `jsonb` in the binary format.
 const JSONB_VERSION: u8 = 1;
 
 /// Whether a column of this type can hold a [`Value`].
-fn is_of_a_view(ty: &Type) -> bool {
+fn is_supported(ty: &Type) -> bool {
     [Type::BOOL, Type::INT4, Type::INT8, Type::FLOAT8, Type::TIMESTAMPTZ, Type::TEXT, Type::JSONB]
         .contains(ty)
 }
@@ -68,7 +68,7 @@ impl ToSql for Value {
     }
 
     fn accepts(ty: &Type) -> bool {
-        is_of_a_view(ty)
+        is_supported(ty)
     }
 
     to_sql_checked!();
@@ -95,7 +95,7 @@ impl<'a> FromSql<'a> for Value {
     }
 
     fn accepts(ty: &Type) -> bool {
-        is_of_a_view(ty)
+        is_supported(ty)
     }
 }
 

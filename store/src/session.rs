@@ -1,8 +1,7 @@
-//! A thread with one database session, which works off jobs in order.
+//! Runs jobs in order on a thread with its own database session.
 //!
-//! Timely's workers never block on I/O: they hand a job to a session and go on; what a job leads to comes back
-//! through a channel and an activation. A session's first failure is its last act: it tells `on_failure`, which ends
-//! the run.
+//! Timely's workers never block on I/O: they send a job to a session and continue; the result comes back through a
+//! channel and an activation. A session stops at its first failure and reports it to `on_failure`, which ends the run.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,21 +11,21 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::postgres::DatabaseError;
 
-/// Ends the run. It does not return to any good: whoever calls it stops working.
+/// Ends the run. The caller must not continue if it returns.
 pub type OnFailure = Arc<dyn Fn(DatabaseError) + Send + Sync>;
 
 /// Wakes the operator that waits for a session.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// The way into a session's thread. The queue has no bound of its own: what may be in it is bounded by the epochs
-/// and bytes in flight, for which the source stops reading.
+/// The sending side of a session's thread. The queue is unbounded; its length is limited by the limits on epochs and
+/// bytes in flight, at which the source stops reading.
 pub struct Session<J> {
     jobs: Option<UnboundedSender<J>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<J: Send + 'static> Session<J> {
-    /// Starts a thread called `name` that runs `work` on a runtime of its own.
+    /// Starts a thread named `name` that runs `work` on its own runtime.
     pub fn spawn<W>(name: String, on_failure: OnFailure, work: W) -> Session<J>
     where
         W: AsyncFnOnce(UnboundedReceiver<J>) -> Result<(), DatabaseError> + Send + 'static,
@@ -34,7 +33,7 @@ impl<J: Send + 'static> Session<J> {
         Session::spawn_on(runtime(), name, on_failure, work)
     }
 
-    /// The same on a runtime that already drives a connection.
+    /// As [`Session::spawn`], on a runtime that already drives a connection.
     pub fn spawn_on<W>(runtime: Runtime, name: String, on_failure: OnFailure, work: W) -> Session<J>
     where
         W: AsyncFnOnce(UnboundedReceiver<J>) -> Result<(), DatabaseError> + Send + 'static,
@@ -51,15 +50,15 @@ impl<J: Send + 'static> Session<J> {
         Session { jobs: Some(jobs), thread: Some(thread) }
     }
 
-    /// Hands a job over.
+    /// Queues a job.
     pub fn send(&self, job: J) {
-        // A closed queue means that the session has failed and the process is about to end.
+        // The queue is closed only after the session has failed; the process is about to end.
         let _ = self.jobs.as_ref().expect("open until dropped").send(job);
     }
 }
 
 impl<J> Drop for Session<J> {
-    /// Lets the session finish its jobs.
+    /// Waits until the session has finished its jobs.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
@@ -68,7 +67,7 @@ impl<J> Drop for Session<J> {
     }
 }
 
-/// A runtime for one thread and its connections.
+/// A tokio runtime for one thread and its connections.
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,15 +1,14 @@
-//! Event times between the core's microseconds of the Unix epoch and PostgreSQL's `timestamptz`.
+//! Converts between the core's microseconds of the Unix epoch and PostgreSQL's `timestamptz`.
 
 use bytes::BytesMut;
 use citytide_core::NEVER;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-/// Ingest epochs lie on a grid of so many milliseconds of the processing clock; the first one of a run lies a step
-/// above the committed one.
+/// The grid of ingest epochs, milliseconds. A run's first epoch is at least one step above the committed one.
 pub const EPOCH_GRID_MS: u64 = 50;
 
-/// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
+/// Microseconds from the Unix epoch to 2000-01-01, PostgreSQL's epoch.
 pub const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
 /// A `timestamptz` in microseconds of the Unix epoch.
@@ -17,7 +16,7 @@ pub const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// `None` before the first watermark.
+    /// A watermark as a nullable column: `None` when it is [`NEVER`].
     pub fn watermark(at_us: i64) -> Option<Timestamp> {
         (at_us != NEVER).then_some(Timestamp(at_us))
     }
@@ -40,7 +39,7 @@ impl ToSql for Timestamp {
     to_sql_checked!();
 }
 
-/// A `timestamptz` as microseconds of the Unix epoch.
+/// Reads a nullable `timestamptz` column as microseconds of the Unix epoch.
 pub fn micros(row: &Row, column: usize) -> Option<i64> {
     struct Raw(i64);
     impl<'a> FromSql<'a> for Raw {

@@ -1,26 +1,26 @@
-//! What process 0 does beside the stream: heartbeat, partitions ahead, BRIN summaries, retention, indexes of
-//! segments that are over.
+//! Maintains the database during a run, in process 0: heartbeat, partitions ahead of time, BRIN summaries, retention,
+//! indexes of complete segments.
 //!
 //! ```text
 //!  one thread ─┬─ heartbeat  every second                      citytide:<run>:heartbeat
 //!              ├─ jobs       partitions, summaries, retention  citytide:<run>:upkeep
-//!              └─ indexes    of segments that are over         citytide:<run>:indexes
+//!              └─ indexes    of complete segments              citytide:<run>:indexes
 //! ```
 //!
-//! The heartbeat brings the newest commit along. As long as there is no newer one, the jobs ask the server next to
-//! nothing: see `schedule`.
+//! The heartbeat also reads the newest commit. While there is no newer one, the jobs send almost no statements: see
+//! `schedule`.
 //!
 //! Invariants:
-//! 1. every transaction that writes begins with the fence, so that a run that was taken over changes nothing more;
-//!    building indexes and summaries changes no row and is harmless after a takeover;
-//! 2. no statement of a job waits for a lock longer than [`LOCK_TIMEOUT_MS`]; what did not get its lock is tried again
-//!    in the next round. Only an index waits longer, for a lock on a segment that nobody writes any more, on a session
-//!    of its own: neither it nor a job can delay the heartbeat;
-//! 3. a lost connection ends the run: nothing here connects again.
+//! 1. every transaction that writes begins with the fence, so that a run that was taken over changes nothing more.
+//!    Building indexes and summaries changes no row and is harmless after a takeover;
+//! 2. no statement of a job waits for a lock longer than [`LOCK_TIMEOUT_MS`]; a job that does not get its lock is
+//!    retried in the next round. Only building an index waits longer, for a lock on a segment that is no longer
+//!    written. It has its own session, so it delays neither the jobs nor the heartbeat;
+//! 3. nothing here reconnects: a lost connection ends the run.
 
-mod held;
-mod ledger;
-mod over;
+mod follower_warnings;
+mod indexes;
+mod merge;
 mod partitions;
 mod retention;
 mod schedule;
@@ -44,12 +44,12 @@ use crate::followers::Follower;
 use crate::incidents::shown::{self, Counts};
 use crate::notifications;
 use crate::takeover::Run;
-use held::Held;
+use follower_warnings::FollowerWarnings;
 use schedule::Schedule;
 
-pub use ledger::{COMMITS_MERGED_AFTER_MS, merge_commits};
-pub use over::finish_segments;
-use partitions::Lately;
+pub use indexes::finish_segments;
+pub use merge::{COMMITS_MERGED_AFTER_MS, merge_commits};
+use partitions::RecentRate;
 pub use partitions::{Written, ensure_partitions};
 pub use retention::{
     drop_partitions, prune_changes, prune_commits, prune_detector, prune_incidents, prune_windows,
@@ -57,16 +57,16 @@ pub use retention::{
 };
 pub use uncommitted::delete_uncommitted;
 
-/// How long a statement of a job waits for a lock: what it blocks meanwhile is held up no longer either.
+/// How long a statement of a job waits for a lock; the statements that queue behind it wait no longer either.
 const LOCK_TIMEOUT_MS: u32 = 100;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
-/// Time between two rounds of jobs.
+/// Interval of the rounds of jobs.
 const ROUND_EVERY: Duration = Duration::from_secs(2);
 const INDEX_EVERY: Duration = Duration::from_secs(30);
-/// How soon a lost connection is noticed.
+/// How often a pause checks for a lost connection.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks the upkeep of a run to stop; it notices at once.
+/// Stops the upkeep of a run. It interrupts pauses.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<watch::Sender<bool>>);
 
@@ -75,7 +75,7 @@ impl Stop {
         Stop(Arc::new(watch::Sender::new(false)))
     }
 
-    /// The upkeep ends once the statement that is under way is over; an index that is being built is given up.
+    /// Stops the upkeep after the current statement; cancels an index that is being built.
     pub fn ask(&self) {
         self.0.send_replace(true);
     }
@@ -96,18 +96,17 @@ impl Default for Stop {
     }
 }
 
-/// What the upkeep sees.
+/// What the upkeep reads for metrics and status.
 #[derive(Debug)]
 pub enum Seen {
-    /// How far the followers are: every few seconds.
+    /// The positions of the followers, every few seconds.
     Followers(Vec<Follower>),
-    /// How many incidents there are, and how notifying goes, where somebody notifies: every half minute.
+    /// The numbers of incidents and, where a notifier is registered, the state of notifications; every half minute.
     Incidents(Counts, Option<notifications::Summary>),
 }
 
-/// Starts the upkeep of a run on a thread of its own, until it is asked to stop. `on_failure` is told when a connection is
-/// lost, a statement fails, or another run has taken over; then the run must end. `on_seen` is told what is seen
-/// meanwhile.
+/// Starts the upkeep of a run on its own thread, until `stop`. Calls `on_seen` with what it reads, and `on_failure`
+/// when a connection is lost, a statement fails or another run has taken over; the run must end then.
 pub fn spawn(
     database: Database,
     domain: Domain,
@@ -117,14 +116,14 @@ pub fn spawn(
     on_failure: impl FnOnce(DatabaseError) + Send + 'static,
 ) -> JoinHandle<()> {
     let work = move || {
-        if let Err(error) = session::runtime().block_on(all(&database, &domain, run, &stop, &on_seen)) {
+        if let Err(error) = session::runtime().block_on(run_all(&database, &domain, run, &stop, &on_seen)) {
             on_failure(error);
         }
     };
     std::thread::Builder::new().name("upkeep".to_owned()).spawn(work).expect("a thread can be started")
 }
 
-async fn all(
+async fn run_all(
     database: &Database,
     domain: &Domain,
     run: Run,
@@ -138,29 +137,30 @@ async fn all(
     let indexes = session("indexes").await?;
     let newest = Cell::new(None);
     future::try_join3(
-        beat(&heartbeats, run_id, stop, &newest),
-        work(jobs, domain, run, stop, &newest, on_seen),
-        index(database, &indexes, run, stop),
+        send_heartbeats(&heartbeats, run_id, stop, &newest),
+        run_jobs(jobs, domain, run, stop, &newest, on_seen),
+        build_indexes(database, &indexes, run, stop),
     )
     .await?;
     Ok(())
 }
 
-/// `newest` is told the newest commit, with every beat.
-async fn beat(
+/// Writes a heartbeat every second, and reads the newest commit into `newest`.
+async fn send_heartbeats(
     client: &Client,
     run_id: i64,
     stop: &Stop,
     newest: &Cell<Option<i64>>,
 ) -> Result<(), DatabaseError> {
-    // A heartbeat need not survive the server: it does not wait for the disk.
+    // A heartbeat need not survive a crash of the server, so it does not wait for the disk.
     let script = format!(
         "begin; set local synchronous_commit = off; select citytide_fence({run_id}); \
          update runs set heartbeat_at = clock_timestamp() where run_id = {run_id}; \
          select max(epoch) as newest from commits; commit"
     );
     while !stop.is_asked() {
-        let answers = client.simple_query(&script).await.map_err(failed("the heartbeat of this run"))?;
+        let answers =
+            client.simple_query(&script).await.map_err(failed("writing the heartbeat of this run"))?;
         newest.set(answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.try_get("newest").ok()??.parse().ok(),
             _ => None,
@@ -170,7 +170,7 @@ async fn beat(
     Ok(())
 }
 
-async fn work(
+async fn run_jobs(
     mut client: Client,
     domain: &Domain,
     run: Run,
@@ -184,18 +184,18 @@ async fn work(
         .await
         .map_err(failed("setting up the session of the upkeep"))?;
     let mut schedule = Schedule::default();
-    let mut held = Held::default();
+    let mut warnings = FollowerWarnings::default();
     let mut written = Written::default();
     let mut merged_below_ms = 0;
     while !stop.is_asked() {
-        // By the clock of epochs, which partitions are made of: a wall clock that is set must remove none.
+        // The epoch clock, since partitions hold epochs: setting the wall clock must not remove partitions.
         let now_ms = run.now_ms();
         let committed = newest.get();
         let due = schedule.next(committed, now_ms);
         if due.partitions
             && let Some(until_ms) = done(ensure_partitions(&mut client, run_id, now_ms, None).await)?
         {
-            schedule.partitions_are_made(until_ms);
+            schedule.partitions_exist_until(until_ms);
         }
         if due.after_commits {
             let summarized = is_done(written.summarize(&client, now_ms).await)?;
@@ -204,7 +204,8 @@ async fn work(
             }
         }
         if due.followers {
-            on_seen(Seen::Followers(held.look(&client, domain.retention.raw_us, now_ms, instant()).await?));
+            let followers = warnings.read(&client, domain.retention.raw_us, now_ms, instant()).await?;
+            on_seen(Seen::Followers(followers));
         }
         if due.incidents
             && let Some(counts) = done(shown::counts(&client).await)?
@@ -229,19 +230,24 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
     prune_changes(client, run_id).await?;
     prune_windows(client, run_id, domain).await?;
     prune_incidents(client, run_id, domain).await?;
-    // Last: it is the one that a long query can keep from its lock for hours.
+    // Last, because long queries can block its lock for hours.
     drop_partitions(client, run_id).await
 }
 
-async fn index(database: &Database, client: &Client, run: Run, stop: &Stop) -> Result<(), DatabaseError> {
-    // The stream needs the other processors.
-    let alone = "set max_parallel_maintenance_workers = 0; set datestyle = 'ISO'; \
+async fn build_indexes(
+    database: &Database,
+    client: &Client,
+    run: Run,
+    stop: &Stop,
+) -> Result<(), DatabaseError> {
+    // No parallel workers: the stream needs the other processors.
+    let settings = "set max_parallel_maintenance_workers = 0; set datestyle = 'ISO'; \
                  set client_min_messages = warning";
-    client.batch_execute(alone).await.map_err(failed("setting up the session for indexes"))?;
+    client.batch_execute(settings).await.map_err(failed("setting up the session for indexes"))?;
     while !stop.is_asked() {
         let indexing = std::pin::pin!(finish_segments(client, run.now_ms()));
         match future::select(indexing, std::pin::pin!(stop.asked())).await {
-            // An index is a convenience: as long as the connection lives, the run goes on without it.
+            // The run does not need the indexes: only a lost connection ends it.
             future::Either::Left((Err(error), _)) if client.is_closed() => return Err(error),
             future::Either::Left((Err(error), _)) => tracing::warn!("{error}; retrying the index"),
             future::Either::Left((Ok(()), _)) => {}
@@ -251,13 +257,14 @@ async fn index(database: &Database, client: &Client, run: Run, stop: &Stop) -> R
             }
         }
         pause(INDEX_EVERY, client, stop).await;
-        // Nothing may be due for long: a session that was lost meanwhile is asked something.
-        client.batch_execute("").await.map_err(failed("keeping the session for indexes"))?;
+        // Detects a lost connection also while no index is due.
+        client.batch_execute("").await.map_err(failed("checking the session for indexes"))?;
     }
     Ok(())
 }
 
-/// Sleeps, but no longer than the run, and no longer than the connection: what comes next tells that it was lost.
+/// Sleeps until `duration` has passed, `stop` is set, or the connection is lost; then the caller's next statement
+/// fails.
 async fn pause(duration: Duration, client: &Client, stop: &Stop) {
     let mut left = duration;
     while !left.is_zero() && !stop.is_asked() && !client.is_closed() {
@@ -267,32 +274,32 @@ async fn pause(duration: Duration, client: &Client, stop: &Stop) {
     }
 }
 
-/// Whether a job is done: what only lacked a lock is tried again in a later round.
+/// Whether a job is done; one that only lacked a lock is not, and is retried in a later round.
 fn is_done(outcome: Result<(), DatabaseError>) -> Result<bool, DatabaseError> {
     Ok(done(outcome)?.is_some())
 }
 
-/// What a job that is done has to say.
+/// The result of a job; `None` when it only lacked a lock.
 fn done<T>(outcome: Result<T, DatabaseError>) -> Result<Option<T>, DatabaseError> {
     match outcome {
         Err(error) if lacked_lock(&error) => {
-            tracing::debug!("{error}; tried again");
+            tracing::debug!("{error}; retrying");
             Ok(None)
         }
         outcome => outcome.map(Some),
     }
 }
 
-/// Whether a statement ended because of its lock timeout or of a deadlock.
+/// Whether a statement failed because of its lock timeout or a deadlock.
 fn lacked_lock(error: &DatabaseError) -> bool {
     matches!(error, DatabaseError::Statement { sqlstate: Some(state), .. } if state == "55P03" || state == "40P01")
 }
 
-/// Begins a transaction that may write, as long as this run has not been taken over.
+/// Begins a transaction with the fence: it fails once another run has taken over.
 async fn fenced<'a>(client: &'a mut Client, run_id: i64) -> Result<Transaction<'a>, DatabaseError> {
     let transaction = client.transaction().await.map_err(failed("beginning a transaction of the upkeep"))?;
     let begin = format!("set local lock_timeout = {LOCK_TIMEOUT_MS}; select citytide_fence({run_id})");
-    transaction.batch_execute(&begin).await.map_err(failed("passing the fence"))?;
+    transaction.batch_execute(&begin).await.map_err(failed("checking the fence"))?;
     Ok(transaction)
 }
 

@@ -378,7 +378,7 @@ fn a_process_joins_each_run_once_and_only_one_that_lives_and_has_its_shape() {
         assert!(
             refused(&member(1, 2))
                 .await
-                .ends_with("run 1 had a process 1 before; the next one has not begun")
+                .ends_with("run 1 already had a process 1; the next run has not started")
         );
         let patient = Member { patience: Patience { run: LONG, ..request().patience }, ..member(1, 2) };
         let next = async {

@@ -7,7 +7,7 @@
 //!
 //! Time in which this process itself did not run (stopped, or a machine that slept) does not count.
 //!
-//! The same thread tells when the wall clock is set, which the epochs do not follow ([`WallClock`]).
+//! The same thread reports steps of the wall clock, which the epochs do not follow ([`WallClock`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -83,7 +83,7 @@ pub fn watch(name: &str, committed: &Arc<AtomicU64>, patience: Duration) -> std:
         while let Some(frontier) = committed.upgrade().map(|committed| committed.load(Ordering::Relaxed)) {
             let before = instant();
             let (wall_ms, now) = (wall_ms(), instant());
-            if let Some(step) = wall_clock.look(before, wall_ms, now) {
+            if let Some(step) = wall_clock.sample(before, wall_ms, now) {
                 tracing::warn!("{step}");
             }
             let watchdog = watchdog.get_or_insert_with(|| Watchdog::new(patience, frontier, now));

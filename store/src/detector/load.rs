@@ -1,8 +1,8 @@
-//! Reading back what the detector knew, and seeing again what was committed since.
+//! Restores the detector at a restart: loads its newest state and replays the readings committed since.
 //!
 //! ```text
-//!  detector_state: the newest complete one ────────▶ Detector ◀─ sensor_readings of each partition from its offset on,
-//!  detector_models, models, detector_lifts ────────▶            in log order; nothing is written
+//!  detector_state, the newest complete one ────────▶ Detector ◀─ sensor_readings of each partition from its offset on,
+//!  detector_models, models, detector_lifts ────────▶            in log order
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,29 +18,29 @@ use super::rows::JudgedRows;
 use crate::postgres::DatabaseError;
 use crate::time::{Timestamp, micros};
 
-/// Readings that a restart sees again at most; more would have to be an accident, and would keep the city waiting.
+/// Maximum number of readings to replay: more would delay the restart too much. States are written often enough that
+/// more are not expected.
 const READINGS_MAX: i64 = 5_000_000;
-/// Milliseconds of epochs that a partition may be behind the one that wrote its state: where its first row is not found,
-/// rows are looked for so much earlier.
+/// How far the readings after a state may have lower epochs than the state, milliseconds. Used only when a partition's
+/// first reading is not found in the state's epoch or above.
 const EPOCHS_BEFORE_MS: i64 = 60_000;
 
-/// What a run's detector starts from.
+/// A restored detector.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What it knows.
     pub detector: Detector,
-    /// Readings that were seen again.
+    /// Number of replayed readings.
     pub replayed: i64,
 }
 
-/// The detector of a domain, before it knows anything.
+/// A detector for a domain, without state.
 pub fn new_detector(domain: &Domain, layout: &Arc<Layout>) -> Detector {
     let time = TimeRules::new(domain, layout);
     Detector::new(layout.clone(), time, Sample::of(domain), domain.detector.train_every_us)
 }
 
-/// Reads what the detector knew when `committed_epoch` was committed. `partitions` are those of the source. What cannot
-/// be used is told and left out.
+/// Restores the detector as of `committed_epoch`. `partitions` are those of the source. Logs and ignores a state that
+/// cannot be read.
 ///
 /// # Errors
 ///
@@ -63,17 +63,17 @@ pub async fn load(
         match detector.read(as_of_us, &blobs) {
             Ok(found) => (from_epoch, offsets) = (epoch, found),
             Err(error) => {
-                tracing::warn!("the detector builds its state again from the readings: {error}");
+                tracing::warn!("cannot use the detector's state, rebuilding it from the readings: {error}");
                 detector = fresh();
             }
         }
     }
     detector.recall(past(client, layout).await?);
-    let not_in_it = not_in(&offsets);
+    let since_state = since(&offsets);
     let positions = positions(client, &offsets).await?;
     let earlier_epoch = from_epoch.saturating_sub(EPOCHS_BEFORE_MS);
     if positions.values().map(|(first, next)| next - first).sum::<i64>() > READINGS_MAX {
-        let counted = count(client, earlier_epoch, committed_epoch, &not_in_it).await?;
+        let counted = count(client, earlier_epoch, committed_epoch, &since_state).await?;
         if counted > READINGS_MAX {
             tracing::warn!(
                 "the {counted} readings since the detector's state was written are too many to replay; it starts \
@@ -83,26 +83,26 @@ pub async fn load(
         }
     }
     let mut epochs = [from_epoch, committed_epoch];
-    let mut rows = JudgedRows::read(client, domain, epochs, &not_in_it, "", |_, _| ()).await?;
-    // Nearly always a partition goes on in the epoch that wrote its state.
+    let mut rows = JudgedRows::read(client, domain, epochs, &since_state, "", |_, _| ()).await?;
+    // A partition nearly always continues in the epoch that wrote its state, or above.
     let begins =
         |(partition, (first, next)): (&i32, &(i64, i64))| next <= first || rows.contains(*partition, *first);
     if from_epoch > 0 && !positions.iter().all(begins) {
         epochs[0] = earlier_epoch;
-        rows = JudgedRows::read(client, domain, epochs, &not_in_it, "", |_, _| ()).await?;
+        rows = JudgedRows::read(client, domain, epochs, &since_state, "", |_, _| ()).await?;
     }
     rows.each(|_, batch, _| detector.push_again(batch));
     detector.run();
     Ok(Loaded { detector, replayed: rows.count() as i64 })
 }
 
-/// Of each partition, the first offset that is not in a state, and the next one to read.
+/// Reads, for each partition, the first offset after the state and the next offset to read.
 async fn positions(
     client: &Client,
     offsets: &BTreeMap<i32, i64>,
 ) -> Result<BTreeMap<i32, (i64, i64)>, DatabaseError> {
     let sql = "select kafka_partition, first_offset, next_offset from ingest_progress";
-    let rows = client.query(sql, &[]).await.map_err(failed("reading how far the partitions are"))?;
+    let rows = client.query(sql, &[]).await.map_err(failed("reading the positions of the partitions"))?;
     let position = |row: &Row| {
         let partition = row.get(0);
         (partition, (offsets.get(&partition).copied().unwrap_or(row.get(1)), row.get(2)))
@@ -110,17 +110,17 @@ async fn positions(
     Ok(rows.iter().map(position).collect())
 }
 
-/// Committed readings of some epochs that the detector has judged and that are not in a state.
-async fn count(client: &Client, from: i64, until: i64, not_in_it: &str) -> Result<i64, DatabaseError> {
+/// Counts the committed readings of epochs `from` to `until` that the detector has judged after its state was written.
+async fn count(client: &Client, from: i64, until: i64, since_state: &str) -> Result<i64, DatabaseError> {
     let sql = format!(
-        "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null {not_in_it}"
+        "select count(*) from sensor_data where epoch between $1 and $2 and confidence is not null {since_state}"
     );
     let row = client.query_one(&sql, &[&from, &until]).await;
     Ok(row.map_err(failed("counting the readings since the detector's state was written"))?.get(0))
 }
 
-/// That a row is not in a state, as SQL: it has the first offset of each partition that is.
-fn not_in(offsets: &BTreeMap<i32, i64>) -> String {
+/// SQL condition: the row comes after the state, whose next offset for each partition is given.
+fn since(offsets: &BTreeMap<i32, i64>) -> String {
     if offsets.is_empty() {
         return String::new();
     }
@@ -129,8 +129,8 @@ fn not_in(offsets: &BTreeMap<i32, i64>) -> String {
     format!("and kafka_offset >= case kafka_partition{firsts} else 0 end")
 }
 
-/// The newest complete state: event time, the least epoch of its partitions, and its parts; of zones the newest up to
-/// it.
+/// Reads the newest complete state: its event time in microseconds, the least epoch of its partitions, and its parts.
+/// The part of a zone is the newest one up to that event time, since a zone is written only when it has changed.
 async fn state(client: &Client, committed: i64) -> Result<Option<(i64, i64, Vec<Blob>)>, DatabaseError> {
     let attempted = "reading the detector's state";
     let sql = "select as_of from detector_state where kind = 'schedule' and epoch <= $1 \
@@ -153,7 +153,8 @@ async fn state(client: &Client, committed: i64) -> Result<Option<(i64, i64, Vec<
     Ok(Some((as_of_us, epoch.unwrap_or(0), rows.iter().filter_map(blob).collect())))
 }
 
-/// What was decided in former runs.
+/// Reads the decisions of earlier runs: the models in force, the requested models, and the partitions that were not
+/// waited for.
 ///
 /// # Errors
 ///
@@ -175,7 +176,7 @@ pub async fn past(client: &impl GenericClient, layout: &Layout) -> Result<Past, 
     }
     let sql = "select kafka_partition, kafka_offset, in_force_from, version, model \
                from detector_promotions join models using (version) order by 1, 2";
-    let rows = client.query(sql, &[]).await.map_err(failed("reading which models were asked for"))?;
+    let rows = client.query(sql, &[]).await.map_err(failed("reading the requested models"))?;
     let mut by_version: BTreeMap<i32, Arc<Model>> = BTreeMap::new();
     for row in &rows {
         let version: i32 = row.get(3);

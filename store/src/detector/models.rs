@@ -1,10 +1,10 @@
-//! The models that are stored: which there are, when each was in force, and asking for one.
+//! Lists the stored models, reads when each was in force, and requests that one is put in force.
 //!
-//! A model comes into force by a commit and in no other way: who wants one writes a row of `model_requests`, which the
-//! training thread of a run, the one that lives or the next one, passes on (see [`super::training`]).
+//! Only a commit puts a model in force. To request one, [`promote`] inserts a row into `model_requests`; the training
+//! thread of the active run, or of the next one, reads it.
 //!
-//! 1. At most one request waits: a later one takes its place.
-//! 2. What cannot be read is never asked for.
+//! 1. At most one request is pending: a new one replaces it.
+//! 2. A model that cannot be read is never requested.
 
 use std::time::Duration;
 
@@ -17,41 +17,41 @@ use crate::postgres::DatabaseError;
 use crate::takeover::{Patience, TakeoverError, living_run};
 use crate::time::micros;
 
-/// How long a living run may take to put a model in force: it looks for requests twice a second, and commits what the
-/// next reading brings.
+/// How long [`promote`] waits for an active run to put a model in force: it reads requests twice a second, and commits
+/// with the next reading.
 pub const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
-/// The pause between two looks at what has become of a request.
+/// How often [`promote`] checks its request.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A row of `models`, without the model itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredModel {
-    /// Its number, from 1.
+    /// From 1.
     pub version: i32,
     /// `shadow`, `in_force` or `retired`.
     pub status: String,
-    /// Event time of the oldest reading it was fitted on, microseconds.
+    /// Event time of the oldest reading of the training sample, microseconds.
     pub fitted_from_us: i64,
-    /// Event time of the newest.
+    /// Event time of the newest one.
     pub fitted_until_us: i64,
-    /// Readings it was fitted on.
+    /// Number of readings in the training sample.
     pub rows: i64,
     /// Trees, rows per tree, extension, metrics.
     pub parameters: serde_json::Value,
-    /// How it was trained, and how it scores the rows it was fitted on.
+    /// Size of the sample, and quantiles of the scores of its rows.
     pub figures: serde_json::Value,
-    /// Size of the model in bytes.
+    /// Size of the model, bytes.
     pub bytes: i64,
-    /// The epoch from which it judged when it last came into force.
+    /// The first epoch of its last term in force.
     pub in_force_from_epoch: Option<i64>,
     /// When it was stored, microseconds.
     pub created_at_us: i64,
-    /// When it was requested and did not come into force yet, microseconds.
+    /// When it was requested, microseconds; `None` without a pending request.
     pub requested_at_us: Option<i64>,
 }
 
 impl StoredModel {
-    /// Whether it judges.
+    /// Whether it is the model in force.
     pub fn is_in_force(&self) -> bool {
         self.status == "in_force"
     }
@@ -60,27 +60,23 @@ impl StoredModel {
 /// A time in which a model was in force, in epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
-    /// The model.
     pub version: i32,
     /// The first epoch that it judged.
     pub from_epoch: i64,
-    /// The first epoch that the next one judged; `None` for the last.
+    /// The first epoch that the next model judged; `None` for the last term.
     pub until_epoch: Option<i64>,
 }
 
-/// Why a model cannot be asked for.
+/// Why a model cannot be put in force.
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
     /// There is no such model.
     #[error("there is no model {version}; citytide models list shows the existing ones")]
-    Missing {
-        /// The version asked for.
-        version: i32,
-    },
-    /// Nothing to go back to.
+    Missing { version: i32 },
+    /// There is no earlier model to go back to.
     #[error("no other model was in force before {}; citytide models promote VERSION names one", .0.map_or("any".to_owned(), |version| format!("model {version}")))]
     NothingBefore(Option<i32>),
-    /// It cannot be read.
+    /// The model cannot be read.
     #[error("the model cannot be put into force: {0}")]
     Refused(#[from] ModelError),
     /// The database failed.
@@ -91,31 +87,28 @@ pub enum PromoteError {
     Run(#[from] TakeoverError),
 }
 
-/// What became of asking for a model.
+/// The result of requesting a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promoted {
-    /// It is in force anyway, from this epoch on.
+    /// The model was already in force.
     Already {
-        /// The epoch.
+        /// The first epoch that it judged.
         from_epoch: i64,
-        /// Another model that had been asked for and is not any more.
+        /// Another model whose pending request was withdrawn.
         withdrawn: Option<i32>,
     },
-    /// A run put it in force.
+    /// A run has put it in force.
     InForce {
-        /// First epoch that it judges.
+        /// The first epoch that it judges.
         from_epoch: i64,
     },
-    /// No run lives; the next one does it.
+    /// No run is active; the next one puts it in force.
     NextRun,
-    /// A run lives, but did not do it within [`IN_FORCE_WITHIN`].
-    NotYet {
-        /// The run.
-        run_id: i64,
-    },
+    /// The active run has not put it in force within [`IN_FORCE_WITHIN`].
+    NotYet { run_id: i64 },
 }
 
-/// Whether the database has the tables of the detector: one that no run has touched since they came has not.
+/// Whether the detector's tables exist. They do not until a run of this version has migrated the database.
 ///
 /// # Errors
 ///
@@ -125,7 +118,7 @@ pub async fn are_kept(client: &Client) -> Result<bool, DatabaseError> {
     Ok(row.map_err(failed("looking for the tables of the detector"))?.get(0))
 }
 
-/// All models, in the order of their versions.
+/// Lists all models in the order of their versions.
 ///
 /// # Errors
 ///
@@ -154,7 +147,7 @@ pub async fn list(client: &Client) -> Result<Vec<StoredModel>, DatabaseError> {
     Ok(rows.iter().map(stored).collect())
 }
 
-/// Which model was in force when, in the order of epochs.
+/// Lists the terms of the models in the order of epochs.
 ///
 /// # Errors
 ///
@@ -162,12 +155,12 @@ pub async fn list(client: &Client) -> Result<Vec<StoredModel>, DatabaseError> {
 pub async fn terms(client: &Client) -> Result<Vec<Term>, DatabaseError> {
     let sql = "select version, in_force_from_epoch, lead(in_force_from_epoch) over (order by epoch) \
                from model_changes order by epoch";
-    let rows = client.query(sql, &[]).await.map_err(failed("reading when models were in force"))?;
+    let rows = client.query(sql, &[]).await.map_err(failed("reading the terms of the models"))?;
     let term = |row: &Row| Term { version: row.get(0), from_epoch: row.get(1), until_epoch: row.get(2) };
     Ok(rows.iter().map(term).collect())
 }
 
-/// How far a model that was asked beside the one in force agreed with it, by zone, and the first epoch that counts.
+/// Reads how far a model that ran in shadow agreed with the model in force: zone, first counted epoch, agreement.
 ///
 /// # Errors
 ///
@@ -178,7 +171,7 @@ pub async fn agreements(
 ) -> Result<Vec<(String, i64, Agreement)>, DatabaseError> {
     let sql = "select zone, since_epoch, readings, flagged_by_both, only_in_force, only_shadow \
                from model_disagreements where version = $1 order by zone";
-    let rows = client.query(sql, &[&version]).await.map_err(failed("reading how far models agree"))?;
+    let rows = client.query(sql, &[&version]).await.map_err(failed("reading the agreement of models"))?;
     let count = |row: &Row, column| row.get::<_, i64>(column) as u64;
     let agreement = |row: &Row| Agreement {
         readings: count(row, 2),
@@ -193,7 +186,7 @@ pub async fn agreements(
 ///
 /// # Errors
 ///
-/// When there is none of that version, it cannot be used, or the server fails.
+/// [`PromoteError::Missing`] or [`PromoteError::Refused`]; also when the server fails.
 pub async fn read(client: &Client, layout: &Layout, version: i32) -> Result<Model, PromoteError> {
     let row = client
         .query_opt("select model from models where version = $1", &[&version])
@@ -203,11 +196,11 @@ pub async fn read(client: &Client, layout: &Layout, version: i32) -> Result<Mode
     Ok(Model::from_bytes(version, layout, row.get(0))?)
 }
 
-/// The model that was in force before the one that is.
+/// Returns the version of the model that was in force before the current one.
 ///
 /// # Errors
 ///
-/// When there was none, or the server fails.
+/// [`PromoteError::NothingBefore`]; also when the server fails.
 pub async fn before(client: &Client) -> Result<i32, PromoteError> {
     let terms = terms(client).await?;
     let last = terms.last().map(|term| term.version);
@@ -215,11 +208,11 @@ pub async fn before(client: &Client) -> Result<i32, PromoteError> {
     earlier.ok_or(PromoteError::NothingBefore(last))
 }
 
-/// Asks for a model, and waits until a living run has put it in force.
+/// Requests a model and waits until the active run has put it in force.
 ///
 /// # Errors
 ///
-/// When it cannot be read, or the server fails; then nothing is asked for.
+/// As [`read`]; nothing is requested then.
 pub async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<Promoted, PromoteError> {
     read(client, layout, version).await?;
     if let Some(from_epoch) = in_force_from(client, version).await? {
@@ -229,18 +222,18 @@ pub async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<P
                 &[],
             )
             .await
-            .map_err(failed("withdrawing what was asked for"))?
+            .map_err(failed("withdrawing the pending request"))?
             .and_then(|row| row.get::<_, Option<i32>>(0))
             .filter(|other| *other != version);
         return Ok(Promoted::Already { from_epoch, withdrawn });
     }
-    let attempted = "asking for a model";
+    let attempted = "requesting a model";
     let newest = client
         .query_one("select coalesce(max(epoch), 0) from model_changes", &[])
         .await
         .map_err(failed(attempted))?
         .get::<_, i64>(0);
-    // In one transaction: a run that looks sees the one or the other.
+    // One transaction: a run reads either the old request or the new one.
     let replace = format!(
         "begin; delete from model_requests; insert into model_requests (version) values ({version}); commit"
     );
@@ -266,10 +259,10 @@ pub async fn promote(client: &Client, layout: &Layout, version: i32) -> Result<P
     }
 }
 
-/// The epoch from which a model judges, if it is the one in force.
+/// Returns the first epoch that a model judges, if it is in force.
 async fn in_force_from(client: &Client, version: i32) -> Result<Option<i64>, DatabaseError> {
     let sql = "select in_force_from_epoch from models where version = $1 and status = 'in_force'";
-    let row = client.query_opt(sql, &[&version]).await.map_err(failed("asking which model is in force"))?;
+    let row = client.query_opt(sql, &[&version]).await.map_err(failed("reading the model in force"))?;
     Ok(row.and_then(|row| row.get(0)))
 }
 

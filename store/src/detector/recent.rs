@@ -1,4 +1,4 @@
-//! The newest committed readings, for judging them again.
+//! Reads the newest committed readings, to score them again.
 
 use citytide_core::batch::Batch;
 use citytide_domain::Domain;
@@ -8,8 +8,8 @@ use super::rows::JudgedRows;
 use crate::postgres::DatabaseError;
 use crate::time::Timestamp;
 
-/// Reads the newest readings of an event time above `after_us`, at most `rows_max` of them, as batches in the order of
-/// epoch, partition and offset; whether there would have been more.
+/// Reads the newest readings with an event time above `after_us`, at most `rows_max`, as batches in the order of epoch,
+/// partition and offset. Also returns whether there are more.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Rows that the detector has judged, as batches again.
+//! Reads rows that the detector has judged, and groups them into batches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::postgres::DatabaseError;
 use crate::schema::quoted;
 use crate::time::micros;
 
-/// Rows of a batch.
+/// Maximum number of rows per batch.
 const BATCH_ROWS: usize = 4096;
-/// The first metric's column.
+/// The index of the first metric's column.
 const FIRST_METRIC: usize = 7;
 
-/// Rows in the order in which the server sends them, columns apart, with something more of each.
+/// Rows in columnar form, in the order in which the server sent them. `X` is what the caller reads of further columns.
 pub struct JudgedRows<X> {
-    /// Epoch, partition, offset, and where the row is.
+    /// Epoch, partition, offset, and index of each row; sorted.
     order: Vec<(i64, i32, i64, u32)>,
     zone_names: Arc<Vec<Arc<str>>>,
     zone_numbers: HashMap<Arc<str>, u32>,
@@ -30,13 +30,13 @@ pub struct JudgedRows<X> {
     event_times_us: Vec<i64>,
     late: Vec<bool>,
     metrics: Vec<Vec<f64>>,
-    more: Vec<X>,
+    extra: Vec<X>,
 }
 
 impl<X> JudgedRows<X> {
-    /// Reads the committed rows of epochs `from` to `until` that the detector has judged and of which `also`, empty or
-    /// beginning with `and`, holds. `columns` are read beside
-    /// what it judges by, beginning with a comma; `more` takes them from a row, from a column on.
+    /// Reads the committed rows of epochs `from` to `until` that the detector has judged and that satisfy `condition`,
+    /// which is empty or begins with `and`. `columns` are further columns, empty or beginning with a comma; `extra`
+    /// decodes them, given the row and the index of the first one.
     ///
     /// # Errors
     ///
@@ -45,22 +45,21 @@ impl<X> JudgedRows<X> {
         client: &impl GenericClient,
         domain: &Domain,
         [from, until]: [i64; 2],
-        also: &str,
+        condition: &str,
         columns: &str,
-        more: impl Fn(&Row, usize) -> X,
+        extra: impl Fn(&Row, usize) -> X,
     ) -> Result<JudgedRows<X>, DatabaseError> {
-        // A table that nobody analysed yet looks small, and is scanned as a whole unless that is forbidden. A scan that
-        // is left over then looks so dear that it would be compiled, for longer than it takes.
+        // Without statistics the planner takes a table for small and scans it, so sequential scans are off. Where no
+        // index exists, the penalty makes the scan look expensive enough for JIT compilation, which would take longer.
         client.batch_execute("set enable_seqscan = off; set jit = off").await.map_err(failed)?;
-        // Rows that rules alone judged have no confidence: dead letters that were replayed, or a run without a
-        // detector.
-        let which = format!("where epoch between $1 and $2 and confidence is not null {also}");
-        let read = JudgedRows::select(client, domain, columns, &which, [&from, &until], more).await?;
+        // Only the detector writes a confidence: rules alone judge replayed dead letters and runs without a detector.
+        let which = format!("where epoch between $1 and $2 and confidence is not null {condition}");
+        let read = JudgedRows::select(client, domain, columns, &which, [&from, &until], extra).await?;
         client.batch_execute("reset enable_seqscan; reset jit").await.map_err(failed)?;
         Ok(read)
     }
 
-    /// The same of those that `which` says, from `where` on.
+    /// As [`JudgedRows::read`], for the rows of the clause `which`, which begins with `where`.
     ///
     /// # Errors
     ///
@@ -71,7 +70,7 @@ impl<X> JudgedRows<X> {
         columns: &str,
         which: &str,
         arguments: [&(dyn ToSql + Sync); 2],
-        more: impl Fn(&Row, usize) -> X,
+        extra: impl Fn(&Row, usize) -> X,
     ) -> Result<JudgedRows<X>, DatabaseError> {
         let metrics: Vec<String> =
             domain.metrics.iter().map(|metric| format!(", {}", quoted(&metric.name))).collect();
@@ -86,33 +85,34 @@ impl<X> JudgedRows<X> {
         while let Some(row) = rows.next().await {
             let row = row.map_err(failed)?;
             read.push(&row);
-            read.more.push(more(&row, FIRST_METRIC + domain.metrics.len()));
+            read.extra.push(extra(&row, FIRST_METRIC + domain.metrics.len()));
         }
         read.order.sort_unstable();
         Ok(read)
     }
 
-    /// Forgets all but the rows that the server sent first.
+    /// Drops all but the first `rows` rows that the server sent.
     pub fn keep_first(&mut self, rows: usize) {
         self.order.retain(|row| (row.3 as usize) < rows);
     }
 
-    /// Whether the row of an offset is there.
+    /// Whether the rows include that of an offset.
     pub fn contains(&self, partition: i32, offset: i64) -> bool {
         self.order.iter().any(|row| (row.1, row.2) == (partition, offset))
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub fn count(&self) -> usize {
         self.order.len()
     }
 
-    /// Hands out batches in the order of epoch, partition and offset, with what more was read of their rows.
+    /// Calls `each` with the epoch, the batch and the extra values of its rows, in the order of epoch, partition and
+    /// offset.
     pub fn each(&self, mut each: impl FnMut(u64, Batch, &[&X])) {
         for of_partition in self.order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             for rows in of_partition.chunks(BATCH_ROWS) {
-                let more: Vec<&X> = rows.iter().map(|row| &self.more[row.3 as usize]).collect();
-                each(rows[0].0 as u64, self.batch(rows), &more);
+                let extra: Vec<&X> = rows.iter().map(|row| &self.extra[row.3 as usize]).collect();
+                each(rows[0].0 as u64, self.batch(rows), &extra);
             }
         }
     }
@@ -128,7 +128,7 @@ impl<X> JudgedRows<X> {
             event_times_us: Vec::new(),
             late: Vec::new(),
             metrics: vec![Vec::new(); metrics],
-            more: Vec::new(),
+            extra: Vec::new(),
         }
     }
 
@@ -174,5 +174,5 @@ impl<X> JudgedRows<X> {
 }
 
 fn failed(error: tokio_postgres::Error) -> DatabaseError {
-    DatabaseError::statement("reading what the detector has judged", &error)
+    DatabaseError::statement("reading the rows that the detector has judged", &error)
 }

@@ -1,4 +1,4 @@
-//! Storing a trained model under the next free number.
+//! Trains a model and stores it under the next free version.
 
 use citytide_detector::{Layout, Model, Sample};
 use tokio_postgres::Client;
@@ -7,8 +7,9 @@ use crate::postgres::DatabaseError;
 use crate::schema::{LOCK_MODELS, LOCK_SPACE};
 use crate::time::Timestamp;
 
-/// Trains a model and stores it as `shadow`, in the transaction that is open; the reason when it cannot be trained. A run
-/// that trains again after a crash finds the model that it has stored.
+/// Trains a model and stores it with the status `shadow`, in the caller's transaction. Returns the reason when it
+/// cannot be trained. With `is_of_a_run`, returns the last stored model instead of storing an equal one, so that a run
+/// that crashed after training does not store it twice.
 ///
 /// # Errors
 ///
@@ -20,16 +21,16 @@ pub async fn store(
     until_us: i64,
     is_of_a_run: bool,
 ) -> Result<Result<Model, String>, DatabaseError> {
-    // Two that train at once must not take the same number. Not a lock of the table: no commit may wait for a training.
-    let alone = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_MODELS})");
-    client.batch_execute(&alone).await.map_err(failed("numbering a model"))?;
+    // Serialises the choice of the version. Not a table lock: commits must not wait for a training.
+    let lock = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_MODELS})");
+    client.batch_execute(&lock).await.map_err(failed("numbering a model"))?;
     let number = "select coalesce(max(version), 0) + 1 from models";
     let version: i32 = client.query_one(number, &[]).await.map_err(failed("numbering a model"))?.get(0);
     let model = match Model::train(version, layout, sample, until_us) {
         Ok(model) => model,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    // One that was trained before a crash and never came into force is the same.
+    // A model that was trained before a crash and never came into force equals this one.
     let last = "select version, model from models order by version desc limit 1";
     let last = client.query_opt(last, &[]).await.map_err(failed("looking for the last model"))?;
     if let Some(row) = last.filter(|_| is_of_a_run)

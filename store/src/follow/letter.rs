@@ -1,13 +1,13 @@
-//! A dead letter as a follower sees it.
+//! The dead letters that a follower reads.
 
 use tokio_postgres::Row;
 
 use crate::time::micros;
 
-/// Letters of a page: each has up to 64 KiB, so a page of as many letters as readings would be too much to hold.
+/// Maximum number of dead letters per page. Each has up to 64 KiB, so a page holds fewer of them than of readings.
 pub(super) const PAGE_LETTERS_MAX: i32 = 100;
 
-/// The columns that [`DeadLetter::of`] takes, in its order.
+/// The columns that [`DeadLetter::of`] decodes, in its order.
 pub const COLUMNS: &str =
     "epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes";
 
@@ -16,31 +16,31 @@ pub const COLUMNS: &str =
 pub struct DeadLetter {
     /// The epoch that committed it.
     pub epoch: i64,
-    /// With `offset` the identity of a record.
+    /// Partition and offset identify a record.
     pub partition: i32,
     pub offset: i64,
     /// The source's timestamp, microseconds of the Unix epoch.
     pub received_at_us: i64,
-    /// Why it is no reading.
+    /// The code of the reason, such as `in_the_future`.
     pub reason: String,
-    /// The field at fault.
+    /// The invalid field, if the reason concerns one.
     pub field: Option<String>,
     /// The reason as a sentence.
     pub message: String,
-    /// What is kept of its bytes.
+    /// The first bytes of the record.
     pub payload: Vec<u8>,
-    /// How many bytes it had.
+    /// The length of the record, bytes.
     pub payload_bytes: i32,
 }
 
 impl DeadLetter {
-    /// A row of [`COLUMNS`].
+    /// Decodes a row with the columns [`COLUMNS`].
     pub fn of(row: &Row) -> DeadLetter {
         DeadLetter {
             epoch: row.get(0),
             partition: row.get(1),
             offset: row.get(2),
-            received_at_us: micros(row, 3).expect("a letter has the source's timestamp"),
+            received_at_us: micros(row, 3).expect("the column is not null"),
             reason: row.get(4),
             field: row.get(5),
             message: row.get(6),
@@ -49,13 +49,13 @@ impl DeadLetter {
         }
     }
 
-    /// Where it stands in the order of pages.
+    /// The sort key of pages: epoch, partition, offset.
     pub fn key(&self) -> (i64, i32, i64) {
         (self.epoch, self.partition, self.offset)
     }
 }
 
-/// The query for the letters of epochs in ($1, $2].
+/// The query for the dead letters of epochs in ($1, $2].
 pub(super) fn query() -> String {
     format!(
         "select {COLUMNS} from dead_letters where epoch > $1 and epoch <= $2 \

@@ -1,11 +1,11 @@
-//! What a commit tells those who listen: its epoch, and which tables it changed.
+//! The notification of a commit: its epoch and the tables that it changed.
 //!
 //! ```json
 //! {"epoch":1795262449200,"changed":["sensor_data","metrics_1min","zone_status"]}
 //! ```
 //!
-//! `changed` is null where the names would not fit. Notices that were not taken yet are merged into one: what waits for
-//! a slow listener is one notice, however long it takes.
+//! `changed` is null when the names exceed the size of a payload. Notices that the listener has not taken yet are
+//! merged, so that at most one waits.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -18,13 +18,13 @@ use tokio::sync::Notify;
 pub const CHANNEL: &str = "citytide";
 /// The statement with which a commit notifies; its argument is a [`payload`].
 pub const NOTIFY: &str = "select pg_notify('citytide', $1)";
-/// PostgreSQL takes payloads below 8,000 bytes.
+/// PostgreSQL's limit: payloads must be shorter than 8,000 bytes.
 const PAYLOAD_BYTES_MAX: usize = 7_999;
 
-/// Tables that every commit changes: they are not named.
+/// Tables that every commit changes; the payload omits them.
 const ALWAYS: [&str; 3] = ["commits", "ingest_progress", "panes"];
 
-/// The payload for a commit that changed these tables; a name may come twice.
+/// Formats the payload for a commit that changed the given tables. Names may repeat.
 pub fn payload<'a>(epoch: u64, changed: impl IntoIterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = Vec::new();
     for name in changed {
@@ -44,17 +44,17 @@ struct Payload<N> {
     changed: Option<Vec<N>>,
 }
 
-/// What commits have told.
+/// The notification of one commit, or of several, merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// The newest epoch.
     pub epoch: u64,
-    /// The tables that changed; `None` for unknown.
+    /// The tables that changed; `None` when they are unknown.
     pub changed: Option<BTreeSet<String>>,
 }
 
 impl Notice {
-    /// Reads a payload; `None` when another program has notified.
+    /// Parses a payload; `None` when it is not citytide's.
     pub fn parse(payload: &str) -> Option<Notice> {
         let Payload { epoch, changed } = serde_json::from_str::<Payload<String>>(payload).ok()?;
         Some(Notice { epoch, changed: changed.map(BTreeSet::from_iter) })
@@ -70,7 +70,7 @@ impl Notice {
     }
 }
 
-/// Notices that were not taken yet.
+/// Collects notices until the listener takes them.
 #[derive(Debug, Default)]
 pub struct Notices {
     waiting: Mutex<Option<Notice>>,
@@ -78,7 +78,7 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Takes note of what a commit told.
+    /// Adds the notice of a commit.
     pub fn add(&self, notice: Notice) {
         let mut waiting = self.waiting.lock().expect("no holder panics");
         *waiting = Some(match waiting.take() {
@@ -88,7 +88,7 @@ impl Notices {
         self.arrived.notify_one();
     }
 
-    /// Waits for notices for as long as `patience`, and takes them.
+    /// Waits for a notice and takes it; `None` when none arrives within `patience`.
     pub async fn wait(&self, patience: Duration) -> Option<Notice> {
         let arrived = async {
             loop {

@@ -1,4 +1,4 @@
-//! A reading as a follower sees it.
+//! The readings that a follower reads.
 
 use tokio_postgres::Row;
 
@@ -10,7 +10,7 @@ use crate::time::micros;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     pub epoch: i64,
-    /// With `offset` the identity of a reading.
+    /// Partition and offset identify a reading.
     pub partition: i32,
     pub offset: i64,
     pub sensor: String,
@@ -30,8 +30,8 @@ pub struct Reading {
     pub detector: Option<String>,
 }
 
-/// The query for the readings of epochs in ($1, $2], of the zones $3 and the sensors $4, where these are not empty. With
-/// a metric, $5 is what its reasons contain: see [`of_metric`].
+/// The query for the readings of epochs in ($1, $2], of the zones $3 and the sensors $4 unless these are empty. If
+/// `only` names a metric, $5 is [`reasons_filter`].
 pub(super) fn query(metrics: &[String], wanted: Wanted, only: &Only) -> String {
     let named = only.metric.is_some();
     let columns: Vec<String> = metrics.iter().map(|metric| format!("{}, ", quoted(metric))).collect();
@@ -56,12 +56,12 @@ pub(super) fn query(metrics: &[String], wanted: Wanted, only: &Only) -> String {
     )
 }
 
-/// What the reasons of a reading contain where one is about the metric.
-pub(super) fn of_metric(only: &Only) -> Option<String> {
+/// The JSON that the reasons of a reading contain if one of them concerns the metric.
+pub(super) fn reasons_filter(only: &Only) -> Option<String> {
     only.metric.as_ref().map(|metric| serde_json::json!([{"metric": metric}]).to_string())
 }
 
-/// A row of [`query`].
+/// Decodes a row of [`query`].
 pub(super) fn reading(row: &Row, metrics: usize) -> Reading {
     Reading {
         epoch: row.get(0),

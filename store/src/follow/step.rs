@@ -1,4 +1,4 @@
-//! One step: what is new in one snapshot, page by page.
+//! Reads one step: the new rows of one snapshot, in pages.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Portal, Transaction};
 
 use super::letter::{self, DeadLetter, PAGE_LETTERS_MAX};
-use super::reading::{Reading, of_metric, query, reading};
+use super::reading::{Reading, query, reading, reasons_filter};
 use super::tables::{Columns, Followed};
 use super::{FollowError, Position, STEP_COMMITS_MAX, Want, Wanted, failed};
 use crate::postgres::DatabaseError;
 use crate::row::{Row, Value};
 use crate::time::{Timestamp, micros};
 
-/// A row that is gone.
+/// A deleted row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deleted {
     pub table: String,
-    /// Its key, as `changes.key` has it.
+    /// Its key, from `changes.key`.
     pub key: serde_json::Value,
 }
 
-/// A part of a step: at most [`Want::page_rows`] rows of one kind.
+/// At most [`Want::page_rows`] rows of one kind.
 #[derive(Debug)]
 pub enum Page {
     Deleted(Vec<Deleted>),
-    /// Rows to put in the place of those with the same key.
+    /// New or changed rows, to upsert by key.
     Rows(Arc<Followed>, Vec<Row>),
     Readings(Vec<Reading>),
     DeadLetters(Vec<DeadLetter>),
 }
 
-/// What a step has still to read.
+/// A part of a step that is still to be read.
 enum Part {
     Deleted,
     Rows(Arc<Followed>),
@@ -40,7 +40,7 @@ enum Part {
     DeadLetters,
 }
 
-/// One step, inside its snapshot. To drop it before it is finished begins it again later.
+/// A step with its open transaction. If it is dropped before [`Step::finish`], the next step repeats it.
 pub struct Step<'a> {
     transaction: Transaction<'a>,
     want: &'a Want,
@@ -54,13 +54,12 @@ pub struct Step<'a> {
 /// The epochs of a step.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
-    /// Readings above this epoch …
+    /// The readings: epochs in (above, until].
     above: i64,
-    /// … up to this one.
     until: i64,
-    /// The newest committed epoch: that of the tables.
+    /// The newest committed epoch, as of which the tables are read.
     newest: i64,
-    /// Where the earliest window begins that is new, microseconds; `None` when there is none.
+    /// The start of the earliest new or changed window, microseconds; `None` when there is none.
     windows_from_us: Option<i64>,
 }
 
@@ -80,10 +79,10 @@ impl<'a> Step<'a> {
             if want.deletions && columns.has_changes && position.tables.is_some() {
                 parts.push_back(Part::Deleted);
             }
-            let has_news = |table: &&Arc<Followed>| {
+            let may_have_changed = |table: &&Arc<Followed>| {
                 !table.is_window || position.tables.is_none() || bounds.windows_from_us.is_some()
             };
-            parts.extend(columns.tables.iter().filter(has_news).cloned().map(Part::Rows));
+            parts.extend(columns.tables.iter().filter(may_have_changed).cloned().map(Part::Rows));
         }
         if want.readings != Wanted::None {
             parts.push_back(Part::Readings);
@@ -94,28 +93,27 @@ impl<'a> Step<'a> {
         Ok(Some(Step { transaction, want, columns, position, bounds, parts, open: None }))
     }
 
-    /// The epoch of the last reading that can come: the position once the step is taken.
+    /// The position after this step: the highest epoch of its readings.
     pub fn epoch(&self) -> i64 {
         self.bounds.until
     }
 
-    /// The epoch of the tables' rows: the newest committed one.
+    /// The epoch as of which the tables' rows are read: the newest committed one.
     pub fn tables_epoch(&self) -> i64 {
         self.bounds.newest
     }
 
-    /// Whether the readings reach as far as the tables: then a copy equals the database at this epoch.
+    /// Whether the readings reach the epoch of the tables. After such a step a copy equals the database at that epoch.
     pub fn is_current(&self) -> bool {
         self.bounds.until == self.bounds.newest
     }
 
-    /// The next page; `None` at the step's end.
+    /// Reads the next page; `None` at the end of the step.
     pub async fn page(&mut self) -> Result<Option<Page>, FollowError> {
         loop {
             if self.open.is_none() {
                 let Some(part) = self.parts.pop_front() else { return Ok(None) };
-                let portal =
-                    self.portal(&part).await.map_err(failed(format!("asking for {}", part.what())))?;
+                let portal = self.portal(&part).await.map_err(failed(format!("querying {}", part.what())))?;
                 self.open = Some((part, portal));
             }
             let (part, portal) = self.open.as_ref().expect("opened above");
@@ -136,7 +134,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Ends the step: the next one begins behind it. Returns the position to store, once everything of the step is.
+    /// Ends the step, so that the next one continues after it. Returns the position to store, after or together with
+    /// the rows.
     ///
     /// # Panics
     ///
@@ -153,7 +152,7 @@ impl<'a> Step<'a> {
         let from = windows_from_us.map(Timestamp);
         let since = self.position.tables;
         let followed: Vec<&str> = self.columns.tables.iter().map(|table| table.name.as_str()).collect();
-        let metric = of_metric(&self.want.only);
+        let metric = reasons_filter(&self.want.only);
         let (sql, arguments): (String, Vec<&(dyn ToSql + Sync)>) = match part {
             Part::Deleted => {
                 let sql = "select table_name, key::text from changes \
@@ -210,7 +209,7 @@ impl Part {
 }
 
 impl Bounds {
-    /// Finds them in the snapshot; `None` when nothing is new.
+    /// Reads the bounds of the next step in the snapshot; `None` when nothing is new.
     async fn read(
         transaction: &Transaction<'_>,
         want: &Want,
@@ -226,7 +225,7 @@ impl Bounds {
             return Err(FollowError::Ahead { epoch: above, newest });
         }
         if above < horizon {
-            let readings_gone = gone(transaction, horizon).await?;
+            let readings_gone = count_hidden(transaction, horizon).await?;
             return Err(FollowError::BehindHorizon { epoch: above, horizon, readings_gone });
         }
         if position.readings == Some(newest) || newest == 0 {
@@ -234,7 +233,7 @@ impl Bounds {
         }
         let until = match want.readings {
             Wanted::None if !want.dead_letters => newest,
-            // Of the next commits as many as have no more readings together; one at least.
+            // As many of the next commits as have at most `step_readings_max` readings together; at least one.
             _ => {
                 let sql = "select max(epoch) from ( \
                                select epoch, sum(readings) over (order by epoch) as readings, row_number() over (order by epoch) as number \
@@ -242,7 +241,7 @@ impl Bounds {
                            ) as next where readings <= $2::bigint or number = 1";
                 let bound = [&above as &(dyn ToSql + Sync), &want.step_readings_max, &STEP_COMMITS_MAX];
                 let row = transaction.query_one(sql, &bound).await.map_err(failed(attempted))?;
-                // Everything that is left may lie behind the horizon: then there are tables, and no reading.
+                // All remaining commits may be below the horizon: then the step has tables but no readings.
                 row.get::<_, Option<i64>>(0).unwrap_or(newest)
             }
         };
@@ -259,10 +258,10 @@ impl Bounds {
     }
 }
 
-/// How many readings are behind the horizon: all that ever came, less those of the commits above it.
-async fn gone(transaction: &Transaction<'_>, horizon: i64) -> Result<i64, DatabaseError> {
+/// Counts the readings below the horizon: all readings less those of the commits above it.
+async fn count_hidden(transaction: &Transaction<'_>, horizon: i64) -> Result<i64, DatabaseError> {
     let sql = "select (coalesce((select sum(accepted + late) from ingest_progress), 0) \
                        - coalesce((select sum(readings) from commits where epoch > $1), 0))::bigint";
     let row = transaction.query_one(sql, &[&horizon]).await;
-    Ok(row.map_err(failed("counting the readings that are gone"))?.get(0))
+    Ok(row.map_err(failed("counting the readings below the horizon"))?.get(0))
 }

@@ -1,5 +1,5 @@
-//! Which tables can be followed, as the catalog has it: those with a primary key and, outside of it, a column `epoch`,
-//! the commit that last wrote the row. So a follower knows of a view that came after it was built.
+//! Finds the tables to follow in the catalog: those with a primary key and, outside of it, a column `epoch`, the commit
+//! that last wrote the row. So a follower also reads views that are newer than itself.
 
 use std::sync::Arc;
 
@@ -10,50 +10,51 @@ use crate::postgres::DatabaseError;
 use crate::row::Value;
 use crate::schema::quoted;
 
-/// A table that is followed.
+/// A table to follow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Followed {
     pub name: String,
     /// Its columns, in the order of a row's values.
     pub columns: Vec<String>,
-    /// Those of its primary key.
+    /// The columns of its primary key.
     pub key: Vec<String>,
-    /// Whether its rows are those of zones and times: of one of the domain's windows, or counts.
+    /// Whether `window_start` is part of its key: a table of windows, or of counts by zone and time.
     pub is_window: bool,
     select: String,
 }
 
 impl Followed {
-    /// A table with these columns, as if its rows had no key.
+    /// A table with these columns and no key, which has no queries.
     pub fn of_columns(name: &str, columns: &[&str]) -> Followed {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
         Followed { name: name.to_owned(), columns, key: Vec::new(), is_window: false, select: String::new() }
     }
 
-    /// The key of a row, as `changes.key` has it: names and values.
+    /// The key of a row in the form of `changes.key`: a JSON object of names and values.
     pub fn key(&self, row: &[Value]) -> serde_json::Value {
         let values = self.columns.iter().zip(row).filter(|(column, _)| self.key.contains(column));
         serde_json::Value::Object(values.map(|(column, value)| (column.clone(), json(value))).collect())
     }
 
-    /// The query for all of its rows.
+    /// The query for all rows.
     pub(super) fn all(&self) -> String {
         format!("select {} from {}", self.select, quoted(&self.name))
     }
 
-    /// The query for the rows that commits above the epoch $1 wrote; of a window, those that begin at $2 or later.
+    /// The query for the rows that commits above epoch $1 wrote. For a table of windows, $2 is the earliest start,
+    /// which the primary key can use.
     pub(super) fn since(&self) -> String {
         let start = if self.is_window { " and window_start >= $2" } else { "" };
         format!("{} where epoch > $1{start}", self.all())
     }
 }
 
-/// What can be followed in a database.
+/// The metrics and tables that a follower reads.
 #[derive(Debug)]
 pub(super) struct Columns {
     pub(super) metrics: Vec<String>,
     pub(super) tables: Vec<Arc<Followed>>,
-    /// Whether deletions are kept.
+    /// Whether the table `changes` exists, which records deletions.
     pub(super) has_changes: bool,
 }
 
@@ -100,7 +101,7 @@ fn followed(row: &tokio_postgres::Row) -> Followed {
     Followed { name: row.get(0), key: row.get(3), is_window: row.get(4), select: select.join(", "), columns }
 }
 
-/// A column as a value of [`crate::row::Value`] takes it: what it has no variant for comes as text.
+/// Selects a column in a type that [`crate::row::Value`] can hold: as text if it has no variant for the type.
 fn selected(name: &str, ty: &str) -> String {
     let name = quoted(name);
     match ty {
@@ -110,7 +111,7 @@ fn selected(name: &str, ty: &str) -> String {
     }
 }
 
-/// A value as `jsonb` writes it; a time is RFC 3339 in UTC.
+/// A value in the JSON form of `to_jsonb`; times are RFC 3339 in UTC.
 fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::Null => serde_json::Value::Null,

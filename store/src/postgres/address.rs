@@ -1,11 +1,11 @@
-//! The address of a database: what tokio-postgres does not know is taken out before it parses the rest. Pure.
+//! Splits off the parameters of a database address that tokio-postgres does not support. No I/O.
 //!
 //! Both forms of libpq's connection strings (<https://www.postgresql.org/docs/current/libpq-connect.html>, 34.1.1):
-//! a URL, whose parameters stand behind a question mark, and `key=value` words.
+//! a URL with parameters after a question mark, and `key=value` words.
 
-/// The parameters that are understood here.
+/// The parameters that citytide interprets.
 const OURS: [&str; 5] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "passfile"];
-/// Those that tokio-postgres understands.
+/// The parameters that tokio-postgres interprets.
 const THEIRS: [&str; 18] = [
     "user",
     "password",
@@ -27,20 +27,20 @@ const THEIRS: [&str; 18] = [
     "load_balance_hosts",
 ];
 
-/// An address, taken apart.
+/// A split address.
 #[derive(PartialEq, Eq)]
 pub struct Address {
-    /// What tokio-postgres parses.
+    /// The address without our parameters, for tokio-postgres.
     pub rest: String,
     ours: Vec<(String, String)>,
 }
 
 impl Address {
-    /// Takes an address apart.
+    /// Splits an address.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without any value in it.
+    /// The reason why it is invalid; it shows no value of the address, which may be secret.
     pub fn split(address: &str) -> Result<Address, String> {
         if address.starts_with("postgresql://") || address.starts_with("postgres://") {
             of_url(address)
@@ -49,14 +49,14 @@ impl Address {
         }
     }
 
-    /// The value of one of our parameters; the last one counts.
+    /// The value of one of our parameters; the last one if it is repeated.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.ours.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
 
 fn of_url(address: &str) -> Result<Address, String> {
-    // As tokio-postgres reads it: whatever stands before the first @ is user and password, question marks included.
+    // As in tokio-postgres: everything before the first @ is user and password, question marks included.
     let host = address.find('@').unwrap_or(0);
     let Some(mark) = address[host..].find('?').map(|at| host + at) else {
         return Ok(Address { rest: address.to_owned(), ours: Vec::new() });
@@ -64,7 +64,7 @@ fn of_url(address: &str) -> Result<Address, String> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for parameter in address[mark + 1..].split('&').filter(|parameter| !parameter.is_empty()) {
         let Some((key, value)) = parameter.split_once('=') else {
-            return Err("a parameter behind the question mark has no value".to_owned());
+            return Err("a parameter after the question mark has no value".to_owned());
         };
         if is_ours(key)? {
             let value =
@@ -101,8 +101,8 @@ fn of_words(address: &str) -> Result<Address, String> {
     Ok(Address { rest: theirs.join(" "), ours })
 }
 
-/// The value at the beginning of `text`, in single quotes or up to white space, `\` before what stands for itself;
-/// and how long it is as it is written.
+/// Parses the value at the beginning of `text`: in single quotes or up to white space, with `\` as escape. Returns it
+/// with its length in `text`, bytes; `None` when a quote is not closed.
 fn value_of(text: &str) -> Option<(String, usize)> {
     let quoted = text.starts_with('\'');
     let mut value = String::new();
@@ -122,7 +122,7 @@ fn is_ours(key: &str) -> Result<bool, String> {
     let known = |keys: &[&str]| keys.contains(&key);
     match known(&OURS) {
         false if !known(&THEIRS) => Err(format!(
-            "the parameter {} is not known; known are {}, {}",
+            "unknown parameter {}; expected one of {}, {}",
             key.escape_debug(),
             OURS.join(", "),
             THEIRS.join(", ")
@@ -131,7 +131,7 @@ fn is_ours(key: &str) -> Result<bool, String> {
     }
 }
 
-/// `%2F` → `/`.
+/// Decodes percent-encoding (`%2F` is `/`); `None` when it is invalid.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut left = text.bytes();

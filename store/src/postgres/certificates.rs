@@ -1,11 +1,9 @@
-//! The authorities that are trusted, and this client's certificate: certificates and keys from files, and how a
-//! server's is judged.
+//! Reads certificates and keys from files, and verifies the server's certificate.
 //!
-//! 1. Without certificates to compare with, any server is believed (libpq's `require`): the connection is encrypted,
-//!    and nothing more.
-//! 2. With them, a chain must lead from the server's certificate to one of them, or be one of them itself: a
-//!    self-signed certificate is its own authority, as it is for OpenSSL.
-//! 3. The name is compared only where it is asked for, and with subject alternative names only.
+//! 1. Without trusted certificates every server is accepted (libpq's `require`): the connection is only encrypted.
+//! 2. With trusted certificates, the server's certificate must be one of them or have a chain to one of them. As for
+//!    OpenSSL, a self-signed certificate is its own authority.
+//! 3. The host name is compared only if requested, and only with subject alternative names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +16,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// The certificates in a PEM file; at least one.
+/// Reads the certificates in a PEM file, at least one. `setting` is the parameter that names the file, for messages.
 ///
 /// # Errors
 ///
-/// What is wrong with the file that `setting` names.
+/// When the file cannot be read, or holds no certificate.
 pub fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -33,11 +31,11 @@ pub fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'st
     }
 }
 
-/// The private key in a PEM file, without a password, unreadable to other users.
+/// Reads the private key in a PEM file.
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// When other users may read the file, or it holds no key without a password.
 pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     super::password::refuse_open_to_others(path).map_err(|reason| format!("sslkey: {reason}"))?;
     PrivateKeyDer::from_pem_file(path).map_err(|error| {
@@ -48,11 +46,11 @@ pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// The certificates that this machine trusts.
+/// Reads the certificates of the authorities that this machine trusts.
 ///
 /// # Errors
 ///
-/// When it has none.
+/// When there are none.
 pub fn of_this_system() -> Result<Vec<CertificateDer<'static>>, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
@@ -65,7 +63,7 @@ pub fn of_this_system() -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(found.certs)
 }
 
-/// Judges a server's certificate.
+/// Verifies a server's certificate, as the module describes.
 #[derive(Debug)]
 pub struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
@@ -75,7 +73,7 @@ pub struct CertificateVerifier {
 }
 
 impl CertificateVerifier {
-    /// Trusts certificates that `trusted` signed, or any when there is nothing to compare with.
+    /// A verifier that accepts certificates signed by `trusted`; every certificate when `trusted` is empty.
     pub fn new(
         provider: Arc<CryptoProvider>,
         trusted: Vec<CertificateDer<'static>>,

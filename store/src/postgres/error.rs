@@ -1,35 +1,35 @@
-//! What goes wrong at the database, sorted by what can be done about it.
+//! Classifies database errors by what the user can do about them.
 
 use std::error::Error as _;
 
-/// SQLSTATE of the fence: the run was taken over.
+/// SQLSTATE of `citytide_fence`: another run has taken over.
 const FENCED: &str = "CT001";
-/// The oldest major version that is tested for.
+/// The oldest supported major version.
 pub(super) const VERSION_MIN: u32 = 14;
 /// SQLSTATE of a full disk.
 const DISK_FULL: &str = "53100";
-/// SQLSTATE of a missing right: whoever grants it makes the statement succeed.
+/// SQLSTATE of a missing privilege. Unlike the others of its class, the statement succeeds once it is granted.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
-/// Classes of SQLSTATE that depend on statement, data and tables alone: wrong data, a violated constraint, a statement
-/// that names what is not there.
+/// Classes of SQLSTATE that depend only on statement, data and tables, so that a retry fails again: data exception,
+/// integrity constraint violation, syntax error or access rule violation.
 const REJECTED: [&str; 3] = ["22", "23", "42"];
 
-/// What went wrong at the database. No text shows a password.
+/// An error of the database or the connection to it. No message shows a password.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The address cannot be understood; a restart does not help.
+    /// The address is invalid; a restart does not help.
     #[error("the database address cannot be used: {reason}; expected postgresql://user@host:port/database")]
     Address {
-        /// What is wrong with it.
+        /// What is wrong with the address.
         reason: String,
     },
-    /// A setting of the connection, or a file that it names, cannot be used; a restart does not help.
+    /// A connection setting, or a file that it names, is invalid; a restart does not help.
     #[error("the connection to the database cannot be set up: {reason}")]
     Setting {
-        /// What is wrong with which, and what to do.
+        /// Which setting or file, what is wrong, and what to do.
         reason: String,
     },
-    /// The server has no TLS, or another certificate than is asked for; a restart does not help.
+    /// The server has no TLS, or its certificate is not accepted; a restart does not help.
     #[error("no TLS with PostgreSQL at {address}: {reason}")]
     Tls {
         /// The address without its password.
@@ -42,11 +42,11 @@ pub enum DatabaseError {
     Refused {
         /// The address without its password.
         address: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
         /// What to do.
         advice: String,
-        /// Its SQLSTATE; none when the connection lacks what the server asks for.
+        /// `None` when the client lacks what the server requires, such as a password.
         sqlstate: Option<String>,
     },
     /// The server is older than what citytide's tables need; a restart does not help.
@@ -56,21 +56,21 @@ pub enum DatabaseError {
     TooOld {
         /// The address without its password.
         address: String,
-        /// What the server says of itself.
+        /// As the server reports it.
         version: String,
     },
-    /// The server is not there (yet); a restart helps once it is.
+    /// The server cannot be reached, or not yet; a restart helps once it can.
     #[error("cannot reach PostgreSQL at {address}: {reason}; is it running, and are host and port right?")]
     Away {
         /// The address without its password.
         address: String,
-        /// The system's words.
+        /// The operating system's message.
         reason: String,
     },
     /// A newer run has taken over; this one must end.
     #[error("{0}")]
     Fenced(String),
-    /// The server cannot write any more; a restart helps once there is room.
+    /// The server's disk is full; a restart helps once there is space.
     #[error(
         "the disk of PostgreSQL is full: {attempted} failed: {reason}; free space there (what is committed stays \
          correct), and citytide run continues by itself"
@@ -78,21 +78,19 @@ pub enum DatabaseError {
     DiskFull {
         /// What was attempted.
         attempted: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// The server refuses a statement for what it says, and will refuse it again.
+    /// The server rejects a statement, and will reject it again.
     #[error(
-        "{attempted} failed: {reason} (SQLSTATE {sqlstate}); PostgreSQL refuses this statement however often it is \
-         tried: its tables are not as citytide made them (citytide schema diff compares), or this is a bug, to be \
-         reported with this line"
+        "{attempted} failed: {reason} (SQLSTATE {sqlstate}); PostgreSQL will reject this statement again: run \
+         citytide schema diff to see whether the tables were changed; if they were not, report this line as a bug"
     )]
     Rejected {
         /// What was attempted.
         attempted: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
-        /// Its SQLSTATE.
         sqlstate: String,
     },
     /// A statement failed or the connection was lost; the next run starts from the ledger.
@@ -100,15 +98,15 @@ pub enum DatabaseError {
     Statement {
         /// What was attempted.
         attempted: String,
-        /// The server's words.
+        /// The message of the server or the client library.
         reason: String,
-        /// Its SQLSTATE, when the server answered at all.
+        /// `None` when the server did not answer.
         sqlstate: Option<String>,
     },
 }
 
 impl DatabaseError {
-    /// Wraps a failed statement with what it attempted.
+    /// Classifies the error of a statement. `attempted` says what the statement was for, as in "reading the ledger".
     pub fn statement(attempted: impl Into<String>, error: &tokio_postgres::Error) -> DatabaseError {
         let sqlstate = error.code().map(|state| state.code().to_owned());
         let (attempted, reason) = (attempted.into(), words(error));
@@ -122,7 +120,7 @@ impl DatabaseError {
         }
     }
 
-    /// Sorts the failure to open a session at `address`. `roots` says what vouches for the server's certificate.
+    /// Classifies the error of opening a session at `address`. `roots` names the trusted authorities.
     pub(super) fn opening(address: &str, roots: &str, error: &tokio_postgres::Error) -> DatabaseError {
         let address = address.to_owned();
         if let Some(tls) = tls_error(error) {
@@ -131,11 +129,11 @@ impl DatabaseError {
         let reason = words(error);
         let Some(database) = error.as_db_error() else {
             if reason.contains("server does not support TLS") {
-                let reason = "the server does not speak it, but sslmode asks for it; set ssl = on there, or use \
-                              sslmode=prefer, which goes without";
+                let reason = "the server does not support it, but sslmode requires it; set ssl = on there, or use \
+                              sslmode=prefer, which connects without";
                 return DatabaseError::Tls { address, reason: reason.to_owned() };
             }
-            // Not the network: so tokio-postgres calls what the address lacks, as a password.
+            // tokio-postgres reports so what the address lacks, such as a password; it is no network error.
             return if reason.starts_with("invalid configuration") || reason.contains("channel binding") {
                 let advice = advice(None, &reason).to_owned();
                 DatabaseError::Refused { address, reason, advice, sqlstate: None }
@@ -167,24 +165,24 @@ fn advice(sqlstate: Option<&str>, reason: &str) -> &'static str {
         }
         None => PASSWORD,
         Some("28P01") => PASSWORD,
-        Some("3D000") => "createdb makes a database; or correct its name",
+        Some("3D000") => "create it with createdb, or correct its name",
         Some("28000") if reason.contains("client certificate") => "give one with sslcert and sslkey",
         Some("28000") if reason.contains("no encryption") => {
-            "this server may take connections with TLS only: try sslmode=require; else its pg_hba.conf must admit this one"
+            "this server may accept only TLS connections: try sslmode=require; otherwise its pg_hba.conf must admit this connection"
         }
         Some("28000") if reason.contains("pg_hba.conf") => "its pg_hba.conf must admit this connection",
         _ => "check user, password and database name",
     }
 }
 
-/// rustls' error, however deep it lies.
+/// The rustls error among the causes of an error.
 fn tls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if let Some(tls) = inner.downcast_ref() {
             return Some(tls);
         }
-        // An io::Error names as its source what its content has as source, not the content.
+        // The source of an io::Error is the source of its inner error, not the inner error itself.
         let content = inner.downcast_ref().and_then(std::io::Error::get_ref);
         if let Some(tls) = content.and_then(|content| content.downcast_ref()) {
             return Some(tls);
@@ -199,8 +197,8 @@ fn tls_words(error: &rustls::Error, roots: &str) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate};
     match error {
         InvalidCertificate(Certificate::UnknownIssuer) => format!(
-            "its certificate is signed by none of {roots}; give the certificate of the authority that signed it as \
-             sslrootcert"
+            "its certificate is signed by none of {roots}; set sslrootcert to the certificate of the authority that \
+             signed it"
         ),
         InvalidCertificate(Certificate::NotValidForName) => {
             "its certificate is for another host name; connect by \
@@ -234,7 +232,7 @@ fn tls_words(error: &rustls::Error, roots: &str) -> String {
     }
 }
 
-/// An error's own words and those of its causes: tokio-postgres says only "db error" by itself.
+/// The message of an error with those of its causes: the message of tokio-postgres alone is "db error".
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         let detail = database.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();

@@ -1,24 +1,24 @@
-//! Where a password comes from that is not in the address: a file of its own, or libpq's password file.
+//! Reads a password that is not in the address: from a file of its own, or from libpq's password file.
 //!
 //! Source of the password file's rules: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// What a line of the password file must match.
-pub struct Wanted<'a> {
-    /// The host as the address names it.
+/// The connection that a line of the password file must match.
+pub struct ConnectionKey<'a> {
+    /// The host as in the address.
     pub host: &'a str,
     pub port: u16,
     pub database: &'a str,
     pub user: &'a str,
 }
 
-/// The password in a file of its own: its first line.
+/// Reads the password from the first line of a file.
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// When the file cannot be read, or its first line is empty.
 pub fn of_file(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read --database-password-file {}: {error}", path.display()))?;
@@ -28,22 +28,23 @@ pub fn of_file(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The password that libpq's password file has for `wanted`; a file that is missing has none.
+/// Looks up the password for a connection in libpq's password file; `None` when the file is missing or has no match.
 ///
 /// # Errors
 ///
-/// When others may read the file: libpq ignores it then, and the refusal that follows says nothing of the reason.
-pub fn of_passfile(path: &Path, wanted: &Wanted) -> Result<Option<String>, String> {
+/// When other users may read the file. (libpq ignores the file then, and the refused connection does not say why.)
+pub fn of_passfile(path: &Path, wanted: &ConnectionKey) -> Result<Option<String>, String> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
     refuse_open_to_others(path)?;
     Ok(text.lines().find_map(|line| password_in(line, wanted)))
 }
 
-/// Refuses a secret's file that others may read: 0600, or 0640 when it is root's, as libpq has it for keys.
+/// Checks that other users cannot read a secret file: at most 0600, or 0640 when it belongs to root, as libpq requires
+/// for keys.
 ///
 /// # Errors
 ///
-/// What to do about the file.
+/// When they can, or the file cannot be read.
 pub fn refuse_open_to_others(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let file = std::fs::metadata(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
@@ -55,8 +56,8 @@ pub fn refuse_open_to_others(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The fifth field of `host:port:database:user:password` when the others match.
-fn password_in(line: &str, wanted: &Wanted) -> Option<String> {
+/// The password in a line `host:port:database:user:password`, if the other fields match.
+fn password_in(line: &str, wanted: &ConnectionKey) -> Option<String> {
     if line.starts_with('#') {
         return None;
     }
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_first_line_that_matches_has_the_password() {
-        let wanted = Wanted { host: "db", port: 5432, database: "city", user: "me" };
+        let wanted = ConnectionKey { host: "db", port: 5432, database: "city", user: "me" };
         for (line, password) in [
             ("db:5432:city:me:secret", Some("secret")),
             ("*:*:*:me:s:e", Some("s:e")),

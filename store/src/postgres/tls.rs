@@ -1,16 +1,16 @@
-//! TLS as users of libpq know it: what `sslmode` and its certificates ask for.
+//! Configures TLS with the parameters of libpq: `sslmode` and the certificates.
 //!
-//! | sslmode | encrypted | the server is |
+//! | sslmode | encrypted | the server's certificate is |
 //! |---|---|---|
-//! | `disable` | no | believed |
-//! | `allow` | when the server insists | as with `require` |
-//! | `prefer` (default) | when the server can | as with `require` |
-//! | `require` | yes | verified when there is an `sslrootcert`, as with `verify-ca` |
+//! | `disable` | no | not used |
+//! | `allow` | if the server requires it | as with `require` |
+//! | `prefer` (default) | if the server supports it | as with `require` |
+//! | `require` | yes | verified as with `verify-ca` if there is an `sslrootcert`, else accepted |
 //! | `verify-ca` | yes | signed by `sslrootcert` |
-//! | `verify-full` | yes | the same, and issued for the host's name |
+//! | `verify-full` | yes | signed by `sslrootcert` and issued for the host name |
 //!
-//! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>, table 34.1, and the parameters' own entries in
-//! 34.1.2. Not as there: no revocation lists, no encrypted keys, and a name is never looked for in the common name.
+//! Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>, table 34.1, and the parameters in 34.1.2.
+//! Differences: no revocation lists, no encrypted keys, and the common name is never compared.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,20 +20,14 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::certificates::{CertificateVerifier, certificates, key, of_this_system};
 
-/// What is asked of the connection.
+/// libpq's `sslmode`; see the table above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
-    /// No TLS.
     Disable,
-    /// TLS when the server refuses to go without.
     Allow,
-    /// TLS when that is possible.
     Prefer,
-    /// TLS.
     Require,
-    /// TLS with a server whose certificate a trusted authority signed.
     VerifyCa,
-    /// The same, and the certificate is for the host's name.
     VerifyFull,
 }
 
@@ -46,7 +40,7 @@ const MODES: [(&str, SslMode); 6] = [
     ("verify-full", SslMode::VerifyFull),
 ];
 
-/// The settings as they were given: by the address, else by the environment.
+/// The settings as given in the address, else in the environment.
 #[derive(Debug, Default)]
 pub struct TlsSettings {
     /// `sslmode`.
@@ -57,11 +51,11 @@ pub struct TlsSettings {
     pub certificate: Option<String>,
     /// `sslkey`: a file.
     pub key: Option<String>,
-    /// Where libpq keeps `root.crt`, `postgresql.crt` and `postgresql.key` for those who name no file.
+    /// The directory of libpq's default files: `root.crt`, `postgresql.crt` and `postgresql.key`.
     pub directory: Option<PathBuf>,
 }
 
-/// How a session is encrypted.
+/// The TLS configuration of a connection.
 #[derive(Clone)]
 pub struct Tls {
     pub mode: SslMode,
@@ -71,11 +65,11 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files that the settings name.
+    /// Validates the settings and reads the files that they name.
     ///
     /// # Errors
     ///
-    /// What is wrong with which setting or file, and what to do.
+    /// Which setting or file is invalid, and what to do.
     pub fn new(settings: &TlsSettings) -> Result<Tls, String> {
         let system = settings.roots.as_deref() == Some("system");
         let mode = match settings.mode.as_deref() {
@@ -133,19 +127,19 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some((file, key_file)) => builder
                 .with_client_auth_cert(certificates("sslcert", &file)?, key(&key_file)?)
-                .map_err(|error| format!("sslcert {} and sslkey do not fit: {error}", file.display()))?,
+                .map_err(|error| format!("sslcert {} and sslkey do not match: {error}", file.display()))?,
         };
-        // A server of version 17 that is asked for TLS without its own negotiation wants this protocol's name.
+        // PostgreSQL 17 requires this ALPN name for TLS without a preceding SSLRequest (`sslnegotiation=direct`).
         client.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Tls { mode, roots, client: Some(MakeRustlsConnect::new(client)) })
     }
 
-    /// No TLS.
+    /// A configuration without TLS.
     pub fn none() -> Tls {
         Tls { mode: SslMode::Disable, roots: String::new(), client: None }
     }
 
-    /// What opens an encrypted session; nothing with [`SslMode::Disable`].
+    /// The connector for encrypted sessions; `None` with [`SslMode::Disable`].
     pub fn connector(&self) -> Option<MakeRustlsConnect> {
         self.client.clone()
     }
@@ -158,7 +152,7 @@ fn of_file(file: &Path) -> Result<(Vec<rustls::pki_types::CertificateDer<'static
 fn mode(given: &str) -> Result<SslMode, String> {
     MODES.iter().find(|(name, _)| *name == given).map(|(_, mode)| *mode).ok_or_else(|| {
         let names: Vec<&str> = MODES.iter().map(|(name, _)| *name).collect();
-        format!("sslmode {} is not known; it is one of {}", given.escape_debug(), names.join(", "))
+        format!("unknown sslmode {}; expected one of {}", given.escape_debug(), names.join(", "))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Processes other than 0 join the run that process 0 has started: the `run_id` in the database is the generation.
+//! Lets processes other than 0 join the run that process 0 has started. The `run_id` in the database is the generation.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -7,23 +7,28 @@ use super::{POLL_INTERVAL, Patience, Run, TakeoverError, failed};
 use crate::clock::{instant, wall_ms};
 use crate::epoch_clock::EpochClock;
 
-/// Which process wants to join a run that process 0 has started.
+/// A process that joins the run of process 0.
 #[derive(Debug, Clone)]
 pub struct Member {
     /// The index of this process, from 1.
     pub process: i32,
     /// The number of processes that the run must have.
     pub processes: i32,
-    /// The machine's name, for people.
+    /// The host name, for messages.
     pub host: String,
-    /// Runs below this one are not joined.
+    /// The least `run_id` to join.
     pub not_before: i64,
-    /// How long to wait for what.
+    /// The time limits.
     pub patience: Patience,
 }
 
-/// Joins, as a process other than 0, the run that process 0 has started: the newest one, unless it is silent, has
-/// ended, has another number of processes, or had this process before (my dead predecessor's run cannot be mine).
+/// Joins the newest run. Waits while that run is silent, has ended, has another number of processes, or already had a
+/// process with this index (which has crashed, so that run is about to end).
+///
+/// # Errors
+///
+/// [`TakeoverError::OtherNumber`] or [`TakeoverError::NoRun`] when there is no such run within `patience.run`; also
+/// when the server fails.
 pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverError> {
     let Member { process, processes, host, not_before, patience } = member;
     let until = instant() + patience.run;
@@ -42,7 +47,7 @@ pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverE
             )
             .await;
         let joined = match joined {
-            // Process 0 of a first start has not made the tables yet.
+            // At a first start process 0 may not have created the tables yet.
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => None,
             joined => joined.map_err(failed("joining the run"))?,
         };
@@ -52,14 +57,14 @@ pub async fn join_run(client: &Client, member: &Member) -> Result<Run, TakeoverE
             return Ok(Run { run_id: row.get(0), epoch_offset_ms, committed_epoch: row.get(2), clock });
         }
         if instant() >= until {
-            return Err(why_not(client, member).await?);
+            return Err(explain(client, member).await?);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What keeps a process from joining the newest run, for people.
-async fn why_not(client: &Client, member: &Member) -> Result<TakeoverError, TakeoverError> {
+/// Returns the error that says why the process cannot join the newest run.
+async fn explain(client: &Client, member: &Member) -> Result<TakeoverError, TakeoverError> {
     let row = client
         .query_opt(
             "select run_id, processes, ended_at is not null,
@@ -83,7 +88,7 @@ async fn why_not(client: &Client, member: &Member) -> Result<TakeoverError, Take
     } else if run_id < member.not_before {
         format!("is older than run {}, which this process waits for", member.not_before)
     } else {
-        format!("had a process {} before; the next one has not begun", member.process)
+        format!("already had a process {}; the next run has not started", member.process)
     };
     Ok(no_run(format!("run {run_id} {is}")))
 }

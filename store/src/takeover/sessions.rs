@@ -1,4 +1,4 @@
-//! Who is in the way of a takeover: the newest run, the holders of its locks, and the end of their sessions.
+//! Reads the newest run and the holders of its locks, and terminates their sessions.
 
 use std::time::Duration;
 
@@ -8,24 +8,22 @@ use tokio_postgres::{Client, Row};
 use super::{TakeoverError, failed};
 use crate::schema::LOCK_SPACE;
 
-/// The run that is in the way, by the database's clock.
+/// A run that holds the database. Times are those of the database's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Holder {
-    /// Its number.
     pub run_id: i64,
-    /// Its machine.
     pub host: String,
-    /// Its process 0.
+    /// The operating system's id of its process 0.
     pub process_id: i32,
-    /// When it began, in UTC.
+    /// Its start, as text in UTC.
     pub started_at: String,
-    /// Its processes; 0 when it reads no source and is over in a moment, as a replay of dead letters.
+    /// Its number of processes; 0 for a replay of dead letters, which reads no source.
     pub processes: i32,
     /// Seconds since its last heartbeat.
     pub silent_s: f64,
 }
 
-/// Ends the sessions of run `run_id`, and those that hold the advisory lock `lock` of citytide, in this database.
+/// Terminates the sessions of run `run_id` in this database, and those that hold citytide's advisory lock `lock`.
 pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: i32) -> Result<(), TakeoverError> {
     let name = format!("citytide:{run_id}:%");
     let ended = client
@@ -45,7 +43,7 @@ pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: i32) -> Res
         Ok(sessions) => {
             for session in sessions {
                 let (pid, name): (i32, String) = (session.get(0), session.get(1));
-                tracing::warn!("ended session {pid} ({name}) of the run that was taken over");
+                tracing::warn!("terminated session {pid} ({name}) of the run that was taken over");
             }
             Ok(())
         }
@@ -53,15 +51,15 @@ pub(super) async fn end_sessions(client: &Client, run_id: i64, lock: i32) -> Res
             let row = client
                 .query_one("select current_user::text", &[])
                 .await
-                .map_err(failed("asking for the role"))?;
+                .map_err(failed("reading the current role"))?;
             let reason = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
             Err(TakeoverError::MayNotTerminate { role: row.get(0), reason })
         }
-        Err(error) => Err(failed("ending the old run's sessions")(error)),
+        Err(error) => Err(failed("terminating the old run's sessions")(error)),
     }
 }
 
-/// The run that was started last, ended or not.
+/// Returns the run that was started last, whether or not it has ended.
 pub(super) async fn newest_run(client: &Client) -> Result<Option<Holder>, TakeoverError> {
     let row = client
         .query_opt(
@@ -83,7 +81,7 @@ pub(super) async fn newest_run(client: &Client) -> Result<Option<Holder>, Takeov
     Ok(row.map(holder))
 }
 
-/// The newest run, if it lives: it has not ended, and its heart has beaten within `silence`.
+/// Returns the newest run if it is active: it has not ended, and its last heartbeat is at most `silence` old.
 ///
 /// # Errors
 ///
@@ -100,7 +98,7 @@ pub async fn living_run(client: &Client, silence: Duration) -> Result<Option<Hol
     Ok(newest.filter(|holder| holder.silent_s <= silence.as_secs_f64()))
 }
 
-/// Who holds the advisory lock `lock` of citytide, for people.
+/// Describes the sessions that hold citytide's advisory lock `lock`, for messages.
 pub(super) async fn holders(client: &Client, lock: i32) -> Result<String, TakeoverError> {
     let row = client
         .query_one(

@@ -1,4 +1,4 @@
-//! Partitions ahead of the epochs, and the BRIN summaries of those being written.
+//! Creates partitions ahead of time and summarises the BRIN indexes of those being written.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use crate::schema::{
     DEAD_LETTERS, Pace, RAW, READINGS, create_day, create_segment, day_bounds, segment_bounds,
 };
 
-/// How often partitions are tried before the caller hears that locks are in the way.
+/// Attempts, while others hold locks, before creating partitions fails.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(200);
-/// Segments are there for so long ahead.
+/// How long ahead segments are created.
 const AHEAD_MS: u64 = 60_000;
-/// The first segment holds epochs from so long ago: clocks of processes may differ by a second.
+/// The first segment begins this long before now: the clocks of processes may differ by a second.
 const BEFORE_MS: u64 = 5_000;
-/// For so long after its last epoch a partition is summarised.
+/// How long after its last epoch a partition is still summarised.
 const TAIL_MS: u64 = 60_000;
-/// Over so much of epochs the pace is measured.
-const PACE_MS: u64 = 10_000;
-/// So many readings a second are too many for b-trees, which take some five microseconds for each.
+/// The span of epochs over which the rate is measured.
+const RATE_MS: u64 = 10_000;
+/// At this rate b-trees, which cost about five microseconds per reading, are too slow.
 const FAST_PER_SECOND: i64 = 30_000;
-/// They are a backlog when event time is so far behind besides.
+/// At that rate, readings are a backlog if event time is this far behind.
 const BEHIND_US: i64 = 60_000_000;
-/// With so many segments and more the next one is of an hour at least: whoever asks pays for each.
+/// With at least this many segments, the next one covers at least an hour: each segment costs planning time per query.
 const SHORT_SEGMENTS_MAX: usize = 1_000;
-/// Below so many readings a second over the last hour, a segment is a day.
+/// Below this rate over the last hour, a segment covers a day.
 const SPARSE_PER_SECOND: i64 = 500;
 const HOUR_MS: u64 = Pace::Live.segment_ms();
 
-/// Makes what is missing of both raw tables for now and the time ahead, in one transaction; returns until when nothing
-/// has to be made. Without a `pace` the commits of the last time tell it.
+/// Creates the missing partitions of both raw tables for now and the time ahead, in one transaction. Returns the time,
+/// in milliseconds, until which no further ones are needed. Without a `pace`, derives it from the recent commits.
 ///
 /// # Errors
 ///
-/// When the server fails, this run has been taken over, or others' locks were in the way at every attempt.
+/// When the server fails, this run has been taken over, or other sessions hold locks at every attempt.
 pub async fn ensure_partitions(
     client: &mut Client,
     run_id: i64,
@@ -88,7 +88,7 @@ async fn ensure(
         }
     }
     if !script.is_empty() {
-        let attempted = "making partitions";
+        let attempted = "creating partitions";
         let transaction = fenced(client, run_id).await?;
         transaction.batch_execute(&script.join(";\n")).await.map_err(failed(attempted))?;
         transaction.commit().await.map_err(failed(attempted))?;
@@ -96,65 +96,65 @@ async fn ensure(
     Ok((until_ms - AHEAD_MS).min(tomorrow_ms))
 }
 
-/// How fast readings came of late.
+/// Derives the length of the next segment from the rate of readings.
 async fn read_pace(client: &Client, now_ms: u64) -> Result<Pace, DatabaseError> {
-    let lately = Lately::read(client, now_ms).await?;
-    if lately.is_fast {
-        return Ok(if lately.is_behind { Pace::Behind } else { Pace::Busy });
+    let rate = RecentRate::read(client, now_ms).await?;
+    if rate.is_fast {
+        return Ok(if rate.is_behind { Pace::Behind } else { Pace::Busy });
     }
     let an_hour_ago = now_ms.saturating_sub(HOUR_MS) as i64;
     let sql = "select coalesce(sum(readings), 0)::bigint, exists (select from commits where epoch <= $1) \
                from commits where epoch > $1";
     let row = client.query_one(sql, &[&an_hour_ago]).await;
-    let row = row.map_err(failed("reading how fast readings came in the last hour"))?;
+    let row = row.map_err(failed("reading the rate of the last hour"))?;
     let is_sparse = row.get(1) && row.get::<_, i64>(0) < SPARSE_PER_SECOND * (HOUR_MS / 1000) as i64;
     Ok(if is_sparse { Pace::Sparse } else { Pace::Live })
 }
 
-/// What came in the last seconds.
-pub(super) struct Lately {
-    /// Whether so many readings came that b-trees cost too much.
+/// The rate of the readings committed in the last seconds.
+pub(super) struct RecentRate {
+    /// Whether there are too many readings for b-trees.
     pub(super) is_fast: bool,
-    /// Whether these were of a backlog: of long ago.
+    /// Whether the run is also reading a backlog.
     pub(super) is_behind: bool,
 }
 
-impl Lately {
-    pub(super) async fn read(client: &Client, now_ms: u64) -> Result<Lately, DatabaseError> {
-        let lately = now_ms.saturating_sub(PACE_MS) as i64;
+impl RecentRate {
+    pub(super) async fn read(client: &Client, now_ms: u64) -> Result<RecentRate, DatabaseError> {
+        let from_ms = now_ms.saturating_sub(RATE_MS) as i64;
         let sql = "select coalesce(sum(readings), 0)::bigint, \
                           coalesce((max(epoch) * 1000 - extract(epoch from max(watermark)) * 1000000)::bigint, 0) \
                    from commits where epoch > $1";
-        let row = client.query_one(sql, &[&lately]).await;
-        let row = row.map_err(failed("reading how fast readings came of late"))?;
+        let row = client.query_one(sql, &[&from_ms]).await;
+        let row = row.map_err(failed("reading the rate of the last seconds"))?;
         let (readings, behind_us): (i64, i64) = (row.get(0), row.get(1));
-        let is_fast = readings >= FAST_PER_SECOND * (PACE_MS / 1000) as i64;
-        Ok(Lately { is_fast, is_behind: is_fast && behind_us >= BEHIND_US })
+        let is_fast = readings >= FAST_PER_SECOND * (RATE_MS / 1000) as i64;
+        Ok(RecentRate { is_fast, is_behind: is_fast && behind_us >= BEHIND_US })
     }
 }
 
-/// The partitions that are being written: listing them takes a moment where there are hundreds.
+/// Caches the partitions that are being written, because listing hundreds of partitions is slow.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// By raw table, those whose epochs are of now or of a minute ago.
-    lately: [Vec<Partition>; RAW.len()],
+    /// By raw table: the partitions with epochs of the last minute.
+    recent: [Vec<Partition>; RAW.len()],
 }
 
 impl Written {
-    /// Summarises what was written since the last time: an unsummarised range matches every condition.
+    /// Summarises the block ranges written since the last call; an unsummarised range matches every condition.
     ///
     /// # Errors
     ///
-    /// When the server fails, or a vacuum holds the table for longer than a lock timeout.
+    /// When the server fails, or a vacuum locks a partition for longer than the lock timeout.
     pub async fn summarize(&mut self, client: &Client, now_ms: u64) -> Result<(), DatabaseError> {
-        for (parent, written) in RAW.into_iter().zip(&mut self.lately) {
+        for (parent, written) in RAW.into_iter().zip(&mut self.recent) {
             if !written.iter().any(|one| one.epochs.contains(&now_ms)) {
                 *written = partitions(client, parent).await?;
             }
             let since_ms = now_ms.saturating_sub(TAIL_MS);
             written.retain(|one| one.epochs.start <= now_ms && since_ms < one.epochs.end);
             for Partition { table, .. } in written {
-                // There is none while a backlog is read.
+                // Segments of a backlog have no such index yet.
                 client
                     .query_one(
                         "select brin_summarize_new_values(to_regclass($1))",

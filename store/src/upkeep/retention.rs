@@ -1,7 +1,9 @@
-//! Retention: first the horizon is raised, which views and `verify` obey at once; what lies behind it goes later.
+//! Applies the retention: raises the horizon, which hides rows from views and `verify` at once, and deletes them later.
 //!
-//! A partition is dropped an hour after the horizon passed it, so that no query that began before meets a lock or a
-//! hole. Rows of the ledger, windows and panes go in small transactions.
+//! A partition is dropped an hour after the horizon has passed it, so that queries that began before are neither
+//! blocked nor miss rows. Rows of the ledger, windows and panes are deleted in small transactions.
+//!
+//! All functions that write fail when the server fails or this run has been taken over.
 
 use citytide_domain::{Domain, Window};
 use tokio_postgres::{Client, Transaction};
@@ -11,24 +13,19 @@ use crate::partitions::{Partition, partitions};
 use crate::postgres::DatabaseError;
 use crate::schema::{AFTER_EPOCH, LOCK_FOLLOWERS, LOCK_SPACE, RAW, day_bounds};
 
-/// Rows that one transaction deletes.
+/// Maximum number of rows that one transaction deletes.
 const BATCH_ROWS: u64 = 5_000;
-/// Transactions per table and round.
+/// Maximum number of transactions per table and round.
 const BATCHES: u32 = 20;
 
-/// How far retention goes at most: the last epoch of the last day that is wholly older than `raw_us`.
+/// The highest horizon that the retention allows: the last epoch of the last day that is entirely older than `raw_us`.
 pub fn retention_horizon(raw_us: i64, now_ms: u64) -> i64 {
     let (until_ms, _) = day_bounds(now_ms.saturating_sub((raw_us / 1000) as u64));
     until_ms.saturating_sub(1) as i64
 }
 
-/// Raises the horizon to that of [`retention_horizon`], but neither beyond the committed epoch nor beyond what the
-/// slowest registered follower has taken, and only once a commit lies behind it: `verify` compares everything while
-/// nothing is hidden.
-///
-/// # Errors
-///
-/// When the server fails or this run has been taken over; so for everything here.
+/// Raises the horizon to [`retention_horizon`], at most to the committed epoch and to the position of the slowest
+/// registered follower. Does nothing while that would hide no commit, so that `verify` compares everything until then.
 pub async fn raise_horizon(
     client: &mut Client,
     run_id: i64,
@@ -37,7 +34,7 @@ pub async fn raise_horizon(
 ) -> Result<(), DatabaseError> {
     let attempted = "raising the retention horizon";
     let horizon = retention_horizon(raw_us, now_ms);
-    // Null, not $1, before the first commit: then there is nothing to hide.
+    // Null, not $1, before the first commit: there is nothing to hide.
     let above = "(select least($1, epoch, (select min(epoch) from followers)) from commits order by epoch desc limit 1)";
     let raises = format!("horizon_epoch < {above} and exists (select from commits where epoch <= {above})");
     let row = client
@@ -48,7 +45,7 @@ pub async fn raise_horizon(
         return Ok(());
     }
     let transaction = fenced(client, run_id).await?;
-    // Whoever registers meanwhile has done so before the next statement looks, or sees the horizon raised.
+    // A follower that registers at the same time either commits before the next statement or reads the new horizon.
     let lock = format!("select pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_FOLLOWERS})");
     transaction.batch_execute(&lock).await.map_err(failed(attempted))?;
     let update = format!(
@@ -58,7 +55,7 @@ pub async fn raise_horizon(
     transaction.commit().await.map_err(failed(attempted))
 }
 
-/// Drops the partitions that a horizon passed which was raised at least an hour ago.
+/// Drops the partitions below the horizon if it was raised at least an hour ago.
 pub async fn drop_partitions(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let horizon = client
         .query_opt(
@@ -74,28 +71,28 @@ pub async fn drop_partitions(client: &mut Client, run_id: i64) -> Result<(), Dat
             if epochs.end as i64 - 1 > horizon {
                 continue;
             }
-            let attempted = format!("dropping the partition {table}, which is behind the horizon");
+            let attempted = format!("dropping the partition {table}, which is below the retention horizon");
             let transaction = fenced(client, run_id).await?;
             transaction
                 .batch_execute(&format!("drop table {table}"))
                 .await
                 .map_err(failed(attempted.as_str()))?;
             transaction.commit().await.map_err(failed(attempted))?;
-            tracing::info!("dropped {table}, which is behind the retention horizon");
+            tracing::info!("dropped {table}, which is below the retention horizon");
         }
     }
     Ok(())
 }
 
-/// Deletes the ledger's rows behind the horizon. The newest one always stays: it is the recovery point.
+/// Deletes the rows of `commits` below the horizon, except the newest commit, which is the recovery point.
 pub async fn prune_commits(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let which = "select epoch from commits where epoch <= (select horizon_epoch from citytide_database) \
                  and epoch < (select max(epoch) from commits) order by epoch";
-    prune(client, run_id, "commits", "epoch", which, Trace::None).await
+    prune(client, run_id, "commits", "epoch", which, Record::None).await
 }
 
-/// Deletes what the detector wrote down before its newest complete state. What it decided is kept as long as the readings
-/// are: from both, any verdict can be found again.
+/// Deletes detector states older than the newest complete one. Keeps the detector's decisions as long as the readings:
+/// both together reproduce every verdict.
 pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let transaction = fenced(client, run_id).await?;
     let newest = "(select max(as_of) from detector_state where kind = 'schedule' \
@@ -113,42 +110,42 @@ pub async fn prune_detector(client: &mut Client, run_id: i64) -> Result<(), Data
          delete from detector_models where epoch <= {horizon} and in_force_from < \
            (select max(in_force_from) from detector_models where in_force_from <= {newest})"
     );
-    let attempted = "deleting what the detector knew before";
+    let attempted = "deleting old states of the detector";
     transaction.batch_execute(&script).await.map_err(failed(attempted))?;
     transaction.commit().await.map_err(failed(attempted))
 }
 
-/// Forgets deletions behind the horizon.
+/// Deletes the rows of `changes` below the horizon.
 pub async fn prune_changes(client: &mut Client, run_id: i64) -> Result<(), DatabaseError> {
     let which = "select ctid from changes where epoch <= (select horizon_epoch from citytide_database) order by epoch";
-    prune(client, run_id, "changes", "ctid", which, Trace::None).await
+    prune(client, run_id, "changes", "ctid", which, Record::None).await
 }
 
-/// Deletes panes, windows and counts by zone and time that begin earlier than W less their retention, when there is one.
-/// All but panes leave their keys in `changes`.
+/// Deletes panes, windows and counts by zone and time that begin earlier than W less the retention of windows, if there
+/// is one. Records the deleted keys in `changes`, except those of panes.
 pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
     let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
-    let counts = counted(client).await?.into_iter();
+    let counts = count_tables(client).await?.into_iter();
     let tables = domain.windows.iter().map(Window::table).chain(counts);
-    let tables = tables.map(|table| (table, "window_start", Trace::Keys));
-    for (table, start, trace) in tables.chain([("panes".to_owned(), "pane_start", Trace::None)]) {
+    let tables = tables.map(|table| (table, "window_start", Record::Keys));
+    for (table, start, record) in tables.chain([("panes".to_owned(), "pane_start", Record::None)]) {
         let which = format!(
             "select zone, {start} from {table} where {start} < (select watermark from commits \
              order by epoch desc limit 1) - interval '{windows_us} microseconds' order by {start}"
         );
-        prune(client, run_id, &table, &format!("zone, {start}"), &which, trace).await?;
+        prune(client, run_id, &table, &format!("zone, {start}"), &which, record).await?;
     }
     Ok(())
 }
 
-/// Deletes incidents that were last seen earlier than W less the retention of windows, when there is one, with what was
-/// logged and done about them. States and occurrences leave their keys in `changes`.
+/// Deletes incidents that were last seen earlier than W less the retention of windows, if there is one, with their
+/// transitions and actions. Records the deleted keys of states and occurrences in `changes`.
 pub async fn prune_incidents(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
     let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
     let before = format!(
         "(select watermark from commits order by epoch desc limit 1) - interval '{windows_us} microseconds'"
     );
-    // An incident is shown with all of its occurrences, and a run that may go on with it reads them.
+    // The occurrences of a kept incident are kept: the page shows them, and a run that continues it reads them.
     let occurrences = format!(
         "select zone, kind, metric, sensor_id, first_at from incident_occurrences as one where last_at < {before} \
          and not exists (select from incident_states as of where of.zone = one.zone and of.kind = one.kind \
@@ -160,7 +157,7 @@ pub async fn prune_incidents(client: &mut Client, run_id: i64, domain: &Domain) 
     );
     let without_state =
         "not exists (select from incident_states as of where of.incident_id = gone.incident_id)";
-    // W never falls, so what was logged at a higher epoch is not older.
+    // W never falls, so a transition at a higher epoch is not older.
     let transitions = format!(
         "select ctid from incident_transitions as gone where {without_state} and epoch < coalesce((select epoch \
          from incident_transitions where event_at >= {before} order by epoch limit 1), {})",
@@ -168,56 +165,56 @@ pub async fn prune_incidents(client: &mut Client, run_id: i64, domain: &Domain) 
     );
     let actions =
         format!("select ctid from incident_actions as gone where event_at < {before} and {without_state}");
-    for (table, key, which, trace) in [
-        ("incident_occurrences", "zone, kind, metric, sensor_id, first_at", occurrences, Trace::Keys),
-        ("incident_states", "zone, incident_id", states, Trace::Keys),
-        ("incident_transitions", "ctid", transitions, Trace::None),
-        ("incident_actions", "ctid", actions, Trace::None),
+    for (table, key, which, record) in [
+        ("incident_occurrences", "zone, kind, metric, sensor_id, first_at", occurrences, Record::Keys),
+        ("incident_states", "zone, incident_id", states, Record::Keys),
+        ("incident_transitions", "ctid", transitions, Record::None),
+        ("incident_actions", "ctid", actions, Record::None),
     ] {
-        prune(client, run_id, table, key, &which, trace).await?;
+        prune(client, run_id, table, key, &which, record).await?;
     }
     Ok(())
 }
 
-/// The tables of counts by zone and time.
-async fn counted(client: &Client) -> Result<Vec<String>, DatabaseError> {
+/// Lists the tables of counts by zone and time.
+async fn count_tables(client: &Client) -> Result<Vec<String>, DatabaseError> {
     let sql = "select relname::text from pg_class join pg_attribute on attrelid = pg_class.oid \
                where relnamespace = current_schema()::regnamespace and relkind = 'r' and attname = $1 order by 1";
     let rows = client.query(sql, &[&AFTER_EPOCH]).await.map_err(failed("looking for tables of counts"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What deleted rows leave behind.
+/// What a deletion records in `changes`.
 #[derive(Clone, Copy)]
-enum Trace {
+enum Record {
     None,
-    /// Their keys in `changes`.
+    /// The keys of the deleted rows.
     Keys,
 }
 
-/// Deletes from `table` the rows whose `key` the query finds, a batch at a time.
+/// Deletes in batches the rows of `table` whose `key` the query `which` returns.
 async fn prune(
     client: &mut Client,
     run_id: i64,
     table: &str,
     key: &str,
     which: &str,
-    trace: Trace,
+    record: Record,
 ) -> Result<(), DatabaseError> {
-    let attempted = format!("deleting what {table} no longer keeps");
+    let attempted = format!("deleting old rows of {table}");
     let delete = format!("delete from {table} where ({key}) in ({which} limit {BATCH_ROWS})");
     let and_keys = format!("with gone as ({delete} returning {key}) select to_jsonb(gone)::text from gone");
     for _ in 0..BATCHES {
         let transaction = fenced(client, run_id).await?;
-        let deleted = match trace {
-            Trace::None => transaction.execute(&delete, &[]).await.map_err(failed(attempted.as_str()))?,
-            Trace::Keys => {
-                // Times in the keys are those of UTC, whatever the role's setting.
+        let deleted = match record {
+            Record::None => transaction.execute(&delete, &[]).await.map_err(failed(attempted.as_str()))?,
+            Record::Keys => {
+                // Times in the keys are in UTC, whatever the role's setting.
                 let utc = transaction.batch_execute("set local time zone 'UTC'").await;
                 utc.map_err(failed(attempted.as_str()))?;
                 let rows = transaction.query(&and_keys, &[]).await.map_err(failed(attempted.as_str()))?;
                 let keys: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-                note(&transaction, table, &keys).await?;
+                record_deletions(&transaction, table, &keys).await?;
                 keys.len() as u64
             }
         };
@@ -229,14 +226,18 @@ async fn prune(
     Ok(())
 }
 
-/// Leaves keys in `changes`. They bear the epoch after the newest commit, so that they show with the next one: whoever
-/// has read up to the newest commit has not passed them. No commit may come between that epoch's choice and the end of
-/// this transaction, so commits wait for it, from here on only.
-async fn note(transaction: &Transaction<'_>, table: &str, keys: &[String]) -> Result<(), DatabaseError> {
+/// Records deleted keys in `changes`. Their epoch is the newest commit's plus one, so that they become visible with the
+/// next commit, and a follower that has read up to the newest commit still gets them. No commit may come between the
+/// choice of that epoch and the end of this transaction, so this locks `commits`, as late as possible.
+async fn record_deletions(
+    transaction: &Transaction<'_>,
+    table: &str,
+    keys: &[String],
+) -> Result<(), DatabaseError> {
     if keys.is_empty() {
         return Ok(());
     }
-    let attempted = "noting what was deleted";
+    let attempted = "recording deletions";
     let lock = "lock table commits in share row exclusive mode";
     transaction.batch_execute(lock).await.map_err(failed(attempted))?;
     let insert = "insert into changes (epoch, table_name, key) \

@@ -1,7 +1,7 @@
-//! The event times of segments that are over, as CHECK constraints: the planner leaves segments out that cannot hold what is
-//! asked for.
+//! Adds CHECK constraints on the event times of complete segments, with which the planner excludes segments from
+//! queries by time.
 //!
-//! Only where a commit lies at or behind the last epoch: then no row can come that the constraint would refuse.
+//! Only a segment whose last epoch is committed gets one: no row that violates it can follow.
 
 use tokio_postgres::Client;
 
@@ -10,13 +10,13 @@ use crate::partitions::bounded;
 use crate::postgres::DatabaseError;
 use crate::schema::READINGS;
 
-/// Adds what is missing. A segment that others have locked is left for the next time; an empty one needs nothing.
+/// Adds the missing constraints. Leaves segments that others have locked to the next call; empty ones need none.
 ///
 /// # Errors
 ///
-/// When the server fails or refuses.
+/// When the server fails or rejects a statement.
 pub async fn bound_times(client: &Client) -> Result<(), DatabaseError> {
-    let attempted = "looking for segments whose event times are not known";
+    let attempted = "looking for segments without a constraint on event time";
     let sql = format!(
         "select relname::text from ({}) as leaf where bounds[2] <= (select max(epoch) + 1 from commits) \
          and not exists (select from pg_constraint where conrelid = leaf.oid and conname = relname || '_time' \
@@ -26,7 +26,7 @@ pub async fn bound_times(client: &Client) -> Result<(), DatabaseError> {
     for row in client.query(&sql, &[]).await.map_err(failed(attempted))? {
         let segment: &str = row.get(0);
         match bound(client, segment).await {
-            Err(error) if lacked_lock(&error) => tracing::debug!("{error}; tried again"),
+            Err(error) if lacked_lock(&error) => tracing::debug!("{error}; retrying"),
             done => done?,
         }
     }
@@ -34,14 +34,14 @@ pub async fn bound_times(client: &Client) -> Result<(), DatabaseError> {
 }
 
 async fn bound(client: &Client, segment: &str) -> Result<(), DatabaseError> {
-    let attempted = format!("noting the event times of {segment}");
+    let attempted = format!("adding the constraint on event time of {segment}");
     let times =
         format!("select quote_literal(min(recorded_at)), quote_literal(max(recorded_at)) from {segment}");
     let row = client.query_one(&times, &[]).await.map_err(failed(attempted.as_str()))?;
     let (Some(first), Some(last)) = (row.get::<_, Option<&str>>(0), row.get::<_, Option<&str>>(1)) else {
         return Ok(());
     };
-    // The lock that keeps readers out is held for the catalog alone; the rows are read under one that does not.
+    // NOT VALID holds the exclusive lock only for the catalog change; VALIDATE reads the rows without blocking readers.
     let add = format!(
         "begin; set local lock_timeout = {LOCK_TIMEOUT_MS}; \
          alter table {segment} drop constraint if exists {segment}_time, \

@@ -1,6 +1,6 @@
-//! Cleaning up after a crash: what was copied but never committed.
+//! Deletes the raw rows that a crashed run copied but did not commit.
 //!
-//! By BRIN, not by the block count that the last commit saw: see `docs/decisions/0003-clean-up-by-brin.md`.
+//! Finds them by BRIN, not by the block count of the last commit: see `docs/decisions/0003-clean-up-by-brin.md`.
 
 use tokio_postgres::Client;
 
@@ -9,18 +9,18 @@ use crate::partitions::{Partition, partitions};
 use crate::postgres::DatabaseError;
 use crate::schema::{DETECTOR_STATE, RAW};
 
-/// Deletes all raw rows above the committed epoch, in one transaction, and returns how many there were.
+/// Deletes all raw rows above the committed epoch in one transaction. Returns their number.
 ///
-/// The caller's session holds the lock that makes it the only run, and it has raised the fence: no other session can
-/// add such rows any more, and none of them can belong to a run that still commits.
+/// The caller's session must hold the run's lock and have raised the fence: then no other session can add such rows,
+/// and none of them belongs to a run that can still commit.
 ///
 /// # Errors
 ///
-/// When the server fails; then nothing is deleted.
+/// When the server fails; nothing is deleted then.
 pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result<u64, DatabaseError> {
     let attempted = "deleting rows that were never committed";
-    // A table that was not analysed yet looks small, and is scanned as a whole unless that is forbidden. A scan that is
-    // left over then looks so dear that it would be compiled, for longer than it takes.
+    // Without statistics the planner takes a table for small and scans it, so sequential scans are off. Where no index
+    // exists, the penalty makes the scan look expensive enough for JIT compilation, which would take longer than it.
     let begin = "begin; set local enable_seqscan = off; set local jit = off";
     client.batch_execute(begin).await.map_err(failed(attempted))?;
     let mut deleted = 0;
@@ -36,7 +36,7 @@ pub async fn delete_uncommitted(client: &Client, committed_epoch: i64) -> Result
                 .map_err(failed(format!("deleting rows of {table} that were never committed")))?;
         }
     }
-    // Not counted: it is no reading.
+    // Not counted: these are no readings.
     let delete = format!("delete from {DETECTOR_STATE} where epoch > {committed_epoch}");
     client.batch_execute(&delete).await.map_err(failed("deleting state that was never committed"))?;
     client.batch_execute("commit").await.map_err(failed(attempted))?;

@@ -58,7 +58,7 @@ pub async fn start(
     }
     if process == 0 {
         migrate::prepare(&mut client, &schema, &source.identity()).await?;
-        origin::hold(&client, &source.origin()).await?;
+        origin::check_and_record(&client, &source.origin()).await?;
     }
     let host = host_name();
     let run = if process == 0 {

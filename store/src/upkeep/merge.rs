@@ -1,10 +1,10 @@
-//! Old commits become fewer: at full speed there are 1.7 million a day, and where readings are kept for ever nothing else
-//! would delete them.
+//! Merges old rows of `commits`: at full speed there are 1.7 million a day, and without a retention of readings nothing
+//! else deletes them.
 //!
-//! Commits of one run and minute that are old enough become one row, the last of them: it names the commit before the
-//! first, and has the readings of all and the earliest of their `windows_from`. So the chain has no gap, sums stay what
-//! they are, and a follower that stands between two of them is told of every window that it has not seen. What is lost is
-//! which commit of that minute brought a reading's neighbours; the reading itself keeps its epoch.
+//! The old commits of one run and minute become one row, the last of them: its `previous_epoch` is that of the first,
+//! its `readings` their sum and its `windows_from` their minimum. So the chain has no gap, sums do not change, and a
+//! follower whose position is inside the minute still gets every window that it has not read. The merge only loses
+//! which readings of the minute were committed together; each reading keeps its epoch.
 
 use std::ops::Range;
 
@@ -14,15 +14,15 @@ use super::{failed, fenced};
 use crate::postgres::DatabaseError;
 use crate::time::{Timestamp, micros};
 
-/// Commits become fewer once they are so old.
+/// The age from which commits are merged.
 pub const COMMITS_MERGED_AFTER_MS: u64 = 3_600_000;
-/// Epochs of commits that become one at most.
+/// The span of epochs whose commits become one.
 const MINUTE_MS: i64 = 60_000;
-/// Readings that a merged commit has at most, unless one of its own had more: a follower takes a commit in one step.
+/// Maximum number of readings of a merged commit, unless a single one has more: a follower reads a commit in one step.
 const READINGS_MAX: i64 = 100_000;
-/// Epochs that one transaction looks at.
+/// The span of epochs that one transaction merges.
 const CHUNK_MS: i64 = 600_000;
-/// Transactions that change something, in a round.
+/// Maximum number of merging transactions per round.
 const CHUNKS_MAX: u32 = 20;
 
 /// A row of `commits`.
@@ -34,7 +34,7 @@ struct Commit {
     windows_from_us: Option<i64>,
 }
 
-/// Merges the commits at and above `from_ms` that are old enough, and moves `from_ms` behind them.
+/// Merges the old commits from epoch `from_ms` on, and advances `from_ms` past them.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub async fn merge_commits(
     let until_ms = until_ms - until_ms.rem_euclid(MINUTE_MS);
     let mut chunks = 0;
     while chunks < CHUNKS_MAX {
-        // The newest commit is never merged: it is the recovery point.
+        // The newest commit is the recovery point and is never merged.
         let sql = "select epoch from commits where epoch >= $1 and epoch < $2 \
                    and epoch < (select max(epoch) from commits) order by epoch limit 1";
         let first = client.query_opt(sql, &[from_ms, &until_ms]).await.map_err(failed(attempted))?;
@@ -63,7 +63,7 @@ pub async fn merge_commits(
     Ok(())
 }
 
-/// Merges the commits of these epochs; whether there was anything to merge.
+/// Merges the commits of a span of epochs. Returns whether there were any to merge.
 async fn merge_chunk(client: &mut Client, run_id: i64, chunk: &Range<i64>) -> Result<bool, DatabaseError> {
     let attempted = "merging old commits";
     let sql = "select previous_epoch, epoch, run_id, readings, windows_from from commits where epoch >= $1 and epoch < $2 \
@@ -97,12 +97,12 @@ async fn merge_chunk(client: &mut Client, run_id: i64, chunk: &Range<i64>) -> Re
     Ok(true)
 }
 
-/// The commits that take the place of several.
+/// Computes the rows that replace several commits each.
 fn merged(commits: impl Iterator<Item = Commit>) -> Vec<Commit> {
     let mut merged: Vec<(Commit, usize)> = Vec::new();
     for commit in commits {
         match merged.last_mut() {
-            Some((last, count)) if last.takes(&commit) => {
+            Some((last, count)) if last.can_merge(&commit) => {
                 last.epochs.end = commit.epochs.end;
                 last.readings += commit.readings;
                 last.windows_from_us = last.windows_from_us.into_iter().chain(commit.windows_from_us).min();
@@ -115,7 +115,7 @@ fn merged(commits: impl Iterator<Item = Commit>) -> Vec<Commit> {
 }
 
 impl Commit {
-    fn takes(&self, next: &Commit) -> bool {
+    fn can_merge(&self, next: &Commit) -> bool {
         self.epochs.end == next.epochs.start
             && self.run_id == next.run_id
             && self.epochs.end.div_euclid(MINUTE_MS) == next.epochs.end.div_euclid(MINUTE_MS)
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_of_a_run_and_minute_become_one_that_says_what_all_said() {
+    fn commits_of_a_run_and_minute_become_one_with_their_sums() {
         let commits = [
             commit(0..100, 1, 7, None),
             commit(100..200, 1, 3, Some(60)),

@@ -1,4 +1,4 @@
-//! Who holds retention up: how far the followers are, and a warning for each that has been left behind.
+//! Reads the positions of the followers, and logs a warning for each that keeps retention from removing readings.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use super::retention::retention_horizon;
 use crate::followers::{self, Follower};
 use crate::postgres::DatabaseError;
 
-/// How long the log is quiet about a follower that goes on holding retention up.
+/// How often the warning about a follower is repeated.
 const WARN_EVERY: Duration = Duration::from_secs(3600);
 
-/// When each follower was last warned of.
+/// The time of the last warning about each follower.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct FollowerWarnings {
     warned: BTreeMap<String, Instant>,
 }
 
-impl Held {
-    /// Reads how far the followers are, and warns of those that retention waits for.
-    pub(super) async fn look(
+impl FollowerWarnings {
+    /// Reads all followers, and warns of those for which retention waits.
+    pub(super) async fn read(
         &mut self,
         client: &Client,
         raw_us: Option<i64>,
@@ -31,8 +31,8 @@ impl Held {
         let found = followers::list(client, horizon).await?;
         for follower in self.due(&found, now) {
             tracing::warn!(
-                "the follower {} is {} h behind, and readings older than retention.raw are kept for it; start it \
-                 again, or end it with: citytide followers drop {}",
+                "the follower {} is {} h behind, so readings older than retention.raw are kept for it; start it \
+                 again, or remove it with: citytide followers drop {}",
                 follower.name,
                 follower.behind_ms / 3_600_000,
                 follower.name
@@ -41,7 +41,7 @@ impl Held {
         Ok(found)
     }
 
-    /// Those to warn of now.
+    /// The followers that need a warning now.
     fn due<'a>(&mut self, found: &'a [Follower], now: Instant) -> Vec<&'a Follower> {
         self.warned.retain(|name, _| found.iter().any(|one| one.holds_retention && one.name == *name));
         let mut due = Vec::new();
@@ -62,7 +62,7 @@ mod tests {
     use crate::clock::instant;
 
     #[test]
-    fn a_follower_is_warned_of_once_an_hour_and_anew_after_it_had_caught_up() {
+    fn the_warning_comes_once_an_hour_and_again_after_the_follower_had_caught_up() {
         let follower = |holds_retention| Follower {
             name: "parquet".to_owned(),
             epoch: 0,
@@ -70,10 +70,10 @@ mod tests {
             behind_ms: 0,
             holds_retention,
         };
-        let (began, mut held) = (instant(), Held::default());
+        let (start, mut warnings) = (instant(), FollowerWarnings::default());
         let mut warned = |minutes: u64, holds_retention| {
-            let now = began + Duration::from_secs(60 * minutes);
-            held.due(&[follower(holds_retention)], now).len()
+            let now = start + Duration::from_secs(60 * minutes);
+            warnings.due(&[follower(holds_retention)], now).len()
         };
         let seen = [(0, true), (1, true), (59, true), (60, true), (61, false), (62, true)];
         assert_eq!(seen.map(|(minutes, holds)| warned(minutes, holds)), [1, 0, 0, 1, 0, 1]);

@@ -1,27 +1,27 @@
-//! Indexes of segments: made when a segment is over, and dropped when too much comes for one that has them.
-//! Nothing writes a segment that is over, so a plain CREATE INDEX is in nobody's way.
+//! Builds the indexes of a segment when it is complete, and drops those of the current segment when readings come too
+//! fast for them. Nothing writes a complete segment, so a plain CREATE INDEX blocks no writer.
 
 use tokio_postgres::Client;
 
 use super::times::bound_times;
-use super::{Lately, failed};
+use super::{RecentRate, failed};
 use crate::partitions::{Partition, bounded, segment_of};
 use crate::postgres::DatabaseError;
 use crate::schema::{READINGS, SegmentIndex};
 
-/// For so long after its last epoch a segment without a later commit may still be written.
+/// How long after its last epoch a segment without a later commit may still be written.
 const WRITTEN_FOR_MS: u64 = 60_000;
 
-/// Builds what is missing, one index after the other, oldest segment first. A segment is over once a commit lies at or
-/// behind its last epoch, or that epoch is a minute ago. A COPY that comes later still would wait for the index, and be in
-/// it. While a backlog is read only the small indexes are built. Then the event times of segments are noted
-/// (`times`).
+/// Builds the missing indexes one by one, oldest segment first, then adds the constraints on event time (`times`).
+///
+/// A segment is complete when its last epoch is committed or a minute old. A COPY that came even later would wait for
+/// the index and be included in it. Behind a backlog only the small indexes are built.
 ///
 /// # Errors
 ///
-/// When the server fails or refuses.
+/// When the server fails or rejects a statement.
 pub async fn finish_segments(client: &Client, now_ms: u64) -> Result<(), DatabaseError> {
-    let attempted = "looking for indexes that segments lack";
+    let attempted = "looking for missing indexes of segments";
     let suffixes = SegmentIndex::ALL.map(SegmentIndex::suffix);
     let sql = format!(
         "select leaf.relname::text, suffix, indexrelid is not null \
@@ -35,7 +35,7 @@ pub async fn finish_segments(client: &Client, now_ms: u64) -> Result<(), Databas
     let written_before = now_ms.saturating_sub(WRITTEN_FOR_MS) as i64;
     let rows =
         client.query(&sql, &[&suffixes.as_slice(), &written_before]).await.map_err(failed(attempted))?;
-    let Lately { is_fast, is_behind } = Lately::read(client, now_ms).await?;
+    let RecentRate { is_fast, is_behind } = RecentRate::read(client, now_ms).await?;
     if is_fast {
         drop_btrees(client, now_ms).await?;
     }
@@ -47,7 +47,7 @@ pub async fn finish_segments(client: &Client, now_ms: u64) -> Result<(), Databas
         }
         let attempted = format!("indexing {segment}");
         if row.get(2) {
-            // Left by CREATE INDEX CONCURRENTLY of a former version.
+            // An invalid index, left by CREATE INDEX CONCURRENTLY of an earlier version.
             let drop = format!("drop index {segment}_{suffix}");
             client.batch_execute(&drop).await.map_err(failed(attempted.as_str()))?;
         }
@@ -56,8 +56,8 @@ pub async fn finish_segments(client: &Client, now_ms: u64) -> Result<(), Databas
     if is_behind { Ok(()) } else { bound_times(client).await }
 }
 
-/// Drops the b-trees of the segment that is being written, which was made while readings came as they were measured. It
-/// gets them back when it is over.
+/// Drops the b-trees of the segment that is being written: it was created with them when the rate was lower. They are
+/// built again when it is complete.
 async fn drop_btrees(client: &Client, now_ms: u64) -> Result<(), DatabaseError> {
     let Some(Partition { table, .. }) = segment_of(client, now_ms).await? else { return Ok(()) };
     for index in SegmentIndex::ALL.into_iter().filter(|index| index.is_btree_of_all()) {
@@ -65,7 +65,7 @@ async fn drop_btrees(client: &Client, now_ms: u64) -> Result<(), DatabaseError> 
         client
             .batch_execute(&drop)
             .await
-            .map_err(failed(format!("dropping an index of {table} while readings come so fast")))?;
+            .map_err(failed(format!("dropping an index of {table}, which is too slow at this rate")))?;
     }
     Ok(())
 }
