@@ -2,7 +2,9 @@
 
 use csv::StringRecord;
 
-use crate::{Row, Table, TableBuilder, TableError, time_us};
+use crate::sentinel::sentinel;
+use crate::time::TimesSeen;
+use crate::{Row, Table, TableBuilder, TableError};
 
 /// Labels of normal rows, in lower case, unless the caller names others; so is any number that is 0.
 const NORMAL: [&str; 13] =
@@ -13,16 +15,20 @@ const MISSING: [&str; 8] = ["", "na", "n/a", "nan", "null", "none", "-", "?"];
 /// The columns that are not metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns {
-    /// Event time, as [`time_us`] reads it.
+    /// Event time, as [`TimeFormat`](crate::TimeFormat) reads it.
     pub time: String,
-    /// Label: normal (see `normal`) or the kind of anomaly.
-    pub label: String,
+    /// Label: normal (see `normal`) or the kind of anomaly; without it all rows are normal.
+    pub label: Option<String>,
     /// Sensor; without it all rows are of one sensor.
     pub sensor: Option<String>,
     /// Zone; without it all rows are of one zone.
     pub zone: Option<String>,
     /// Labels that are normal; if there are none, empty, `0`, `false`, `no`, `normal` and the like are.
     pub normal: Vec<String>,
+    /// Columns that are no metrics although they hold numbers.
+    pub ignored: Vec<String>,
+    /// Numbers that mean that there is no value.
+    pub missing: Vec<f64>,
 }
 
 impl Columns {
@@ -41,6 +47,8 @@ struct Candidate {
     column: usize,
     numbers: usize,
     texts: usize,
+    /// Numbers with a decimal comma.
+    commas: usize,
     first_text: Option<(usize, String)>,
 }
 
@@ -64,38 +72,47 @@ pub fn read_csv(bytes: &[u8], columns: &Columns) -> Result<Table, TableError> {
         return Err(TableError::DuplicateColumn(names[at].clone()));
     }
     let Indices { time, label, sensor, zone, mut candidates } = indices(&names, columns)?;
+    let mut seen = TimesSeen::default();
+    while records.advance() {
+        seen.see(records.record.get(time).unwrap_or_default());
+    }
+    let format = seen.format().map_err(|_| TableError::DaysOrSeconds { column: columns.time.clone() })?;
+    let mut records = Records::new(text);
+    records.advance();
     let mut builder = TableBuilder::new(candidates.len());
     let mut values = vec![f64::NAN; candidates.len()];
-    let has_decimal_commas = records.delimiter == b';';
     while records.advance() {
         let (line, record) = (records.line, &records.record);
         if record.len() != names.len() {
             return Err(TableError::FieldCount { line, found: record.len(), expected: names.len() });
         }
         let found = record[time].trim();
-        let event_time_us = time_us(found).ok_or_else(|| {
+        let event_time_us = format.read(found).ok_or_else(|| {
             let (column, found) = (columns.time.clone(), found.to_owned());
             TableError::Time { line, column, found }
         })?;
         for (value, candidate) in values.iter_mut().zip(&mut candidates) {
             let field = record[candidate.column].trim();
-            *value = number(field, has_decimal_commas).unwrap_or(f64::NAN);
+            *value = number(field).unwrap_or(f64::NAN);
             if !value.is_nan() {
                 candidate.numbers += 1;
+                candidate.commas += usize::from(field.contains(','));
+                *value = if columns.missing.contains(value) { f64::NAN } else { *value };
             } else if !MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(field)) {
                 candidate.texts += 1;
                 candidate.first_text.get_or_insert_with(|| (line, field.to_owned()));
             }
         }
-        let kind = Some(record[label].trim()).filter(|kind| !columns.is_normal(kind));
+        let kind = label.map(|at| record[at].trim()).filter(|kind| !columns.is_normal(kind));
         let zone = zone.map_or("all", |at| &record[at]);
         let sensor = sensor.map_or("all", |at| &record[at]);
         builder
             .push(Row { line, partition: None, event_time_us, zone, sensor, kind }, values.iter().copied())?;
     }
     let mut ignored = Vec::new();
+    let mut decimal_commas = Vec::new();
     let mut metrics = Vec::with_capacity(candidates.len());
-    for Candidate { column, numbers, texts, first_text } in candidates {
+    for Candidate { column, numbers, texts, commas, first_text } in candidates {
         let name = names[column].clone();
         match first_text {
             _ if numbers == 0 || numbers < texts => {
@@ -103,26 +120,31 @@ pub fn read_csv(bytes: &[u8], columns: &Columns) -> Result<Table, TableError> {
                 metrics.push(None);
             }
             Some((line, found)) => return Err(TableError::Number { line, column: name, found }),
-            None => metrics.push(Some(name)),
+            None => {
+                // In a file whose cells are separated by commas, one could also separate thousands.
+                if commas > 0 && records.delimiter == b',' {
+                    decimal_commas.push(name.clone());
+                }
+                metrics.push(Some(name));
+            }
         }
     }
     let mut table = builder.build(metrics)?;
-    table.ignored = ignored;
+    table.sentinels =
+        table.names.iter().zip(&table.metrics).filter_map(|(name, column)| sentinel(name, column)).collect();
+    (table.ignored, table.decimal_commas, table.time_format) = (ignored, decimal_commas, format);
     Ok(table)
 }
 
-fn number(field: &str, has_decimal_commas: bool) -> Option<f64> {
-    match field.parse::<f64>() {
-        Ok(number) => Some(number),
-        Err(_) if has_decimal_commas => field.replacen(',', ".", 1).parse().ok(),
-        Err(_) => None,
-    }
+/// A number, with a point or a comma before its decimals.
+fn number(field: &str) -> Option<f64> {
+    field.parse().or_else(|_| field.replacen(',', ".", 1).parse()).ok()
 }
 
 /// Positions of the columns.
 struct Indices {
     time: usize,
-    label: usize,
+    label: Option<usize>,
     sensor: Option<usize>,
     zone: Option<usize>,
     candidates: Vec<Candidate>,
@@ -133,10 +155,11 @@ fn indices(names: &[String], columns: &Columns) -> Result<Indices, TableError> {
         let found = names.iter().position(|known| known == name);
         found.ok_or_else(|| TableError::NoColumn(name.clone(), names.join(", ")))
     };
-    let (time, label) = (index(&columns.time)?, index(&columns.label)?);
+    let (time, label) = (index(&columns.time)?, columns.label.as_ref().map(index).transpose()?);
+    let ignored: Vec<usize> = columns.ignored.iter().map(index).collect::<Result<_, _>>()?;
     let sensor = columns.sensor.as_ref().map(index).transpose()?;
     let zone = columns.zone.as_ref().map(index).transpose()?;
-    let asked = [("time", Some(time)), ("label", Some(label)), ("sensor", sensor), ("zone", zone)];
+    let asked = [("time", Some(time)), ("label", label), ("sensor", sensor), ("zone", zone)];
     for (at, (what, column)) in asked.iter().enumerate() {
         // Sensor and zone may be the same column: then each zone has one sensor.
         let shared =
@@ -145,7 +168,9 @@ fn indices(names: &[String], columns: &Columns) -> Result<Indices, TableError> {
             return Err(TableError::SharedColumn(names[*column].clone(), other, what));
         }
     }
-    let is_candidate = |at: &usize| !names[*at].is_empty() && asked.iter().all(|(_, of)| *of != Some(*at));
+    let is_candidate = |at: &usize| {
+        !names[*at].is_empty() && !ignored.contains(at) && asked.iter().all(|(_, of)| *of != Some(*at))
+    };
     let candidates = (0..names.len()).filter(is_candidate);
     let candidates = candidates.map(|column| Candidate { column, ..Candidate::default() }).collect();
     Ok(Indices { time, label, sensor, zone, candidates })
@@ -209,7 +234,7 @@ mod tests {
     fn columns() -> Columns {
         Columns {
             time: "at".to_owned(),
-            label: "kind".to_owned(),
+            label: Some("kind".to_owned()),
             sensor: Some("who".to_owned()),
             ..Columns::default()
         }
@@ -245,6 +270,50 @@ mod tests {
         assert_eq!((semicolon.metrics[0][0], semicolon.lines), (1.5, vec![2, 3]));
         assert_eq!(read("at\twho\theat\tkind\n1\ta\t1e3\t0\n").metrics[0], [1000.0]);
         assert_eq!(read("at,who,heat,kind\n1,\"two\nlines\",1,0\n2,a,1,0\n").lines, [2, 4]);
+    }
+
+    #[test]
+    fn decimal_commas_are_read_in_quotes_too_and_said() {
+        let table = read("at,who,heat,cold,kind\n1,a,\"20,612\",1.5,0\n2,a,\"19,5\",2,0\n");
+        assert_eq!(
+            (table.metrics[0].as_slice(), table.decimal_commas),
+            (&[20.612, 19.5][..], vec!["heat".to_owned()])
+        );
+        assert!(wrong("at,who,heat,kind\n1,a,\"1,234.5\",0\n2,a,1,0\n").contains("line 2, column `heat`"));
+        assert!(read("at;who;heat;kind\n1;a;20,5;0\n").decimal_commas.is_empty());
+    }
+
+    #[test]
+    fn the_column_of_times_is_read_as_a_whole() {
+        let of = |days: [&str; 2]| {
+            let [first, second] = days;
+            read(&format!("at,who,heat,kind\n{first},a,1,0\n{second},a,2,0\n"))
+        };
+        let step = |table: Table| table.event_times_us[1] - table.event_times_us[0];
+        assert_eq!(step(of(["01/05/2026 00:00", "01/06/2026 00:00"])), 86_400_000_000);
+        assert_eq!(step(of(["46027.0", "46027.5"])), 43_200_000_000);
+        assert!(
+            wrong("at,who,heat,kind\n46027,a,1,0\n46028,a,1,0\n").contains("day numbers of a spreadsheet")
+        );
+        let february = "at,who,heat,kind\n2026-02-30T00:00:00Z,a,1,0\n2026-01-05T00:01:00Z,a,1,0\n";
+        assert!(wrong(february).contains("line 2, column `at`: \"2026-02-30T00:00:00Z\" is not a time"));
+    }
+
+    #[test]
+    fn columns_are_ignored_and_numbers_missing_where_the_caller_says_so() {
+        let text = "at,who,heat,number,kind\n1,a,20,1,0\n2,a,-9999,2,0\n3,a,-9999,3,0\n4,a,21,4,0\n";
+        let table = read(text);
+        assert_eq!((table.names.len(), table.sentinels[0].value, table.sentinels.len()), (2, -9999.0, 1));
+        let more = Columns { ignored: vec!["number".to_owned()], missing: vec![-9999.0], ..columns() };
+        let table = read_csv(text.as_bytes(), &more).expect("a table");
+        assert_eq!((table.names, table.sentinels), (vec!["heat".to_owned()], Vec::new()));
+        assert!(table.metrics[0][1].is_nan());
+        let none = Columns { ignored: vec!["size".to_owned()], ..columns() };
+        assert!(
+            read_csv(text.as_bytes(), &none).expect_err("no such").to_string().contains("no column `size`")
+        );
+        let unlabelled = Columns { label: None, ..columns() };
+        assert_eq!(read_csv(text.as_bytes(), &unlabelled).expect("a table").labels(), [false; 4]);
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub enum TableError {
     )]
     Time { line: usize, column: String, found: String },
     #[error(
+        "reading the table: the column `{column}` has whole numbers that are as likely day numbers of a spreadsheet as seconds; write dates, or seconds or milliseconds since 1970"
+    )]
+    DaysOrSeconds { column: String },
+    #[error(
         "reading the table: line {line}, column `{column}`: {found:?} is not a number, but most of the column is; correct it, or leave it empty where nothing was measured"
     )]
     Number { line: usize, column: String, found: String },

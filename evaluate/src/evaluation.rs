@@ -71,6 +71,15 @@ impl Evaluation<'_> {
         readings.into_iter().map(figures).collect()
     }
 
+    /// Flagged rows by the member that found them.
+    pub fn found_by(&self) -> BTreeMap<&'static str, usize> {
+        let mut found: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for member in self.scored.found_by[self.from..].iter().flatten() {
+            *found.entry(member.as_str()).or_default() += 1;
+        }
+        found
+    }
+
     pub fn by_zone(&self) -> BTreeMap<String, ZoneFigures> {
         let mut rows_by_zone = vec![Vec::new(); self.table.zone_names.len()];
         for row in self.from..self.table.rows() {

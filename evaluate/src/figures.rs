@@ -17,6 +17,10 @@ pub struct Figures {
     pub recall: Option<f64>,
     /// F1 of the flags.
     pub f1: Option<f64>,
+    /// Share of the normal rows that are flagged.
+    pub false_alarm_rate: Option<f64>,
+    /// Share of the anomalous rows that are not.
+    pub missed_alarm_rate: Option<f64>,
     /// The best F1 of any threshold, chosen by the labels: no detector can know it.
     pub best_f1: Option<f64>,
     /// The greatest recall at a precision of 0.9 or more, at a threshold chosen by the labels.
@@ -43,6 +47,9 @@ impl Figures {
             figures.precision = (flagged > 0).then(|| confusion.precision());
             figures.recall = with_anomalies(confusion.recall());
             figures.f1 = with_anomalies(confusion.f1());
+            let normal = confusion.false_positives + confusion.true_negatives;
+            figures.false_alarm_rate = (normal > 0).then(|| confusion.false_positives as f64 / normal as f64);
+            figures.missed_alarm_rate = with_anomalies(1.0 - confusion.recall());
         }
         figures
     }
@@ -92,5 +99,7 @@ mod tests {
         let silent = Figures::new(&[0.1, 0.9], Some(&[false, false]), &[false, true]);
         assert_eq!((silent.precision, silent.recall, silent.auroc), (None, Some(0.0), Some(1.0)));
         assert_eq!(Figures::new(&[0.1, 0.9], None, &[false, true]).f1, None);
+        assert_eq!((none.false_alarm_rate, none.missed_alarm_rate), (Some(0.5), None));
+        assert_eq!((silent.false_alarm_rate, silent.missed_alarm_rate), (Some(0.0), Some(1.0)));
     }
 }

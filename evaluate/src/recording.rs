@@ -42,7 +42,7 @@ pub fn surprises(table: &Table) -> Vec<Surprise> {
     let rows = table.rows();
     let mut distances = vec![0.0; rows];
     let mut found = vec![(0.0, Member::Together); rows];
-    for series in rows_by_series(table).into_iter().filter(|series| series.len() >= ROWS_LEAST) {
+    for series in table.rows_by_series(0).into_iter().filter(|series| series.len() >= ROWS_LEAST) {
         let window = (series.len() / WINDOW_PART).clamp(WINDOW.0, WINDOW.1);
         let mut columns = Vec::new();
         for column in table.metrics.iter().take(METRICS_MAX) {
@@ -82,15 +82,6 @@ pub fn threshold(surprises: &[Surprise], layout: &Layout) -> f32 {
         by_chance <= layout.false_discoveries * share && share <= layout.contamination
     };
     (0..sorted.len()).rev().find(is_allowed).map_or(f32::INFINITY, |at| sorted[at])
-}
-
-/// The rows of each series, in the order of time.
-fn rows_by_series(table: &Table) -> Vec<Vec<usize>> {
-    let mut rows = vec![Vec::new(); table.series_count()];
-    for (row, series) in table.series.iter().enumerate() {
-        rows[*series as usize].push(row);
-    }
-    rows
 }
 
 /// The median of the up to `window` values around each one, without missing ones; NaN if all are missing.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use citytide_detector::Layout;
 use serde::Serialize;
 
-use crate::{AblationFigures, AsTable, Evaluation, Figures, KindFigures, ZoneFigures};
+use crate::time::shown;
+use crate::{AblationFigures, AsTable, Evaluation, EventFigures, Figures, KindFigures, ZoneFigures};
 
 /// Share of the time after which a detector that started from nothing has learnt something.
 const LATER: f64 = 2.0 / 3.0;
@@ -25,6 +26,9 @@ pub struct Report {
     pub cadence_seconds: f64,
     /// Rows of the input.
     pub rows: usize,
+    /// First and last event time.
+    pub first: String,
+    pub last: String,
     /// Rows that count: from `scored_from` on.
     pub scored: usize,
     pub scored_from: String,
@@ -41,6 +45,10 @@ pub struct Report {
     pub figures: Figures,
     /// The detector's figures on the last third of the time, if all rows count.
     pub last_third: Option<Figures>,
+    /// Of events and alarms instead of readings.
+    pub by_event: EventFigures,
+    /// Flagged rows by the member with the largest surprise.
+    pub found_by: BTreeMap<&'static str, usize>,
     pub by_kind: BTreeMap<String, KindFigures>,
     pub by_zone: BTreeMap<String, ZoneFigures>,
     /// The reference detectors' figures; `None` if there were too few rows.
@@ -81,8 +89,10 @@ impl Report {
             sensors: table.series_count(),
             cadence_seconds: layout.tick_us as f64 / 1e6,
             rows: table.rows(),
+            first: shown(table.span_us().0),
+            last: shown(table.span_us().1),
             scored,
-            scored_from: instant(table.event_times_us[from]),
+            scored_from: shown(table.event_times_us[from]),
             anomalous: count(&evaluation.labels),
             flagged: count(&evaluation.scored.flags),
             as_table: evaluation.scored.as_table,
@@ -90,6 +100,8 @@ impl Report {
             rules_alone: scored - count(&evaluation.scored.is_known),
             figures: evaluation.figures_from(from),
             last_third: is_learning.then(|| evaluation.figures_from(later)),
+            by_event: EventFigures::new(evaluation),
+            found_by: evaluation.found_by(),
             by_kind: evaluation.by_kind(),
             by_zone: evaluation.by_zone(),
             comparison: evaluation.comparison.clone(),
@@ -102,13 +114,6 @@ impl Report {
             },
         }
     }
-}
-
-fn instant(at_us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(at_us).map_or_else(
-        || format!("{at_us} µs of the Unix epoch"),
-        |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-    )
 }
 
 /// How the rows were scored, and on what grounds: `as a stream: 21 days, 160 series`.

@@ -165,6 +165,7 @@ pub(crate) fn broken_rules(table: &Table, layout: &Layout) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reference;
     use crate::testing::{Numbers, build};
 
     fn table(rows: usize, mut value: impl FnMut(usize, &mut Numbers) -> f64) -> (Table, Arc<Layout>) {
@@ -182,6 +183,18 @@ mod tests {
         let scored = score_table(&table, &layout, 0, || Some(odd.clone()));
         assert_eq!((scored.as_table, &scored.scores), (Some(AsTable::NoPast), &odd));
         assert_eq!(scored.flags.iter().filter(|flag| **flag).count(), 100);
+    }
+
+    #[test]
+    fn a_table_is_scored_alike_to_the_bit_and_otherwise_with_another_seed() {
+        let scores = |seed: u64| {
+            let (mut table, layout) = table(2_000, |_, numbers| numbers.normal());
+            table.seed = seed;
+            let forest = || Reference::ForestRaw.score(&table, &layout, 0).map(|(scores, _)| scores);
+            score_table(&table, &layout, 0, forest).scores
+        };
+        assert_eq!(scores(7), scores(7));
+        assert_ne!(scores(7), scores(8));
     }
 
     #[test]

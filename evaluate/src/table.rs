@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use citytide_domain::Domain;
 
+use crate::sentinel::Sentinel;
+use crate::time::TimeFormat;
 pub use builder::{Row, TableBuilder, VALUE_MAX};
 
 /// Labelled readings, ordered by event time; rows with equal times keep the order of the input.
@@ -41,6 +43,14 @@ pub struct Table {
     pub clipped: usize,
     /// Columns that are not numeric and were not asked for.
     pub ignored: Vec<String>,
+    /// Columns whose commas were read as decimal points although commas separate cells.
+    pub decimal_commas: Vec<String>,
+    /// Columns with a number that seems to stand for no value.
+    pub sentinels: Vec<Sentinel>,
+    /// How the times were written.
+    pub time_format: TimeFormat,
+    /// Seed of the forest on raw values, which also judges rows that are no stream.
+    pub seed: u64,
     /// What says how its rows are judged as a stream: time and trainings.
     pub domain: Arc<Domain>,
 }
@@ -55,9 +65,27 @@ impl Table {
         self.series.iter().max().map_or(0, |last| *last as usize + 1)
     }
 
+    /// The rows of each series from a row on, in the order of time.
+    pub fn rows_by_series(&self, from: usize) -> Vec<Vec<usize>> {
+        let mut rows = vec![Vec::new(); self.series_count()];
+        for row in from..self.rows() {
+            rows[self.series[row] as usize].push(row);
+        }
+        rows
+    }
+
     /// For each row, whether it is labelled anomalous.
     pub fn labels(&self) -> Vec<bool> {
         self.kinds.iter().map(Option::is_some).collect()
+    }
+
+    /// Labels the rows within windows of time, first and last inclusive, microseconds; each window is an event of its own.
+    pub fn label_windows(&mut self, windows: &[(i64, i64)]) {
+        self.kind_names = vec!["window".to_owned()];
+        for (row, at_us) in self.event_times_us.iter().enumerate() {
+            let window = windows.iter().position(|(first, last)| (first..=last).contains(&at_us));
+            (self.kinds[row], self.events[row]) = (window.map(|_| 0), window.map(|window| window as u32));
+        }
     }
 
     /// The kind of anomaly of a row; `None` is normal.
@@ -101,6 +129,10 @@ impl Default for Table {
             positions: Default::default(),
             clipped: Default::default(),
             ignored: Default::default(),
+            decimal_commas: Default::default(),
+            sentinels: Default::default(),
+            time_format: Default::default(),
+            seed: 0,
             domain: Arc::new(Domain::smart_city()),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use citytide_detector::Member;
 
-use crate::{Figures, Reference, Report, Table};
+use crate::{EventFigures, Figures, NabFigures, Reference, Report, Sentinel, Table};
 
 /// Most kinds and zones that are printed; the line of JSON has all.
 const ROWS_MAX: usize = 20;
@@ -42,6 +42,8 @@ fn head(report: &Report, table: &Table, text: &mut String) {
         report.cadence_seconds,
         report.domain.as_deref().unwrap_or("none")
     );
+    let format = table.time_format.as_str().map(|format| format!(", {format}")).unwrap_or_default();
+    line!(text, "times {} to {}{format}", report.first, report.last);
     line!(text, "judged {}", report.judged);
     if report.rules_alone > 0 {
         let rows = thousands(report.rules_alone);
@@ -55,6 +57,13 @@ fn head(report: &Report, table: &Table, text: &mut String) {
     }
     for name in &table.ignored {
         line!(text, "column {} is not numeric and is ignored", shortened(name, 40));
+    }
+    for name in &table.decimal_commas {
+        line!(text, "commas in column {} are read as decimal points", shortened(name, 35));
+    }
+    for Sentinel { column, value, count } in &table.sentinels {
+        let (column, count) = (shortened(column, 20), thousands(count));
+        line!(text, "column {column} is {value} in {count} rows: no value? (--missing {value})");
     }
     if table.clipped > 0 {
         line!(text, "{} values beyond 10^12 were taken as 10^12", thousands(table.clipped));
@@ -74,6 +83,46 @@ fn figures(report: &Report, text: &mut String) {
         }
     }
     line!(text, "* of a threshold chosen by the labels, which no detector can know");
+    events(report, text);
+}
+
+fn events(report: &Report, text: &mut String) {
+    let EventFigures { events, event_recall, alarms, event_precision, vus_pr, nab } = &report.by_event;
+    let Figures { false_alarm_rate, missed_alarm_rate, .. } = &report.figures;
+    let [recall, precision, vus, false_alarms, missed] =
+        [event_recall, event_precision, vus_pr, false_alarm_rate, missed_alarm_rate]
+            .map(|figure| figure3(*figure));
+    line!(
+        text,
+        "\nby reading: {false_alarms} of the normal ones flagged, {missed} of the anomalous ones missed"
+    );
+    let (events, alarms) = (thousands(events), thousands(alarms));
+    line!(
+        text,
+        "by event: {recall} of {events} events seen, {precision} of {alarms} alarms right; VUS-PR {vus}"
+    );
+    if let Some(nab) = nab {
+        line!(text, "{}", nab.text());
+    }
+    if !report.found_by.is_empty() {
+        let mut found: Vec<_> = report.found_by.iter().collect();
+        found.sort_by_key(|(name, count)| (usize::MAX - **count, **name));
+        let found: Vec<String> =
+            found.into_iter().map(|(name, count)| format!("{name} {}", thousands(count))).collect();
+        line!(text, "flagged by: {}", found.join(", "));
+    }
+}
+
+impl NabFigures {
+    /// As a line.
+    pub(crate) fn text(&self) -> String {
+        let NabFigures { standard, reward_low_fp, reward_low_fn, windows, hits, false_alarms } = self;
+        let [windows, hits, false_alarms] = [windows, hits, false_alarms].map(thousands);
+        format!(
+            "NAB: standard {standard:.1}, low FP {reward_low_fp:.1}, low FN {reward_low_fn:.1}; {hits} of {windows} \
+             windows, {false_alarms} false"
+        )
+    }
 }
 
 fn figures_row(text: &mut String, name: &str, of: &Figures) {
@@ -148,7 +197,7 @@ pub(crate) fn thousands(count: impl Display) -> String {
 }
 
 /// A name that is too long loses its beginning.
-fn shortened(name: &str, length_max: usize) -> String {
+pub(crate) fn shortened(name: &str, length_max: usize) -> String {
     let length = name.chars().count();
     if length <= length_max {
         return name.to_owned();

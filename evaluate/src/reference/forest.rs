@@ -28,7 +28,7 @@ pub fn score(table: &Table, scales: &Scales, fitted: usize, options: &ForestOpti
     for (number, metrics) in subsets.iter().enumerate() {
         let features = |row: &usize| metrics.iter().map(|metric| value(*metric, *row)).collect::<Vec<f32>>();
         let rows: Vec<f32> = sampled.iter().flat_map(features).collect();
-        let forest = fit(&rows, metrics.len(), &options, number as u64).ok()?;
+        let forest = fit(&rows, metrics.len(), &options, table.seed.wrapping_add(number as u64)).ok()?;
         let mut block = Block::default();
         for (at, sums) in sums.chunks_mut(LANES).enumerate() {
             for lane in 0..sums.len() {

@@ -9,6 +9,9 @@ use super::Table;
 
 /// Most decimals that are taken from the values.
 const DECIMALS_MAX: usize = 6;
+/// Below this a metric's decimals are counted from its first digit on, behind at most so many zeros.
+const SMALL: f64 = 0.01;
+const ZEROS_MAX: f64 = 60.0;
 /// Most values that the decimals are taken from.
 const DECIMALS_VALUES: usize = 1_000;
 /// The longest tick, microseconds.
@@ -75,8 +78,18 @@ fn metric_layout(name: &str, column: &[f64]) -> MetricLayout {
     let is_logarithmic =
         quantile(0.0) >= 0.0 && quantile(0.5) > 5.0 && quantile(0.9) > SKEWED * quantile(0.5);
     let step = sorted.len().div_ceil(DECIMALS_VALUES);
-    let decimals = sorted.iter().step_by(step).map(|value| decimals(*value)).max();
+    let zeros = zeros(quantile(0.01).abs().max(quantile(0.99).abs()));
+    let decimals =
+        sorted.iter().step_by(step).map(|value| zeros + decimals(*value * 10f64.powi(zeros.into()))).max();
     MetricLayout::new(name, decimals.unwrap_or(0), (quantile(0.01), quantile(0.99)), is_logarithmic)
+}
+
+/// Zeros behind the point of the greatest values of a metric, for metrics that are that small.
+fn zeros(greatest: f64) -> u8 {
+    if !(f64::MIN_POSITIVE..SMALL).contains(&greatest) {
+        return 0;
+    }
+    (-greatest.log10()).floor().min(ZEROS_MAX) as u8
 }
 
 /// Decimals that a value is written with.
@@ -99,6 +112,15 @@ mod tests {
         let rows: Vec<_> =
             (0..50).flat_map(|step| [(step * 5, "a", None), (step * 5 + 2, "b", None)]).collect();
         assert_eq!(one_metric(&rows).cadence_us(), 5_000_000);
+    }
+
+    #[test]
+    fn decimals_are_those_of_the_values_however_small() {
+        let decimals = |unit: f64| {
+            let rows = (0..9).map(|row| (row, "all", None, [(20.0 + 0.125 * row as f64) * unit]));
+            build(&["heat"], rows).layout(None).metrics[0].decimals
+        };
+        assert_eq!([1.0, 1e-3, 1e-9, 1e-30].map(decimals), [3, 6, 12, 33]);
     }
 
     #[test]

@@ -26,6 +26,35 @@ pub enum EvaluateError {
         /// The system's words.
         reason: String,
     },
+    /// A directory without tables.
+    #[error("{path} has no file that ends with .csv")]
+    NoTables {
+        /// The directory.
+        path: String,
+    },
+    /// More files than are evaluated at once.
+    #[error("these are more than {max} files; name fewer of them")]
+    TooManyTables { max: usize },
+    /// What is written for one table only.
+    #[error(
+        "--scores, --report and --truth are for one input; leave them out, or evaluate the files one by one"
+    )]
+    OneInput,
+    /// Windows that are none, or not of this file.
+    #[error("reading the windows {path}: {why}")]
+    Windows {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// One of several inputs.
+    #[error("{path}: {error}")]
+    InFile {
+        /// The file.
+        path: String,
+        error: Box<EvaluateError>,
+    },
     /// A table without the names of its columns.
     #[error("a table needs --label COLUMN and --time COLUMN; see citytide evaluate --help")]
     NoColumns,
@@ -106,6 +135,24 @@ impl EvaluateError {
     pub fn write(path: &Path, reason: &std::io::Error) -> EvaluateError {
         EvaluateError::Write { path: path.display().to_string(), reason: reason.to_string() }
     }
+
+    /// Says in which of several inputs it is.
+    pub fn in_file(self, path: &Path) -> EvaluateError {
+        EvaluateError::InFile { path: path.display().to_string(), error: Box::new(self) }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            EvaluateError::NoColumns
+            | EvaluateError::NoTruth
+            | EvaluateError::ColumnsOfLines
+            | EvaluateError::TruthOfTable
+            | EvaluateError::OneInput
+            | EvaluateError::From { .. } => Exit::Usage,
+            EvaluateError::InFile { error, .. } => error.exit(),
+            _ => Exit::Config,
+        }
+    }
 }
 
 impl From<ExitError> for EvaluateError {
@@ -116,15 +163,9 @@ impl From<ExitError> for EvaluateError {
 
 impl From<EvaluateError> for ExitError {
     fn from(error: EvaluateError) -> ExitError {
-        let exit = match error {
-            EvaluateError::Domain(ending) => return ending,
-            EvaluateError::NoColumns
-            | EvaluateError::NoTruth
-            | EvaluateError::ColumnsOfLines
-            | EvaluateError::TruthOfTable
-            | EvaluateError::From { .. } => Exit::Usage,
-            _ => Exit::Config,
-        };
-        ExitError::new(exit, error)
+        match error {
+            EvaluateError::Domain(ending) => ending,
+            error => ExitError::new(error.exit(), error),
+        }
     }
 }

@@ -96,3 +96,29 @@ fn what_was_typed_wrongly_ends_with_what_to_type() {
     says(&with(&["--scores", "/nowhere/at/all.csv"]), 78, "cannot write /nowhere/at/all.csv");
     says(&["--input", "/nowhere.csv", "--label", "kind", "--time", "at"], 78, "cannot read /nowhere.csv");
 }
+
+#[test]
+fn files_of_a_directory_are_evaluated_one_by_one_and_windows_label_them() {
+    let folder = Folder::new("several");
+    let rows: String = (0..300).map(|row| format!("{},{}\n", row * 60, row % 7)).collect();
+    let first = folder.file("a.csv", &format!("at,heat\n{rows}"));
+    folder.file("b.csv", &format!("at,heat\n{rows}"));
+    let windows =
+        folder.file("w.json", r#"{"a.csv": [["1970-01-01 04:00:00", "1970-01-01 04:10:00"]], "b.csv": []}"#);
+    let other = folder.file("v.json", r#"{"c.csv": []}"#);
+    let directory = folder.0.to_str().expect("a path").to_owned();
+    let typed =
+        |arguments: &[&str]| Typed::try_parse_from([&["evaluate"], arguments].concat()).expect("arguments");
+    let run = |arguments: &[&str]| evaluate(&typed(arguments).args);
+    run(&["--input", &directory, "--time", "at", "--windows", &windows]).expect("two tables");
+    let args = typed(&["--input", &first, "--time", "at", "--windows", &windows]).args;
+    let table = read(&args, Path::new(&first), Some(&Windows::read(Path::new(&windows)).expect("windows")));
+    assert_eq!(table.expect("a table").0.labels().iter().filter(|label| **label).count(), 11);
+    let (code, why) = refused(&["--input", &first, "--time", "at", "--windows", &other]);
+    assert!(code == 78 && why.contains("no windows of"), "{why}");
+    let (code, why) =
+        refused(&["--input", &directory, "--time", "at", "--windows", &windows, "--scores", "x"]);
+    assert!(code == 2 && why.contains("one input"), "{why}");
+    let (code, why) = refused(&["--input", &directory, "--time", "when", "--label", "heat"]);
+    assert!(code == 78 && why.contains("a.csv: reading the table"), "{why}");
+}
