@@ -105,7 +105,7 @@ pub struct Args {
     #[arg(long, value_name = "SHARE|TIME")]
     from: Option<String>,
     /// Seed of the forest on raw values, which also judges rows that are no stream
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    #[arg(id = "asked.seed", long = "seed", value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
     /// Write each row's score as CSV, in the order of the input
     #[arg(long, value_name = "FILE")]
