@@ -80,7 +80,7 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         }
         return Ok(Exit::Differs);
     }
-    if found.iter().any(Difference::is_mended) && !found.iter().any(Difference::breaks) {
+    if found.iter().any(Difference::is_migrated) && !found.iter().any(Difference::breaks) {
         // As a run does: whoever changes the tables has taken the database over, and ends with that.
         let request = Takeover {
             host: host_name(),
@@ -97,15 +97,15 @@ async fn execute(args: &Args) -> Result<Exit, ExitError> {
         }
         takeover::finish(&client, run.run_id, "schema apply").await?;
     }
-    for difference in found.iter().filter(|difference| !difference.is_mended()) {
+    for difference in found.iter().filter(|difference| !difference.is_migrated()) {
         output::print_line(format_args!("✗ {difference}{}", remedy(difference)));
     }
-    Ok(if found.iter().all(Difference::is_mended) { Exit::Done } else { Exit::Differs })
+    Ok(if found.iter().all(Difference::is_migrated) { Exit::Done } else { Exit::Differs })
 }
 
 /// What to do about a difference.
 fn remedy(difference: &Difference) -> &'static str {
-    if difference.is_mended() {
+    if difference.is_migrated() {
         "; citytide schema apply fixes it, and so does the next run"
     } else if difference.breaks() {
         "; a run refuses this: restore it as citytide schema print shows"

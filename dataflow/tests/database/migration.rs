@@ -187,16 +187,16 @@ fn a_table_that_was_changed_by_hand_is_named_with_its_column_and_refused_where_a
         ),
         (
             "alter table panes add column mine integer not null",
-            "panes.mine is not of citytide and refuses rows",
+            "panes.mine is not a column of citytide and refuses rows",
             true,
         ),
-        ("alter table panes add column mine integer", "panes.mine is not of citytide", false),
+        ("alter table panes add column mine integer", "panes.mine is not a column of citytide", false),
         (
             "alter table sensor_readings alter severity set not null",
             "sensor_readings.severity refuses nulls",
             true,
         ),
-        ("alter table runs alter host drop not null", "runs.host takes nulls", false),
+        ("alter table runs alter host drop not null", "runs.host accepts nulls", false),
         ("alter table panes drop constraint panes_pkey", "panes has no unique key (zone, pane_start)", true),
         (
             "alter table commits drop constraint commits_previous_epoch_key",
@@ -207,7 +207,7 @@ fn a_table_that_was_changed_by_hand_is_named_with_its_column_and_refused_where_a
         (
             "create or replace view conservation as select kafka_partition, first_offset, next_offset, accepted, late, \
              dead, lost, gaps, true as holds from ingest_progress",
-            "the view conservation is defined otherwise",
+            "the view conservation has another definition",
             false,
         ),
     ] {
@@ -263,7 +263,7 @@ fn preparing_adds_nothing_to_a_database_that_may_have_a_run() {
         assert_eq!(number(&client, "select count(*) from pg_attribute where attname like '%wind'").await, 0);
         let found =
             migrate::examine(&mut client, &schema(&windy), None).await.expect("examined").expect("there");
-        assert!(!found.is_empty() && found.iter().all(Difference::is_mended), "{found:?}");
+        assert!(!found.is_empty() && found.iter().all(Difference::is_migrated), "{found:?}");
     });
 }
 

@@ -1,4 +1,4 @@
-//! What a database says it is for, and whether a domain file fits. Reading aside, pure.
+//! Reads what a database declares in `citytide_database`, and checks a domain file against it.
 
 use citytide_domain::Domain;
 
@@ -6,27 +6,27 @@ use super::MigrateError;
 use crate::postgres::DatabaseError;
 use crate::schema::{self, SCHEMA_VERSION};
 
-/// What a database says about itself.
+/// The declarations of a database.
 #[derive(Debug)]
 pub struct Declared {
     schema_version: i32,
     domain: String,
     topic: String,
     windows: serde_json::Value,
-    /// Its metrics, in the order in which they came.
+    /// Its metrics, in the order in which they were added.
     pub(super) metrics: Vec<String>,
 }
 
 impl Declared {
-    /// Reads what the database declares; `None` when the one row is missing.
+    /// Reads the declarations; `None` when `citytide_database` is empty.
     ///
     /// # Errors
     ///
-    /// When the server fails; also when there is no such table.
+    /// When the table does not exist or the server fails.
     pub async fn read(
         client: &impl tokio_postgres::GenericClient,
     ) -> Result<Option<Declared>, DatabaseError> {
-        let attempted = "reading what this database is for";
+        let attempted = "reading citytide_database";
         let row = client
             .query_opt("select schema_version, domain, topic, windows::text from citytide_database", &[])
             .await
@@ -49,11 +49,12 @@ impl Declared {
         }))
     }
 
-    /// Whether the database is this domain's, as far as it goes: further metrics are no contradiction.
+    /// Checks that the database can hold this domain. A domain with more metrics is accepted, since columns can be
+    /// added.
     ///
     /// # Errors
     ///
-    /// The first thing that does not fit.
+    /// The first contradiction, as a [`MigrateError`].
     pub fn check(&self, domain: &Domain, topic: Option<&str>) -> Result<(), MigrateError> {
         if self.schema_version != SCHEMA_VERSION {
             return Err(MigrateError::OtherVersion { there: self.schema_version });
@@ -68,8 +69,8 @@ impl Declared {
             let (there, wanted) = (self.topic.clone(), topic.to_owned());
             return Err(MigrateError::OtherTopic { there, wanted });
         }
-        let wanted: serde_json::Value = serde_json::from_str(&schema::windows_json(domain))
-            .expect("what was just written as JSON is JSON");
+        let wanted: serde_json::Value =
+            serde_json::from_str(&schema::windows_json(domain)).expect("windows_json returns JSON");
         if self.windows != wanted {
             return Err(MigrateError::OtherWindows {
                 there: in_words(&self.windows),
@@ -83,19 +84,19 @@ impl Declared {
         }
     }
 
-    /// Whether it has columns for a metric.
+    /// Whether the database has columns for a metric.
     pub fn has(&self, metric: &str) -> bool {
         self.metrics.iter().any(|there| there == metric)
     }
 
-    /// The first metric of the domain file for which the database has no columns yet.
+    /// The first metric of the domain for which the database has no columns yet.
     pub fn missing_metric<'a>(&self, domain: &'a Domain) -> Option<&'a str> {
         let names = domain.metrics.iter().map(|metric| metric.name.as_str());
         names.into_iter().find(|name| !self.has(name))
     }
 }
 
-/// `1min (60 s every 60 s), 5min (…)`.
+/// Formats windows for messages: `1min (60 s every 60 s), 5min (…)`.
 fn in_words(windows: &serde_json::Value) -> String {
     let seconds =
         |window: &serde_json::Value, key: &str| window[key].as_i64().unwrap_or_default() / 1_000_000;

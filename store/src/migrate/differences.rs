@@ -1,7 +1,6 @@
-//! What a database has that the domain file does not ask for, and the other way round. Reading aside, pure.
+//! Compares the catalog with the schema of a domain: tables, columns, keys, the function of the fence, and views.
 //!
-//! Relations that are missing altogether are another matter (see `HalfMade`): here are columns, keys, the fence's
-//! function and the views.
+//! [`super::MigrateError::HalfMade`] reports relations that every version has and the database has not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,67 +11,52 @@ use super::Declared;
 use crate::postgres::DatabaseError;
 use crate::schema::{Schema, Table, View};
 
-/// One thing that differs.
+/// A difference between the database and the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A table, a view or a function is not there.
-    Missing {
-        /// Its name.
-        relation: String,
-    },
-    /// A table that came later is not there: a start makes it.
-    MissingTable {
-        /// Its name.
-        table: String,
-    },
-    /// A column is not there.
+    /// A table, a view or a function is missing.
+    Missing { relation: String },
+    /// A table that a later version has added is missing; a start creates it.
+    MissingTable { table: String },
+    /// A column of a table or view is missing.
     MissingColumn {
-        /// The table or view.
         relation: String,
         column: String,
-        /// Its type.
         type_name: String,
         /// Whether a start adds it.
         is_added: bool,
     },
     /// A column has another type.
     OtherType {
-        /// The table.
         relation: String,
         column: String,
-        /// Its type there.
+        /// Its type in the database.
         there: String,
-        /// The type that is written.
+        /// Its type in the schema.
         wanted: String,
     },
-    /// A column that is not declared.
+    /// The schema does not have this column.
     ExtraColumn {
-        /// The table.
         relation: String,
         column: String,
-        /// Whether it wants a value in each row.
+        /// Whether it is not null and has no default.
         is_required: bool,
     },
-    /// A column takes nulls that should not, or the other way round.
+    /// A column is not null and should be nullable, or the other way round.
     OtherNulls {
-        /// The table.
         relation: String,
         column: String,
-        /// Whether it refuses nulls.
+        /// Whether it is not null in the database.
         refuses: bool,
     },
-    /// A key is not there.
-    MissingKey {
-        /// The table.
-        relation: String,
-        columns: String,
-    },
-    /// A view shows something else.
+    /// A unique key is missing.
+    MissingKey { relation: String, columns: String },
+    /// A view has another definition.
     OtherView { view: String },
 }
 
 impl Difference {
-    /// Whether a run would fail, or write wrong rows.
+    /// Whether a run would fail or write wrong rows.
     pub fn breaks(&self) -> bool {
         match self {
             Difference::Missing { .. } | Difference::OtherType { .. } | Difference::MissingKey { .. } => true,
@@ -83,8 +67,8 @@ impl Difference {
         }
     }
 
-    /// Whether a start mends it.
-    pub fn is_mended(&self) -> bool {
+    /// Whether a start removes the difference.
+    pub fn is_migrated(&self) -> bool {
         matches!(
             self,
             Difference::MissingColumn { is_added: true, .. }
@@ -107,43 +91,46 @@ impl fmt::Display for Difference {
                 write!(f, "{relation}.{column} is {there}, not {wanted}")
             }
             Difference::ExtraColumn { relation, column, is_required: true } => {
-                write!(f, "{relation}.{column} is not of citytide and refuses rows without a value of it")
+                write!(
+                    f,
+                    "{relation}.{column} is not a column of citytide and refuses rows without a value for it"
+                )
             }
             Difference::ExtraColumn { relation, column, is_required: false } => {
-                write!(f, "{relation}.{column} is not of citytide")
+                write!(f, "{relation}.{column} is not a column of citytide")
             }
             Difference::OtherNulls { relation, column, refuses: true } => {
-                write!(f, "{relation}.{column} refuses nulls, which it must take")
+                write!(f, "{relation}.{column} refuses nulls, but must accept them")
             }
             Difference::OtherNulls { relation, column, refuses: false } => {
-                write!(f, "{relation}.{column} takes nulls, which it should refuse")
+                write!(f, "{relation}.{column} accepts nulls, but should refuse them")
             }
             Difference::MissingKey { relation, columns } => {
                 write!(f, "{relation} has no unique key ({columns})")
             }
-            Difference::OtherView { view } => write!(f, "the view {view} is defined otherwise"),
+            Difference::OtherView { view } => write!(f, "the view {view} has another definition"),
         }
     }
 }
 
-/// Several differences, for a sentence.
+/// Joins differences for a message.
 pub fn in_words(differences: &[Difference]) -> String {
     differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// A column as the server has it.
+/// A column of the database.
 #[derive(Debug, Clone)]
-struct There {
+struct ActualColumn {
     name: String,
     type_name: String,
     refuses_nulls: bool,
     has_default: bool,
 }
 
-/// What the server has of the relations that a domain asks for.
+/// The catalog's entries for the relations of a schema.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    columns: BTreeMap<String, Vec<There>>,
+    columns: BTreeMap<String, Vec<ActualColumn>>,
     /// The columns of each unique index, sorted, by table.
     keys: Vec<(String, Vec<String>)>,
     has_fence: bool,
@@ -171,7 +158,7 @@ impl Catalog {
             .map_err(failed)?;
         let mut catalog = Catalog::default();
         for row in rows {
-            catalog.columns.entry(row.get(0)).or_default().push(There {
+            catalog.columns.entry(row.get(0)).or_default().push(ActualColumn {
                 name: row.get(1),
                 type_name: row.get::<_, String>(2).replace("timestamp with time zone", "timestamptz"),
                 refuses_nulls: row.get(3),
@@ -199,7 +186,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// What differs from the schema, tables first; of the views only which columns they list, in which order.
+    /// Returns the differences from the schema, tables first. Compares views only by their columns and order; see
+    /// [`other_views`] for their definitions.
     pub fn differences(&self, schema: &Schema<'_>, declared: &Declared) -> Vec<Difference> {
         let mut found = Vec::new();
         let later = schema.later_relations();
@@ -208,7 +196,7 @@ impl Catalog {
             if !self.columns.contains_key(&table.name) && later.contains(&table.name) {
                 found.push(Difference::MissingTable { table: table.name });
             } else {
-                self.of_table(&table, &later_columns, &mut found);
+                self.compare_table(&table, &later_columns, &mut found);
             }
         }
         if !self.has_fence {
@@ -230,7 +218,7 @@ impl Catalog {
         found
     }
 
-    fn of_table(&self, table: &Table, later: &BTreeSet<(String, String)>, found: &mut Vec<Difference>) {
+    fn compare_table(&self, table: &Table, later: &BTreeSet<(String, String)>, found: &mut Vec<Difference>) {
         let relation = || table.name.clone();
         let Some(there) = self.columns.get(&table.name) else {
             found.push(Difference::Missing { relation: relation() });
@@ -277,13 +265,13 @@ impl Catalog {
     }
 }
 
-/// The views whose definition is not what the domain asks for. The server itself says how it would keep what is asked
-/// for, so both texts are its own; for that it makes a temporary view, which goes with the transaction.
+/// Returns the views whose definition differs from the schema's. PostgreSQL stores definitions in its own form, so this
+/// creates a temporary view with the expected definition, compares both texts and rolls back. A view that cannot be
+/// created, because a column or the privilege for temporary relations is missing, is not compared.
 ///
 /// # Errors
 ///
-/// When the server fails. A view that cannot be made, for want of a column or of the right to make temporary
-/// relations, is not compared.
+/// When the server fails.
 pub async fn other_views(
     transaction: &mut Transaction<'_>,
     schema: &Schema<'_>,
@@ -292,7 +280,7 @@ pub async fn other_views(
     let mut found = Vec::new();
     for view in schema.views() {
         let attempt = transaction.transaction().await.map_err(failed)?;
-        let made = attempt.batch_execute(&in_temporary(&view)).await;
+        let made = attempt.batch_execute(&create_temporary(&view)).await;
         let differs = match made {
             Err(error) if error.as_db_error().is_some() => false,
             Err(error) => return Err(failed(error)),
@@ -314,6 +302,6 @@ pub async fn other_views(
     Ok(found)
 }
 
-fn in_temporary(view: &View) -> String {
+fn create_temporary(view: &View) -> String {
     format!("create temporary view citytide_wanted as\n{}", view.select())
 }

@@ -107,7 +107,7 @@ async fn tables(
                         .failed("tables", &MigrateError::ChangedByHand { what: in_words(&breaking) }.into());
                     return Ok(None);
                 }
-                let (mended, left): (Vec<_>, Vec<_>) = others.into_iter().partition(Difference::is_mended);
+                let (mended, left): (Vec<_>, Vec<_>) = others.into_iter().partition(Difference::is_migrated);
                 match (mended.is_empty(), left.is_empty()) {
                     (true, true) => {
                         let version = schema::SCHEMA_VERSION;
