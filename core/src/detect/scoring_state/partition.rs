@@ -1,24 +1,21 @@
 //! What is kept of one partition: its sensors, its event time, what its readings teach, and those that wait.
 
+mod stored;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use citytide_detector::{
-    Chosen, Layout, Model, Sample, SampleRow, SensorStates, SufficientStats, TrainingData,
-};
+use citytide_detector::{Layout, Model, Sample, SampleRow, SensorStates, SufficientStats, TrainingData};
 use serde::{Deserialize, Serialize};
 
 use super::Judged;
 use crate::batch::Batch;
-use crate::detect::event_time::{BEGINNING_US, EventClock, NO_MINUTE, TimeRules, minute_us, tick_of};
-use crate::detect::snapshot::{Blob, BlobKind, SnapshotError, SnapshotRate, read, write};
+use crate::detect::event_time::{EventClock, NO_MINUTE, TimeRules, minute_us, tick_of};
+use crate::detect::snapshot::Blob;
 use crate::detect::{Agreement, Note, Taught};
 
 /// From how many minutes on a partition teaches that comes while others are read: by then all workers know of it.
 const JOINS_AFTER_MINUTES: i64 = 5;
-
-/// For so many ticks what a partition has taught is kept, so that it can be written down anew as of the same tick.
-const TICKS_KEPT: i64 = 5;
 
 /// What a former run noted of a partition.
 #[derive(Debug, Clone, Copy)]
@@ -112,19 +109,6 @@ pub struct Run {
     pub to: usize,
     /// The minute that the watermark is in, or is taken to be in.
     pub minute: i64,
-}
-
-/// As it is written down.
-#[derive(Serialize, Deserialize)]
-pub struct StoredPartition {
-    metrics: String,
-    at: Place,
-    lifted: i64,
-    teaches_from: i64,
-    taught: SufficientStats,
-    rows: Vec<(u64, SampleRow)>,
-    chosen: Chosen,
-    sensors: Vec<u8>,
 }
 
 impl Partition {
@@ -304,7 +288,7 @@ impl Partition {
     /// Forgets what was handed out of ticks that are closed, but for those that are to be written down with it.
     pub fn forget(&mut self, layout: &Layout, closed: i64, snapshot: i64) {
         let mut needed = if self.written < snapshot { closed.min(snapshot) } else { closed };
-        self.kept_until.get_or_insert(closed + TICKS_KEPT);
+        self.kept_until.get_or_insert(closed + stored::TICKS_KEPT);
         if self.is_kept(closed) {
             needed = needed.min(self.written);
         }
@@ -340,99 +324,13 @@ impl Partition {
         self.behind.clone()
     }
 
-    /// Whether it is not written down yet as of `snapshot`.
-    pub fn is_due(&self, snapshot: i64) -> bool {
-        self.written < snapshot
-    }
-
-    /// Whether what it has taught since it was written down is still there.
-    fn is_kept(&self, closed: i64) -> bool {
-        self.written != NO_MINUTE && self.kept_until.is_none_or(|until| closed <= until)
-    }
-
-    /// The tick as of which it is to be written down before a reading that knows the ticks before `known`: that of the
-    /// `snapshot`, or once more the last one, by its own `rate`; without a rate it is not written once more.
-    pub fn due(&self, snapshot: i64, known: i64, closed: i64, rate: Option<SnapshotRate>) -> Option<i64> {
-        if self.is_due(snapshot) && known >= snapshot {
-            return Some(snapshot);
-        }
-        let is_due = |rate: SnapshotRate| rate.is_due(self.judged_since, self.written_bytes);
-        (self.is_kept(closed) && rate.is_some_and(is_due)).then_some(self.written)
-    }
-
-    fn written_as_of(&mut self, snapshot: i64, layout: &Layout) {
-        let is_beginning = snapshot == layout.tick(BEGINNING_US);
-        (self.written, self.kept_until) = (snapshot, (!is_beginning).then_some(snapshot + TICKS_KEPT));
-    }
-
     /// Counts readings that were judged.
     pub fn judged(&mut self, readings: usize) {
         self.judged_since += readings as i64;
     }
 
-    /// Writes it down as of `snapshot`, at a place: before a reading that knows the ticks before, or more.
-    pub fn write(&mut self, number: i32, at: Place, layout: &Layout, snapshot: i64) {
-        if self.written != snapshot {
-            self.written_as_of(snapshot, layout);
-        }
-        self.judged_since = 0;
-        let mut taught = self.handed_out.clone();
-        taught.take_before(snapshot);
-        taught.merge(&self.training_data.stats);
-        let of_snapshot = |(_, row): &&(u64, SampleRow)| layout.tick(row.event_time_us) >= snapshot;
-        let rows = self.handed_out_rows.iter().filter(of_snapshot).chain(&self.training_data.sampled);
-        let stored = StoredPartition {
-            metrics: layout.fingerprint(),
-            at,
-            lifted: self.lifted,
-            teaches_from: self.teaches_from,
-            taught,
-            rows: rows.cloned().collect(),
-            chosen: self.training_data.chosen.clone(),
-            sensors: self.sensors.to_bytes(),
-        };
-        let as_of_us = snapshot * layout.tick_us;
-        let state = write(BlobKind::Partition, &stored);
-        self.written_bytes = state.len();
-        self.blob = Some(Blob { kind: BlobKind::Partition, key: number.to_string(), as_of_us, state });
-    }
-
-    /// Passes on what was written down, with the batch that it was written down in.
-    pub fn pass_blob(&mut self, number: i32, judged: &mut Judged) {
-        if let Some(blob) = self.blob.take() {
-            judged.blobs.push(blob);
-            judged.taught.push(self.taught(number, SufficientStats::default(), Vec::new()));
-        }
-    }
-
     fn taught(&self, partition: i32, stats: SufficientStats, rows: Vec<(u64, SampleRow)>) -> Taught {
         let written = if self.blob.is_some() { NO_MINUTE } else { self.written };
         Taught { partition, minute: self.passed, stats, rows, written, written_bytes: self.written_bytes }
-    }
-
-    /// Reads what was written down as of `snapshot`; the offset from which on its readings must be seen again.
-    pub fn read(
-        layout: &Layout,
-        sample: &Sample,
-        snapshot: i64,
-        bytes: &[u8],
-    ) -> Result<(Partition, i64), SnapshotError> {
-        let stored: StoredPartition =
-            read(BlobKind::Partition, layout, bytes, |stored: &StoredPartition| &stored.metrics)?;
-        let mut partition = Partition::new(layout, sample);
-        partition.sensors = SensorStates::from_bytes(layout, &stored.sensors)?;
-        partition.lifted = stored.lifted;
-        partition.teaches_from = stored.teaches_from;
-        // Other settings of the sample: then it is filled anew.
-        if stored.chosen.is_like(&partition.training_data.chosen) {
-            partition.training_data.chosen = stored.chosen;
-        }
-        partition.training_data.stats = stored.taught;
-        partition.training_data.sampled = stored.rows;
-        let next_offset = stored.at.next_offset;
-        partition.behind = stored.at;
-        partition.written_as_of(snapshot, layout);
-        partition.written_bytes = bytes.len();
-        Ok((partition, next_offset))
     }
 }
