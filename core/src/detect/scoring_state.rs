@@ -253,9 +253,10 @@ impl ScoringState {
         if !partition.is_waiting() {
             let minute = partition.minute(&self.time);
             partition.pass(number, minute, &self.layout, judged);
-            if known_at(&self.layout, minute) >= self.snapshot && partition.is_due(self.snapshot) {
+            let known = known_at(&self.layout, minute);
+            if let Some(tick) = partition.due(self.snapshot, known, self.complete, None) {
                 let behind = partition.behind();
-                partition.write(number, behind, &self.layout, self.snapshot);
+                partition.write(number, behind, &self.layout, tick);
                 partition.pass_blob(number, judged);
             }
         }

@@ -25,11 +25,6 @@ pub struct StoredPartition {
 }
 
 impl Partition {
-    /// Whether it is not written down yet as of `snapshot`.
-    pub fn is_due(&self, snapshot: i64) -> bool {
-        self.written < snapshot
-    }
-
     /// Whether what it has taught since it was written down is still there.
     pub(super) fn is_kept(&self, closed: i64) -> bool {
         self.written != NO_MINUTE && self.kept_until.is_none_or(|until| closed <= until)
@@ -38,7 +33,7 @@ impl Partition {
     /// The tick as of which it is to be written down before a reading that knows the ticks before `known`: that of the
     /// `snapshot`, or once more the last one, by its own `rate`; without a rate it is not written once more.
     pub fn due(&self, snapshot: i64, known: i64, closed: i64, rate: Option<SnapshotRate>) -> Option<i64> {
-        if self.is_due(snapshot) && known >= snapshot {
+        if self.written < snapshot && known >= snapshot {
             return Some(snapshot);
         }
         let is_due = |rate: SnapshotRate| rate.is_due(self.judged_since, self.written_bytes);
