@@ -68,5 +68,5 @@ pub type Surprises = [f32; MEMBERS];
 pub(crate) const TAILED: usize = 6;
 /// Index of the first of them.
 pub(crate) const FIRST_TAILED: usize = Member::Largest as usize;
-/// The surprise of a broken rule and of a missing metric: certain.
+/// The surprise of a broken rule, and of a missing metric of a sensor that has no gaps: certain.
 pub const CERTAIN: f32 = 12.0;

@@ -7,11 +7,13 @@ mod lanes;
 mod slow;
 
 pub(crate) use self::lanes::greatest;
-use self::lanes::{bits, choose, greater, lesser, quanta};
+use self::lanes::{bits, choose, greater, lesser, quanta, settled};
 use self::slow::remember;
 pub(crate) use self::slow::statistics;
 use crate::layout::{BLOCK, Lanes, MetricLayout, logarithmic};
+use crate::member::CERTAIN;
 use crate::sensors::{RUN_TAUGHT, SensorBlock};
+use crate::transcendental::ln;
 use crate::zone::{BlockView, FIFTH};
 
 /// Least rate of a sensor's offset: three days of minutes.
@@ -27,6 +29,12 @@ const PRESENCE_RATE: f32 = 0.001;
 /// A metric is missing if the sensor has sent it in this share of its readings, and so many readings.
 const PRESENT: f32 = 0.9;
 const PRESENT_FROM: u32 = 20;
+/// Least rate of the share of gaps: three days of minutes.
+const GAP_RATE: f32 = 1.0 / 4320.0;
+/// A gap is certainly no ordinary one where this share of the readings follows on one, and is as surprising as it is rare
+/// where this share does; in between the one passes into the other.
+const GAPS_FEW: f32 = 0.001;
+const GAPS_USUAL: f32 = 0.01;
 /// Residuals are clipped to this, in standard deviations, in the sums from which a zone learns its level.
 const LEVEL_CLIP: f32 = 3.0;
 /// The same in the sums that tell whether the whole zone has moved: a single sensor must not move the mean.
@@ -90,6 +98,8 @@ pub(crate) struct Observation {
     /// Metrics, a bit each, that break a rule or are missed.
     pub(crate) broken: u8,
     pub(crate) missed: u8,
+    /// Surprise of the most surprising of the metrics that are missed.
+    pub(crate) gap: f32,
 }
 
 /// What a block of a reading adds to the statistics of its zone.
@@ -128,6 +138,7 @@ impl Observation {
         presence: [0.0; BLOCK],
         broken: 0,
         missed: 0,
+        gap: 0.0,
     };
 
     /// The observation with one metric at its baseline.
@@ -148,6 +159,21 @@ impl Observation {
         observation.missed &= !(1 << lane);
         observation
     }
+}
+
+/// The surprise of a gap that has lasted for so many readings, where `gaps` is the share of readings behind a gap and
+/// `missing` that of readings without the metric: −log₁₀ of the chance of a gap this long.
+#[cold]
+fn gap_surprise(gaps: f32, missing: f32, readings: f32) -> f32 {
+    if gaps <= GAPS_FEW {
+        return CERTAIN;
+    }
+    let log = |chance: f32| (ln(f64::from(chance)) / std::f64::consts::LN_10) as f32;
+    // Gaps last for missing / gaps readings on the average, so that a further reading has this chance.
+    let further = (1.0 - gaps / missing).clamp(gaps.min(1.0), 0.99);
+    let by_chance = -log(gaps) - (readings - 1.0) * log(further);
+    let usual = (log(gaps / GAPS_FEW) / log(GAPS_USUAL / GAPS_FEW)).min(1.0);
+    greater(by_chance * usual + CERTAIN * (1.0 - usual), 0.0).min(CERTAIN)
 }
 
 /// Compares a block of a reading with its zone and sensor, and updates the sensor's state. Overwrites `observation`.
@@ -178,15 +204,24 @@ pub(crate) fn observe(
     }
     (observation.broken, observation.missed) = (bits(&broken), 0);
 
-    // Presence.
-    observation.presence = sensor.presence;
-    let rate = PRESENCE_RATE.max(1.0 / (readings as f32 + 1.0));
+    // Presence and gaps. A gap is counted at its end: all of its readings are compared with the gaps before it.
+    (observation.presence, observation.gap) = (sensor.presence, 0.0);
+    let first_rate = 1.0 / (readings as f32 + 1.0);
+    let (rate, gap_rate) = (PRESENCE_RATE.max(first_rate), GAP_RATE.max(first_rate));
     for lane in 0..BLOCK {
         sensor.presence[lane] += rate * (choose(present[lane], 1.0, 0.0) - sensor.presence[lane]);
+        let ended = choose(sensor.gap[lane] > 0.0, 1.0, 0.0);
+        let gaps = settled(sensor.gaps[lane] + gap_rate * (ended - sensor.gaps[lane]));
+        sensor.gaps[lane] = choose(present[lane], gaps, sensor.gaps[lane]);
+        sensor.gap[lane] = choose(present[lane], 0.0, sensor.gap[lane] + 1.0);
     }
     if readings >= PRESENT_FROM && !present.iter().all(|is_present| *is_present) {
         let missed = std::array::from_fn(|lane| !present[lane] && observation.presence[lane] > PRESENT);
         observation.missed = bits(&missed);
+        for lane in (0..BLOCK).filter(|lane| missed[*lane]) {
+            let surprise = gap_surprise(sensor.gaps[lane], 1.0 - sensor.presence[lane], sensor.gap[lane]);
+            observation.gap = greater(observation.gap, surprise);
+        }
     }
 
     // Runs.

@@ -40,6 +40,9 @@ pub(crate) struct SensorBlock {
     pub(crate) run: Lanes,
     /// Share of the last thousand readings that had the metric.
     pub(crate) presence: Lanes,
+    /// Share of the readings with the metric that followed on a gap, and how many readings the gap has lasted.
+    pub(crate) gaps: Lanes,
+    pub(crate) gap: Lanes,
 }
 
 impl SensorBlock {
@@ -56,15 +59,19 @@ impl SensorBlock {
         last_value: [f32::NAN; BLOCK],
         run: [0.0; BLOCK],
         presence: [0.0; BLOCK],
+        gaps: [0.0; BLOCK],
+        gap: [0.0; BLOCK],
     };
 
-    /// Forgets averages and runs, as after a long silence; offset, gain and presence stay.
+    /// Forgets averages and runs, as after a long silence; offset, gain, presence and gaps stay.
     pub(crate) fn after_silence(&mut self) {
         *self = SensorBlock {
             offset: self.offset,
             taught: self.taught,
             gain: self.gain,
             presence: self.presence,
+            gaps: self.gaps,
+            gap: self.gap,
             ..SensorBlock::NEW
         };
     }

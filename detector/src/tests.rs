@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::forest::tests::Numbers;
 use crate::*;
 
+mod gaps;
 mod slow;
 
 const MINUTE: i64 = 60_000_000;

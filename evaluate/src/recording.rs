@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use citytide_detector::{Layout, Member};
+use citytide_detector::{CERTAIN, Layout, Member};
 
 use crate::Table;
 use crate::covariance::Moments;
@@ -29,9 +29,9 @@ const CLIP: f64 = 4.0;
 /// kept.
 const ROUNDS: usize = 3;
 const NEAREST: f64 = 0.9;
-/// Share of a series' rows with a metric above which a row without it is anomalous, and the surprise of such a row.
-const PRESENT: f64 = 0.95;
-const MISSING: f32 = 12.0;
+/// Share of a series' rows without a metric up to which such a row is certainly anomalous. A greater share makes it as
+/// surprising as it is rare.
+const MISSING_FEW: f64 = 0.001;
 const SURPRISE_MAX: f64 = 30.0;
 
 /// The surprise of a row and the member that found it.
@@ -48,9 +48,12 @@ pub fn surprises(table: &Table) -> Vec<Surprise> {
         for column in table.metrics.iter().take(METRICS_MAX) {
             let values: Vec<f64> = series.iter().map(|row| column[*row]).collect();
             let missing = values.iter().filter(|value| value.is_nan()).count();
-            if (missing as f64) < (1.0 - PRESENT) * series.len() as f64 {
-                let lacking = series.iter().zip(&values).filter(|(_, value)| value.is_nan());
-                lacking.for_each(|(row, _)| found[*row] = (MISSING, Member::Dropout));
+            let share = missing as f64 / series.len() as f64;
+            let surprise = if share <= MISSING_FEW { CERTAIN } else { -share.log10() as f32 };
+            for (row, _) in series.iter().zip(&values).filter(|(_, value)| value.is_nan()) {
+                if surprise > found[*row].0 {
+                    found[*row] = (surprise, Member::Dropout);
+                }
             }
             let medians = running_median(&values, window);
             let left: Vec<f64> = values.iter().zip(medians).map(|(value, median)| value - median).collect();

@@ -48,7 +48,7 @@ impl Scorer {
         let SensorBefore { order, readings, hash } =
             advance(states, found, blocks, at_us, SILENCE_TICKS * self.layout.tick_us);
         let is_old = order == Order::Old;
-        let mut surprises = [0.0; MEMBERS];
+        let mut surprises = [0.0f32; MEMBERS];
         let mut largest = [0.0f32; TAILED - 1];
         let mut is_broken = false;
         let (mut longest, mut runs) = (0.0f32, 0.0f32);
@@ -74,9 +74,8 @@ impl Scorer {
                 *largest = if statistic > *largest { statistic } else { *largest };
             }
             is_broken |= observation.broken != 0;
-            if observation.missed != 0 {
-                surprises[Member::Dropout as usize] = CERTAIN;
-            }
+            let dropout = &mut surprises[Member::Dropout as usize];
+            *dropout = dropout.max(observation.gap);
             longest = longest.max(greatest(observation.stuck));
             runs += observation.stuck.iter().sum::<f32>();
             let features = self.layout.forest_metrics().saturating_sub(block * BLOCK).min(BLOCK);

@@ -7,9 +7,14 @@ use crate::bytes::{Reader, StateError, Writer};
 use crate::layout::{Lanes, Layout};
 
 /// First bytes of stored state; the digit is the version of the format.
-const MAGIC: &[u8] = b"citytide sensors 3\n";
-/// Those of the format before, which does not say which readings were flagged.
+const MAGIC: &[u8] = b"citytide sensors 4\n";
+/// Those of the formats before: 3 knows no gaps, 2 does not say which readings were flagged either.
+const MAGIC_3: &[u8] = b"citytide sensors 3\n";
 const MAGIC_2: &[u8] = b"citytide sensors 2\n";
+/// The lanes of a block that format 3 has.
+const LANES_3: usize = 11;
+/// Those of this format.
+const LANES: usize = 13;
 
 impl SensorStates {
     /// All of it as bytes: the same state gives the same bytes.
@@ -57,10 +62,12 @@ impl SensorStates {
     /// When the bytes are not of this program's, or of a domain with another number of metrics.
     pub fn from_bytes(layout: &Layout, bytes: &[u8]) -> Result<SensorStates, StateError> {
         let mut states = SensorStates::new(layout);
-        let (rest, says_flagged) = match (bytes.strip_prefix(MAGIC), bytes.strip_prefix(MAGIC_2)) {
-            (Some(rest), _) => (rest, true),
-            (_, Some(rest)) => (rest, false),
-            _ => return Err(StateError::Unreadable("it does not begin as one".to_owned())),
+        let formats = [(MAGIC, LANES, true), (MAGIC_3, LANES_3, true), (MAGIC_2, LANES_3, false)];
+        let format = formats
+            .into_iter()
+            .find_map(|(magic, lanes, says_flagged)| Some((bytes.strip_prefix(magic)?, lanes, says_flagged)));
+        let Some((rest, lanes, says_flagged)) = format else {
+            return Err(StateError::Unreadable("it does not begin as one".to_owned()));
         };
         let mut reader = Reader(rest);
         let found = reader.number()? as usize;
@@ -85,7 +92,7 @@ impl SensorStates {
             states.sensors.push(Sensor { last_at_us, readings, flagged, hash });
             for _ in 0..states.blocks_per_sensor {
                 let mut block = SensorBlock::NEW;
-                for lanes in block.all_mut() {
+                for lanes in block.all_mut().into_iter().take(lanes) {
                     for value in lanes {
                         *value = f32::from_le_bytes(reader.array()?);
                     }
@@ -99,7 +106,7 @@ impl SensorStates {
 }
 
 impl SensorBlock {
-    fn all(&self) -> [&Lanes; 11] {
+    fn all(&self) -> [&Lanes; LANES] {
         [
             &self.offset,
             &self.taught,
@@ -112,10 +119,12 @@ impl SensorBlock {
             &self.last_value,
             &self.run,
             &self.presence,
+            &self.gaps,
+            &self.gap,
         ]
     }
 
-    fn all_mut(&mut self) -> [&mut Lanes; 11] {
+    fn all_mut(&mut self) -> [&mut Lanes; LANES] {
         [
             &mut self.offset,
             &mut self.taught,
@@ -128,6 +137,8 @@ impl SensorBlock {
             &mut self.last_value,
             &mut self.run,
             &mut self.presence,
+            &mut self.gaps,
+            &mut self.gap,
         ]
     }
 }
