@@ -64,9 +64,10 @@ pub struct Status {
 }
 
 /// The phase, from what is known.
-fn phase(epoch: Option<i64>, lives: bool, readings_per_s: f64, behind_ms: Option<i64>) -> Phase {
-    match (epoch, lives) {
-        (None, _) => Phase::Empty,
+fn phase(consumed: i64, lives: bool, readings_per_s: f64, behind_ms: Option<i64>) -> Phase {
+    match (consumed, lives) {
+        // A run commits how far it has come also where it has found nothing.
+        (0, _) => Phase::Empty,
         (_, false) => Phase::NoRun,
         _ if readings_per_s == 0.0 => Phase::Quiet,
         _ if behind_ms.is_some_and(|behind_ms| behind_ms > BEHIND_MS) => Phase::CatchingUp,
@@ -108,7 +109,7 @@ pub async fn read(snapshot: &Transaction<'_>, domain: &Domain) -> Result<Status,
     let allowed_ms = domain.time.out_of_orderness_us / 1000;
     let behind_ms = watermark_ms.map(|watermark_ms| (now_ms - watermark_ms - allowed_ms).max(0));
     Ok(Status {
-        phase: phase(epoch, lives, readings_per_s, behind_ms),
+        phase: phase(sums.get(1), lives, readings_per_s, behind_ms),
         now_ms,
         epoch,
         committed_ms: ms(2),
@@ -136,10 +137,10 @@ mod tests {
 
     #[test]
     fn a_run_is_live_only_while_its_heart_beats_and_readings_come() {
-        assert_eq!(phase(None, true, 0.0, None), Phase::Empty);
-        assert_eq!(phase(Some(50), false, 10.0, Some(0)), Phase::NoRun);
-        assert_eq!(phase(Some(50), true, 0.0, Some(90_000)), Phase::Quiet);
-        assert_eq!(phase(Some(50), true, 10.0, Some(90_000)), Phase::CatchingUp);
-        assert_eq!(phase(Some(50), true, 10.0, Some(300)), Phase::Live);
+        assert_eq!(phase(0, true, 0.0, None), Phase::Empty);
+        assert_eq!(phase(50, false, 10.0, Some(0)), Phase::NoRun);
+        assert_eq!(phase(50, true, 0.0, Some(90_000)), Phase::Quiet);
+        assert_eq!(phase(50, true, 10.0, Some(90_000)), Phase::CatchingUp);
+        assert_eq!(phase(50, true, 10.0, Some(300)), Phase::Live);
     }
 }

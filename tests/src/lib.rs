@@ -17,6 +17,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod broker;
+pub mod browser;
 pub mod city;
 pub mod cluster;
 pub mod compare;

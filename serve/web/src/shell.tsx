@@ -43,6 +43,14 @@ export function Shell({ domain, live, route, paused, pause, every, zones, childr
   useEffect(() => {
     document.documentElement.dataset.theme = shade;
   }, [shade]);
+  // The system may turn from light to dark while nothing else changes.
+  const [, turned] = useState(0);
+  useEffect(() => {
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    const changed = () => turned((times) => times + 1);
+    system.addEventListener("change", changed);
+    return () => system.removeEventListener("change", changed);
+  }, []);
   const other: Theme = shade === "dark" ? "light" : "dark";
   const turn = () => {
     localStorage.setItem("theme", other);
@@ -70,7 +78,7 @@ export function Shell({ domain, live, route, paused, pause, every, zones, childr
       </svg>
       <header class="top">
         <div class="bar a">
-          <a class="brand" href={href("/")}>
+          <a class="brand" href={href("/")} aria-label="citytide">
             <svg width="22" height="18" aria-hidden="true" fill="none" stroke-linecap="round" stroke-width="2" stroke="var(--accent)">
               <path d="M1.5 4.500c3-3 6-3 9.500 0s6.500 3 9.500 0" opacity=".45" />
               <path d="M1.500 9.500c3-3 6-3 9.500 0s6.500 3 9.500 0" opacity=".75" />

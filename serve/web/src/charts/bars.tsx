@@ -15,7 +15,8 @@ interface Properties {
   chosen: string;
 }
 
-const MOST = 10;
+/** Zones that are drawn, the greatest first. */
+export const BARS_MAX = 10;
 
 export function Bars({ metric, hue, index, zones, incidents, chosen }: Properties) {
   const [element, width, height] = useSize<HTMLDivElement>();
@@ -24,7 +25,7 @@ export function Bars({ metric, hue, index, zones, incidents, chosen }: Propertie
     return value === null || value === undefined ? [] : [{ zone: row.zone, value, usual: row.typical?.[index]?.[0] ?? null }];
   });
   all.sort((a, b) => b.value - a.value);
-  const shown = all.slice(0, MOST);
+  const shown = all.slice(0, BARS_MAX);
   const values = shown.flatMap((one) => [one.value, one.usual ?? one.value]);
   const left = Math.min(140, width * 0.38);
   const low = Math.min(0, ...values);
@@ -65,7 +66,6 @@ export function Bars({ metric, hue, index, zones, incidents, chosen }: Propertie
           })}
         </svg>
       )}
-      {all.length > MOST && <p class="fnt">the {MOST} greatest of {all.length}</p>}
     </div>
   );
 }

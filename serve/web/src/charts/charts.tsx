@@ -9,7 +9,7 @@ import { Empty, Panel, Scroll } from "../parts/panel";
 import { useAsk } from "../state/ask";
 import type { Live } from "../state/live";
 import { choose, type Route } from "../state/route";
-import { Bars } from "./bars";
+import { Bars, BARS_MAX } from "./bars";
 import { type Line, Lines } from "./lines";
 import { WindowChart } from "./windows";
 
@@ -152,7 +152,7 @@ export function Charts({ domain, live, route, zones }: { domain: Domain; live: L
         </Panel>
         <Panel
           title={`${label(metric.name)} now`}
-          sub={`${unit}the window of ${domain.now_window} that is newest and final; stroke: typical at this hour`}
+          sub={`${unit}the window of ${domain.now_window} that is newest and final; ${zones.length > BARS_MAX ? `the ${BARS_MAX} greatest; ` : ""}stroke: typical at this hour`}
           wide="c4"
         >
           {live.sections.zones && (

@@ -1,7 +1,7 @@
 // The zones, where the domain file puts them: hexes, or small tiles when they are many.
 
 import type { Domain, Incident, Metric, Zones, ZoneRow } from "../api/types";
-import { hue, num } from "../parts/format";
+import { hue, num, typical } from "../parts/format";
 import { Mark } from "../parts/marks";
 import { decimals, ticks } from "../parts/scale";
 import { useSize } from "../parts/size";
@@ -79,12 +79,16 @@ export function ZoneMap({ domain, zones, metric, index, incidents, chosen }: Pro
     const usual = row.typical?.[index];
     const open = worst(incidents, row.zone, null);
     const shown = value(row) === null ? "no readings" : num(value(row), metric.decimals);
-    return `${row.zone}: ${shown}${usual ? `, typical ${num(usual[0], metric.decimals)}` : ""}${open ? `, incident ${open.severity}` : ""}`;
+    return `${row.zone}: ${shown}${usual ? `, typical ${typical(metric, usual)}` : ""}${open ? `, incident ${open.severity}` : ""}`;
   };
+  const dim = (row: ZoneRow) => (chosen && chosen !== row.zone ? " dim" : "");
+  // The words on a zone lie beside what is pressed: its name says them in an order that can be heard.
+  const words = (row: ZoneRow) => ({ class: `zone-words${dim(row)}`, "aria-hidden": true });
   const common = (row: ZoneRow) => ({
     "data-zone": row.zone,
-    class: `zone${chosen && chosen !== row.zone ? " dim" : ""}${chosen === row.zone ? " chosen" : ""}`,
-    tabIndex: 0,
+    class: `zone${dim(row)}${chosen === row.zone ? " chosen" : ""}`,
+    // Attributes of SVG are told apart by case: as tabIndex no key reaches it.
+    tabindex: 0,
     role: "button" as const,
     "aria-pressed": chosen === row.zone,
     "aria-label": aria(row),
@@ -144,28 +148,32 @@ export function ZoneMap({ domain, zones, metric, index, incidents, chosen }: Pro
       };
       const usual = row.typical?.[index];
       const small = r < 58;
-      const lines = small && row.zone.length > 9 ? words(row.zone, 12) : [cut(row.zone, Math.floor(r / 3.2))];
+      const lines = small && row.zone.length > 9 ? broken(row.zone, 12) : [cut(row.zone, Math.floor(r / 3.2))];
       const first = y - (small ? 8 + lines.length * 6 : 19);
       return (
-        <g {...common(row)}>
-          <path d={`M${[0, 1, 2, 3, 4, 5].map(corner).join("L")}Z`} fill={fill(value(row))} />
-          {r > 26 &&
-            lines.map((text, line) => (
-              <text x={x} y={first + line * 12} text-anchor="middle" class="name" style={{ fontSize: small ? "10.5px" : "12px" }}>
-                {text}
+        <>
+          <g {...common(row)}>
+            <path d={`M${[0, 1, 2, 3, 4, 5].map(corner).join("L")}Z`} fill={fill(value(row))} />
+          </g>
+          <g {...words(row)}>
+            {r > 26 &&
+              lines.map((text, line) => (
+                <text x={x} y={first + line * 12} text-anchor="middle" class="name" style={{ fontSize: small ? "10.5px" : "12px" }}>
+                  {text}
+                </text>
+              ))}
+            {r > 20 && (
+              <text x={x} y={y + (small ? 12 : 11)} text-anchor="middle" class="figure" style={{ fontSize: small ? "16px" : "23px" }}>
+                {num(value(row), metric.decimals)}
               </text>
-            ))}
-          {r > 20 && (
-            <text x={x} y={y + (small ? 12 : 11)} text-anchor="middle" class="figure" style={{ fontSize: small ? "16px" : "23px" }}>
-              {num(value(row), metric.decimals)}
-            </text>
-          )}
-          {usual && r > 40 && (
-            <text x={x} y={y + (small ? 25 : 29)} text-anchor="middle" class="v" style={{ fontSize: small ? "10px" : "11px" }}>
-              {small ? `typ. ${num(usual[0], metric.decimals)}` : `typical ${num(usual[0], metric.decimals)} ± ${num(usual[1], metric.decimals)}`}
-            </text>
-          )}
-        </g>
+            )}
+            {usual && r > 40 && (
+              <text x={x} y={y + (small ? 25 : 29)} text-anchor="middle" class="v" style={{ fontSize: small ? "10px" : "11px" }}>
+                {small ? `typ. ${num(usual[0], metric.decimals)}` : `typical ${typical(metric, usual)}`}
+              </text>
+            )}
+          </g>
+        </>
       );
     });
     return [...shapes, ...marks];
@@ -180,16 +188,20 @@ export function ZoneMap({ domain, zones, metric, index, incidents, chosen }: Pro
       const [x, y] = [(place % across) * w, Math.floor(place / across) * h];
       const open = worst(incidents, row.zone, null);
       return (
-        <g {...common(row)}>
-          <rect x={x + 1} y={y + 1} width={Math.max(1, w - 2)} height={Math.max(1, h - 2)} rx="3" fill={fill(value(row))} />
-          {w > 30 && h > 16 && (
-            <text x={x + w / 2} y={y + h / 2 + 4} text-anchor="middle" class="v">
-              {num(value(row), metric.decimals)}
-            </text>
-          )}
-          {open && <Mark of={open.severity} x={x + w - 8} y={y + 9} r={3.4} />}
-          <title>{aria(row)}</title>
-        </g>
+        <>
+          <g {...common(row)}>
+            <rect x={x + 1} y={y + 1} width={Math.max(1, w - 2)} height={Math.max(1, h - 2)} rx="3" fill={fill(value(row))} />
+            <title>{aria(row)}</title>
+          </g>
+          <g {...words(row)}>
+            {w > 30 && h > 16 && (
+              <text x={x + w / 2} y={y + h / 2 + 4} text-anchor="middle" class="v">
+                {num(value(row), metric.decimals)}
+              </text>
+            )}
+            {open && <Mark of={open.severity} x={x + w - 8} y={y + 9} r={3.4} />}
+          </g>
+        </>
       );
     });
   }
@@ -200,7 +212,7 @@ function cut(text: string, longest: number): string {
 }
 
 /** Two lines at most. */
-function words(text: string, longest: number): string[] {
+function broken(text: string, longest: number): string[] {
   const [first = "", ...rest] = text.split(" ");
   return (rest.length ? [first, rest.join(" ")] : [first]).map((one) => cut(one, longest));
 }
