@@ -876,9 +876,9 @@ create table notification_routes (
     as_of_epoch     bigint not null,
     began_at        timestamptz not null default clock_timestamp()
 );
-comment on table notification_routes is 'How far each route of notifications is';
+comment on table notification_routes is 'The position of each route of notifications';
 comment on column notification_routes.route is 'The route''s name in citytide.toml';
-comment on column notification_routes.as_of_epoch is 'What was new up to this commit is in notifications, milliseconds';
+comment on column notification_routes.as_of_epoch is 'Changes up to this commit have been filed in notifications, milliseconds';
 comment on column notification_routes.began_at is 'When the route was first used';
 
 create table notifications (
@@ -900,14 +900,14 @@ create table notifications (
     last_error      text,
     primary key (route, incident_id, revision, repetition)
 );
-comment on table notifications is 'What is to be told of incidents, and what was; rows that are done are removed after 30 days';
+comment on table notifications is 'Notifications of incidents, waiting and done; done rows are removed after 30 days';
 comment on column notifications.notification_id is 'The order of filing';
 comment on column notifications.route is 'The route';
 comment on column notifications.incident_id is 'The incident';
-comment on column notifications.revision is 'The incident''s revision that is told';
+comment on column notifications.revision is 'The incident''s revision that it reports';
 comment on column notifications.repetition is '0, or the number of the reminder';
 comment on column notifications.event is 'opened, escalated, reopened, repeated, cleared, withdrawn or superseded';
-comment on column notifications.severity is 'The incident''s severity that is told';
+comment on column notifications.severity is 'The incident''s severity that it reports';
 comment on column notifications.incident is 'The incident as it was when this was filed';
 comment on column notifications.filed_at is 'When, by the server''s clock';
 comment on column notifications.due_at is 'Not sent before';
@@ -1063,7 +1063,7 @@ comment on column completeness_1min.is_final is 'Whether W has passed the minute
 create view incident_settings as
     select shelve_max
     from (values (interval '86400000000 microseconds')) as settings (shelve_max);
-comment on view incident_settings is 'What the domain says of incidents';
+comment on view incident_settings is 'The domain''s settings for incidents';
 comment on column incident_settings.shelve_max is 'The longest time for which an incident can be shelved';
 
 create view incidents as
@@ -1240,7 +1240,7 @@ create view alarm_load as
             high::double precision as high_share, minutes::double precision as minutes_to_acknowledge
         from floods left join frequent using (ten_minutes)
     ) as load;
-comment on view alarm_load is 'How much the incidents ask of people, by ten minutes: what ISA-18.2 and EEMUA 191 ask to watch';
+comment on view alarm_load is 'Alarm load by ten minutes: the measures of ISA-18.2 and EEMUA 191';
 comment on column alarm_load.ten_minutes is 'Start of ten minutes of event time';
 comment on column alarm_load.opened is 'Incidents that opened, again too';
 comment on column alarm_load.is_flood is 'From more than 10 that opened in ten minutes until fewer than 5 did';

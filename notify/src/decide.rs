@@ -1,24 +1,24 @@
-//! What a route is to be told of an incident: of each change since the last look, and of how it is now.
+//! Decides which notifications a route gets about an incident, from its new changes and its current state.
 //!
 //! ```text
-//!  not told ── opened ─▶ told open ── cleared, withdrawn, superseded ─▶ told the end
-//!                        │   ▲  ▲                                            │
-//!                        └───┘  └──────────────── reopened ──────────────────┘
-//!               escalated, repeated
+//!  not notified ── opened ─▶ notified open ── cleared, withdrawn, superseded ─▶ notified of the end
+//!                            │   ▲  ▲                                               │
+//!                            └───┘  └─────────────────── reopened ──────────────────┘
+//!                   escalated, repeated
 //! ```
 //!
-//! The end is told only to those who were told of the beginning. What is acknowledged, shelved, out of service or
-//! explained by another incident is not begun; when that ends and the incident is still open, it is. Outside the hours
-//! of a route nothing begins, and ends wait for the hours. Told revisions rise: what was told is not told again, whatever
-//! is looked at.
+//! A route is notified of the end only if it was notified of the opening. An incident that is acknowledged, shelved,
+//! out of service or explained by another one causes no notification of its opening until that is over. Outside the
+//! hours of a route there is no notification of an opening, and that of an end waits for the hours. The revisions of a
+//! route's notifications rise, so none is repeated, whichever changes are read again.
 
 use citytide_store::incidents::shown::ShownIncident;
-use citytide_store::notifications::{Change, Filed, Told};
+use citytide_store::notifications::{Change, LastNotification, NewNotification};
 use serde_json::{Value, json};
 
 use crate::routes::{Route, rank};
 
-/// The events that are told, as the table has them.
+/// The events of notifications, with the names in the table.
 pub const OPENED: &str = "opened";
 pub const ESCALATED: &str = "escalated";
 pub const REOPENED: &str = "reopened";
@@ -27,31 +27,31 @@ pub const CLEARED: &str = "cleared";
 pub const WITHDRAWN: &str = "withdrawn";
 pub const SUPERSEDED: &str = "superseded";
 
-/// Whether an event is the end of an incident.
+/// Whether an event ends an incident.
 pub fn is_end(event: &str) -> bool {
     [CLEARED, WITHDRAWN, SUPERSEDED].contains(&event)
 }
 
-/// What `route` is to be told of an incident. `changes` are those that the route has not seen, in order; `told` is the
-/// last thing that it was told.
+/// Returns the notifications of `route` about an incident. `changes` are those since the position of the route, in
+/// order; `last` is the route's last notification about the incident.
 pub fn decide(
     route: &Route,
     incident: &ShownIncident,
     changes: &[Change],
-    told: Option<&Told>,
+    last: Option<&LastNotification>,
     now_ms: u64,
-) -> Vec<Filed> {
+) -> Vec<NewNotification> {
     let mut decision = Decision {
         route,
         incident,
-        told: told.cloned(),
+        last: last.cloned(),
         opens_in_ms: route.wants.opens_in_ms(now_ms),
         filed: Vec::new(),
     };
     for change in changes {
-        decision.see(change.revision, &change.condition, &change.severity);
+        decision.apply(change.revision, &change.condition, &change.severity);
     }
-    decision.see(incident.revision, &incident.condition, &incident.severity);
+    decision.apply(incident.revision, &incident.condition, &incident.severity);
     decision.repeat();
     decision.filed
 }
@@ -59,22 +59,22 @@ pub fn decide(
 struct Decision<'a> {
     route: &'a Route,
     incident: &'a ShownIncident,
-    told: Option<Told>,
-    /// 0 within the hours of the route.
+    last: Option<LastNotification>,
+    /// Time until the hours of the route begin, milliseconds; 0 within them.
     opens_in_ms: i64,
-    filed: Vec<Filed>,
+    filed: Vec<NewNotification>,
 }
 
 impl Decision<'_> {
-    /// The incident was, or is, like this.
-    fn see(&mut self, revision: i64, condition: &str, severity: &str) {
-        let is_told_open = self.told.as_ref().is_some_and(|told| !is_end(&told.event));
+    /// Files the notification that a past or the current state of the incident requires, if any.
+    fn apply(&mut self, revision: i64, condition: &str, severity: &str) {
+        let is_notified_open = self.last.as_ref().is_some_and(|last| !is_end(&last.event));
         match condition {
             "open" => {
-                let event = match &self.told {
+                let event = match &self.last {
                     None => OPENED,
-                    Some(told) if is_end(&told.event) => REOPENED,
-                    Some(told) if rank(severity) > rank(&told.severity) => ESCALATED,
+                    Some(last) if is_end(&last.event) => REOPENED,
+                    Some(last) if rank(severity) > rank(&last.severity) => ESCALATED,
                     Some(_) => return,
                 };
                 let wants = &self.route.wants;
@@ -83,7 +83,7 @@ impl Decision<'_> {
                 }
                 self.file(event, revision, 0, severity, self.route.pace.group_wait.as_millis() as i64);
             }
-            "cleared" | "withdrawn" | "superseded" if is_told_open => {
+            "cleared" | "withdrawn" | "superseded" if is_notified_open => {
                 let wait_ms = self.opens_in_ms + self.route.pace.group_wait.as_millis() as i64;
                 let event = [CLEARED, WITHDRAWN, SUPERSEDED].into_iter().find(|event| *event == condition);
                 self.file(event.expect("one of these"), revision, 0, severity, wait_ms);
@@ -92,7 +92,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Whether people or policy say that this calls for no attention.
+    /// Whether a user's action or another incident suppresses notifications of an opening.
     fn is_quiet(&self) -> bool {
         let one = self.incident;
         one.acknowledged_at.is_some()
@@ -101,30 +101,30 @@ impl Decision<'_> {
             || one.suppressed_by.is_some()
     }
 
-    /// Tells it again, if that is due.
+    /// Files a reminder if it is due.
     fn repeat(&mut self) {
         let Some(every) = self.route.pace.repeat_every else { return };
-        let Some(told) = self.told.clone().filter(|told| !is_end(&told.event)) else { return };
-        let is_due = told.done_ago_ms.is_some_and(|ago_ms| ago_ms >= every.as_millis() as i64);
+        let Some(last) = self.last.clone().filter(|last| !is_end(&last.event)) else { return };
+        let is_due = last.done_ago_ms.is_some_and(|ago_ms| ago_ms >= every.as_millis() as i64);
         let is_open = self.incident.condition == "open";
         if is_due && is_open && !self.is_quiet() && self.opens_in_ms == 0 {
             let wait_ms = self.route.pace.group_wait.as_millis() as i64;
-            self.file(REPEATED, told.revision, told.repetition + 1, &told.severity, wait_ms);
+            self.file(REPEATED, last.revision, last.repetition + 1, &last.severity, wait_ms);
         }
     }
 
     fn file(&mut self, event: &str, revision: i64, repetition: i32, severity: &str, due_in_ms: i64) {
-        if self.told.as_ref().is_some_and(|told| (revision, repetition) <= (told.revision, told.repetition)) {
+        if self.last.as_ref().is_some_and(|last| (revision, repetition) <= (last.revision, last.repetition)) {
             return;
         }
-        let told = Told {
+        let last = LastNotification {
             event: event.to_owned(),
             severity: severity.to_owned(),
             revision,
             repetition,
             done_ago_ms: None,
         };
-        self.filed.push(Filed {
+        self.filed.push(NewNotification {
             route: self.route.name.clone(),
             incident_id: self.incident.incident_id.clone(),
             revision,
@@ -134,11 +134,11 @@ impl Decision<'_> {
             incident: as_of(self.incident, event, revision, severity).to_string(),
             due_in_ms,
         });
-        self.told = Some(told);
+        self.last = Some(last);
     }
 }
 
-/// The incident as JSON, as it was at a revision: what else has changed since is told as it is now.
+/// The incident as JSON, with the condition and severity of a revision and all other columns as they are now.
 fn as_of(incident: &ShownIncident, event: &str, revision: i64, severity: &str) -> Value {
     let mut object = serde_json::to_value(incident).expect("rows can be written");
     if revision != incident.revision {

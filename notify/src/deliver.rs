@@ -1,4 +1,4 @@
-//! The task of a route: claims its messages one by one, sends each, and marks what became of it.
+//! The task of a route: claims its messages one by one, sends each, and marks the result.
 
 use std::time::Duration;
 
@@ -12,21 +12,25 @@ use crate::retry::{Outcome, pause};
 use crate::routes::Route;
 use crate::send::Sender;
 
-/// How long an empty outbox is left alone when nothing wakes its task.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How often to check an empty outbox without a signal.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What the tasks are told.
+/// The signal to the tasks of all routes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Signal {
-    /// How often something was filed.
+    /// Counts the transactions that filed notifications.
     pub filed: u64,
-    /// Everything that there is is filed: who has nothing more to send ends.
+    /// No more notifications will be filed: a task ends when its outbox is empty.
     pub is_all: bool,
-    /// Send nothing more.
+    /// A task ends before its next message.
     pub stop: bool,
 }
 
-/// Sends what is filed for a route until it is told to stop, or everything is done.
+/// Sends the messages of a route until the signal ends the task.
+///
+/// # Errors
+///
+/// When the database fails; failures of the receiver are recorded in the outbox.
 pub async fn deliver(
     client: &Client,
     route: &Route,
@@ -35,8 +39,8 @@ pub async fn deliver(
 ) -> Result<(), DatabaseError> {
     let outbox = Outbox { client, route: &route.name };
     loop {
-        let told = *signal.borrow_and_update();
-        if told.stop {
+        let current = *signal.borrow_and_update();
+        if current.stop {
             return Ok(());
         }
         let patience = match outbox.claim(route.pace.group_max).await? {
@@ -44,16 +48,16 @@ pub async fn deliver(
                 attempt(&outbox, route, sender, &message).await?;
                 continue;
             }
-            Claim::Nothing if told.is_all => return Ok(()),
-            Claim::Nothing => LOOK_AGAIN,
-            Claim::Later(later) => later.min(LOOK_AGAIN),
+            Claim::Nothing if current.is_all => return Ok(()),
+            Claim::Nothing => POLL_INTERVAL,
+            Claim::Later(later) => later.min(POLL_INTERVAL),
         };
-        // The end of the patience and a signal are the same: look again.
+        // Claim again after a signal as well as after the time-out.
         let _ = tokio::time::timeout(patience, signal.changed()).await;
     }
 }
 
-/// Tries a message once.
+/// Sends a message once and marks the result.
 async fn attempt(
     outbox: &Outbox<'_>,
     route: &Route,
@@ -62,32 +66,32 @@ async fn attempt(
 ) -> Result<(), DatabaseError> {
     let Message { message_id, tries, notifications, .. } = message;
     let answer = sender.send(route, message).await;
-    let said = &answer.said;
+    let reason = &answer.reason;
     match answer.outcome {
         Outcome::Sent => {
-            tracing::debug!("route {}: sent {message_id} ({}): {said}", route.name, notifications.len());
+            tracing::debug!("route {}: sent {message_id} ({}): {reason}", route.name, notifications.len());
             outbox.sent(message).await
         }
-        Outcome::Again { not_before } if *tries < route.pace.tries_max => {
+        Outcome::Retry { not_before } if *tries < route.pace.tries_max => {
             let pause = pause(*tries, not_before, random(message));
             tracing::warn!(
-                "route {}: {message_id} failed {tries} times: {said}; trying again in {:.1} s",
+                "route {}: {message_id} failed {tries} times: {reason}; trying again in {:.1} s",
                 route.name,
                 pause.as_secs_f64()
             );
-            outbox.again(message, pause, said).await
+            outbox.retry(message, pause, reason).await
         }
-        Outcome::Again { .. } | Outcome::Never => {
+        Outcome::Retry { .. } | Outcome::Rejected => {
             tracing::error!(
-                "route {}: gave up {message_id} after {tries} tries: {said}; the table notification_failures has it",
+                "route {}: gave up {message_id} after {tries} tries: {reason}; the table notification_failures has it",
                 route.name
             );
-            outbox.give_up(message, said).await
+            outbox.give_up(message, reason).await
         }
     }
 }
 
-/// What spreads the pauses of messages that failed together: it differs by message and try.
+/// A number that differs by message and try, to spread the retries of messages that failed together.
 fn random(message: &Message) -> u64 {
     let digest = Sha256::digest(format!("{} {}", message.message_id, message.tries));
     u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"))

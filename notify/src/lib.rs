@@ -1,4 +1,4 @@
-//! Who is told of incidents: routes of the configuration file, an outbox in the database, and a task for each receiver.
+//! Notifies receivers of incidents: routes in the configuration file, an outbox in the database, a task per route.
 //!
 //! ```text
 //!  commits notify ─▶ filing ── decide, per route and incident ──▶ notifications (PostgreSQL)
@@ -8,14 +8,15 @@
 //! ```
 //!
 //! Invariants:
-//! 1. nothing is lost and nothing filed twice: see [`citytide_store::notifications`]. A message is sent twice only when a
-//!    crash, or a lost answer, leaves unknown whether the receiver has it; then with the same identity and content;
-//! 2. a receiver that hangs, or is away, holds up nobody but itself: each route has its task, which sends one message at
-//!    a time, each try with a bound;
-//! 3. what waits is in the database: memory holds a message per route;
-//! 4. secrets come from the environment or from files, and are shown nowhere.
+//! 1. no notification is lost or filed twice: see [`citytide_store::notifications`]. A message is sent twice only after
+//!    a crash or a lost answer, when it is unknown whether the receiver has it; it then has the same identity and
+//!    content;
+//! 2. a receiver that hangs or is unreachable delays only its own route: each route has a task, which sends one message
+//!    at a time, and each try has a time limit;
+//! 3. waiting notifications are in the database; memory holds one message per route;
+//! 4. secrets come from the environment or from files, and are never shown.
 //!
-//! This crate knows no engine and no Kafka. [`routes`], [`decide`], [`message`] and [`retry`] are pure.
+//! This crate links neither the engine nor Kafka. [`routes`], [`decide`], [`message`] and [`retry`] do no I/O.
 
 pub mod decide;
 mod deliver;

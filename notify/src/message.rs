@@ -1,4 +1,4 @@
-//! What a message says, in the forms that receivers take. The same message says the same whenever it is sent.
+//! Formats messages for each kind of receiver. The content depends only on the message, not on the time of sending.
 
 use chrono::DateTime;
 use citytide_store::notifications::{Message, Notification};
@@ -9,10 +9,10 @@ use crate::routes::rank;
 
 /// The events in the order in which a message counts them.
 const EVENTS: [&str; 7] = [OPENED, REOPENED, ESCALATED, REPEATED, CLEARED, WITHDRAWN, SUPERSEDED];
-/// Incidents that a text for people names; the others are counted.
+/// Maximum number of incidents in a text; the others are counted.
 const LINES_MAX: usize = 20;
 
-/// The identity of a notification: a receiver can drop the second of two.
+/// The identity of a notification, by which a receiver can detect duplicates.
 pub fn key(route: &str, one: &Notification) -> String {
     let repetition = if one.repetition == 0 { String::new() } else { format!("/{}", one.repetition) };
     format!("{route}/{}/{}{repetition}", one.incident_id, one.revision)
@@ -22,8 +22,8 @@ fn text<'a>(one: &'a Notification, column: &str) -> &'a str {
     one.incident.get(column).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A word for people.
-fn said(event: &str) -> &str {
+/// The words for an event.
+fn words(event: &str) -> &str {
     match event {
         REOPENED => "opened again",
         REPEATED => "still open",
@@ -32,41 +32,41 @@ fn said(event: &str) -> &str {
     }
 }
 
-/// The worst severity among them.
+/// The highest severity of its notifications.
 pub fn severity(message: &Message) -> &str {
     let all = message.notifications.iter().map(|one| text(one, "severity"));
     all.max_by_key(|severity| rank(severity)).unwrap_or("low")
 }
 
-/// One line: what a subject or the first line of a text says.
+/// The subject of a mail or the first line of a text.
 pub fn title(message: &Message) -> String {
     if let [one] = &message.notifications[..] {
         let what = text(one, "text");
         let place = what.split_once(" since ").map_or(what, |(place, _)| place);
         let about = text(one, "metric");
-        return format!("[{}] {}: {about} at {place}", text(one, "severity"), said(&one.event));
+        return format!("[{}] {}: {about} at {place}", text(one, "severity"), words(&one.event));
     }
     let counted = EVENTS.iter().filter_map(|event| {
         let count = message.notifications.iter().filter(|one| one.event == *event).count();
-        (count > 0).then(|| format!("{count} {}", said(event)))
+        (count > 0).then(|| format!("{count} {}", words(event)))
     });
     format!("[{}] incidents: {}", severity(message), counted.collect::<Vec<_>>().join(", "))
 }
 
 /// A line for one notification.
 fn line(one: &Notification) -> String {
-    let mut line = format!("{} · {} · {}", said(&one.event), text(one, "severity"), text(one, "text"));
+    let mut line = format!("{} · {} · {}", words(&one.event), text(one, "severity"), text(one, "text"));
     if is_end(&one.event)
         && let Some(at) = one.incident.get("cleared_at").and_then(Value::as_str)
         && let Ok(at) = DateTime::parse_from_rfc3339(at)
     {
         line += &format!("; over since {} UTC", at.to_utc().format("%H:%M"));
     }
-    // What comes from sensors and zones stays on its line.
+    // The names of sensors and zones must not break the line.
     line.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
 }
 
-/// A text for people: a title and a line for each, the worst first.
+/// A text with a title and a line per notification, the highest severity first.
 pub fn long_text(message: &Message) -> String {
     let mut order: Vec<&Notification> = message.notifications.iter().collect();
     order.sort_by_key(|one| (is_end(&one.event), std::cmp::Reverse(rank(text(one, "severity")))));
@@ -80,7 +80,7 @@ pub fn long_text(message: &Message) -> String {
     lines.join("\n")
 }
 
-/// A text of so many characters at most.
+/// A text of at most `max` characters.
 pub fn short_text(message: &Message, max: usize) -> String {
     let long = match &message.notifications[..] {
         [one] => line(one),
@@ -106,7 +106,7 @@ pub fn mail_text(message: &Message) -> String {
 /// The body of a webhook.
 pub fn webhook_json(message: &Message) -> Value {
     let time = |ms: i64| DateTime::from_timestamp_millis(ms).map(|at| at.to_rfc3339());
-    let told = message.notifications.iter().map(|one| {
+    let notifications = message.notifications.iter().map(|one| {
         json!({
             "key": key(&message.route, one),
             "event": one.event,
@@ -125,12 +125,12 @@ pub fn webhook_json(message: &Message) -> Value {
             "id": message.message_id,
             "route": message.route,
             "text": long_text(message),
-            "notifications": told.collect::<Vec<_>>(),
+            "notifications": notifications.collect::<Vec<_>>(),
         },
     })
 }
 
-/// A message that only says that a route works.
+/// A message for testing a route.
 pub fn test_message(route: &str, now_ms: u64) -> Message {
     let at = i64::try_from(now_ms).unwrap_or_default();
     let incident = json!({

@@ -1,44 +1,44 @@
-//! What an answer means, and when a message is tried again.
+//! Classifies the answers of receivers, and computes when to retry a message.
 
 use std::time::Duration;
 
-/// The longest pause between two tries, however often a message has failed.
+/// The upper limit of pauses between tries.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// The longest first pause.
+/// The upper limit of the first pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest time for which a receiver can ask to be left alone.
+/// The longest `Retry-After` that is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// What became of a try.
+/// The result of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver has it.
+    /// The receiver has accepted the message.
     Sent,
-    /// It may work later, and not before what the receiver asked for.
-    Again { not_before: Option<Duration> },
-    /// It will never work.
-    Never,
+    /// The try failed and may succeed later, after the time for which the receiver asked.
+    Retry { not_before: Option<Duration> },
+    /// The receiver will never accept the message.
+    Rejected,
 }
 
-/// What became of a try, and what the receiver said.
+/// The result of a try with its reason: the receiver's words or an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub outcome: Outcome,
-    pub said: String,
+    pub reason: String,
 }
 
-/// What a status of HTTP means. Who answers 408, 425, 429 or 5xx may take the message later.
+/// Classifies an HTTP status: 408, 425, 429 and 5xx are retried.
 pub fn of_status(status: u16, retry_after: Option<&str>, now_ms: u64) -> Outcome {
     match status {
         200..=299 => Outcome::Sent,
         408 | 425 | 429 | 500..=599 => {
-            Outcome::Again { not_before: retry_after.and_then(|text| after(text, now_ms)) }
+            Outcome::Retry { not_before: retry_after.and_then(|text| after(text, now_ms)) }
         }
-        _ => Outcome::Never,
+        _ => Outcome::Rejected,
     }
 }
 
-/// `120`, or a date of HTTP.
+/// Parses `Retry-After`: `120`, or an HTTP date.
 fn after(text: &str, now_ms: u64) -> Option<Duration> {
     let text = text.trim();
     let asked = match text.parse() {
@@ -52,8 +52,8 @@ fn after(text: &str, now_ms: u64) -> Option<Duration> {
     Some(asked.min(RETRY_AFTER_MAX))
 }
 
-/// How long to wait after so many tries: anything up to a bound that doubles, so that those who failed together do not
-/// come back together. `random` is anything.
+/// Computes the pause before the next try: exponential back-off with full jitter, so that messages that failed together
+/// are not retried together. `random` is any number.
 pub fn pause(tries: i32, not_before: Option<Duration>, random: u64) -> Duration {
     let doublings = u32::try_from(tries - 1).unwrap_or(0).min(16);
     let bound = (FIRST_PAUSE * 2_u32.pow(doublings)).min(PAUSE_MAX);
@@ -68,10 +68,10 @@ mod tests {
     #[test]
     fn what_the_receiver_will_never_take_is_not_tried_again() {
         for status in [301, 302, 400, 401, 403, 404, 410, 422] {
-            assert_eq!(of_status(status, Some("1"), 0), Outcome::Never, "{status}");
+            assert_eq!(of_status(status, Some("1"), 0), Outcome::Rejected, "{status}");
         }
         for status in [408, 425, 429, 500, 502, 503] {
-            assert_eq!(of_status(status, None, 0), Outcome::Again { not_before: None }, "{status}");
+            assert_eq!(of_status(status, None, 0), Outcome::Retry { not_before: None }, "{status}");
         }
         assert_eq!(of_status(204, None, 0), Outcome::Sent);
     }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_receiver_can_ask_to_be_left_alone_for_an_hour_at_most() {
         let asked = |text: &str| match of_status(429, Some(text), 1_795_262_400_000) {
-            Outcome::Again { not_before } => not_before,
+            Outcome::Retry { not_before } => not_before,
             other => panic!("{other:?}"),
         };
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));

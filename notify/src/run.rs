@@ -1,6 +1,6 @@
-//! One life of the notifier: files what is to be told, and has the routes deliver it.
+//! Runs the notifier: files notifications, and starts the tasks that deliver them.
 //!
-//! A lost session ends it, as everywhere: whoever runs it starts another life, which goes on from the database.
+//! A lost session ends it. The caller starts it again, and it continues from the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,30 +19,30 @@ use crate::deliver::{Signal, deliver};
 use crate::routes::Route;
 use crate::send::{Sender, SenderError};
 
-/// A commit notifies; without one that concerns incidents everything is looked at so often. What people do, and what
-/// time brings, shows then.
-const LOOK_AT_ALL: Duration = Duration::from_secs(10);
-/// How soon a request to stop is noticed.
+/// How often all open incidents are checked. Commits wake the notifier only for changes of incidents; this finds the
+/// effects of users' actions and of time.
+const CHECK_ALL_EVERY: Duration = Duration::from_secs(10);
+/// How often a request to stop is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How long what is being sent may take after a request to stop; after that it is sent again by the next life.
+/// How long messages that are being sent may take after a request to stop. Unfinished ones are sent again later.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// Time between two removals of what is old.
+/// How often old notifications are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
-/// The table whose change is a reason to look.
+/// The table whose change wakes the notifier.
 const TABLE: &str = "incident_transitions";
 
-/// When a life ends.
+/// When the notifier ends.
 pub struct Ends {
-    /// Once everything is filed and delivered, or given up.
+    /// Once all notifications are filed and delivered or given up.
     pub until_caught_up: bool,
-    /// When somebody asks for it: what is being sent is sent, nothing more.
+    /// When this returns true; messages that are being sent are finished.
     pub stop: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Why a life ended.
+/// Why the notifier failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
-    #[error("another program notifies from this database already; there can be one")]
+    #[error("another notifier uses this database, and there can be only one; stop it first")]
     Held,
     #[error(
         "this database has no notifications yet; citytide schema apply creates their tables, and so does the next start \
@@ -55,17 +55,17 @@ pub enum NotifyError {
     Database(#[from] DatabaseError),
 }
 
-/// Notifies until it is to end.
+/// Runs the notifier until it `ends`.
 ///
 /// # Errors
 ///
-/// When somebody else notifies, a route cannot be used, or the server fails.
+/// See [`NotifyError`].
 pub async fn run(database: &Database, routes: Vec<Route>, ends: &Ends) -> Result<(), NotifyError> {
     let (mut filing, notices) = database.connect_listening("citytide:notify").await?;
     if !are_kept(&filing).await? {
         return Err(NotifyError::NoTables);
     }
-    if !notifications::hold(&filing).await? {
+    if !notifications::try_lock(&filing).await? {
         return Err(NotifyError::Held);
     }
     let listen = format!("listen {CHANNEL}; set plan_cache_mode = force_custom_plan; set jit = off");
@@ -78,11 +78,11 @@ pub async fn run(database: &Database, routes: Vec<Route>, ends: &Ends) -> Result
     for (at, route) in routes.iter().enumerate() {
         let sender =
             Sender::new(route).map_err(|error| NotifyError::Route { route: route.name.clone(), error })?;
-        let (routes, client, told) = (routes.clone(), sending.clone(), signal.subscribe());
-        tasks.spawn(async move { deliver(&client, &routes[at], &sender, told).await });
+        let (routes, client, signal) = (routes.clone(), sending.clone(), signal.subscribe());
+        tasks.spawn(async move { deliver(&client, &routes[at], &sender, signal).await });
     }
     let mut pruned = None;
-    let mut looked_at_all = None;
+    let mut checked_all = None;
     loop {
         let now = instant();
         if pruned.is_none_or(|at| now.saturating_duration_since(at) >= PRUNE_EVERY) {
@@ -90,10 +90,10 @@ pub async fn run(database: &Database, routes: Vec<Route>, ends: &Ends) -> Result
             notifications::prune(&filing, &names).await?;
             pruned = Some(now);
         }
-        let looks_at_all = looked_at_all.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_AT_ALL);
-        let is_current = file(&mut filing, &routes, &candidates, looks_at_all, &signal).await?;
-        if looks_at_all {
-            looked_at_all = Some(now);
+        let all_open = checked_all.is_none_or(|at| now.saturating_duration_since(at) >= CHECK_ALL_EVERY);
+        let is_current = file(&mut filing, &routes, &candidates, all_open, &signal).await?;
+        if all_open {
+            checked_all = Some(now);
         }
         if !is_current {
             continue;
@@ -130,24 +130,24 @@ async fn are_kept(client: &Client) -> Result<bool, DatabaseError> {
     Ok(row.get::<_, bool>(0) && shown::are_kept(client).await?)
 }
 
-/// Looks once, and files what is to be told; whether nothing newer is committed.
+/// Files the notifications of new changes. Returns whether there is no newer commit.
 async fn file(
     client: &mut Client,
     routes: &[Route],
     candidates: &[Candidates],
-    looks_at_all: bool,
+    all_open: bool,
     signal: &watch::Sender<Signal>,
 ) -> Result<bool, DatabaseError> {
-    let filing = Filing::read(client, candidates, looks_at_all).await?;
+    let filing = Filing::read(client, candidates, all_open).await?;
     let now_ms = wall_ms();
     let mut filed = Vec::new();
     for route in routes {
-        let place = filing.places.get(&route.name).copied().unwrap_or(i64::MAX);
+        let position = filing.positions.get(&route.name).copied().unwrap_or(i64::MAX);
         for incident in &filing.incidents {
-            let seen = filing.changes.get(&incident.incident_id).map_or(&[][..], Vec::as_slice);
-            let new: Vec<_> = seen.iter().filter(|change| change.epoch > place).cloned().collect();
-            let told = filing.told.get(&(route.name.clone(), incident.incident_id.clone()));
-            filed.extend(decide(route, incident, &new, told, now_ms));
+            let changes = filing.changes.get(&incident.incident_id).map_or(&[][..], Vec::as_slice);
+            let new: Vec<_> = changes.iter().filter(|change| change.epoch > position).cloned().collect();
+            let last = filing.last.get(&(route.name.clone(), incident.incident_id.clone()));
+            filed.extend(decide(route, incident, &new, last, now_ms));
         }
     }
     let is_current = filing.is_current;
@@ -158,7 +158,7 @@ async fn file(
     Ok(is_current)
 }
 
-/// Waits for a reason to look: whether there is one, and this is not the end.
+/// Waits until incidents have changed or all are to be checked. Returns false when the notifier is to stop.
 async fn wait(
     notices: &citytide_store::follow::Notices,
     ends: &Ends,
@@ -169,14 +169,14 @@ async fn wait(
         if (ends.stop)() {
             return Ok(false);
         }
-        // A task ends early only because its session is lost.
+        // A task ends early only when its session is lost.
         if let Some(ended) = tasks.try_join_next() {
             ended.expect("the tasks do not panic")?;
         }
         let notice = notices.wait(POLL_INTERVAL).await;
-        let concerns_us =
+        let has_changes =
             notice.is_some_and(|notice| notice.changed.is_none_or(|tables| tables.contains(TABLE)));
-        if concerns_us || instant().saturating_duration_since(began) >= LOOK_AT_ALL {
+        if has_changes || instant().saturating_duration_since(began) >= CHECK_ALL_EVERY {
             return Ok(true);
         }
     }

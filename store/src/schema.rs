@@ -1,4 +1,4 @@
-//! The database's schema as it follows from a domain: the DDL, and the names that writers share. Pure.
+//! Derives the database's schema from a domain: the DDL, and the names that writers use. No I/O.
 //!
 //! Invariants:
 //! 1. names, types and the order of columns in the views are a contract with every program that reads the database;
@@ -28,7 +28,7 @@ pub(super) use table::comments;
 use table::literal;
 pub use table::{AFTER_EPOCH, Column, Table, View, column, table};
 
-/// The version of this schema; a database with a higher one was made by a newer program.
+/// The version of this schema. A newer program creates databases with a higher one.
 pub const SCHEMA_VERSION: i32 = 1;
 
 /// First key of every advisory lock of citytide.
@@ -61,7 +61,7 @@ pub const DETECTOR_STATE_COLUMNS: [&str; 5] = ["kind", "key", "epoch", "as_of", 
 /// Updated rows stay on their page: the new version is a HOT update as long as half the page is free.
 pub const ROOM_FOR_UPDATES: &str = "with (fillfactor = 50)";
 
-/// An identifier as SQL takes it: plain names stay as they are. Keywords are none of a domain's names.
+/// Quotes an identifier unless it is plain. Names in a domain are never keywords.
 pub fn quoted(name: &str) -> String {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
     if name.bytes().all(plain) && !name.starts_with(|first: char| first.is_ascii_digit()) {
@@ -89,23 +89,23 @@ pub fn windows_json(domain: &Domain) -> String {
     serde_json::Value::Array(windows.collect()).to_string()
 }
 
-/// A live view as the database knows it.
+/// What the database needs to know of a live view.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveTable {
     /// Its table for a domain, without [`EPOCH`]; its key stands before the other columns.
     pub table: fn(&Domain) -> Table,
-    /// What its rows should be, recomputed in SQL; `None` for a log, which tells what was.
+    /// Recomputes its rows in SQL; `None` for a log, which cannot be recomputed.
     pub comparison: Option<fn(&AsOf, &Domain) -> Comparison>,
     /// Whether a restart reads all of its rows.
     pub is_restored: bool,
-    /// Tables that come with it and that the dataflow does not write.
+    /// Further tables, which the dataflow does not write.
     pub beside: fn(&Domain) -> Vec<Table>,
-    /// Views that come with it.
+    /// Further views.
     pub views: fn(&Domain) -> Vec<View>,
 }
 
 impl LiveTable {
-    /// A table that a restart reads, alone.
+    /// A live view that a restart reads, without further tables or views.
     pub const fn new(table: fn(&Domain) -> Table, comparison: fn(&AsOf, &Domain) -> Comparison) -> LiveTable {
         LiveTable {
             table,
@@ -116,7 +116,7 @@ impl LiveTable {
         }
     }
 
-    /// A log, which tells what was and is never read back.
+    /// A log: it cannot be recomputed, and a restart does not read it.
     pub const fn log(table: fn(&Domain) -> Table) -> LiveTable {
         LiveTable {
             table,
@@ -127,13 +127,13 @@ impl LiveTable {
         }
     }
 
-    /// Its table as the database has it.
+    /// Its table with the column [`EPOCH`].
     fn stored(&self, domain: &Domain) -> Table {
         with_epoch((self.table)(domain))
     }
 }
 
-/// The last column of tables whose rows change: a follower asks for what was written since some epoch.
+/// The last column of tables whose rows change, by which a follower reads the rows written since an epoch.
 pub const EPOCH: &str = "epoch";
 
 fn with_epoch(mut table: Table) -> Table {
@@ -142,7 +142,7 @@ fn with_epoch(mut table: Table) -> Table {
     table
 }
 
-/// What a database for a domain holds.
+/// The schema of a domain.
 #[derive(Debug, Clone)]
 pub struct Schema<'a> {
     pub domain: &'a Domain,
@@ -151,7 +151,7 @@ pub struct Schema<'a> {
 }
 
 impl Schema<'_> {
-    /// All tables, in the order in which they are made.
+    /// All tables, in the order of their creation.
     pub fn tables(&self) -> Vec<Table> {
         self.tables_of(self.domain)
     }
@@ -174,27 +174,27 @@ impl Schema<'_> {
         self.live.iter().map(|live| live.stored(self.domain)).collect()
     }
 
-    /// All views, in the order in which they are made.
+    /// All views, in the order of their creation.
     pub fn views(&self) -> Vec<View> {
         let mut views = tables::views(self.domain);
         views.extend(self.live.iter().flat_map(|live| (live.views)(self.domain)));
         views
     }
 
-    /// Every relation of the schema that is no partition and no index.
+    /// The names of all tables and views.
     pub fn relations(&self) -> Vec<String> {
         let tables = self.tables().into_iter().map(|table| table.name);
         tables.chain(self.views().into_iter().map(|view| view.name)).collect()
     }
 
-    /// The names of the tables and views that came after the first databases were made.
+    /// The names of the tables and views that later versions have added.
     pub(super) fn later_relations(&self) -> BTreeSet<String> {
         let tables = self.tables().into_iter().filter(|table| table.came_later).map(|table| table.name);
         let views = self.views().into_iter().filter(|view| view.came_later).map(|view| view.name);
         tables.chain(views).collect()
     }
 
-    /// Columns that a start adds, by table: those that came later, and those of metrics that are new.
+    /// The columns that a start adds, as (table, column): those of later versions and those of new metrics.
     pub(super) fn later_columns(&self, is_new: impl Fn(&Metric) -> bool) -> BTreeSet<(String, String)> {
         let mut before = self.domain.clone();
         before.metrics.retain(|metric| !is_new(metric));

@@ -98,11 +98,11 @@ async fn test(name: &str, configuration: &Configuration) -> Result<i32, ExitErro
         Err(error) => failed(error.to_string(), Exit::Config),
         Ok(answer) => match answer.outcome {
             Outcome::Sent => {
-                output::print_line(format_args!("route {name} works: {}", answer.said));
+                output::print_line(format_args!("route {name} works: {}", answer.reason));
                 Ok(Exit::Done.code())
             }
-            Outcome::Again { .. } => failed(answer.said, Exit::Away),
-            Outcome::Never => failed(answer.said, Exit::Config),
+            Outcome::Retry { .. } => failed(answer.reason, Exit::Away),
+            Outcome::Rejected => failed(answer.reason, Exit::Config),
         },
     }
 }

@@ -69,11 +69,17 @@ fn change(condition: &str, severity: &str, revision: i64) -> Change {
     Change { epoch: 1, revision, condition: condition.to_owned(), severity: severity.to_owned() }
 }
 
-fn told(event: &str, severity: &str, revision: i64, done_ago_ms: Option<i64>) -> Told {
-    Told { event: event.to_owned(), severity: severity.to_owned(), revision, repetition: 0, done_ago_ms }
+fn told(event: &str, severity: &str, revision: i64, done_ago_ms: Option<i64>) -> LastNotification {
+    LastNotification {
+        event: event.to_owned(),
+        severity: severity.to_owned(),
+        revision,
+        repetition: 0,
+        done_ago_ms,
+    }
 }
 
-fn events(filed: &[Filed]) -> Vec<(&str, i64, i32)> {
+fn events(filed: &[NewNotification]) -> Vec<(&str, i64, i32)> {
     filed.iter().map(|one| (one.event.as_str(), one.revision, one.repetition)).collect()
 }
 
@@ -81,7 +87,7 @@ fn decided(
     route: &Route,
     incident: &ShownIncident,
     changes: &[Change],
-    told: Option<&Told>,
+    told: Option<&LastNotification>,
 ) -> Vec<(String, i64, i32)> {
     let filed = decide(route, incident, changes, told, NOW_MS);
     events(&filed)
@@ -155,10 +161,10 @@ fn it_is_repeated_until_somebody_has_seen_it() {
     let open = incident("open", "low", 2);
     let hour_ago = told("opened", "low", 2, Some(3_600_000));
     assert_eq!(decided(&route("low"), &open, &[], Some(&hour_ago)), [one("repeated", 2, 1)]);
-    let repeated = Told { repetition: 1, ..hour_ago.clone() };
+    let repeated = LastNotification { repetition: 1, ..hour_ago.clone() };
     assert_eq!(decided(&route("low"), &open, &[], Some(&repeated)), [one("repeated", 2, 2)]);
     for too_early in [Some(3_599_999), None] {
-        let told = Told { done_ago_ms: too_early, ..hour_ago.clone() };
+        let told = LastNotification { done_ago_ms: too_early, ..hour_ago.clone() };
         assert_eq!(decided(&route("low"), &open, &[], Some(&told)), [], "{too_early:?}");
     }
     let seen = ShownIncident { acknowledged_at: Some(At(1)), ..open.clone() };

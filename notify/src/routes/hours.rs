@@ -1,5 +1,5 @@
-//! Hours of the week in a time zone: `mon-fri 08:00-18:00`. Hours that go past midnight belong to the day on which they
-//! begin. A clock that is set to summer time and back is the zone's: 02:30 may come twice, or not at all.
+//! Hours of the week in a time zone, such as `mon-fri 08:00-18:00`. Hours that go past midnight belong to the day on
+//! which they begin. They follow the zone's daylight saving time: 02:30 may come twice, or not at all.
 
 use chrono::{DateTime, Datelike, Timelike};
 use chrono_tz::Tz;
@@ -7,17 +7,17 @@ use chrono_tz::Tz;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAY_MINUTES: u32 = 24 * 60;
 const MINUTE_MS: u64 = 60_000;
-/// How far ahead the next hour is looked for: a week, and a day for what the clock does.
+/// How far ahead the next span is searched: a week, plus a day for changes of daylight saving time.
 const AHEAD_MINUTES: u64 = 8 * 24 * 60;
 
-/// When somebody may be told something.
+/// The hours in which a route may notify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hours {
     spans: Vec<Span>,
     zone: Tz,
 }
 
-/// From a minute of a day to a later one, which may be of the next day.
+/// A span of minutes of a day; `until` may lie on the next day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     /// By the number of the day, Monday first.
@@ -27,16 +27,16 @@ struct Span {
 }
 
 impl Hours {
-    /// Understands one or several spans.
+    /// Parses spans.
     ///
     /// # Errors
     ///
-    /// What is wrong with one, as the end of a sentence.
+    /// The first invalid span, as the end of a sentence.
     pub fn parse<'a>(spans: impl Iterator<Item = &'a str>, zone: Tz) -> Result<Hours, String> {
         Ok(Hours { spans: spans.map(span).collect::<Result<_, _>>()?, zone })
     }
 
-    /// How long it is until they begin, milliseconds; 0 when it is now.
+    /// Time until the next span begins, milliseconds; 0 within a span.
     pub fn opens_in_ms(&self, now_ms: u64) -> i64 {
         if self.contain(now_ms) {
             return 0;
@@ -73,7 +73,7 @@ fn span(text: &str) -> Result<Span, String> {
     Ok(Span { days: self::days(days).ok_or_else(wrong)?, from, until })
 }
 
-/// `08:30` → 510; `24:00` is the end of the day.
+/// Parses a time of day to its minute: `08:30` is 510, `24:00` the end of the day.
 fn minute(text: &str) -> Option<u32> {
     let (hour, minute) = text.trim().split_once(':')?;
     if hour.len() != 2 || minute.len() != 2 {
@@ -83,7 +83,7 @@ fn minute(text: &str) -> Option<u32> {
     (minute <= DAY_MINUTES).then_some(minute)
 }
 
-/// `mon-fri`, `sat,sun`, `fri-mon`, `daily`.
+/// Parses days: `mon-fri`, `sat,sun`, `fri-mon`, `daily`.
 fn days(text: &str) -> Option<[bool; 7]> {
     if text == "daily" {
         return Some([true; 7]);

@@ -1,4 +1,4 @@
-//! Routes: which incidents are told to whom, and how.
+//! Routes: which incidents a receiver is notified of, and how.
 
 mod hours;
 mod parse;
@@ -17,24 +17,24 @@ pub use parse::{SECTION, check, parse};
 pub use secret::{Secret, SecretError};
 pub use template::{Place, Template};
 
-/// The severities, the least first.
+/// The severities, the lowest first.
 pub const SEVERITIES: [&str; 3] = ["low", "medium", "high"];
 
-/// A route: what it wants to hear, and where it leads.
+/// A route: which incidents it selects, and its receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     pub name: String,
-    /// Where it stands in the file, a line from 1.
+    /// Its line in the configuration file, from 1.
     pub line: usize,
     pub wants: Wants,
     pub pace: Pace,
     pub receiver: Receiver,
 }
 
-/// What a route wants to hear; what is empty restricts nothing.
+/// Selects incidents; an empty list does not filter.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wants {
-    /// The least severity.
+    /// The lowest severity.
     pub severity: String,
     pub zones: Vec<String>,
     pub kinds: Vec<String>,
@@ -42,22 +42,22 @@ pub struct Wants {
     pub hours: Option<Hours>,
 }
 
-/// How it is told.
+/// The grouping and timing of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// How long a notification waits for others that go with it.
+    /// How long a notification waits for others to join its message.
     pub group_wait: Duration,
-    /// Notifications of a message at most.
+    /// Maximum number of notifications per message.
     pub group_max: i64,
-    /// After how long an incident is told again that nobody has seen; `None` for never.
+    /// Interval of reminders of incidents that nobody has acknowledged; `None` for no reminders.
     pub repeat_every: Option<Duration>,
-    /// How long a try may take.
+    /// Time limit of a try.
     pub timeout: Duration,
-    /// How often a message is tried.
+    /// Maximum number of tries per message.
     pub tries_max: i32,
 }
 
-/// Where a route leads.
+/// The receiver of a route.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Receiver {
     /// JSON by POST, signed when there is a secret.
@@ -88,17 +88,17 @@ pub struct Email {
     pub ca_file: Option<PathBuf>,
 }
 
-/// How a mail server is spoken to.
+/// The encryption of the connection to a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
     /// TLS from the first byte.
     Tls,
-    /// TLS after a greeting in clear; nothing is sent without.
+    /// TLS after a plain-text greeting; required, not opportunistic.
     StartTls,
     None,
 }
 
-/// An HTTP request of any provider.
+/// The HTTP request of an SMS provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sms {
     pub url: Template,
@@ -107,15 +107,15 @@ pub struct Sms {
     pub body: Option<Template>,
     pub user: Option<String>,
     pub password: Option<Secret>,
-    /// What the placeholder `secret` stands for.
+    /// The value of the placeholder `secret`.
     pub secret: Option<Secret>,
-    /// Characters of the text at most.
+    /// Maximum length of the text, characters.
     pub text_max: usize,
     pub ca_file: Option<PathBuf>,
 }
 
 impl Receiver {
-    /// The word for it in the file.
+    /// Its `kind` in the configuration file.
     pub fn kind(&self) -> &'static str {
         match self {
             Receiver::Webhook { .. } => "webhook",
@@ -125,7 +125,7 @@ impl Receiver {
         }
     }
 
-    /// All secrets that it needs.
+    /// All secrets of the receiver.
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
             Receiver::Webhook { url, secret, .. } => [url].into_iter().chain(secret).collect(),
@@ -137,7 +137,7 @@ impl Receiver {
 }
 
 impl Wants {
-    /// Whether an incident of this severity is one for this route, whatever the hour.
+    /// Whether the route selects an incident at this severity, regardless of its hours.
     pub fn takes(&self, incident: &ShownIncident, severity: &str) -> bool {
         let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
         rank(severity) >= rank(&self.severity)
@@ -147,7 +147,7 @@ impl Wants {
                 || incident.pattern.as_ref().is_some_and(|pattern| named(&self.patterns, pattern)))
     }
 
-    /// How long it is until this route may be told something, milliseconds; 0 for now.
+    /// Time until the hours of the route begin, milliseconds; 0 within them.
     pub fn opens_in_ms(&self, now_ms: u64) -> i64 {
         self.hours.as_ref().map_or(0, |hours| hours.opens_in_ms(now_ms))
     }
@@ -159,7 +159,7 @@ pub fn rank(severity: &str) -> usize {
 }
 
 impl Route {
-    /// What the database is asked for it.
+    /// The selection that the database evaluates.
     pub fn candidates(&self) -> Candidates {
         let Wants { severity, zones, kinds, .. } = &self.wants;
         Candidates {
@@ -175,11 +175,11 @@ impl Route {
     }
 }
 
-/// Reads the secrets of some routes; `environment` is asked for variables.
+/// Reads the secrets of all routes. `environment` returns the value of a variable.
 ///
 /// # Errors
 ///
-/// Every secret that cannot be read, with the line of its route.
+/// Lists every secret that cannot be read, with the line of its route.
 pub fn read_secrets(
     routes: &mut [Route],
     file: &str,

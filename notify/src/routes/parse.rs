@@ -1,4 +1,5 @@
-//! The section `[routes]` of the configuration file: a table for each route, every mistake with its place.
+//! Parses the section `[routes]` of the configuration file, a table per route, and reports all mistakes with their
+//! place.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,27 +16,27 @@ use super::{
 
 /// The section's name.
 pub const SECTION: &str = "routes";
-/// What mistakes call the table of a route.
+/// The name of a route's table in messages.
 const LABEL: &str = "a route";
 const KINDS: [&str; 4] = ["webhook", "chat", "email", "sms"];
-/// Notifications of a message at most, whatever the file says.
+/// The upper limit of `group_max`.
 const GROUP_MAX: i64 = 1_000;
 const TRIES_MAX: i64 = 50;
-/// Characters of an SMS at most: ten of the parts that a provider makes of it.
+/// The upper limit of `text_max`, characters: ten parts of a concatenated SMS.
 const TEXT_MAX: i64 = 1_530;
 
-/// The mistakes of the section.
+/// Returns the mistakes of the section.
 pub fn check(section: &Spanned<DeValue<'_>>, is_broken: bool) -> Vec<(std::ops::Range<usize>, String)> {
     let findings = Findings { is_broken, ..Findings::default() };
     routes(section, "", Path::new(""), &findings);
     findings.list.into_inner()
 }
 
-/// The routes of the configuration file `path` with the text `text`; other sections are somebody else's.
+/// Parses the routes of the configuration file `path` with the content `text`. Ignores other sections.
 ///
 /// # Errors
 ///
-/// Every mistake in the section.
+/// Lists every mistake in the section.
 pub fn parse(path: &Path, text: &str) -> Result<Vec<Route>, Mistakes> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let findings = Findings { is_broken: !errors.is_empty(), ..Findings::default() };
@@ -77,7 +78,7 @@ fn routes(section: &Spanned<DeValue<'_>>, text: &str, path: &Path, findings: &Fi
     routes
 }
 
-/// A route; `None` when it lacks something.
+/// Parses a route; `None` when something is missing.
 fn route(section: &Section<'_>, name: String, line: usize, folder: &Path) -> Option<Route> {
     let wants = wants(section);
     let pace = pace(section);
@@ -94,7 +95,7 @@ fn route(section: &Section<'_>, name: String, line: usize, folder: &Path) -> Opt
         Some("email") => Receiver::Email(Box::new(email(section, folder, ca_file)?)),
         Some("sms") => Receiver::Sms(Box::new(sms(section, folder, ca_file)?)),
         _ => {
-            // What its keys mean is not known: that they are there is no second mistake.
+            // Without a kind the other keys cannot be checked; reporting them would be a second mistake.
             ignore_all(section);
             return None;
         }
@@ -295,7 +296,7 @@ fn sms(section: &Section<'_>, folder: &Path, ca_file: Option<std::path::PathBuf>
     }
     if !templates.is_empty() && !templates.iter().any(|template| template.names("text")) {
         let why =
-            format!("no {{text}} stands in `url`, `headers` or `body` of {LABEL}: nothing would be told");
+            format!("`url`, `headers` and `body` of {LABEL} have no {{text}}: the message would be empty");
         section.findings.add(section.span.clone(), why);
     }
     Some(Sms {
@@ -311,7 +312,7 @@ fn sms(section: &Section<'_>, folder: &Path, ca_file: Option<std::path::PathBuf>
     })
 }
 
-/// A template, if it is one.
+/// Parses a template.
 fn template(section: &Section<'_>, typed: Typed<'_, String>, place: Place) -> Option<Template> {
     let parsed = typed.as_ref().map(|text| Template::parse(text, place));
     match parsed? {
@@ -325,7 +326,7 @@ fn template(section: &Section<'_>, typed: Typed<'_, String>, place: Place) -> Op
     }
 }
 
-/// The address of a webhook: it may hold a token, so it can stand elsewhere.
+/// Parses the address of a webhook. It may contain a token, so it can come from a variable or a file.
 fn address(section: &Section<'_>, folder: &Path) -> Option<Secret> {
     let plain = section
         .text("url")
@@ -333,7 +334,8 @@ fn address(section: &Section<'_>, folder: &Path) -> Option<Secret> {
     let elsewhere = secret(section, ["url_env", "url_file"], folder);
     match (plain.option(), elsewhere) {
         (Some(_), Some(_)) => {
-            let why = format!("`url` stands beside `url_env` or `url_file` in {LABEL}: give one of them");
+            let why =
+                format!("`url` and `url_env` or `url_file` are both set in {LABEL}: set only one of them");
             section.findings.add(section.span.clone(), why);
             None
         }
@@ -349,7 +351,7 @@ fn address(section: &Section<'_>, folder: &Path) -> Option<Secret> {
     }
 }
 
-/// Whether an address can be used.
+/// Parses an HTTP address.
 pub(crate) fn web_address(text: &str) -> Result<reqwest::Url, String> {
     match reqwest::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
@@ -358,18 +360,18 @@ pub(crate) fn web_address(text: &str) -> Result<reqwest::Url, String> {
     }
 }
 
-/// A secret that an environment variable or a file holds.
+/// Parses the place of a secret: an environment variable or a file.
 fn secret<'a>(section: &Section<'a>, [variable, file]: [&'a str; 2], folder: &Path) -> Option<Secret> {
     let by_variable = section.text(variable).option().map(Secret::Variable);
     let by_file = section.text(file).option().map(|file| Secret::File(folder.join(file)));
     if by_variable.is_some() && by_file.is_some() {
-        let why = format!("`{variable}` and `{file}` stand side by side in {LABEL}: give one of them");
+        let why = format!("`{variable}` and `{file}` are both set in {LABEL}: set only one of them");
         section.findings.add(section.span.clone(), why);
     }
     by_variable.or(by_file)
 }
 
-/// One of a few words.
+/// Parses a text that must be one of `words`.
 fn one_of(
     section: &Section<'_>,
     typed: Typed<'_, String>,

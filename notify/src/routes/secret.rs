@@ -1,16 +1,16 @@
-//! What nobody is to see: addresses that hold a token, keys, passwords.
+//! Secrets: addresses with tokens, keys, passwords.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A secret, and where it is read from. Neither `Debug` nor an error shows what it is.
+/// A secret or the place to read it from. Neither `Debug` nor an error shows its value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Secret {
-    /// It stands in the file, or was read.
+    /// The value, from the configuration file or read.
     Plain(String),
-    /// An environment variable.
+    /// In an environment variable.
     Variable(String),
-    /// The first line of a file.
+    /// In the first line of a file.
     File(PathBuf),
 }
 
@@ -26,7 +26,7 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// What it is, read.
+    /// Reads the value, and returns it as [`Secret::Plain`].
     pub fn read(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
         match self {
             Secret::Plain(_) => Ok(self.clone()),
@@ -45,11 +45,11 @@ impl Secret {
         }
     }
 
-    /// What it is.
+    /// The value.
     ///
     /// # Panics
     ///
-    /// When it was not read.
+    /// When it has not been read.
     pub fn expose(&self) -> &str {
         match self {
             Secret::Plain(text) => text,

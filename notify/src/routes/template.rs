@@ -1,15 +1,15 @@
-//! A text with placeholders, `{text}`, each escaped by where it stands. Other braces are what they are: JSON may stand
-//! around them.
+//! Templates: texts with placeholders such as `{text}`, whose values are escaped for the place of the template. Other
+//! braces are plain text, so that a template can be JSON.
 
 use citytide_domain::nearest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What a placeholder may name.
+/// The placeholders.
 pub const NAMES: [&str; 7] = ["text", "event", "severity", "zone", "count", "id", "secret"];
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Where a template stands, which says how values are escaped.
+/// The place of a template, which decides how values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Url,
@@ -26,7 +26,7 @@ enum Part {
     Value(&'static str),
 }
 
-/// A template.
+/// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -34,7 +34,7 @@ pub struct Template {
 }
 
 impl Place {
-    /// By the type of a body.
+    /// The place for a body of a content type.
     pub fn of_content_type(value: &str) -> Place {
         let value = value.to_ascii_lowercase();
         let is = |word: &str| value.contains(word);
@@ -73,11 +73,11 @@ impl Place {
 }
 
 impl Template {
-    /// Understands a text.
+    /// Parses a template.
     ///
     /// # Errors
     ///
-    /// The first placeholder that there is not, as the end of a sentence.
+    /// The first unknown placeholder, as a sentence.
     pub fn parse(text: &str, place: Place) -> Result<Template, String> {
         let (mut parts, mut rest, mut plain) = (Vec::new(), text, String::new());
         while let Some((before, after)) = rest.split_once('{') {
@@ -104,12 +104,12 @@ impl Template {
         Ok(Template { parts, place })
     }
 
-    /// Whether it has a placeholder.
+    /// Whether the template has the placeholder `name`.
     pub fn names(&self, name: &str) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Value(there) if *there == name))
     }
 
-    /// The text with values in the places of their names.
+    /// Replaces the placeholders by escaped values.
     pub fn fill<'v>(&self, value: impl Fn(&str) -> &'v str) -> String {
         let part = |part: &Part| match part {
             Part::Plain(text) => text.clone(),

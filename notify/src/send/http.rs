@@ -1,4 +1,4 @@
-//! Requests by HTTP: webhooks, chats, SMS.
+//! Sends messages by HTTP: webhooks, chats, SMS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,16 +18,17 @@ use crate::message::{long_text, severity, short_text, webhook_json};
 use crate::retry::{Answer, Outcome, of_status};
 use crate::routes::{Receiver, Sms};
 
-/// Bytes of an answer that are read at most, and characters of it that are told.
+/// How much of an answer is read, bytes.
 const ANSWER_BYTES_MAX: usize = 4_096;
-const SAID_MAX: usize = 200;
-/// How we call ourselves.
+/// How much of an answer is logged and stored, characters.
+const REASON_MAX: usize = 200;
+/// The `User-Agent`.
 const AGENT: &str = concat!("citytide/", env!("CARGO_PKG_VERSION"));
 
 /// A client for one receiver.
 pub struct Http {
     client: Client,
-    /// What signs a webhook.
+    /// The key that signs webhooks.
     key: Option<Vec<u8>>,
 }
 
@@ -43,7 +44,7 @@ impl Http {
         let client = Client::builder()
             .tls_backend_preconfigured(tls(ca_file.as_deref())?)
             .redirect(Policy::none())
-            // What a receiver sends beyond its answer must not answer the next message.
+            // No keep-alive: surplus bytes after an answer must not be taken for the next answer.
             .pool_max_idle_per_host(0)
             .user_agent(AGENT)
             .build()
@@ -112,7 +113,7 @@ impl Http {
     }
 }
 
-/// What the receiver says. Its address, which may hold a token, is not told.
+/// Reads the receiver's answer. The reason does not contain the address, which may contain a token.
 async fn answer(mut response: Response, now_ms: u64) -> Answer {
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -121,39 +122,39 @@ async fn answer(mut response: Response, now_ms: u64) -> Answer {
     while body.len() < ANSWER_BYTES_MAX {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            // The status is the answer: a body that breaks off changes nothing.
+            // The status decides; an incomplete body does not matter.
             Ok(None) | Err(_) => break,
         }
     }
     body.truncate(ANSWER_BYTES_MAX);
     let body = String::from_utf8_lossy(&body);
     let words: Vec<&str> = body.split_whitespace().collect();
-    let words: String = words.join(" ").chars().filter(|one| !one.is_control()).take(SAID_MAX).collect();
-    let said = match (status.as_u16(), words.is_empty()) {
-        (300..=399, _) => format!("{status}; a redirect is not followed: write the address that it leads to"),
+    let words: String = words.join(" ").chars().filter(|one| !one.is_control()).take(REASON_MAX).collect();
+    let reason = match (status.as_u16(), words.is_empty()) {
+        (300..=399, _) => format!("{status}; redirects are not followed: set `url` to the new address"),
         (_, true) => status.to_string(),
         _ => format!("{status}: {words}"),
     };
-    Answer { outcome, said }
+    Answer { outcome, reason }
 }
 
-/// Nothing came back. What was built wrongly stays wrong; everything else may work later.
+/// Classifies an error without an answer: an invalid request stays invalid; all other errors are retried.
 fn failed(error: reqwest::Error) -> Answer {
-    let outcome = if error.is_builder() { Outcome::Never } else { Outcome::Again { not_before: None } };
+    let outcome = if error.is_builder() { Outcome::Rejected } else { Outcome::Retry { not_before: None } };
     let error = error.without_url();
-    let mut said = error.to_string();
+    let mut reason = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(deeper) = cause {
         let words = deeper.to_string();
-        if !said.contains(&words) {
-            said += &format!(": {words}");
+        if !reason.contains(&words) {
+            reason += &format!(": {words}");
         }
         cause = deeper.source();
     }
-    Answer { outcome, said: said.chars().take(SAID_MAX).collect() }
+    Answer { outcome, reason: reason.chars().take(REASON_MAX).collect() }
 }
 
-/// TLS with the provider that the whole program uses.
+/// The TLS configuration, with the crypto provider of the whole program.
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, SenderError> {
     let mut roots = RootCertStore::empty();
     match ca_file {

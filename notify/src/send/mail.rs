@@ -1,4 +1,4 @@
-//! Mail by SMTP.
+//! Sends messages as mail by SMTP.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::message::{mail_text, title};
 use crate::retry::{Answer, Outcome};
 use crate::routes::{Email, Encryption};
 
-/// Characters of a subject at most.
+/// Maximum length of a subject, characters.
 const SUBJECT_MAX: usize = 150;
 
-/// A way to one mail server.
+/// The client for a mail server.
 pub struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -58,23 +58,23 @@ impl Mail {
     }
 
     pub async fn send(&self, message: &Message, now_ms: u64) -> Answer {
-        let never = |why: String| Answer { outcome: Outcome::Never, said: why };
+        let rejected = |reason: String| Answer { outcome: Outcome::Rejected, reason };
         let mail = match self.write(message, now_ms) {
             Ok(mail) => mail,
-            Err(error) => return never(format!("this mail cannot be written: {error}")),
+            Err(error) => return rejected(format!("this mail cannot be written: {error}")),
         };
         match self.transport.send(mail).await {
             Ok(response) => {
                 let words: Vec<&str> = response.message().collect();
-                Answer { outcome: Outcome::Sent, said: format!("{} {}", response.code(), words.join(" ")) }
+                Answer { outcome: Outcome::Sent, reason: format!("{} {}", response.code(), words.join(" ")) }
             }
-            Err(error) if error.is_permanent() => never(chain(&error)),
-            Err(error) => Answer { outcome: Outcome::Again { not_before: None }, said: chain(&error) },
+            Err(error) if error.is_permanent() => rejected(chain(&error)),
+            Err(error) => Answer { outcome: Outcome::Retry { not_before: None }, reason: chain(&error) },
         }
     }
 
     fn write(&self, message: &Message, now_ms: u64) -> Result<lettre::Message, lettre::error::Error> {
-        // The same message has the same identity however often it is sent: mailboxes know duplicates by it.
+        // The same Message-ID for each try, so that mailboxes detect duplicates.
         let digest = Sha256::digest(message.message_id.as_bytes());
         let identity: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let subject: String = title(message).chars().take(SUBJECT_MAX).collect();
@@ -96,15 +96,16 @@ impl Mail {
     }
 }
 
+/// The message of an error with those of its causes.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {
         let words = deeper.to_string();
-        if !said.contains(&words) {
-            said += &format!(": {words}");
+        if !text.contains(&words) {
+            text += &format!(": {words}");
         }
         cause = deeper.source();
     }
-    said
+    text
 }

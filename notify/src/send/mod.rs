@@ -1,4 +1,4 @@
-//! Sending a message: one try, and what became of it.
+//! Sends a message once, and returns the receiver's answer.
 
 mod http;
 mod mail;
@@ -13,13 +13,13 @@ use crate::routes::{Receiver, Route};
 use http::Http;
 use mail::Mail;
 
-/// What sends the messages of a route.
+/// The client for the receiver of a route.
 pub enum Sender {
     Http(Http),
     Mail(Box<Mail>),
 }
 
-/// Why a route cannot be used at all.
+/// Why a route cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct SenderError {
@@ -33,11 +33,11 @@ impl SenderError {
 }
 
 impl Sender {
-    /// Gets ready; nothing is sent yet.
+    /// Creates the client; sends nothing yet.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, or an address cannot be used.
+    /// When a file cannot be read or an address is invalid.
     pub fn new(route: &Route) -> Result<Sender, SenderError> {
         match &route.receiver {
             Receiver::Email(email) => Ok(Sender::Mail(Box::new(Mail::new(email, route.pace.timeout)?))),
@@ -45,7 +45,7 @@ impl Sender {
         }
     }
 
-    /// Tries to send a message once. However long the receiver takes, this ends with the route's time-out.
+    /// Sends a message once, with the time-out of the route.
     pub async fn send(&self, route: &Route, message: &Message) -> Answer {
         let now_ms = wall_ms();
         let sent = async {
@@ -55,13 +55,13 @@ impl Sender {
             }
         };
         tokio::time::timeout(route.pace.timeout, sent).await.unwrap_or_else(|_| Answer {
-            outcome: Outcome::Again { not_before: None },
-            said: format!("no answer within {} s", route.pace.timeout.as_secs()),
+            outcome: Outcome::Retry { not_before: None },
+            reason: format!("no answer within {} s", route.pace.timeout.as_secs()),
         })
     }
 }
 
-/// Sends one test message by a route, once.
+/// Sends a test message once.
 ///
 /// # Errors
 ///

@@ -1,14 +1,14 @@
-//! Signatures as Standard Webhooks has them: HMAC-SHA256 of `id.timestamp.body`, in base64.
+//! Signs webhooks as Standard Webhooks specifies: HMAC-SHA256 of `id.timestamp.body`, in base64.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// What a key in base64 begins with.
+/// The prefix of a key in base64.
 const PREFIX: &str = "whsec_";
 
-/// The key that a secret stands for: base64 behind [`PREFIX`], else its bytes.
+/// Decodes the key of a secret: base64 after [`PREFIX`], otherwise its bytes.
 pub fn key(secret: &str) -> Result<Vec<u8>, String> {
     match secret.strip_prefix(PREFIX) {
         Some(encoded) => {
@@ -18,7 +18,7 @@ pub fn key(secret: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The value of `webhook-signature`.
+/// Computes the value of the header `webhook-signature`.
 pub fn signature(key: &[u8], id: &str, timestamp_s: u64, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key will do");
     mac.update(format!("{id}.{timestamp_s}.{body}").as_bytes());

@@ -1,4 +1,4 @@
-//! Acting on incidents for somebody: the functions `citytide_incident_…` with what was typed.
+//! Calls the functions `citytide_incident_…` for a user.
 
 use thiserror::Error;
 use tokio_postgres::GenericClient;
@@ -7,30 +7,29 @@ use tokio_postgres::types::ToSql;
 use crate::compare::interval;
 use crate::postgres::DatabaseError;
 
-/// What somebody does.
+/// An action of a user on an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Has seen it.
     Acknowledge,
-    /// Says who takes care of it; `None` takes it back.
+    /// `None` removes the assignment.
     Assign(Option<String>),
-    /// Says something about it.
     Comment,
-    /// Wants to hear nothing of it for so many microseconds.
+    /// For this many microseconds.
     Shelve(i64),
-    /// Ends that before its time.
     Unshelve,
-    /// Takes what it is about out of service, or puts it back.
-    Service { is_out: bool },
+    /// Marks the incident's subject as out of service, or back in service.
+    Service {
+        is_out: bool,
+    },
 }
 
-/// Why nothing was done.
+/// Why an action failed.
 #[derive(Debug, Error)]
 pub enum ActError {
-    /// The incident or what was typed does not fit: the server's sentence.
+    /// The incident does not exist or the arguments are invalid: the server's message.
     #[error("{0}")]
     Refused(String),
-    /// The role may not.
+    /// The role lacks the privilege.
     #[error(
         "{reason}; acting on incidents needs the role citytide_operator of sql/roles.sql: grant citytide_operator to …"
     )]
@@ -39,11 +38,11 @@ pub enum ActError {
     Database(#[from] DatabaseError),
 }
 
-/// Does it, in the name of `actor` or of the session's user.
+/// Records an action, in the name of `actor` or of the session's user.
 ///
 /// # Errors
 ///
-/// When the incident or the action does not fit, the role may not, or the server fails.
+/// See [`ActError`].
 pub async fn act(
     client: &impl GenericClient,
     incident: &str,

@@ -1,8 +1,8 @@
-//! What people do with incidents: a log that functions write, each with who, when and as of what.
+//! The log of users' actions on incidents, and the SQL functions that write it.
 
 use crate::schema::{Table, column, table};
 
-/// `incident_actions`, with the functions.
+/// The table `incident_actions` with its functions.
 pub(super) fn actions() -> Table {
     let columns = vec![
         column("action_id", "bigint generated always as identity primary key", "The order of actions"),
@@ -35,7 +35,7 @@ pub(super) fn actions() -> Table {
     }
 }
 
-/// Parameters and meaning of each function, and how it calls the one that writes.
+/// Each function: name, parameters, arguments for `citytide_incident_act`, comment.
 const FUNCTIONS: [(&str, &str, &str, &str); 6] = [
     (
         "acknowledge",
@@ -103,7 +103,7 @@ revoke execute on function citytide_incident_act from public;
 ",
     );
     for (name, parameters, call, comment) in FUNCTIONS {
-        // Who calls is the session's user, whoever owns the function; a program acts for somebody that it names.
+        // Not current_user, which is the function's owner here. A program names the user for whom it acts.
         script += &format!(
             "create function citytide_incident_{name}(incident text, {parameters}, actor text default session_user)
 returns void language sql security definer set search_path from current as $$

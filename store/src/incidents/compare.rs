@@ -1,4 +1,4 @@
-//! What the tables should hold, from the committed readings, in SQL.
+//! Recomputes the tables of incidents from the committed readings in SQL.
 
 use citytide_core::incidents::{FLAGGED_OF_8_MIN, IncidentRules, STEP_US};
 use citytide_domain::{Domain, IncidentRule};
@@ -87,8 +87,8 @@ occurrences as (
     )
 }
 
-/// Whether all readings that a row comes from are still shown, as SQL: from its first anomaly to its last, and as far as
-/// what it might be joined with; and the row itself, which retention deletes with windows.
+/// Whether all readings that a row comes from are still shown, as SQL: from its first anomaly to its last, and as far
+/// as what it might be joined with; and the row itself, which retention deletes with windows.
 fn is_shown(as_of: &AsOf, domain: &Domain, first: &str, last: &str) -> String {
     let is_kept =
         as_of.kept_from(domain).map_or("true".to_owned(), |kept_from| format!("{last} >= {kept_from}"));

@@ -1,7 +1,7 @@
-//! Reading incidents: those that may still change after a restart, and old ones that a late anomaly may reach.
+//! Reads incidents: after a restart those that may still change, later those that a late anomaly may change.
 //!
-//! A session of its own per worker reads back, as for panes. Every request is a snapshot of its own: what left memory was
-//! committed before, so the snapshot holds it.
+//! Each worker has its own session, as for panes. Each request has its own snapshot: what has left memory was committed
+//! before, so the snapshot holds it.
 
 use citytide_core::batch::Severity;
 use citytide_core::incidents::{
@@ -66,8 +66,8 @@ async fn rows<T>(
     Ok(rows.iter().filter_map(|row| read(&values(row))).collect())
 }
 
-/// What may still change as of W: occurrences that ended lately with the incidents that they belong to, and the anomalies
-/// that now has not reached.
+/// What may still change as of W: occurrences that ended lately with the incidents that they belong to, and the
+/// anomalies that now has not reached.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Incidents in the database: their tables, how they are read, and what they should be, in SQL.
+//! Incidents in the database: their tables and views, how they are read, and the SQL that recomputes them.
 //!
-//! Two axes that never touch each other. What the *data* say is kept by the dataflow: `incident_occurrences`,
-//! `incident_states` and the log `incident_transitions`. What *people* do is the log `incident_actions`, which functions
-//! write. The views `incidents`, `incident_changes` and `alarm_load` show both together.
+//! Detection and users' actions are stored apart. The dataflow writes `incident_occurrences`, `incident_states` and the
+//! log `incident_transitions`; SQL functions write the log of users' actions, `incident_actions`. The views
+//! `incidents`, `incident_changes` and `alarm_load` combine them.
 
 mod act;
 mod actions;

@@ -1,4 +1,4 @@
-//! Rows of the tables, in the order of their columns, from and to what the core knows.
+//! Converts between the core's types and rows in the order of the tables' columns.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Incidents as the views show them: read for the command line.
+//! Reads the views of incidents, for the command line, the page and notifications.
 
 use citytide_core::incidents::{IncidentRules, Kind, Subject};
 use citytide_domain::Domain;

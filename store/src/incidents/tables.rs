@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of incidents.
 
 use citytide_domain::Domain;
 
@@ -138,7 +138,7 @@ pub fn transitions(_: &Domain) -> Table {
     }
 }
 
-/// The tables that only people write.
+/// The table that the dataflow does not write.
 pub fn beside(_: &Domain) -> Vec<Table> {
     vec![actions()]
 }

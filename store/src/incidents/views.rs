@@ -1,11 +1,11 @@
-//! The views: what the data say beside what people did.
+//! The views that combine detected incidents with users' actions.
 
 use citytide_domain::Domain;
 
 use crate::compare::interval;
 use crate::schema::{View, column};
 
-/// All of them, in the order in which they are made.
+/// All views, in the order of their creation.
 pub fn views(domain: &Domain) -> Vec<View> {
     vec![settings(domain), incidents(), changes(), alarm_load()]
 }
@@ -25,10 +25,10 @@ fn settings(domain: &Domain) -> View {
     let columns = [("shelve_max", "interval", "The longest time for which an incident can be shelved")];
     let source =
         format!("from (values ({})) as settings (shelve_max)", interval(domain.incidents.shelve_max_us));
-    view("incident_settings", "What the domain says of incidents", &columns, source)
+    view("incident_settings", "The domain's settings for incidents", &columns, source)
 }
 
-/// A severity as a number.
+/// SQL for a severity as a number.
 pub(crate) fn rank(severity: &str) -> String {
     format!("array_position(array['low', 'medium', 'high'], {severity})")
 }
@@ -80,7 +80,7 @@ fn incidents() -> View {
             "Open, and not acknowledged, shelved, out of service or explained by another one",
         ),
     ];
-    // The last action of some kinds. All actions of an incident are read once, by the index on incident_id.
+    // The last action of some kinds. The index on incident_id reads all actions of an incident once.
     let last = |name: &str, kinds: &str| {
         format!(
             "(array_agg(one order by one.action_id desc) filter (where one.action in ({kinds})))[1] as {name}"
@@ -262,10 +262,5 @@ fn alarm_load() -> View {
         from floods left join frequent using (ten_minutes)
     ) as load"
         .to_owned();
-    view(
-        "alarm_load",
-        "How much the incidents ask of people, by ten minutes: what ISA-18.2 and EEMUA 191 ask to watch",
-        &columns,
-        source,
-    )
+    view("alarm_load", "Alarm load by ten minutes: the measures of ISA-18.2 and EEMUA 191", &columns, source)
 }

@@ -1,6 +1,6 @@
-//! Sending what is filed: a message at a time is claimed, and marked as sent, to be tried again, or given up.
+//! Claims filed notifications as messages, one at a time, and marks each message as sent, to be retried, or given up.
 //!
-//! Each step is one statement. Between claiming and marking no transaction is open, however long a receiver takes.
+//! Each step is one statement, so no transaction is open while a message is being sent.
 
 use std::time::Duration;
 
@@ -8,37 +8,37 @@ use tokio_postgres::{Client, Row};
 
 use crate::postgres::DatabaseError;
 
-/// A part of a message.
+/// A claimed notification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
     pub incident_id: String,
     pub revision: i64,
     pub repetition: i32,
     pub event: String,
-    /// The incident as it was when this was filed, in the columns of the view `incidents`.
+    /// The incident when the notification was filed, with the columns of the view `incidents`.
     pub incident: serde_json::Value,
-    /// When that was, milliseconds of the Unix epoch.
+    /// The time of filing, milliseconds of the Unix epoch.
     pub filed_ms: i64,
 }
 
-/// What is sent in one piece.
+/// One or more notifications that are sent together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     pub route: String,
     pub message_id: String,
-    /// How often it was tried, this time included.
+    /// Number of tries, including this one.
     pub tries: i32,
     /// At least one, in the order of filing.
     pub notifications: Vec<Notification>,
 }
 
-/// What there is to send.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claim {
     Message(Message),
-    /// Nothing for so long, unless something is filed.
+    /// The first waiting notification is due after this time.
     Later(Duration),
-    /// Nothing is waiting.
+    /// No notification is waiting.
     Nothing,
 }
 
@@ -49,14 +49,14 @@ pub struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
-    /// Claims the next message. A new one takes up to `group_max` notifications, once the first of them is due.
+    /// Claims the next message. A new message takes up to `group_max` notifications once the first of them is due.
     ///
     /// # Errors
     ///
     /// When the server fails.
     pub async fn claim(&self, group_max: i64) -> Result<Claim, DatabaseError> {
-        // The first row decides: it belongs to a message that was tried before, or begins one. The identity of a
-        // message is that of its first notification, and the number of the others.
+        // The first row either belongs to a message that was tried before or begins a new one. A message's identity is
+        // that of its first notification and the number of the others.
         let sql = "with first as ( \
                        select notification_id, message_id, due_at from notifications \
                        where route = $1 and state = 'waiting' order by notification_id limit 1 \
@@ -99,7 +99,7 @@ impl Outbox<'_> {
         }))
     }
 
-    /// The receiver has it.
+    /// Marks a message as sent.
     ///
     /// # Errors
     ///
@@ -111,20 +111,20 @@ impl Outbox<'_> {
         sent.map(drop).map_err(failed("marking a message as sent"))
     }
 
-    /// It is tried again after so long.
+    /// Schedules a message for a retry.
     ///
     /// # Errors
     ///
     /// When the server fails.
-    pub async fn again(&self, message: &Message, after: Duration, why: &str) -> Result<(), DatabaseError> {
+    pub async fn retry(&self, message: &Message, after: Duration, why: &str) -> Result<(), DatabaseError> {
         let sql = "update notifications set due_at = clock_timestamp() + $3::bigint * interval '1 millisecond', \
                    last_error = $4 where message_id = $1 and route = $2 and state = 'waiting'";
         let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
-        let again = self.client.execute(sql, &[&message.message_id, &self.route, &after_ms, &why]).await;
-        again.map(drop).map_err(failed("noting that a message is tried again"))
+        let scheduled = self.client.execute(sql, &[&message.message_id, &self.route, &after_ms, &why]).await;
+        scheduled.map(drop).map_err(failed("scheduling a message for a retry"))
     }
 
-    /// It is not tried again.
+    /// Gives a message up and records the failure.
     ///
     /// # Errors
     ///

@@ -1,13 +1,14 @@
-//! Removing what was done long ago, and giving up what no route is left for.
+//! Deletes old notifications, and gives up those whose route is no longer configured.
 
 use tokio_postgres::Client;
 
 use crate::postgres::DatabaseError;
 
-/// Days for which what is done stays; that of an open incident stays longer, because it says what was told.
+/// Days for which sent and given-up notifications are kept. Those of open incidents are kept longer, because the next
+/// decision depends on them.
 const KEPT_DAYS: i32 = 30;
 
-/// Removes what was done long ago. What waits for a route that is not among `routes` is given up.
+/// Deletes old notifications and failures. Gives up notifications that wait for a route that is not in `routes`.
 ///
 /// # Errors
 ///
@@ -22,15 +23,15 @@ pub async fn prune(client: &Client, routes: &[&str]) -> Result<(), DatabaseError
                insert into notification_failures (route, message_id, notifications, incidents, tries, reason) \
                select route, min(message_id), count(*), jsonb_agg(distinct incident_id), max(tries), \
                    'its route is no longer in the configuration file' from gone group by route";
-    client.execute(sql, &[&routes]).await.map_err(failed("giving up what no route is left for"))?;
+    client.execute(sql, &[&routes]).await.map_err(failed("giving up notifications without a route"))?;
     let sql = "delete from notification_routes where route <> all ($1)";
-    client.execute(sql, &[&routes]).await.map_err(failed("forgetting routes"))?;
+    client.execute(sql, &[&routes]).await.map_err(failed("deleting routes"))?;
     let sql = "delete from notifications as n where state <> 'waiting' \
                and done_at < clock_timestamp() - $1 * interval '1 day' and not exists ( \
                    select from incident_states as s where s.incident_id = n.incident_id and s.condition = 'open')";
-    client.execute(sql, &[&f64::from(KEPT_DAYS)]).await.map_err(failed("removing old notifications"))?;
+    client.execute(sql, &[&f64::from(KEPT_DAYS)]).await.map_err(failed("deleting old notifications"))?;
     let sql = "delete from notification_failures where failed_at < clock_timestamp() - $1 * interval '1 day'";
-    client.execute(sql, &[&f64::from(KEPT_DAYS)]).await.map_err(failed("removing old failures"))?;
+    client.execute(sql, &[&f64::from(KEPT_DAYS)]).await.map_err(failed("deleting old failures"))?;
     Ok(())
 }
 

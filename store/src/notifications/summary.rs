@@ -1,28 +1,28 @@
-//! How notifying goes: what a run's status says.
+//! Summarises the outbox for metrics and `status`.
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::GenericClient;
 
 use crate::postgres::DatabaseError;
 
-/// How notifying goes.
+/// The state of the outbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Notifications that wait.
+    /// Number of waiting notifications.
     pub waiting: i64,
-    /// Messages that were given up in the last day.
+    /// Number of messages that were given up in the last day.
     pub given_up: i64,
-    /// The route of the last one, and why.
+    /// The route and the reason of the last of these.
     pub last_failure: Option<(String, String)>,
 }
 
-/// Reads it; `None` where nobody has ever notified.
+/// Reads the state of the outbox; `None` when it has never been used.
 ///
 /// # Errors
 ///
 /// When the server fails.
 pub async fn summary(client: &impl GenericClient) -> Result<Option<Summary>, DatabaseError> {
-    let failed = |error| DatabaseError::statement("reading how notifying goes", &error);
+    let failed = |error| DatabaseError::statement("reading the state of notifications", &error);
     let there = client.query_one("select to_regclass('notification_failures') is not null", &[]).await;
     if !there.map_err(failed)?.get::<_, bool>(0) {
         return Ok(None);

@@ -1,8 +1,8 @@
-//! The tables.
+//! The tables of the outbox.
 
 use crate::schema::{Table, column, table};
 
-/// All of them, in the order in which they are made.
+/// All tables, in the order of their creation.
 pub fn tables() -> Vec<Table> {
     vec![routes(), notifications(), failures()]
 }
@@ -13,11 +13,11 @@ fn routes() -> Table {
         column(
             "as_of_epoch",
             "bigint not null",
-            "What was new up to this commit is in notifications, milliseconds",
+            "Changes up to this commit have been filed in notifications, milliseconds",
         ),
         column("began_at", "timestamptz not null default clock_timestamp()", "When the route was first used"),
     ];
-    let what = "How far each route of notifications is";
+    let what = "The position of each route of notifications";
     Table { came_later: true, ..table("notification_routes", what, columns) }
 }
 
@@ -26,14 +26,14 @@ fn notifications() -> Table {
         column("notification_id", "bigint not null generated always as identity", "The order of filing"),
         column("route", "text not null", "The route"),
         column("incident_id", "text not null", "The incident"),
-        column("revision", "bigint not null", "The incident's revision that is told"),
+        column("revision", "bigint not null", "The incident's revision that it reports"),
         column("repetition", "integer not null", "0, or the number of the reminder"),
         column(
             "event",
             "text not null",
             "opened, escalated, reopened, repeated, cleared, withdrawn or superseded",
         ),
-        column("severity", "text not null", "The incident's severity that is told"),
+        column("severity", "text not null", "The incident's severity that it reports"),
         column("incident", "jsonb not null", "The incident as it was when this was filed"),
         column("filed_at", "timestamptz not null default clock_timestamp()", "When, by the server's clock"),
         column("due_at", "timestamptz not null", "Not sent before"),
@@ -53,7 +53,7 @@ fn notifications() -> Table {
             .to_owned(),
         ..table(
             "notifications",
-            "What is to be told of incidents, and what was; rows that are done are removed after 30 days",
+            "Notifications of incidents, waiting and done; done rows are removed after 30 days",
             columns,
         )
     }

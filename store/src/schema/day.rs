@@ -1,4 +1,4 @@
-//! The partitions of the dead letters' table: one per UTC day of epochs, attached as segments are (`segment`).
+//! The partitions of the dead letters' table, one per UTC day of epochs. They are attached like segments (`segment`).
 
 use chrono::DateTime;
 
@@ -8,7 +8,7 @@ use super::segment::PAGES_PER_RANGE;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
-/// The name of the partition for the epoch's UTC day, as `dead_letter_records_20261121`.
+/// The name of the partition for the epoch's UTC day, such as `dead_letter_records_20261121`.
 pub fn day_table(epoch_ms: u64) -> String {
     let day = DateTime::from_timestamp_millis(epoch_ms as i64).expect("an epoch is a date of this age");
     format!("{DEAD_LETTERS}_{}", day.format("%Y%m%d"))
@@ -20,7 +20,7 @@ pub fn day_bounds(epoch_ms: u64) -> (u64, u64) {
     (from_ms, from_ms + DAY_MS)
 }
 
-/// The statements that make the partition for the epoch's UTC day, for one transaction.
+/// The statements that create the partition for the epoch's UTC day, for one transaction.
 pub fn create_day(epoch_ms: u64) -> Vec<String> {
     let table = day_table(epoch_ms);
     let (from_ms, until_ms) = day_bounds(epoch_ms);

@@ -1,9 +1,9 @@
-//! The tables of the detector, the same for every domain: models, what it decided in which epoch, what it knows.
+//! The tables of the detector, the same for every domain: models, the detector's decisions by epoch, and its state.
 
 use super::table::{Table, column, table};
 use super::{DETECTOR_STATE, ROOM_FOR_UPDATES};
 
-/// The tables of the detector, which came later than the others.
+/// The tables of the detector, which a later version has added.
 pub fn detector() -> Vec<Table> {
     let models = vec![
         column("version", "integer primary key", "Number of the model, from 1"),

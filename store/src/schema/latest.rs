@@ -1,26 +1,27 @@
-//! `latest_readings`: the newest readings, without a scan.
+//! The SQL function `latest_readings`, which returns the newest readings without a scan.
 
 use citytide_domain::Domain;
 
 use super::table::literal;
 use super::tables::reading_columns;
 
-/// Its name with the types of its arguments.
+/// The function's signature.
 pub const LATEST_READINGS: &str = "latest_readings(integer)";
 
 const COMMENT: &str =
     "The readings of the newest commits that have so many together, newest event time first";
 
-/// The names of its columns, as `proargnames` has them: its argument first.
+/// The names of its argument and columns, in the form of `pg_proc.proargnames`.
 pub fn argument_names(domain: &Domain) -> Vec<String> {
     let columns = reading_columns(domain).into_iter().map(|column| column.name);
     ["number".to_owned()].into_iter().chain(columns).collect()
 }
 
-/// The statements that make it. It names no type of the views, so that these can be made anew as well.
+/// The statements that create it. It does not use the row types of the views, so that these can be dropped and created
+/// again.
 ///
-/// The epoch is written into the query, so that segments are pruned before anything is planned; a table that nobody
-/// analysed yet looks small, and would be scanned as a whole unless that is forbidden.
+/// The query contains the epoch as a literal, so that the planner prunes segments. Sequential scans are off, because
+/// the planner takes a table without statistics for small and would scan it.
 pub fn create(domain: &Domain) -> String {
     let columns = reading_columns(domain);
     let typed: Vec<String> =

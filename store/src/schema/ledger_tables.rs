@@ -1,4 +1,4 @@
-//! The tables of the protocol, the same for every domain: who runs, what is committed, how far partitions are.
+//! The tables of the commit protocol, the same for every domain: runs, commits, and the positions of partitions.
 
 use super::ROOM_FOR_UPDATES;
 use super::table::{Column, Table, column, table};

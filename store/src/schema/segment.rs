@@ -1,11 +1,11 @@
-//! The partitions of the readings' table: segments, stretches of epochs that follow each other.
+//! Segments: the partitions of the readings' table, each a contiguous range of epochs.
 //!
-//! How long a segment is follows from how fast readings come when it is made. Its bounds never change, so whoever
-//! writes an epoch asks the server once per segment which one holds it. A segment that is made while a backlog is read
-//! has no index as long as it is written: it is short, and gets its indexes when it is over.
+//! The rate of readings when a segment is created decides its length. Its bounds never change, so a writer looks up the
+//! segment of an epoch once per segment. A segment that is created behind a backlog is short and has no index until it
+//! is complete.
 //!
-//! A segment is made as a table of its own and attached: `create table … partition of` would take the parent's exclusive
-//! lock, wait for its readers, and let every COPY queue behind it.
+//! A segment is created as a separate table and attached: `create table … partition of` would wait for an exclusive
+//! lock on the parent, with every COPY queued behind it.
 
 use std::ops::Range;
 
@@ -14,24 +14,24 @@ use chrono::DateTime;
 use super::READINGS;
 
 const SECOND_MS: u64 = 1_000;
-/// Heap pages that one entry of a BRIN index stands for.
+/// Heap pages per entry of a BRIN index.
 pub(super) const PAGES_PER_RANGE: u32 = 32;
 
-/// How fast readings come.
+/// The rate of readings, which decides the length and the indexes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// As fast as they can be written: a backlog is read.
+    /// A backlog is read as fast as it can be written.
     Behind,
-    /// As they are measured, but so many that b-trees would cost too much.
+    /// A live stream that is too fast for b-trees.
     Busy,
-    /// As they are measured.
+    /// A live stream.
     Live,
-    /// So few that an hour of them is no segment of its own.
+    /// A live stream with so few readings that a segment holds a day.
     Sparse,
 }
 
 impl Pace {
-    /// How many milliseconds of epochs a segment holds at most. Segments end on multiples of it.
+    /// The maximum length of a segment, milliseconds of epochs. Segments end on multiples of it.
     pub const fn segment_ms(self) -> u64 {
         match self {
             Pace::Behind => 30 * SECOND_MS,
@@ -45,27 +45,27 @@ impl Pace {
 /// An index of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentIndex {
-    /// Where the rows of an epoch are: for followers, restarts and the clean-up after a crash.
+    /// A BRIN index on the epoch, for followers, restarts and the clean-up after a crash.
     Epoch,
-    /// The anomalies, by time.
+    /// Anomalies by time.
     Anomalies,
-    /// The readings of a sensor, by time.
+    /// Readings by sensor and time.
     Sensor,
-    /// The readings of a zone, by time.
+    /// Readings by zone and time.
     Zone,
 }
 
 impl SegmentIndex {
-    /// All of a segment, in the order in which they are made.
+    /// All indexes, in the order of their creation.
     pub const ALL: [SegmentIndex; 4] =
         [SegmentIndex::Epoch, SegmentIndex::Anomalies, SegmentIndex::Sensor, SegmentIndex::Zone];
 
-    /// Whether each row costs it a walk from its root.
+    /// Whether it is a b-tree with an entry for each row, which makes writing slow.
     pub fn is_btree_of_all(self) -> bool {
         matches!(self, SegmentIndex::Sensor | SegmentIndex::Zone)
     }
 
-    /// Whether a segment has it from its beginning.
+    /// Whether a segment has it from its creation.
     fn is_written_at(self, pace: Pace) -> bool {
         match pace {
             Pace::Behind => false,
@@ -74,7 +74,7 @@ impl SegmentIndex {
         }
     }
 
-    /// What its name adds to that of the segment.
+    /// The index's name is the segment's name with this suffix.
     pub fn suffix(self) -> &'static str {
         match self {
             SegmentIndex::Epoch => "epoch",
@@ -89,7 +89,7 @@ impl SegmentIndex {
         SegmentIndex::ALL.into_iter().find(|index| index.suffix() == suffix)
     }
 
-    /// The statement that makes it on a segment.
+    /// The statement that creates it on a segment.
     pub fn create(self, segment: &str) -> String {
         let what = match self {
             SegmentIndex::Epoch => format!(
@@ -103,19 +103,19 @@ impl SegmentIndex {
     }
 }
 
-/// The epochs of the segment that begins with `from_ms`.
+/// The epochs of the segment that begins at `from_ms`.
 pub fn segment_bounds(from_ms: u64, pace: Pace) -> Range<u64> {
     let length_ms = pace.segment_ms();
     from_ms..(from_ms / length_ms + 1) * length_ms
 }
 
-/// The name of the segment that begins with an epoch, as `sensor_readings_20261121_140000`.
+/// The name of the segment that begins at an epoch, such as `sensor_readings_20261121_140000`.
 pub fn segment_table(from_ms: u64) -> String {
     let from = DateTime::from_timestamp_millis(from_ms as i64).expect("an epoch is a date of this age");
     format!("{READINGS}_{}", from.format("%Y%m%d_%H%M%S"))
 }
 
-/// The statements that make a segment, for one transaction.
+/// The statements that create a segment, for one transaction.
 pub fn create_segment(epochs: &Range<u64>, pace: Pace) -> Vec<String> {
     let Range { start: from_ms, end: until_ms } = epochs;
     let table = segment_table(*from_ms);

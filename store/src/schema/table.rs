@@ -1,4 +1,4 @@
-//! Tables, columns and views as data, and how they are written down.
+//! Tables, columns and views as data, and how they are rendered as SQL.
 
 /// A column of a table or a view.
 #[derive(Debug, Clone)]
@@ -6,9 +6,9 @@ pub struct Column {
     pub name: String,
     /// Type and constraints; the type alone in a view.
     pub definition: &'static str,
-    /// What it means, a sentence without its full stop.
+    /// Its meaning, a sentence without a period.
     pub comment: String,
-    /// Whether databases were made before it came: a start adds it, so it takes nulls or has a default.
+    /// Whether a later version has added it. A start adds it to older databases, so it is nullable or has a default.
     pub came_later: bool,
 }
 
@@ -16,8 +16,9 @@ pub fn column(name: impl Into<String>, definition: &'static str, comment: impl I
     Column { name: name.into(), definition, comment: comment.into(), came_later: false }
 }
 
-/// A column of live views whose rows are counts by zone and `window_start`: the commit before the one that made the row.
-/// Commits add to the other columns, so runs do not read such a table; retention keeps its rows for as long as windows.
+/// A column of live views whose rows are counts by zone and `window_start`: the commit before the one that made the
+/// row. Commits add to the other columns, so runs do not read such a table; retention keeps its rows for as long as
+/// windows.
 pub const AFTER_EPOCH: &str = "after_epoch";
 
 /// A table without a key of several columns.
@@ -35,24 +36,24 @@ pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
     }
 }
 
-/// A table with its constraints and what follows it.
+/// A table with its constraints, indexes and functions.
 #[derive(Debug)]
 pub struct Table {
     pub name: String,
     /// What it holds.
     pub comment: String,
     pub columns: Vec<Column>,
-    /// Columns of its primary key when there are several.
+    /// The columns of its primary key if there are several.
     pub key: &'static str,
-    /// What stands behind the closing bracket.
+    /// The clause after the closing parenthesis: partitioning or storage parameters.
     pub storage: &'static str,
-    /// A column with an index of its own.
+    /// A column with an index on it alone.
     pub index: Option<&'static str>,
     /// Whether databases were made before it came: a start makes it.
     pub came_later: bool,
-    /// What older databases call it; a view may have that name now.
+    /// Its name in older databases, which a view may have now.
     pub formerly: Option<&'static str>,
-    /// What is made with it: functions, further indexes.
+    /// Statements that follow it: functions, further indexes.
     pub followed_by: String,
 }
 
@@ -63,21 +64,21 @@ pub struct View {
     /// What it shows.
     pub comment: String,
     pub columns: Vec<Column>,
-    /// Expressions by the columns' names, where they differ.
+    /// Expressions by column name, for columns that are not selected by name.
     pub expressions: Vec<(&'static str, &'static str)>,
-    /// From `from` to the end.
+    /// The query from `from` on.
     pub source: String,
     /// Whether databases were made before it came: a start makes it.
     pub came_later: bool,
 }
 
 impl Column {
-    /// The same, added to databases that were made before it came.
+    /// Marks the column as added by a later version.
     pub fn later(self) -> Column {
         Column { came_later: true, ..self }
     }
 
-    /// The type alone.
+    /// The type without constraints.
     pub fn type_name(&self) -> &'static str {
         let constraints = [" not null", " primary key", " default", " unique", " check", " generated"];
         let end = constraints.iter().filter_map(|word| self.definition.find(word)).min();
@@ -128,7 +129,7 @@ impl Table {
 }
 
 impl View {
-    /// What it shows.
+    /// The query of the view.
     pub fn select(&self) -> String {
         let mut select = String::new();
         let mut line = String::from("    select");
@@ -159,7 +160,7 @@ impl View {
     }
 }
 
-/// A column's name and definition, the definitions of a table one below the other.
+/// A column's name and definition, aligned with those of other columns.
 fn spaced(column: &Column) -> String {
     format!("{:<15} {}", column.name, column.definition)
 }
@@ -172,7 +173,7 @@ pub fn comments(relation: &str, columns: &[Column]) -> String {
     columns.iter().map(comment).collect()
 }
 
-/// A text as SQL writes it, for servers with standard_conforming_strings on (the default since 9.1).
+/// A text as an SQL literal, for servers with standard_conforming_strings on (the default since 9.1).
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

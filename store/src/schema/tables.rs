@@ -1,4 +1,4 @@
-//! What the tables and views of a domain are: every column with its meaning.
+//! The tables and views of a domain: every column with its meaning.
 
 use citytide_domain::{Domain, Metric, Window};
 
@@ -189,7 +189,7 @@ fn window_metric(metric: &Metric) -> [Column; 3] {
     [figure("avg", "Average"), figure("min", "Least"), figure("max", "Greatest")]
 }
 
-/// All views, in the order in which they are made.
+/// All views, in the order of their creation.
 pub fn views(domain: &Domain) -> Vec<View> {
     let committed = |name: &str, comment: &str, table: &str, columns| View {
         name: name.to_owned(),

@@ -104,10 +104,10 @@ url_env = "X"
         "16: `from` in a route is not a mail address",
         "17: `to` in a route names nobody",
         "19: `headers` in a route needs Content-Type, which says how values are escaped in `body`",
-        "19: no {text} stands in `url`, `headers` or `body` of a route: nothing would be told",
+        "19: `url`, `headers` and `body` of a route have no {text}: the message would be empty",
         "21: `url` in a route: there is no placeholder {txt}; did you mean {text}?",
         "23: a route's name has letters, digits, - and _, and at most 64 of them",
-        "23: `url` stands beside `url_env` or `url_file` in a route: give one of them",
+        "23: `url` and `url_env` or `url_file` are both set in a route: set only one of them",
     ];
     assert_eq!(found, expected);
 }
