@@ -14,9 +14,16 @@ use crate::problem::Problem;
 const SESSIONS_MAX: usize = 4;
 /// How long a request waits for a session.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a statement may take at most. Compiling a plan would take longer than most of these queries.
-const SET: &str = "set statement_timeout = '8s'; set lock_timeout = '2s'; set jit = off; \
-                   set plan_cache_mode = force_custom_plan";
+/// Time limit of a statement.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The settings of a session of the page. Compiling a plan would take longer than most of its queries.
+pub fn session_settings(statement_timeout: Duration) -> String {
+    format!(
+        "set statement_timeout = {}; set lock_timeout = '2s'; set jit = off; set plan_cache_mode = force_custom_plan",
+        statement_timeout.as_millis()
+    )
+}
 
 /// Opens sessions as they are needed, and keeps them.
 pub struct Pool {
@@ -67,7 +74,7 @@ impl Session<'_> {
 /// Opens a session with bounds.
 pub async fn open(database: &Database, name: &str) -> Result<Client, DatabaseError> {
     let client = database.connect(name).await?;
-    let set = client.batch_execute(SET).await;
+    let set = client.batch_execute(&session_settings(STATEMENT_TIMEOUT)).await;
     set.map_err(|error| DatabaseError::statement("setting up a session of the page", &error))?;
     Ok(client)
 }

@@ -24,7 +24,7 @@ use tokio_postgres::Client;
 
 use crate::metrics::Metrics;
 use crate::now::{self, Kept, failed};
-use crate::pool::snapshot;
+use crate::pool::{session_settings, snapshot};
 
 /// Time between two snapshots at least.
 const TICK_MIN: Duration = Duration::from_secs(1);
@@ -32,9 +32,8 @@ const TICK_MIN: Duration = Duration::from_secs(1);
 const TICK_MAX: Duration = Duration::from_secs(2);
 /// Time between two attempts to reach a server that is away.
 const RETRY: Duration = Duration::from_secs(3);
-/// What a tick's statement may take.
-const SET: &str = "set statement_timeout = '10s'; set lock_timeout = '2s'; set jit = off; \
-                   set plan_cache_mode = force_custom_plan";
+/// Time limit of a tick's statement.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A section of the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +145,8 @@ async fn follow(
 
 async fn open(database: &Database) -> Result<(Client, Arc<Notices>), DatabaseError> {
     let (client, notices) = database.connect_listening("citytide:page").await?;
-    let set = client.batch_execute(&format!("{SET}; listen {CHANNEL}")).await;
+    let settings = session_settings(STATEMENT_TIMEOUT);
+    let set = client.batch_execute(&format!("{settings}; listen {CHANNEL}")).await;
     set.map_err(failed("setting up the session of the page"))?;
     Ok((client, notices))
 }
