@@ -56,19 +56,28 @@ pub async fn read(
     schema: &Schema<'_>,
     open_from_us: impl FnOnce(i64) -> i64,
 ) -> Result<Ledger, DatabaseError> {
-    let low = client.query_opt("select watermark from commits order by epoch desc limit 1", &[]).await;
-    let low = low.map_err(|error| DatabaseError::statement("reading the last commit", &error))?;
-    let low_us = low.and_then(|row| micros(&row, 0)).unwrap_or(NEVER);
+    let positions = read_positions(client).await?;
+    let low_us = positions.low_us;
     let (anomalies, anomalies_below_us) = anomalies::load(client, low_us).await?;
     Ok(Ledger {
-        low_us,
-        marks: marks(client).await?,
-        sources: sources(client).await?,
         panes: load_open(client, schema.domain, open_from_us(low_us)).await?,
         anomalies,
         anomalies_below_us,
         incidents: incidents::load(client, schema.domain, low_us).await?,
         views: views(client, schema).await?,
+        ..positions
+    })
+}
+
+/// Reads W, the marks and the sources; all other fields stay empty. For commands that need only these.
+pub async fn read_positions(client: &Client) -> Result<Ledger, DatabaseError> {
+    let low = client.query_opt("select watermark from commits order by epoch desc limit 1", &[]).await;
+    let low = low.map_err(|error| DatabaseError::statement("reading the last commit", &error))?;
+    Ok(Ledger {
+        low_us: low.and_then(|row| micros(&row, 0)).unwrap_or(NEVER),
+        marks: marks(client).await?,
+        sources: sources(client).await?,
+        ..Ledger::default()
     })
 }
 

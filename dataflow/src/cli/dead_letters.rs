@@ -6,7 +6,6 @@ pub mod print;
 use std::sync::Arc;
 
 use citytide_core::decode::Reason;
-use citytide_core::window::Windows;
 use citytide_domain::Domain;
 use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::takeover::{self, Patience, Takeover};
@@ -169,10 +168,8 @@ async fn show(client: &Client, domain: &Domain, letter: (i32, i64)) -> Result<()
     Ok(())
 }
 
-/// A reader that knows what the ledger knows.
 async fn reader(client: &Client, domain: &Domain) -> Result<replay::LetterReader, ExitError> {
-    let open_from_us = |low_us| Windows::new(domain, low_us).open_from_us();
-    Ok(replay::LetterReader::new(domain, &ledger::read(client, &schema(domain), open_from_us).await?))
+    Ok(replay::LetterReader::new(domain, &ledger::read_positions(client).await?))
 }
 
 async fn preview(client: &Client, domain: &Domain, selection: &Selection) -> Result<(), ExitError> {

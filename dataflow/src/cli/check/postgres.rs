@@ -1,6 +1,5 @@
 //! The checks of PostgreSQL: tables, rights, other runs, clocks, free space, settings.
 
-use citytide_core::window::Windows;
 use citytide_store::clock::wall_ms;
 use citytide_store::ledger;
 use citytide_store::migrate::{self, Difference, MigrateError, in_words};
@@ -182,8 +181,7 @@ async fn progress(
         }
         return Ok(());
     };
-    let open_from_us = |low_us| Windows::new(&setup.domain, low_us).open_from_us();
-    let ledger = ledger::read(client, &views::schema(&setup.domain), open_from_us).await?;
+    let ledger = ledger::read_positions(client).await?;
     match Source::Kafka(seen.topic.clone()).assign(&ledger) {
         Err(error) => report.failed("progress", &ExitError::of_source(error, true)),
         Ok(assigned) => {
