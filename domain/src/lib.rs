@@ -1,13 +1,13 @@
-//! What a domain and a reading are, shared by the dataflow and the generator. No I/O, no clock.
+//! Defines domains and readings for the dataflow and the generator, and parses domain files. No I/O, no clock.
 //!
 //! ```text
-//!  domain file (TOML) ── parse ──▶ what was typed, every mistake with line and caret
+//!  domain file (TOML) ── parse ──▶ typed values, and every mistake with line and caret
 //!                                    │ validate, derive
 //!                                    ▼
 //!                                  Domain: topic, fields, metrics, windows, panes, zones, limits, patterns
 //! ```
 //!
-//! `smart-city` is embedded and the default; any other domain is another file, no other code.
+//! `smart-city` is built in and the default; another domain is another file and needs no code.
 
 #![forbid(unsafe_code)]
 

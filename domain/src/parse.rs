@@ -1,13 +1,13 @@
-//! The domain file: from text to a [`Domain`], or to every mistake in it at once.
+//! Parses a domain file to a [`Domain`], or reports all mistakes in it at once.
 //!
 //! ```text
 //!  text ── toml's recovering parser ──▶ tables with places   (every error of syntax)
-//!       ── section ───────────────────▶ values with places   (unknown keys, wrong types, what is missing)
-//!       ── domain, windows, … ────────▶ what is used         (defaults, names, ranges, what does not fit together)
+//!       ── section ───────────────────▶ values with places   (unknown keys, wrong types, missing keys)
+//!       ── domain, windows, … ────────▶ validated settings   (defaults, names, ranges, contradictions)
 //! ```
 //!
-//! Reading goes on after a mistake. In a file that is broken as TOML nothing is called missing, and a line with an
-//! error of syntax gets no further mistakes, for what was read from it is a guess.
+//! Parsing continues after a mistake. In a file with syntax errors no key is reported as missing, and a line with a
+//! syntax error gets no further mistakes, because the values recovered from it are guesses.
 
 mod detector;
 mod domain;
@@ -33,15 +33,15 @@ pub use nearest::nearest;
 pub use section::Section;
 pub use typed::{Findings, Typed};
 
-/// The file that is built in.
+/// The built-in domain file.
 const SMART_CITY: &str = include_str!("../smart-city.toml");
 
 impl Domain {
-    /// Parses a domain file. `file` is the name that mistakes show; nothing is read from it.
+    /// Parses the domain file `text`. `file` is only the name shown in mistakes.
     ///
     /// # Errors
     ///
-    /// Every mistake of the file, in the order of their places.
+    /// Lists every mistake, in the order of their places.
     pub fn parse(file: &str, text: &str) -> Result<Domain, Mistakes> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let findings = Findings { list: Default::default(), is_broken: !errors.is_empty() };
@@ -52,7 +52,7 @@ impl Domain {
         }
     }
 
-    /// The domain that is built in and the default.
+    /// The built-in default domain.
     pub fn smart_city() -> Domain {
         match Domain::parse("smart-city.toml", SMART_CITY) {
             Ok(domain) => domain,

@@ -1,5 +1,5 @@
-//! The settings of the generator: the pattern of each metric, factors that move several metrics together, and how
-//! often each kind of anomaly happens. Nothing else reads them.
+//! The settings of the generator: the pattern of each metric, factors that move several metrics together, and the
+//! frequency of each kind of anomaly. Only the generator uses them.
 //!
 //! ```text
 //!  value = (day and weekday + season) · character · gain   the expected value at this hour
@@ -7,7 +7,7 @@
 //!        + noise                                           fast ones
 //! ```
 
-/// How the generator makes a metric's values, in the metric's unit.
+/// The model of a metric's values, in the metric's unit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pattern {
     /// Monday to Friday.
@@ -115,7 +115,7 @@ pub struct Factor {
     pub memory_us: i64,
 }
 
-/// Who shares a factor.
+/// Which sensors and metrics share a factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// All sensors: the weather.

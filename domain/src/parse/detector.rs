@@ -1,4 +1,4 @@
-//! The detector's settings.
+//! Parses `[detector]`.
 
 use super::section::Section;
 use crate::{DetectorSettings, MINUTE_US, Metric};

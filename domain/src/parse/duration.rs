@@ -1,11 +1,11 @@
-//! Durations as they are typed: a whole number and a unit.
+//! Parses durations: a whole number and a unit.
 
 use crate::{DAY_US, HOUR_US, MINUTE_US, SECOND_US};
 
 /// The longest duration, in days: a hundred years, so that sums of durations stay far from overflow.
 const DAYS_MAX: i64 = 36_525;
 
-/// A duration in microseconds: a whole number and a unit (ms, s, m, h, d), or `0`.
+/// Parses a duration to microseconds: a whole number and a unit (ms, s, m, h, d), or `0`.
 ///
 /// ```
 /// use citytide_domain::{HOUR_US, parse_duration};
@@ -17,7 +17,7 @@ const DAYS_MAX: i64 = 36_525;
 ///
 /// # Errors
 ///
-/// What is wrong with it, as the end of a sentence.
+/// The mistake, as the end of a sentence.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -1,4 +1,4 @@
-//! `[generator]`: factors, the parts of the kinds of anomalies, and the effect of a zone event.
+//! Parses `[generator]`: factors, the weights of the kinds of anomalies, and the effect of a zone event.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use super::names::{taken, wrong_free_name};
 use super::section::Section;
 use crate::{Factor, GeneratorSettings, HOUR_US, Kind, Metric, Scope};
 
-/// Most factors: each takes time for every reading.
+/// Maximum number of factors: each costs time per reading.
 const FACTORS_MAX: usize = 64;
 
-/// The factors, which patterns name.
+/// Parses the factors, to which patterns refer.
 pub(super) fn read_factors(generator: &Section<'_>) -> Vec<Factor> {
     let tables = generator.tables("factors", "[[generator.factors]]").or_default();
     if let Some(factor) = tables.get(FACTORS_MAX) {
@@ -47,7 +47,7 @@ fn read_factor(factor: &Section<'_>, names: &mut HashSet<String>) -> Factor {
     }
 }
 
-/// The section without its factors, which have been read.
+/// Parses the section except its factors, which have been parsed already.
 pub(super) fn read_generator(
     generator: &Section<'_>,
     factors: Vec<Factor>,
@@ -66,7 +66,7 @@ pub(super) fn read_generator(
     GeneratorSettings { factors, anomalies, zone_event }
 }
 
-/// A kind that is not listed does not happen.
+/// Parses the weights of the kinds of anomalies; a kind that is not listed has weight 0.
 fn read_parts(anomalies: &Section<'_>) -> [f64; 8] {
     if !anomalies.is_present() {
         return GeneratorSettings::default().anomalies;

@@ -1,10 +1,10 @@
-//! When anomalies become incidents: `[incidents]`, and `incidents` of a metric.
+//! Parses `[incidents]`, and `incidents` of a metric: when anomalies become incidents.
 
 use super::domain::shown_us;
 use super::section::Section;
 use crate::{DAY_US, IncidentRule, IncidentSettings, SECOND_US};
 
-/// Most readings or sensors that an incident may ask for.
+/// The upper limit of the numbers of readings and sensors that an incident requires.
 const LEAST_MAX: i64 = 1_000_000;
 /// Shortest time until an incident is cleared.
 const CLEAR_FOR_MIN_US: i64 = 10 * SECOND_US;
@@ -19,7 +19,7 @@ pub(super) fn read_incidents(incidents: &Section<'_>) -> IncidentSettings {
     }
 }
 
-/// A rule whose keys are `default`'s where the section has none.
+/// Parses a rule; keys that the section does not have are taken from `default`.
 pub(super) fn read_rule(section: &Section<'_>, default: IncidentRule) -> IncidentRule {
     let least = |key, default: u64| section.integer(key, 1..=LEAST_MAX).or(default as i64) as u64;
     let clear_for = section.duration_us("clear_for").refuse_if(|us| {

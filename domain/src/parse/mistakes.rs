@@ -1,41 +1,41 @@
-//! Mistakes in a file a person wrote: where, what, and the line with a caret under it, in the manner of rustc.
+//! Mistakes in a file, formatted in the manner of rustc: place, message, and the line with carets under it.
 //!
-//! Columns count characters, from 1. In the quoted line a tab is shown as four spaces and any other control
-//! character as U+FFFD, so that the caret stands under what it means on every terminal.
+//! Columns count characters, from 1. The quoted line shows a tab as four spaces and any other control character as
+//! U+FFFD, so that the carets are aligned on every terminal.
 
 use std::fmt;
 use std::ops::Range;
 
-/// What a tab is shown as.
+/// A tab in the quoted line.
 const TAB: &str = "    ";
 
-/// One mistake: its place and a sentence that says what is wrong and, where it can, what would be right.
+/// A mistake: its place and a sentence that says what is wrong and, if possible, how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong, in lower case and without a final period.
+    /// The message, in lower case and without a period.
     pub sentence: String,
     /// The line itself, as it was typed.
     quoted: String,
-    /// How many characters of it are meant; 1 at least.
+    /// Number of characters to mark, at least 1.
     width: usize,
 }
 
-/// Every mistake of one file, in the order of their places. `Display` is what a person reads.
+/// The mistakes of a file, in the order of their places. `Display` formats them for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistakes {
-    /// The file's name, as it was given.
+    /// The name of the file, for messages.
     pub file: String,
     /// The mistakes; never empty.
     pub list: Vec<Mistake>,
 }
 
 impl Mistake {
-    /// The mistake at the bytes `span` of `text`. A span beyond the text means its end; one that crosses lines
-    /// means its part of the first.
+    /// A mistake at the byte range `span` of `text`. A span beyond the text becomes its end; of a span over several
+    /// lines, only the first line is marked.
     pub fn at(text: &str, span: Range<usize>, sentence: String) -> Mistake {
         let start = boundary_at_or_before(text, span.start);
         let end = boundary_at_or_before(text, span.end).max(start);
@@ -59,7 +59,7 @@ impl Mistake {
         &self.quoted
     }
 
-    /// Shows what stands behind the line's `=` no more: it is secret.
+    /// Hides the value after `=` in the quoted line, because it is secret.
     pub fn conceal(&mut self) {
         let kept = self.quoted.split_inclusive('=').next().unwrap_or_default().trim_end_matches('\n');
         self.quoted = if kept.ends_with('=') { format!("{kept} ***") } else { "***".to_owned() };
@@ -70,8 +70,8 @@ impl Mistake {
 }
 
 impl Mistakes {
-    /// The mistakes of `text`: its errors of syntax, and what was found in the rest of it. In a line with an error of
-    /// syntax nothing else counts, for what was read from it is a guess. `None` when there are none.
+    /// Combines the syntax errors of `text` with the mistakes in its values; `None` when there are none. Drops mistakes
+    /// in lines with a syntax error, because the values recovered from them are guesses.
     pub fn of(
         file: &str,
         text: &str,
@@ -100,7 +100,7 @@ fn boundary_at_or_before(text: &str, at: usize) -> usize {
     at
 }
 
-/// How a character of the quoted line appears.
+/// Appends a character of the quoted line as it is shown.
 fn shown(character: char, into: &mut String) {
     match character {
         '\t' => into.push_str(TAB),
@@ -109,7 +109,7 @@ fn shown(character: char, into: &mut String) {
     }
 }
 
-/// The columns a run of characters takes once it is shown.
+/// The width of characters as they are shown, in columns.
 fn shown_width(characters: impl Iterator<Item = char>) -> usize {
     characters.map(|character| if character == '\t' { TAB.len() } else { 1 }).sum()
 }

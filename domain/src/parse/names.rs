@@ -1,19 +1,19 @@
-//! Names that become columns, tables and topics: what they may look like and which are taken.
+//! Validates names that become columns, tables and topics: their form, and reserved names.
 
 use std::collections::HashSet;
 
-/// Longest metric or window name, in bytes: PostgreSQL cuts identifiers at 63, and ours get prefixes and suffixes.
+/// Longest metric or window name, bytes: PostgreSQL truncates identifiers to 63, and these get prefixes and suffixes.
 const IDENTIFIER_BYTES_MAX: usize = 40;
 /// Longest free name (zone, field, domain), in bytes: as in a reading.
 const NAME_BYTES_MAX: usize = 200;
-/// Longest name Kafka takes for a topic.
+/// Longest topic name that Kafka accepts, bytes.
 const TOPIC_BYTES_MAX: usize = 249;
 
-/// The columns that `sensor_data` has whatever the metrics, and the system columns of every PostgreSQL table.
+/// The columns of `sensor_data` that are not metrics, and the system columns of every PostgreSQL table.
 const COLUMNS: &str = "epoch kafka_partition kafka_offset sensor_id zone recorded_at is_late is_anomaly anomaly_score \
     severity reasons model_version confidence detector tableoid xmin cmin xmax cmax ctid";
 
-/// Words that PostgreSQL does not take as a column's name without quotes.
+/// Words that PostgreSQL does not accept as a column name without quotes.
 const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric authorization binary both case cast check \
     collate collation column concurrently constraint create cross current_catalog current_date \
     current_role current_schema current_time current_timestamp current_user default deferrable desc \
@@ -23,7 +23,7 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric auth
     references returning right select session_user similar some symmetric system_user table tablesample \
     then to trailing true union unique user using variadic verbose when where window with";
 
-/// Ends of window names whose table would meet a table or an index of another window.
+/// Suffixes of window names that could collide with a table or an index of another window.
 const WINDOW_ENDS: &[&str] = &["_detail", "_pkey", "_window_start"];
 
 /// Why `name` cannot be one more of its `kind`: the names before it are in `names`.

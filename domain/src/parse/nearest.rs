@@ -1,4 +1,4 @@
-//! "did you mean": the known name that is nearest to what was typed.
+//! Finds the known name nearest to a mistyped one, for "did you mean".
 
 /// The candidate with the least edit distance to `typed`, if that is at most a third of its length (at least 1). A
 /// swap of neighbours counts as one edit, and case does not count.

@@ -1,4 +1,4 @@
-//! `pattern`: how a metric behaves, and how a zone's pattern differs from it.
+//! Parses `pattern`: the pattern of a metric, and what differs in a zone.
 
 use toml::Spanned;
 
@@ -6,7 +6,7 @@ use super::section::Section;
 use super::typed::Typed;
 use crate::{Day, Factor, MINUTE_US, Pattern, Season, Shape, Trend};
 
-/// Most hours at which a pattern peaks.
+/// Maximum number of hours at which a pattern peaks.
 const PEAKS_MAX: usize = 24;
 /// The default width of a peak, in hours, if there are several.
 const PEAK_WIDTH_H: f64 = 2.2;
@@ -21,7 +21,7 @@ const OFFSET_SHARE: f64 = 0.6;
 /// The default time scale of the noise.
 const MEMORY_US: i64 = 20 * MINUTE_US;
 
-/// The default pattern of a metric: well inside `band`, a quarter of it over a day, one peak after noon.
+/// The default pattern of a metric: inside `band`, with a daily range of a quarter of it and one peak after noon.
 pub(super) fn default_pattern(band: (f64, f64)) -> Pattern {
     let width = band.1 - band.0;
     Pattern {
@@ -44,7 +44,7 @@ pub(super) fn default_pattern(band: (f64, f64)) -> Pattern {
     }
 }
 
-/// `base` with what was typed.
+/// Parses a pattern; keys that the section does not have are taken from `base`.
 pub(super) fn read_pattern(pattern: &Section<'_>, base: &Pattern, factors: &[Factor]) -> Pattern {
     let day = read_day(pattern, &base.day);
     let weekend = pattern.table("weekend", "weekend");

@@ -1,4 +1,4 @@
-//! A value as it was typed, and what is wrong with it.
+//! A typed value with its place, and the collection of mistakes.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use super::nearest::nearest;
 #[derive(Debug, Default)]
 pub struct Findings {
     pub list: RefCell<Vec<(Range<usize>, String)>>,
-    /// The file is broken as TOML: what seems to be missing may stand in what could not be read.
+    /// Whether the file has syntax errors: keys that seem missing may be in lines that could not be parsed.
     pub is_broken: bool,
 }
 
@@ -27,8 +27,8 @@ impl Findings {
         }
     }
 
-    /// The index of `name` in `known`. If it has none, that is a mistake: `complaint` begins its sentence, the nearest
-    /// known name ends it, or `otherwise`; with neither it is none.
+    /// Returns the index of `name` in `known`. If it is unknown, records a mistake that begins with `complaint` and
+    /// ends with the nearest known name or `otherwise`; without either it records none.
     pub fn index_of<'k>(
         &self,
         name: &Spanned<impl AsRef<str>>,
@@ -53,11 +53,11 @@ impl Findings {
     }
 }
 
-/// The value of a key with its place. There is none where the file does not have the key, or where its value has
-/// the wrong type, which is recorded.
+/// The value of a key with its place. It is empty when the file does not have the key, or when the value has the wrong
+/// type, which has been recorded as a mistake.
 pub struct Typed<'a, T> {
     pub at: Option<Spanned<T>>,
-    /// The key and where it stands, as a sentence begins.
+    /// The key and its section, as the beginning of a sentence.
     pub name: String,
     pub findings: &'a Findings,
 }
@@ -82,7 +82,7 @@ impl<T> Typed<'_, T> {
         self.at.as_ref().map(Spanned::get_ref)
     }
 
-    /// Records what `wrong` says of the value.
+    /// Records the mistake that `wrong` returns for the value, if any; keeps the value.
     pub fn refuse_if(self, wrong: impl FnOnce(&T) -> Option<String>) -> Self {
         if let Some(at) = &self.at
             && let Some(sentence) = wrong(at.get_ref())
@@ -92,7 +92,7 @@ impl<T> Typed<'_, T> {
         self
     }
 
-    /// Records `complaint`, the end of a sentence that the key begins, if the value is not right.
+    /// Records a mistake, the key followed by `complaint`, if `is_right` is false for the value.
     pub fn check(self, is_right: impl FnOnce(&T) -> bool, complaint: impl Display) -> Self {
         let name = self.name.clone();
         self.refuse_if(|value| (!is_right(value)).then(|| format!("{name} {complaint}")))
@@ -100,7 +100,7 @@ impl<T> Typed<'_, T> {
 }
 
 impl<T: Copy> Typed<'_, Vec<Spanned<T>>> {
-    /// Records `sentence` for each item that is not right.
+    /// Records `sentence` for each item for which `is_right` is false.
     pub fn each(self, is_right: impl Fn(T) -> bool, sentence: impl Display) -> Self {
         for item in self.as_ref().into_iter().flatten().filter(|item| !is_right(*item.get_ref())) {
             self.findings.add(item.span(), sentence.to_string());
