@@ -8,13 +8,13 @@ use crate::compare::{AsOf, Comparison, differences, exactly, interval};
 use crate::schema::{EPOCH, Table};
 
 const SUBJECT: &str = "zone, kind, metric, sensor_id";
-/// The order of peaks, the first stands out most.
+/// The order of peaks: the highest first.
 const PEAK_ORDER: &str = "peak_magnitude desc, peak_at, peak_sensor_id collate \"C\", peak_metric collate \"C\", \
                           reason collate \"C\"";
 const PEAK: &str = "peak_magnitude, peak_at, peak_sensor_id, peak_metric, peak_value, typical, spread, unit, reason, \
                     model_version";
 
-/// A duration of a subject's rule, as SQL.
+/// SQL for a duration of the metric's rule.
 fn of_rule(domain: &Domain, us: impl Fn(&IncidentRule) -> i64) -> String {
     by_metric(domain, |rule| interval(us(rule)))
 }
@@ -29,12 +29,12 @@ fn by_metric(domain: &Domain, value: impl Fn(&IncidentRule) -> String) -> String
     if cases.is_empty() { default } else { format!("case metric{cases} else {default} end") }
 }
 
-/// Now: W at its last full step.
+/// SQL for the current event time: W, rounded down to a step.
 fn now(as_of: &AsOf) -> String {
     format!("date_bin('{} seconds', {}, 'epoch')", STEP_US / 1_000_000, as_of.watermark())
 }
 
-/// `occurrences` from the readings, the last of these expressions.
+/// Common table expressions that recompute occurrences from the readings; the last one is `occurrences`.
 fn occurrences_given(as_of: &AsOf, domain: &Domain) -> String {
     let clear_for = of_rule(domain, |rule| rule.clear_for_us);
     format!(

@@ -23,17 +23,17 @@ use crate::schema::Table;
 use crate::session::{OnFailure, Session, Wake};
 use crate::time::{Timestamp, micros};
 
-/// What a run starts from, or what was read back.
+/// Incidents that were read at a restart or for late anomalies.
 #[derive(Debug, Clone, Default)]
 pub struct LoadedIncidents {
     pub occurrences: Vec<(Subject, Occurrence)>,
     pub incidents: Vec<Incident>,
-    /// Anomalies that now has not reached, each within a step.
+    /// Anomalies ahead of the current event time, merged by step.
     pub ahead: Vec<(Subject, Occurrence)>,
 }
 
 impl LoadedIncidents {
-    /// Those of some zones.
+    /// The incidents of the zones for which `is_mine` is true.
     pub fn of_zones(&self, is_mine: impl Fn(&str) -> bool) -> LoadedIncidents {
         let mine = |list: &[(Subject, Occurrence)]| {
             list.iter().filter(|(subject, _)| is_mine(&subject.zone)).cloned().collect()
@@ -75,7 +75,7 @@ async fn rows<T>(
 pub async fn load(client: &Client, domain: &Domain, low_us: i64) -> Result<LoadedIncidents, DatabaseError> {
     let known = Incidents::new(IncidentRules::new(domain), low_us);
     let kept_from = Timestamp::watermark(known.kept_from_us());
-    // Who only looks may meet a database that no run has brought up to this program yet.
+    // A command that only reads may open a database that no run of this version has migrated yet.
     let there = client.query_one("select to_regclass('incident_states') is not null", &[]).await;
     let there = there.map_err(|error| DatabaseError::statement("looking for incidents", &error))?;
     if !there.get::<_, bool>(0) {
@@ -94,7 +94,7 @@ pub async fn load(client: &Client, domain: &Domain, low_us: i64) -> Result<Loade
     Ok(LoadedIncidents { occurrences: kept, incidents, ahead: ahead(client, known.now_us()).await? })
 }
 
-/// The committed anomalies from now on, by step and subject.
+/// Reads the committed anomalies from `now_us` on, merged by step and subject.
 async fn ahead(client: &Client, now_us: i64) -> Result<Vec<(Subject, Occurrence)>, DatabaseError> {
     let failed = |error| DatabaseError::statement("reading the anomalies ahead of W", &error);
     let sql = "select zone, sensor_id, recorded_at, severity, reasons::text, model_version from sensor_data \
@@ -120,7 +120,7 @@ async fn ahead(client: &Client, now_us: i64) -> Result<Vec<(Subject, Occurrence)
     Ok(steps.into_iter().collect())
 }
 
-/// Occurrences near some times, wherever those that they belong to begin.
+/// Reads the occurrences near the given times, with the whole incidents to which they belong.
 async fn read_back(
     client: &Client,
     domain: &Domain,
@@ -154,7 +154,7 @@ async fn read_back(
     Ok(loaded)
 }
 
-/// Starts the session that reads incidents back.
+/// Starts the session that answers each list of neighbourhoods with its incidents and then calls `wake`.
 pub fn spawn(
     database: Database,
     domain: std::sync::Arc<Domain>,
@@ -167,7 +167,7 @@ pub fn spawn(
         name.clone(),
         on_failure,
         async move |mut requests: UnboundedReceiver<Vec<Neighbourhood>>| {
-            // Opened at the first request: most runs never need it.
+            // Connects at the first request: most runs make none.
             let mut client: Option<Client> = None;
             while let Some(asked) = requests.recv().await {
                 if client.is_none() {

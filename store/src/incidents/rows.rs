@@ -95,7 +95,7 @@ pub fn transition_row(one: &Transition) -> Row {
     ]
 }
 
-/// Values of a row, one after the other.
+/// Reads the values of a row in order.
 struct Values<'a>(std::slice::Iter<'a, Value>);
 
 impl Values<'_> {
@@ -152,7 +152,7 @@ impl Values<'_> {
     }
 }
 
-/// What a row of `incident_occurrences` says; `None` where it is none of this program's.
+/// Decodes a row of `incident_occurrences`; `None` when this program cannot have written it.
 pub(super) fn occurrence_of(row: &Row) -> Option<(Subject, Occurrence)> {
     let mut values = Values(row.iter());
     let zone = values.text()?;
@@ -168,7 +168,7 @@ pub(super) fn occurrence_of(row: &Row) -> Option<(Subject, Occurrence)> {
     Some((subject, occurrence))
 }
 
-/// What a row of `incident_states` says; `None` where it is none of this program's.
+/// Decodes a row of `incident_states`; `None` when this program cannot have written it.
 pub(super) fn incident_of(row: &Row) -> Option<Incident> {
     let mut values = Values(row.iter());
     let (zone, id) = (values.text()?, values.text()?);

@@ -10,7 +10,7 @@ pub(crate) use super::views::rank;
 use crate::postgres::DatabaseError;
 use crate::time::POSTGRES_EPOCH_US;
 
-/// A time, microseconds of the Unix epoch; as JSON RFC 3339 in UTC.
+/// A time, microseconds of the Unix epoch. Serialized as RFC 3339 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(pub i64);
 
@@ -30,7 +30,7 @@ impl Serialize for At {
     }
 }
 
-/// A struct whose fields are the columns of a query, by their names.
+/// Defines a struct whose fields are the columns of a query, by name.
 macro_rules! of_columns {
     ($(#[$about:meta])* pub struct $name:ident { $($field:ident: $type:ty,)* }) => {
         $(#[$about])*
@@ -92,7 +92,7 @@ of_columns! {
 }
 
 of_columns! {
-    /// A row of `incident_occurrences`: from when to when an incident was open.
+    /// A row of `incident_occurrences`: a period in which an incident was open.
     pub struct ShownOccurrence {
         first_at: At,
         last_at: At,
@@ -134,14 +134,14 @@ of_columns! {
     }
 }
 
-/// What a column of JSON holds.
+/// The value of a `jsonb` column.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Json(pub serde_json::Value);
 
 impl<'a> FromSql<'a> for Json {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Json, Box<dyn std::error::Error + Sync + Send>> {
-        // The first byte of jsonb is the version of its form.
+        // The first byte is the version of the binary format.
         Ok(Json(serde_json::from_slice(raw.get(1..).unwrap_or_default())?))
     }
 
@@ -150,21 +150,21 @@ impl<'a> FromSql<'a> for Json {
     }
 }
 
-/// Which incidents are wanted; what is empty or `None` restricts nothing.
+/// Selects incidents; an empty or `None` field does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     pub zones: Vec<String>,
     pub kinds: Vec<String>,
     pub conditions: Vec<String>,
-    /// The least severity.
+    /// The lowest severity.
     pub severity: Option<String>,
 }
 
-/// How many incidents call for what, of all there are.
+/// The numbers of current incidents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub open: i64,
-    /// Of these, by severity: high, medium, low.
+    /// Open incidents by severity: high, medium, low.
     pub by_severity: [i64; 3],
     pub pending: i64,
     pub need_attention: i64,
@@ -174,13 +174,13 @@ fn failed(attempted: &str) -> impl FnOnce(tokio_postgres::Error) -> DatabaseErro
     move |error| DatabaseError::statement(attempted, &error)
 }
 
-/// Whether the database has incidents: one that no run has touched since they came has not.
+/// Whether the view `incidents` exists. It does not until a run of this version has migrated the database.
 pub async fn are_kept(client: &impl GenericClient) -> Result<bool, DatabaseError> {
     let row = client.query_one("select to_regclass('incidents') is not null", &[]).await;
     Ok(row.map_err(failed("looking for incidents"))?.get(0))
 }
 
-/// The identities that begin like this; that very one alone, if there is one.
+/// Lists up to 10 identities that begin with `id`; only `id` itself if it exists.
 pub async fn beginning(client: &impl GenericClient, id: &str) -> Result<Vec<String>, DatabaseError> {
     let sql = "select incident_id from incident_states where starts_with(incident_id, $1) \
                order by incident_id <> $1, incident_id limit 10";
@@ -192,7 +192,7 @@ pub async fn beginning(client: &impl GenericClient, id: &str) -> Result<Vec<Stri
     Ok(found)
 }
 
-/// Counts the incidents.
+/// Counts the open and pending incidents.
 pub async fn counts(client: &impl GenericClient) -> Result<Counts, DatabaseError> {
     let sql = "select count(*) filter (where condition = 'open'), count(*) filter (where condition = 'pending'), \
                count(*) filter (where needs_attention), \
@@ -205,7 +205,7 @@ pub async fn counts(client: &impl GenericClient) -> Result<Counts, DatabaseError
     Ok(Counts { open: row.get(0), by_severity, pending: row.get(1), need_attention: row.get(2) })
 }
 
-/// The worst ones, of these the oldest first; and how many there are in all.
+/// Lists up to `limit` selected incidents, by severity and then the oldest first, and counts all selected ones.
 pub async fn list(
     client: &impl GenericClient,
     selection: &Selection,
@@ -229,14 +229,14 @@ pub async fn list(
     Ok((rows.map_err(failed("reading incidents"))?.iter().map(ShownIncident::of).collect(), all))
 }
 
-/// One of them.
+/// Reads an incident; `None` when it does not exist.
 pub async fn incident(client: &impl GenericClient, id: &str) -> Result<Option<ShownIncident>, DatabaseError> {
     let sql = format!("select {} from incidents where incident_id = $1", ShownIncident::columns());
     let row = client.query_opt(&sql, &[&id]).await.map_err(failed("reading an incident"))?;
     Ok(row.as_ref().map(ShownIncident::of))
 }
 
-/// Those with these identities, in their order.
+/// Reads the incidents with the given identities, in the order of identities.
 pub async fn of_identities(
     client: &impl GenericClient,
     ids: &[String],
@@ -247,7 +247,7 @@ pub async fn of_identities(
     Ok(rows.iter().map(ShownIncident::of).collect())
 }
 
-/// When an incident was open: its occurrences, in the order of time.
+/// Lists the occurrences of an incident in the order of time.
 pub async fn occurrences(
     client: &impl GenericClient,
     domain: &Domain,
@@ -261,7 +261,7 @@ pub async fn occurrences(
         sensor: of.sensor_id.as_deref().unwrap_or_default().into(),
     };
     let rule = IncidentRules::new(domain).of(&subject);
-    // Those between that are not long or large enough are no part of it.
+    // Occurrences in between that are too short or too small do not belong to the incident.
     let sql = format!(
         "select {} from (select *, jsonb_array_length(sensor_ids)::bigint as sensors from incident_occurrences) as one \
          where zone = $1 and kind = $2 and metric = $3 and sensor_id = $4 \
@@ -281,14 +281,14 @@ pub async fn occurrences(
     Ok(rows.iter().map(ShownOccurrence::of).collect())
 }
 
-/// How much incidents ask of people: the newest so many stretches of ten minutes, in order.
+/// Reads the newest `limit` rows of `alarm_load`, the oldest first.
 pub async fn load(client: &impl GenericClient, limit: i64) -> Result<Vec<ShownLoad>, DatabaseError> {
     let sql = format!("select {} from alarm_load order by ten_minutes desc limit $1", ShownLoad::columns());
     let rows = client.query(&sql, &[&limit]).await.map_err(failed("reading the load of incidents"))?;
     Ok(rows.iter().rev().map(ShownLoad::of).collect())
 }
 
-/// Every change of an incident, in order: what follows a revision comes behind it.
+/// Lists the changes of an incident by revision; users' actions follow the revision that they saw.
 pub async fn changes(client: &impl GenericClient, id: &str) -> Result<Vec<ShownChange>, DatabaseError> {
     let sql = format!(
         "select {} from incident_changes where incident_id = $1 \
@@ -298,7 +298,7 @@ pub async fn changes(client: &impl GenericClient, id: &str) -> Result<Vec<ShownC
     let rows = client.query(&sql, &[&id]).await.map_err(failed("reading the changes of an incident"))?;
     let (ended, mut changes): (Vec<ShownChange>, Vec<ShownChange>) =
         rows.iter().map(ShownChange::of).partition(|change| change.cause == "shelf_expired");
-    // The end of a shelf bears the revision of its beginning: it stands where its time is.
+    // The end of a shelving has the revision of its beginning, so it is sorted in by time.
     for end in ended {
         let before = changes.iter().rposition(|change| change.changed_at <= end.changed_at);
         changes.insert(before.map_or(0, |before| before + 1), end);
