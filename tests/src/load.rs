@@ -200,7 +200,7 @@ pub fn garbage(city: &City, reading: &Reading) -> Vec<(Vec<u8>, &'static str, Op
     add(&whole(s, "\"2024-02-30T00:00:00Z\"", z, m), "bad_timestamp", Some(time));
     add(&whole(s, t, "null", m), "missing_field", Some(zone));
     add(&whole(s, t, "\"\"", m), "missing_field", Some(zone));
-    add(&whole(s, t, "3", m), "wrong_type", Some(zone));
+    add(&whole(s, t, "3.5", m), "wrong_type", Some(zone));
     add(&whole(s, t, &text(&long), m), "too_long", Some(zone));
     add(&whole(s, t, z, ""), "no_metric", None);
     add(&set("null"), "no_metric", None);

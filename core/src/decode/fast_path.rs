@@ -49,9 +49,9 @@ impl<'de> Visitor<'de> for Record<'_, '_> {
             };
             expected = slot + 1;
             let first = match slot {
-                SENSOR => sensor.replace(map.next_value_seed(Text { integers: true })?).is_none(),
+                SENSOR => sensor.replace(map.next_value_seed(Text)?).is_none(),
                 TIME => time.replace(map.next_value_seed(Time { decoder })?).is_none(),
-                ZONE => zone.replace(map.next_value_seed(Text { integers: false })?).is_none(),
+                ZONE => zone.replace(map.next_value_seed(Text)?).is_none(),
                 _ => {
                     let value = &mut values[slot - METRICS];
                     let first = value.to_bits() == UNSEEN_BITS;
@@ -106,10 +106,8 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// A sensor (text or an integer) or a zone (text).
-struct Text {
-    integers: bool,
-}
+/// A sensor or a zone: text or an integer.
+struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;
@@ -139,11 +137,11 @@ impl<'de> Visitor<'de> for Text {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Cow<'de, str>, E> {
-        if self.integers { Ok(Cow::Owned(number.to_string())) } else { Err(give_up()) }
+        Ok(Cow::Owned(number.to_string()))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Cow<'de, str>, E> {
-        if self.integers { Ok(Cow::Owned(number.to_string())) } else { Err(give_up()) }
+        Ok(Cow::Owned(number.to_string()))
     }
 }
 
@@ -168,7 +166,7 @@ impl Visitor<'_> for Time<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<i64, E> {
-        timestamp::from_text(text, self.decoder.time_zone).ok_or_else(give_up)
+        timestamp::of_text(text, self.decoder.time_zone).ok_or_else(give_up)
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {

@@ -18,6 +18,7 @@
 mod csv;
 mod error;
 mod fast_path;
+mod spelled;
 mod strict;
 mod timestamp;
 

@@ -11,7 +11,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    DecodeError, Decoder, METRICS, Reading, Reason, SENSOR, TEXT_BYTES_MAX, TIME, VALUE_MAX, ZONE, timestamp,
+    DecodeError, Decoder, METRICS, Reading, Reason, SENSOR, TEXT_BYTES_MAX, TIME, VALUE_MAX, ZONE, spelled,
+    timestamp,
 };
 
 /// How much of an offending value a message shows, in characters.
@@ -162,9 +163,9 @@ fn judge<'t>(
         ));
     }
     let [sensor, time, zone] = texts;
-    let sensor = sensor_of(decoder, written[SENSOR], sensor)?;
+    let sensor = text_of(&decoder.names[SENSOR], written[SENSOR], sensor)?;
     let event_time_us = time_of(decoder, written[TIME], time.as_deref())?;
-    let zone = text_of(&decoder.names[ZONE], written[ZONE], zone, "text")?;
+    let zone = text_of(&decoder.names[ZONE], written[ZONE], zone)?;
     for ((name, written), value) in decoder.names[METRICS..].iter().zip(&written[METRICS..]).zip(&mut *values)
     {
         *value = value_of(name, *written)?;
@@ -177,27 +178,15 @@ fn judge<'t>(
     Ok(Reading { sensor, zone, event_time_us })
 }
 
-fn sensor_of<'t>(
-    decoder: &Decoder,
-    written: Option<&'t str>,
-    text: Option<Cow<'t, str>>,
-) -> Result<Cow<'t, str>, DecodeError> {
-    let digits = written.filter(|value| {
-        let digits = value.strip_prefix('-').unwrap_or(value);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    text_of(&decoder.names[SENSOR], written, text.or(digits.map(Cow::Borrowed)), "text or an integer")
-}
-
+/// A sensor or a zone.
 fn text_of<'t>(
     name: &str,
     written: Option<&'t str>,
     text: Option<Cow<'t, str>>,
-    wanted: &str,
 ) -> Result<Cow<'t, str>, DecodeError> {
     let written = required(name, written)?;
-    let text = text.ok_or_else(|| {
-        let message = format!("the field {name:?} is {}, expected {wanted}", excerpt(written));
+    let text = text.or_else(|| integer(written).map(Cow::Borrowed)).ok_or_else(|| {
+        let message = format!("the field {name:?} is {}, expected text or an integer", excerpt(written));
         DecodeError::of_field(Reason::WrongType, name, message)
     })?;
     if text.is_empty() {
@@ -220,27 +209,38 @@ fn text_of<'t>(
     Ok(text)
 }
 
+/// The digits of an integer, also where it is written as `42.0`: some languages know no others.
+fn integer(written: &str) -> Option<&str> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, zeros) = written.split_once('.').unwrap_or((written, "0"));
+    let is_integer =
+        digits(whole.strip_prefix('-').unwrap_or(whole)) && zeros.bytes().all(|byte| byte == b'0');
+    is_integer.then_some(whole)
+}
+
 fn time_of(decoder: &Decoder, written: Option<&str>, text: Option<&str>) -> Result<i64, DecodeError> {
     let name = &decoder.names[TIME];
     let written = required(name, written)?;
     let instant = match (text, written.as_bytes()[0]) {
-        (Some(text), _) => timestamp::from_text(text, decoder.time_zone),
+        (Some(text), _) => match timestamp::from_text(text, decoder.time_zone) {
+            Some(at_us) => Ok(at_us),
+            None => spelled::read(text, decoder.time_zone),
+        },
         (None, b'-' | b'0'..=b'9') => match written.parse::<i64>() {
             Ok(number) => timestamp::from_integer(number),
             Err(_) => written.parse::<f64>().ok().and_then(timestamp::from_float),
-        },
+        }
+        .ok_or_else(|| {
+            "no count of seconds, milliseconds, microseconds or nanoseconds is that great".to_owned()
+        }),
         (None, _) => {
             let message =
-                format!("the field {name:?} is {}, expected RFC 3339 text or a number", excerpt(written));
+                format!("the field {name:?} is {}, expected a time in text or a number", excerpt(written));
             return Err(DecodeError::of_field(Reason::WrongType, name, message));
         }
     };
-    instant.ok_or_else(|| {
-        let message = format!(
-            "the field {name:?} is {}, which is no RFC 3339 time and no count of seconds or milliseconds that can be \
-             represented",
-            excerpt(written)
-        );
+    instant.map_err(|why| {
+        let message = format!("the field {name:?} is {}: {}", excerpt(written), excerpt_of(&why, 200));
         DecodeError::of_field(Reason::BadTimestamp, name, message)
     })
 }
@@ -310,8 +310,12 @@ fn kind(json: &str) -> &'static str {
 
 /// The beginning of a value as it was written. JSON allows no bare control character in it, so no NUL either.
 fn excerpt(written: &str) -> String {
-    let mut excerpt: String = written.chars().take(EXCERPT_CHARS).collect();
-    if excerpt.len() < written.len() {
+    excerpt_of(written, EXCERPT_CHARS)
+}
+
+fn excerpt_of(text: &str, chars_max: usize) -> String {
+    let mut excerpt: String = text.chars().take(chars_max).collect();
+    if excerpt.len() < text.len() {
         excerpt.push('…');
     }
     excerpt

@@ -1,13 +1,29 @@
-//! Event times: RFC 3339 text, and numbers that are seconds or milliseconds.
+//! Event times: RFC 3339 text, other spellings of it, and numbers that count since 1970.
 //!
-//! The usual shape is read digit by digit; chrono is asked only for local times of a zone with rules.
+//! The usual shape is read digit by digit; chrono is asked only for local times of a zone with rules, and what is
+//! spelled otherwise is left to [`super::spelled`].
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 
-const SECOND_US: i64 = 1_000_000;
-/// Numbers of at least this magnitude are milliseconds.
+use super::spelled;
+
+pub(super) const SECOND_US: i64 = 1_000_000;
+/// Numbers of at least this magnitude are milliseconds: as seconds they would be of the year 5138.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
+/// Numbers of at least this magnitude are microseconds.
+const MICROSECONDS_FROM: u64 = 100_000_000_000_000;
+/// Numbers of at least this magnitude are nanoseconds.
+const NANOSECONDS_FROM: u64 = 100_000_000_000_000_000;
+
+/// Microseconds of the Unix epoch of a time in text, however it is spelled.
+#[inline]
+pub(super) fn of_text(text: &str, time_zone: Tz) -> Option<i64> {
+    match from_text(text, time_zone) {
+        Some(at_us) => Some(at_us),
+        None => spelled::read(text, time_zone).ok(),
+    }
+}
 
 /// Microseconds of the Unix epoch of `YYYY-MM-DD(T|t| )HH:MM:SS[.fraction][Z|z|±HH:MM]`. A fraction is cut off
 /// after six digits, second 60 is the second after 59, and a time without offset is a local one of `time_zone`: the
@@ -98,21 +114,31 @@ fn local_to_utc_s(naive: NaiveDateTime, time_zone: Tz) -> Option<i64> {
     }
 }
 
-/// Microseconds of the Unix epoch of an integer: seconds, or milliseconds from 10¹¹.
+/// Microseconds of the Unix epoch of an integer: seconds, and from 10¹¹ milliseconds, from 10¹⁴ microseconds, from 10¹⁷
+/// nanoseconds, of which three digits are cut off. So every instant from 1973 to 5138 has one meaning.
 pub(super) fn from_integer(number: i64) -> Option<i64> {
-    let unit_us = if number.unsigned_abs() < MILLISECONDS_FROM { SECOND_US } else { 1_000 };
-    number.checked_mul(unit_us)
+    match number.unsigned_abs() {
+        0..MILLISECONDS_FROM => number.checked_mul(SECOND_US),
+        MILLISECONDS_FROM..MICROSECONDS_FROM => number.checked_mul(1_000),
+        MICROSECONDS_FROM..NANOSECONDS_FROM => Some(number),
+        NANOSECONDS_FROM.. => Some(number.div_euclid(1_000)),
+    }
 }
 
 /// The same of a number with a fraction, to the nearest microsecond, halves away from zero.
 pub(super) fn from_float(number: f64) -> Option<i64> {
-    let unit_us = if number.abs() < MILLISECONDS_FROM as f64 { SECOND_US } else { 1_000 };
+    if !number.is_finite() || number.abs() >= i64::MAX as f64 {
+        return None;
+    }
+    let unit_us = match number.abs() {
+        seconds if seconds < MILLISECONDS_FROM as f64 => SECOND_US,
+        milliseconds if milliseconds < MICROSECONDS_FROM as f64 => 1_000,
+        microseconds if microseconds < NANOSECONDS_FROM as f64 => 1,
+        _ => return Some((number / 1_000.0).round() as i64),
+    };
     let whole = number.trunc();
     // Both products are exact: what is left of 53 bits after the whole part times 10⁶ = 2⁶ · 5⁶ still fits.
     let fraction_us = ((number - whole) * unit_us as f64).round() as i64;
-    if !whole.is_finite() || whole.abs() >= i64::MAX as f64 {
-        return None;
-    }
     (whole as i64).checked_mul(unit_us)?.checked_add(fraction_us)
 }
 
