@@ -219,18 +219,20 @@ create table dead_letter_records (
     field           text,
     message         text not null,
     payload         bytea not null,
-    payload_bytes   integer not null
+    payload_bytes   integer not null,
+    sensor_id       text
 ) partition by range (epoch);
 comment on table dead_letter_records is 'All dead letters, also those whose epoch is not committed yet: read dead_letters instead';
 comment on column dead_letter_records.epoch is 'Ingest epoch of the row, milliseconds';
 comment on column dead_letter_records.kafka_partition is 'Partition; with kafka_offset the identity of a record';
 comment on column dead_letter_records.kafka_offset is 'Offset in the partition';
 comment on column dead_letter_records.received_at is 'Kafka''s timestamp of the record';
-comment on column dead_letter_records.reason is 'Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
+comment on column dead_letter_records.reason is 'Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, clock_not_set, bad_record_timestamp, in_the_future, too_old or too_many_zones';
 comment on column dead_letter_records.field is 'The wrong field; null when the whole record is';
 comment on column dead_letter_records.message is 'The reason as a sentence';
 comment on column dead_letter_records.payload is 'The first 64 KiB of the record';
 comment on column dead_letter_records.payload_bytes is 'Length of the whole record in bytes';
+comment on column dead_letter_records.sensor_id is 'The sensor; null where it could not be read';
 
 create table panes (
     zone            text not null,
@@ -970,7 +972,8 @@ comment on column sensor_data.confidence is 'Probability that the verdict is rig
 comment on column sensor_data.detector is 'What flagged it: rules, model or both; null when normal';
 
 create view dead_letters as
-    select epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes
+    select epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes,
+           sensor_id
     from dead_letter_records
     where epoch <= (select max(epoch) from commits)
       and epoch > (select horizon_epoch from citytide_database);
@@ -979,11 +982,12 @@ comment on column dead_letters.epoch is 'Ingest epoch of the row, milliseconds';
 comment on column dead_letters.kafka_partition is 'Partition; with kafka_offset the identity of a record';
 comment on column dead_letters.kafka_offset is 'Offset in the partition';
 comment on column dead_letters.received_at is 'Kafka''s timestamp of the record';
-comment on column dead_letters.reason is 'Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or too_many_zones';
+comment on column dead_letters.reason is 'Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, duplicate_field, bad_timestamp, bad_number, no_metric, too_long, clock_not_set, bad_record_timestamp, in_the_future, too_old or too_many_zones';
 comment on column dead_letters.field is 'The wrong field; null when the whole record is';
 comment on column dead_letters.message is 'The reason as a sentence';
 comment on column dead_letters.payload is 'The first 64 KiB of the record';
 comment on column dead_letters.payload_bytes is 'Length of the whole record in bytes';
+comment on column dead_letters.sensor_id is 'The sensor; null where it could not be read';
 
 create view conservation as
     select kafka_partition, first_offset, next_offset, accepted, late, dead, lost, gaps,

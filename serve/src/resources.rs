@@ -308,6 +308,7 @@ pub const LISTINGS: &[Listing] = &[
                 ("message", Kind::Text),
                 ("payload", Kind::Text),
                 ("payload_bytes", Kind::Integer),
+                ("sensor_id", Kind::Text),
             ]);
             // What is no UTF-8 is shown as U+FFFD.
             all[7].select = Some("substring(payload from 1 for 1000)");

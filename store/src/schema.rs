@@ -274,7 +274,7 @@ mod tests {
         );
         assert_eq!(
             dead_letter_columns().join(" "),
-            "epoch kafka_partition kafka_offset received_at reason field message payload payload_bytes"
+            "epoch kafka_partition kafka_offset received_at reason field message payload payload_bytes sensor_id"
         );
     }
 

@@ -113,3 +113,15 @@ fn seconds_milliseconds_microseconds_and_nanoseconds_are_told_apart_by_magnitude
     assert_eq!(times, ["12:03:05.000000", "12:03:15.000000", "12:03:25.000000", "12:03:35.000000"]);
     assert_eq!(fed.dead(), NONE);
 }
+
+#[test]
+fn a_clock_that_was_never_set_is_told_with_the_sensor() {
+    let fed = Case::new("a.jsonl", include_bytes!("../cases/clock-not-set.jsonl")).feed();
+    assert_eq!(fed.minutes("avg_temperature"), ["Downtown 12:04 1 10"]);
+    let dead = fed.rows("select reason, field, sensor_id from dead_letters order by kafka_offset");
+    let expected = ["esp-1", "esp-2", "gps-3"].map(|sensor| format!("clock_not_set timestamp {sensor}"));
+    assert_eq!(dead, expected);
+    let why: String =
+        fed.database.session.value("select message from dead_letters where sensor_id = 'gps-3'");
+    assert!(why.contains("1024 weeks behind"), "{why}");
+}

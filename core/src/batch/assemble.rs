@@ -141,11 +141,12 @@ impl Assembler {
         let decoded = json.and_then(|json| self.decoder.decode(json, received_at_us, &mut self.values));
         let ahead = chunk.ahead.binary_search_by_key(&chunk.offsets[record], |(offset, _)| *offset);
         let judged = decoded.and_then(|reading| {
+            let whose = |error: DecodeError| error.of_sensor(&reading.sensor);
             if let Ok(at) = ahead {
-                self.decoder
-                    .check_reader_clock(reading.event_time_us, chunk.ahead[at].1.saturating_mul(1000))?;
+                let read_at_us = chunk.ahead[at].1.saturating_mul(1000);
+                self.decoder.check_reader_clock(reading.event_time_us, read_at_us).map_err(whose)?;
             }
-            let (zone, new) = self.admit(chunk.partition, &reading.zone)?;
+            let (zone, new) = self.admit(chunk.partition, &reading.zone).map_err(whose)?;
             Ok((reading, zone, new))
         });
         match judged {
@@ -162,7 +163,7 @@ impl Assembler {
                     column.push(*value);
                 }
             }
-            Err(DecodeError { reason, field, message }) => batch.dead.push(DeadLetter {
+            Err(DecodeError { reason, field, message, sensor }) => batch.dead.push(DeadLetter {
                 offset: chunk.offsets[record],
                 received_at_ms,
                 reason,
@@ -170,6 +171,7 @@ impl Assembler {
                 message,
                 payload: payload[..payload.len().min(DEAD_PAYLOAD_BYTES_MAX)].to_vec(),
                 payload_bytes: i32::try_from(bytes).unwrap_or(i32::MAX),
+                sensor,
             }),
         }
         self.row = row;
@@ -189,14 +191,11 @@ impl Assembler {
             }
             _ => {}
         }
-        Err(DecodeError {
-            reason: Reason::TooManyZones,
-            field: Some(self.zone_field.clone()),
-            message: format!(
-                "the partition has already brought {} zones that the domain file does not name; raise limits.zones_max or name the zone",
-                self.zones_max
-            ),
-        })
+        let message = format!(
+            "the partition has already brought {} zones that the domain file does not name; raise limits.zones_max or name the zone",
+            self.zones_max
+        );
+        Err(DecodeError::of_field(Reason::TooManyZones, &self.zone_field, message))
     }
 }
 

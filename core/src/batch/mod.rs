@@ -119,6 +119,8 @@ pub struct DeadLetter {
     pub payload: Vec<u8>,
     /// Length of the whole record in bytes.
     pub payload_bytes: i32,
+    /// Whose record it is, where that could be read.
+    pub sensor: Option<String>,
 }
 
 /// The verdict on an anomalous row.

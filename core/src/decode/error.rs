@@ -25,6 +25,10 @@ pub enum Reason {
     NoMetric,
     /// Sensor or zone is too long.
     TooLong,
+    /// The event time is one that clocks show before they are set.
+    ClockNotSet,
+    /// The record's own timestamp is none of these years: it says nothing about the sensor's clock.
+    BadRecordTimestamp,
     /// The event time is too far ahead of the record's timestamp.
     InTheFuture,
     /// The event time is too far behind the record's timestamp.
@@ -35,7 +39,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Empty,
         Reason::NotUtf8,
         Reason::NotJson,
@@ -47,6 +51,8 @@ impl Reason {
         Reason::BadNumber,
         Reason::NoMetric,
         Reason::TooLong,
+        Reason::ClockNotSet,
+        Reason::BadRecordTimestamp,
         Reason::InTheFuture,
         Reason::TooOld,
         Reason::TooManyZones,
@@ -66,6 +72,8 @@ impl Reason {
             Reason::BadNumber => "bad_number",
             Reason::NoMetric => "no_metric",
             Reason::TooLong => "too_long",
+            Reason::ClockNotSet => "clock_not_set",
+            Reason::BadRecordTimestamp => "bad_record_timestamp",
             Reason::InTheFuture => "in_the_future",
             Reason::TooOld => "too_old",
             Reason::TooManyZones => "too_many_zones",
@@ -88,18 +96,25 @@ pub struct DecodeError {
     pub field: Option<String>,
     /// What is wrong, in words.
     pub message: String,
+    /// Whose record it is, where that could be read.
+    pub sensor: Option<String>,
 }
 
 impl DecodeError {
     /// An error of the whole record.
     #[cold]
     pub(crate) fn of_record(reason: Reason, message: impl Into<String>) -> DecodeError {
-        DecodeError { reason, field: None, message: message.into() }
+        DecodeError { reason, field: None, message: message.into(), sensor: None }
     }
 
     /// An error of one field.
     #[cold]
-    pub(super) fn of_field(reason: Reason, field: &str, message: impl Into<String>) -> DecodeError {
-        DecodeError { reason, field: Some(field.to_owned()), message: message.into() }
+    pub(crate) fn of_field(reason: Reason, field: &str, message: impl Into<String>) -> DecodeError {
+        DecodeError { reason, field: Some(field.to_owned()), message: message.into(), sensor: None }
+    }
+
+    /// The same of a sensor's record.
+    pub(crate) fn of_sensor(self, sensor: &str) -> DecodeError {
+        DecodeError { sensor: Some(sensor.to_owned()), ..self }
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! It knows no partitions, lateness or earlier zones: those are decided later, in log order.
 
+mod clock;
 mod csv;
 mod error;
 mod fast_path;
@@ -104,9 +105,9 @@ impl Decoder {
         }
         let (event, read) = (timestamp::shown(event_time_us), timestamp::shown(read_at_us));
         let message = format!(
-            "the event time {event} is more than {} s ahead of the clock {read} of the reader; the record's own \
+            "the event time {event} is more than {} (future_max) ahead of the clock {read} of the reader; the record's own \
              timestamp is its sender's",
-            self.future_max_us as f64 / 1e6
+            clock::shown_us(self.future_max_us)
         );
         Err(DecodeError::of_field(Reason::InTheFuture, &self.names[TIME], message))
     }

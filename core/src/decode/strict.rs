@@ -11,8 +11,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    DecodeError, Decoder, METRICS, Reading, Reason, SENSOR, TEXT_BYTES_MAX, TIME, VALUE_MAX, ZONE, spelled,
-    timestamp,
+    DecodeError, Decoder, METRICS, Reading, Reason, SENSOR, TEXT_BYTES_MAX, TIME, VALUE_MAX, ZONE, clock,
+    spelled, timestamp,
 };
 
 /// How much of an offending value a message shows, in characters.
@@ -125,6 +125,10 @@ fn without_bare_words(text: &str) -> Option<String> {
     (copied > 0).then_some(rewritten)
 }
 
+/// The slot that occurs twice, the sensor, and what is text of time and zone.
+type Parts<'t> =
+    (Option<usize>, Result<Cow<'t, str>, DecodeError>, Option<Cow<'t, str>>, Option<Cow<'t, str>>);
+
 /// Applies the rules in their order.
 fn judge<'t>(
     decoder: &Decoder,
@@ -154,6 +158,24 @@ fn judge<'t>(
             texts[slot] = Some(text);
         }
     }
+    let [sensor, time, zone] = texts;
+    let sensor = text_of(&decoder.names[SENSOR], written[SENSOR], sensor);
+    let whose = sensor.as_deref().ok().filter(|_| twice != Some(SENSOR)).map(str::to_owned);
+    let rest = || judge_rest(decoder, &written, (twice, sensor, time, zone), received_at_us, values);
+    rest().map_err(|error| match whose {
+        Some(sensor) => error.of_sensor(&sensor),
+        None => error,
+    })
+}
+
+/// Applies the rules behind the sensor's.
+fn judge_rest<'t>(
+    decoder: &Decoder,
+    written: &[Option<&'t str>],
+    (twice, sensor, time, zone): Parts<'t>,
+    received_at_us: i64,
+    values: &mut [f64],
+) -> Result<Reading<'t>, DecodeError> {
     if let Some(slot) = twice {
         let name = &decoder.names[slot];
         return Err(DecodeError::of_field(
@@ -162,8 +184,7 @@ fn judge<'t>(
             format!("the field {name:?} occurs twice"),
         ));
     }
-    let [sensor, time, zone] = texts;
-    let sensor = text_of(&decoder.names[SENSOR], written[SENSOR], sensor)?;
+    let sensor = sensor?;
     let event_time_us = time_of(decoder, written[TIME], time.as_deref())?;
     let zone = text_of(&decoder.names[ZONE], written[ZONE], zone)?;
     for ((name, written), value) in decoder.names[METRICS..].iter().zip(&written[METRICS..]).zip(&mut *values)
@@ -269,16 +290,7 @@ fn judge_clock(decoder: &Decoder, event_time_us: i64, received_at_us: i64) -> Re
     if decoder.is_plausible(event_time_us, received_at_us) {
         return Ok(());
     }
-    let (reason, direction, bound_us) = if event_time_us > received_at_us {
-        (Reason::InTheFuture, "ahead of", decoder.future_max_us)
-    } else {
-        (Reason::TooOld, "behind", decoder.max_age_us)
-    };
-    let (event, received) = (timestamp::shown(event_time_us), timestamp::shown(received_at_us));
-    let message = format!(
-        "the event time {event} is more than {} s {direction} the record's timestamp {received}",
-        bound_us as f64 / 1e6
-    );
+    let (reason, message) = clock::what_is_wrong(decoder, event_time_us, received_at_us);
     Err(DecodeError::of_field(reason, &decoder.names[TIME], message))
 }
 

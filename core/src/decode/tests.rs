@@ -215,7 +215,7 @@ fn every_reason_has_its_cases() {
         (s, t, z, ",\"aqi\":1,\"\\u007aone\":\"A\"", DuplicateField, Some("zone")),
         (s, "\"2026-11-21T05:27:00.000001Z\"", z, m, InTheFuture, Some("timestamp")),
         (s, "\"2025-11-20T05:25:59.999999Z\"", z, m, TooOld, Some("timestamp")),
-        (s, "0", z, m, TooOld, Some("timestamp")),
+        (s, "0", z, m, ClockNotSet, Some("timestamp")),
     ] {
         let payload = whole(sensor, time, zone, metrics);
         assert_eq!(refusal(&payload), (reason, field.map(str::to_owned)), "{payload}");
@@ -239,7 +239,7 @@ fn of_several_faults_the_first_in_the_order_of_the_rules_is_reported() {
         ),
         (r#"{"aqi":true,"temperature":1,"sensor_id":1,"zone":"A","timestamp":0}"#, WrongType, Some("aqi")),
         (r#"{"sensor_id":1,"zone":"A","timestamp":0}"#, NoMetric, None),
-        (r#"{"aqi":1,"sensor_id":1,"zone":"A","timestamp":0}"#, TooOld, Some("timestamp")),
+        (r#"{"aqi":1,"sensor_id":1,"zone":"A","timestamp":0}"#, ClockNotSet, Some("timestamp")),
     ];
     for (payload, reason, field) in order {
         assert_eq!(refusal(payload), (reason, field.map(str::to_owned)), "{payload}");
@@ -252,6 +252,69 @@ fn the_bounds_of_the_clock_are_inside() {
         let payload = format!(r#"{{"sensor_id":"1","timestamp":"{at}","zone":"A","aqi":1}}"#);
         decode(payload.as_bytes()).unwrap_or_else(|error| panic!("{payload}: {error}"));
     }
+}
+
+#[test]
+fn a_clock_that_is_not_set_or_a_timestamp_in_another_unit_is_told_apart_from_an_old_reading() {
+    let judged = |event: &str, received_us: i64| {
+        let payload = format!(r#"{{"sensor_id":"esp-1","timestamp":{event},"zone":"A","aqi":1}}"#);
+        let error = decode_in(Tz::UTC, payload.as_bytes(), received_us).expect_err(event);
+        assert_eq!(error.sensor.as_deref(), Some("esp-1"), "{error}");
+        (error.reason, error.message)
+    };
+    for (event, words) in [
+        ("12", "counts from 1970"),
+        ("\"1969-12-31T23:00:00Z\"", "counts from 1970"),
+        ("\"1970-12-31T00:00:00Z\"", "counts from 1970"),
+        ("\"2000-01-01T00:00:07Z\"", "counts from 2000"),
+        ("\"1999-12-31T22:00:07Z\"", "counts from 2000"),
+        ("\"1980-01-06T00:00:07Z\"", "counts from 1980"),
+        ("\"1900-01-01T00:00:00Z\"", "counts from 1900"),
+        ("\"2007-04-07T05:26:00Z\"", "1024 weeks behind"),
+        ("\"2007-04-06T12:26:00Z\"", "1024 weeks behind"),
+        ("\"1987-08-22T05:26:00Z\"", "2048 weeks behind"),
+    ] {
+        let (reason, message) = judged(event, NOON);
+        assert!(reason == Reason::ClockNotSet && message.contains(words), "{event}: {reason} {message}");
+    }
+    for event in
+        ["\"2007-04-05T05:26:00Z\"", "\"2001-06-01T00:00:00Z\"", "\"1971-02-01T00:00:00Z\"", "1763000000"]
+    {
+        let (reason, message) = judged(event, NOON);
+        assert!(
+            reason == Reason::TooOld && message.contains("more than 366d (max_age) behind"),
+            "{reason} {message}"
+        );
+    }
+    let (reason, message) = judged("\"2026-11-21T06:26:00Z\"", NOON);
+    assert!(
+        reason == Reason::InTheFuture && message.contains("more than 1m (future_max) ahead"),
+        "{message}"
+    );
+    for (received_us, words) in [
+        (NOON / 1_000, "looks like seconds"),
+        (NOON.saturating_mul(1_000), "looks like microseconds"),
+        (0, "cannot be held against it"),
+        (-1_000, "cannot be held against it"),
+        (i64::MIN, "cannot be held against it"),
+    ] {
+        let (reason, message) = judged("\"2026-11-21T05:26:00Z\"", received_us);
+        assert!(
+            reason == Reason::BadRecordTimestamp && message.contains(words),
+            "{received_us}: {reason} {message}"
+        );
+    }
+}
+
+#[test]
+fn an_error_names_the_sensor_where_it_can_be_read() {
+    let sensor = |payload: &str| decode(payload.as_bytes()).expect_err(payload).sensor;
+    assert_eq!(sensor(r#"{"sensor_id":"s","timestamp":"x","zone":"A","aqi":1}"#).as_deref(), Some("s"));
+    assert_eq!(sensor(r#"{"aqi":1,"aqi":1,"sensor_id":7}"#).as_deref(), Some("7"));
+    assert_eq!(sensor(r#"{"sensor_id":"s","timestamp":0}"#).as_deref(), Some("s"));
+    assert_eq!(sensor(r#"{"sensor_id":"s","sensor_id":"t"}"#), None);
+    assert_eq!(sensor(r#"{"sensor_id":[],"timestamp":0}"#), None);
+    assert_eq!(sensor("nothing"), None);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// Columns of a reading besides its metrics.
 const READING_COLUMNS: usize = 14;
-const DEAD_LETTER_COLUMNS: i16 = 9;
+const DEAD_LETTER_COLUMNS: i16 = 10;
 const STATE_COLUMNS: i16 = 5;
 
 /// Version byte in front of a jsonb value.
@@ -130,6 +130,10 @@ pub fn encode_dead_letters(partition: i32, dead: &[DeadLetter], epoch: u64, rows
         row.bytes(letter.message.replace('\0', "\u{fffd}").as_bytes());
         row.bytes(&letter.payload);
         row.fixed(letter.payload_bytes.to_be_bytes());
+        match &letter.sensor {
+            Some(sensor) => row.bytes(sensor.as_bytes()),
+            None => row.null(),
+        }
     }
 }
 

@@ -355,6 +355,7 @@ mod tests {
             field: None,
             message: String::new(),
             payload_bytes: payload.len() as i32,
+            sensor: None,
             payload: payload.into_bytes(),
         };
         let mut outcome = Outcome::default();

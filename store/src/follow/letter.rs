@@ -8,8 +8,8 @@ use crate::time::micros;
 pub(super) const PAGE_LETTERS_MAX: i32 = 100;
 
 /// The columns that [`DeadLetter::of`] decodes, in its order.
-pub const COLUMNS: &str =
-    "epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, payload_bytes";
+pub const COLUMNS: &str = "epoch, kafka_partition, kafka_offset, received_at, reason, field, message, payload, \
+                           payload_bytes, sensor_id";
 
 /// A committed dead letter: a row of `dead_letters`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct DeadLetter {
     pub payload: Vec<u8>,
     /// The length of the record, bytes.
     pub payload_bytes: i32,
+    /// Whose record it is, where that could be read.
+    pub sensor: Option<String>,
 }
 
 impl DeadLetter {
@@ -46,6 +48,7 @@ impl DeadLetter {
             message: row.get(6),
             payload: row.get(7),
             payload_bytes: row.get(8),
+            sensor: row.get(9),
         }
     }
 

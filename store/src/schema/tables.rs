@@ -83,13 +83,14 @@ pub fn dead_letter_columns() -> Vec<Column> {
             "reason",
             "text not null",
             "Why it is not a reading: empty, not_utf8, not_json, not_csv, missing_field, wrong_type, \
-             duplicate_field, bad_timestamp, bad_number, no_metric, too_long, in_the_future, too_old or \
-             too_many_zones",
+             duplicate_field, bad_timestamp, bad_number, no_metric, too_long, clock_not_set, bad_record_timestamp, \
+             in_the_future, too_old or too_many_zones",
         ),
         column("field", "text", "The wrong field; null when the whole record is"),
         column("message", "text not null", "The reason as a sentence"),
         column("payload", "bytea not null", "The first 64 KiB of the record"),
         column("payload_bytes", "integer not null", "Length of the whole record in bytes"),
+        column("sensor_id", "text", "The sensor; null where it could not be read").later(),
     ]
 }
 

@@ -197,6 +197,7 @@ fn dead_letter() -> crate::batch::DeadLetter {
         message: String::new(),
         payload: Vec::new(),
         payload_bytes: 0,
+        sensor: None,
     }
 }
 

@@ -41,6 +41,7 @@ pub fn json(letter: &DeadLetter) -> serde_json::Value {
         "reason": letter.reason,
         "field": letter.field,
         "message": letter.message,
+        "sensor_id": letter.sensor,
         "payload_bytes": letter.payload_bytes,
     });
     match std::str::from_utf8(&letter.payload) {
@@ -67,8 +68,9 @@ pub fn described(letter: &DeadLetter, now: &Outcome) -> String {
         "would be a reading now; citytide dead-letters replay makes it one".to_owned()
     };
     let payload = shown_payload(&letter.payload);
+    let sensor = letter.sensor.as_ref().map_or(String::new(), |sensor| format!("sensor    {sensor}\n"));
     format!(
-        "letter    {}:{}\nreceived  {} UTC\nreason    {}{field}: {}\nas of now {as_of_now}\npayload   {} bytes{kept}\n{payload}\n",
+        "letter    {}:{}\n{sensor}received  {} UTC\nreason    {}{field}: {}\nas of now {as_of_now}\npayload   {} bytes{kept}\n{payload}\n",
         letter.partition,
         letter.offset,
         when(letter.received_at_us),
@@ -110,6 +112,7 @@ mod tests {
             message: "aqi is too great".to_owned(),
             payload: payload.to_vec(),
             payload_bytes: payload.len() as i32,
+            sensor: Some("42".to_owned()),
         }
     }
 
@@ -128,6 +131,8 @@ mod tests {
         assert!(described(&letter, &Outcome::default()).ends_with("3 bytes\nff0041\n"));
         assert_eq!(json(&letter)["payload_hex"], "ff0041");
         assert_eq!(json(&letter)["field"], "aqi");
+        assert_eq!(json(&letter)["sensor_id"], "42");
+        assert!(described(&letter, &Outcome::default()).contains("\nsensor    42\n"));
     }
 
     #[test]

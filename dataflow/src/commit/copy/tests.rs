@@ -157,14 +157,16 @@ fn dead_letters_are_read_back_as_they_are() {
         message: "too many – zones".to_owned(),
         payload: vec![0, 255, 10, 92],
         payload_bytes: 70_000,
+        sensor: Some("s".to_owned()),
     };
-    let without_field = DeadLetter { offset: 10, field: None, payload: vec![], ..letter.clone() };
+    let without_field =
+        DeadLetter { offset: 10, field: None, sensor: None, payload: vec![], ..letter.clone() };
     let mut bytes = Vec::new();
     encode_dead_letters(2, &[letter, without_field], 150, &mut bytes);
     let rows = tuples(&bytes);
     assert_eq!(rows.len(), 2);
     for (row, offset) in rows.iter().zip([9, 10]) {
-        assert_eq!(row.len(), 9);
+        assert_eq!(row.len(), 10);
         assert_eq!((int8(&row[0]), int4(&row[1]), int8(&row[2])), (150, 2, offset));
         assert_eq!(timestamp(&row[3]), 1_795_238_760_123_000);
         assert_eq!(text(&row[4]), "too_many_zones");
@@ -172,6 +174,7 @@ fn dead_letters_are_read_back_as_they_are() {
         assert_eq!(int4(&row[8]), 70_000);
     }
     assert_eq!((text(&rows[0][5]), &rows[1][5]), ("zone", &None));
+    assert_eq!((text(&rows[0][9]), &rows[1][9]), ("s", &None));
     assert_eq!(rows[0][7].as_deref(), Some(&[0, 255, 10, 92][..]));
     assert_eq!(rows[1][7].as_deref(), Some(&[][..]), "empty is not null");
 }
@@ -186,6 +189,7 @@ fn a_kafka_timestamp_beyond_what_postgres_can_count_does_not_end_the_process() {
         message: String::new(),
         payload: vec![],
         payload_bytes: 0,
+        sensor: None,
     };
     let mut bytes = Vec::new();
     encode_dead_letters(0, &[letter], 50, &mut bytes);

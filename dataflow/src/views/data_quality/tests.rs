@@ -42,6 +42,7 @@ fn batch_of(readings: &[One], received_at_ms: &[i64]) -> Batch {
         message: String::new(),
         payload: Vec::new(),
         payload_bytes: 0,
+        sensor: None,
     };
     batch.dead = received_at_ms.iter().map(letter).collect();
     batch

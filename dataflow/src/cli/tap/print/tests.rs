@@ -53,6 +53,7 @@ fn letter_of(payload: &[u8]) -> DeadLetter {
         message: "it is no JSON".to_owned(),
         payload: payload.to_vec(),
         payload_bytes: payload.len() as i32,
+        sensor: None,
     }
 }
 

@@ -166,6 +166,7 @@ fn a_dead_letter_says_why_and_shows_its_bytes_harmless() {
         message: "it is no JSON".to_owned(),
         payload: payload[..65_536].to_vec(),
         payload_bytes: payload.len() as i32,
+        sensor: None,
     };
     let text = told(Fate::DeadLetter(letter));
     assert_narrow(&text);
