@@ -79,6 +79,7 @@ impl From<ActError> for Problem {
     fn from(error: ActError) -> Problem {
         match error {
             ActError::Refused(why) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why),
+            ActError::Missing(why) => Problem::missing(why),
             ActError::Denied { .. } => Problem::new(StatusCode::FORBIDDEN, error.to_string()),
             ActError::Database(error) => error.into(),
         }

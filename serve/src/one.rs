@@ -11,7 +11,7 @@ use tokio_postgres::Transaction;
 
 use crate::api::{Api, answer};
 use crate::cell::{object, rfc3339};
-use crate::listing::{AsOf, DAY_US, HOUR_US};
+use crate::listing::{AsOf, Column, DAY_US, HOUR_US, Kind, columns};
 use crate::now::{self, failed, hour_of, series_window};
 use crate::pool::snapshot;
 use crate::problem::Problem;
@@ -22,7 +22,29 @@ const AROUND_US: i64 = HOUR_US / 3;
 const CHART_US: i64 = 6 * HOUR_US;
 /// Readings of a sensor, and of an incident, that are shown.
 const READINGS: i64 = 500;
-const EVIDENCE: i64 = 20;
+const EVIDENCE_MAX: i64 = 20;
+/// What the chart of an incident holds of each window.
+pub const CHART: [(&str, Kind); 6] = [
+    ("window_start", Kind::Time),
+    ("avg", Kind::Number),
+    ("min", Kind::Number),
+    ("max", Kind::Number),
+    ("is_final", Kind::Bool),
+    ("revision", Kind::Integer),
+];
+/// What is shown of each reading that an incident is made of.
+pub const EVIDENCE: [(&str, Kind); 10] = [
+    ("recorded_at", Kind::Time),
+    ("sensor_id", Kind::Text),
+    ("severity", Kind::Text),
+    ("anomaly_score", Kind::Number),
+    ("reasons", Kind::Json),
+    ("confidence", Kind::Number),
+    ("model_version", Kind::Integer),
+    ("is_late", Kind::Bool),
+    ("kafka_partition", Kind::Integer),
+    ("kafka_offset", Kind::Integer),
+];
 /// Epochs in which a sensor's newest readings are looked for first: the segment that is written has no index.
 const NEWEST_MS: i64 = 900_000;
 
@@ -75,7 +97,7 @@ async fn chart(
     );
     let rows = snapshot.query(&sql, &[&incident.zone, &rfc3339(start_us), &rfc3339(end_us)]).await;
     let rows = rows.map_err(failed("reading the chart of an incident"))?;
-    let names = ["window_start", "avg", "min", "max", "is_final", "revision"];
+    let names = CHART.map(|(name, _)| name);
     let typical = now::typical(snapshot, domain, hour_of(end_us)).await?;
     Ok(json!({
         "window": series.name,
@@ -90,18 +112,7 @@ async fn chart(
 
 /// The newest of the readings that it is made of.
 async fn evidence(snapshot: &Transaction<'_>, incident: &ShownIncident) -> Result<Value, Problem> {
-    let names = [
-        "recorded_at",
-        "sensor_id",
-        "severity",
-        "anomaly_score",
-        "reasons",
-        "confidence",
-        "model_version",
-        "is_late",
-        "kafka_partition",
-        "kafka_offset",
-    ];
+    let names = EVIDENCE.map(|(name, _)| name);
     let sql = format!(
         "select {} from sensor_data where is_anomaly and zone = $1 and recorded_at >= $2::text::timestamptz \
          and recorded_at <= $3::text::timestamptz and ($4::text is null or sensor_id = $4) \
@@ -114,11 +125,38 @@ async fn evidence(snapshot: &Transaction<'_>, incident: &ShownIncident) -> Resul
     let rows = snapshot
         .query(
             &sql,
-            &[&incident.zone, &rfc3339(first_us), &rfc3339(last_us), &incident.sensor_id, &about, &EVIDENCE],
+            &[
+                &incident.zone,
+                &rfc3339(first_us),
+                &rfc3339(last_us),
+                &incident.sensor_id,
+                &about,
+                &EVIDENCE_MAX,
+            ],
         )
         .await;
     let rows = rows.map_err(|error| Problem::of_statement("reading the readings of an incident", &error))?;
     Ok(rows.iter().map(|row| object(&names, row)).collect())
+}
+
+/// What is shown of each reading of a sensor.
+pub fn readings(domain: &Domain) -> Vec<Column> {
+    let mut all = columns(&[("recorded_at", Kind::Time), ("zone", Kind::Text)]);
+    all.extend(domain.metrics.iter().map(|metric| Column {
+        name: metric.name.clone(),
+        kind: Kind::Number,
+        select: None,
+    }));
+    all.extend(columns(&[
+        ("is_late", Kind::Bool),
+        ("is_anomaly", Kind::Bool),
+        ("anomaly_score", Kind::Number),
+        ("severity", Kind::Text),
+        ("reasons", Kind::Json),
+        ("kafka_partition", Kind::Integer),
+        ("kafka_offset", Kind::Integer),
+    ]));
+    all
 }
 
 /// `GET /api/v1/sensors/ID`
@@ -126,17 +164,8 @@ pub async fn sensor(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Resu
     let mut session = api.pool.session().await?;
     let snapshot = snapshot(&mut session.client).await?;
     let as_of = AsOf::read(&snapshot).await?;
-    let mut names = vec!["recorded_at", "zone"];
-    names.extend(api.domain.metrics.iter().map(|metric| metric.name.as_str()));
-    names.extend([
-        "is_late",
-        "is_anomaly",
-        "anomaly_score",
-        "severity",
-        "reasons",
-        "kafka_partition",
-        "kafka_offset",
-    ]);
+    let columns = readings(&api.domain);
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let since = async |epoch: i64, from_us: i64| {
         let sql = format!(
             "select {} from sensor_data where sensor_id = $1 and epoch > $2 and recorded_at > $3::text::timestamptz \

@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 document, made from the lists themselves. A test holds it against the answers.
 
+mod one;
+
 use citytide_domain::Domain;
 use serde_json::{Map, Value, json};
 
@@ -13,23 +15,29 @@ pub fn document(domain: &Domain) -> Value {
     for listing in LISTINGS {
         paths.insert(format!("/api/v1/{}", listing.name), json!({ "get": list(listing, domain) }));
     }
-    for (path, operation, summary) in [
+    for (path, operation, summary, answer) in [
         (
             "/api/v1/incidents/{id}",
             "incident",
             "One incident: what it is, its changes, its chart and its evidence",
+            one::incident(domain),
         ),
-        ("/api/v1/sensors/{id}", "sensor", "A sensor's last 500 readings, and its incidents"),
+        (
+            "/api/v1/sensors/{id}",
+            "sensor",
+            "A sensor's last 500 readings, and its incidents",
+            one::sensor(domain),
+        ),
     ] {
         let parameter =
             json!({ "name": "id", "in": "path", "required": true, "schema": { "type": "string" } });
         let get = json!({
             "operationId": operation, "summary": summary, "parameters": [parameter],
-            "responses": responses(json!({ "type": "object" }), true),
+            "responses": responses(answer, true),
         });
         paths.insert(path.to_owned(), json!({ "get": get }));
     }
-    paths.insert("/api/v1/incidents/{id}/{action}".to_owned(), json!({ "post": action() }));
+    paths.insert("/api/v1/incidents/{id}/{action}".to_owned(), json!({ "post": action(domain) }));
     for (path, operation, summary) in [
         ("/api/v1/domain", "domain", "Metrics, zones and windows of the domain"),
         ("/api/v1/openapi.json", "document", "This document"),
@@ -141,9 +149,9 @@ fn responses(answer: Value, can_be_missing: bool) -> Value {
     all
 }
 
-fn action() -> Value {
+fn action(domain: &Domain) -> Value {
     let text = json!({ "type": "string" });
-    let mut responses = responses(json!({ "type": "object" }), true);
+    let mut responses = responses(one::acted(domain), true);
     responses["422"] = responses["400"].clone();
     json!({
         "operationId": "act",

@@ -429,7 +429,7 @@ fn quality(domain: &Domain) -> Vec<Column> {
     all
 }
 
-fn incidents(_: &Domain) -> Vec<Column> {
+pub fn incidents(_: &Domain) -> Vec<Column> {
     columns(&[
         ("incident_id", Kind::Text),
         ("kind", Kind::Text),

@@ -34,5 +34,6 @@ pub mod process;
 pub mod proxy;
 pub mod receiver;
 pub mod scene;
+pub mod schemathesis;
 pub mod services;
 pub mod snapshot;

@@ -11,6 +11,7 @@ use citytide_tests::http::{free_port, get};
 use citytide_tests::load::{Reading, send};
 use citytide_tests::process::{CommandLine, Process};
 use citytide_tests::scene::{LIMIT, Scene};
+use citytide_tests::schemathesis;
 use citytide_tests::services::{now_us, wait_until};
 
 /// `citytide serve` on the scene's database.
@@ -179,4 +180,24 @@ fn the_page_tells_empty_loading_stale_and_error_apart_and_comes_back_by_itself()
         "start the server" => server = Some(serve(&scene, port)),
         _ => panic!("the scenario asks for {what}"),
     });
+}
+
+#[test]
+fn every_answer_of_the_api_is_as_its_document_says() {
+    let scene = Scene::new("page_api", City::smart(), 1);
+    let now_s = now_us() / SECOND;
+    send_smoke(&scene, "Downtown", now_s - 600..now_s);
+    scene.topic.send(0, now_s * 1000, b"{\"sensor_id\": <b>".to_vec(), garbage());
+    scene.catch_up("--detector rules");
+    let port = free_port();
+    let _server = serve(&scene, port);
+    let incident: String = scene.database.session.value("select incident_id from incidents limit 1");
+    let known = [
+        ("/api/v1/incidents/{id}", incident.as_str()),
+        ("/api/v1/incidents/{id}/{action}", &incident),
+        ("/api/v1/sensors/{id}", "smoke 0"),
+    ];
+    schemathesis::hold(port, &known);
+    let acted = "select count(*) > 0 from incident_actions";
+    assert!(scene.database.session.value::<bool>(acted), "actions were among what was asked");
 }

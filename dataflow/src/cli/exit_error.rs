@@ -127,7 +127,7 @@ impl From<ActError> for ExitError {
         match error {
             ActError::Database(error) => error.into(),
             error @ ActError::Denied { .. } => ExitError::new(Exit::Denied, error),
-            error @ ActError::Refused(_) => ExitError::new(Exit::Config, error),
+            error @ (ActError::Refused(_) | ActError::Missing(_)) => ExitError::new(Exit::Config, error),
         }
     }
 }

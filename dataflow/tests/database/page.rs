@@ -355,7 +355,7 @@ fn people_act_on_incidents_over_http_and_no_other_site_does() {
             ("X-Citytide: 1\r\nSec-Fetch-Site: cross-site\r\n", "aa02/acknowledge", "", 403),
             (ours, "aa02/comment", "{}", 422),
             (ours, "aa02/shelve", r#"{"minutes":9000,"comment":"x"}"#, 422),
-            (ours, "zz/acknowledge", "", 422),
+            (ours, "zz/acknowledge", "", 404),
             (ours, "aa02/close", "", 404),
             (ours, "aa02/comment", "{\"comment\":", 400),
         ] {

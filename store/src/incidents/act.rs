@@ -26,9 +26,12 @@ pub enum Action {
 /// Why an action failed.
 #[derive(Debug, Error)]
 pub enum ActError {
-    /// The incident does not exist or the arguments are invalid: the server's message.
+    /// The arguments are invalid: the server's message.
     #[error("{0}")]
     Refused(String),
+    /// The incident does not exist, or has not opened yet: the server's message.
+    #[error("{0}")]
+    Missing(String),
     /// The role lacks the privilege.
     #[error(
         "{reason}; acting on incidents needs the role citytide_operator of sql/roles.sql: grant citytide_operator to …"
@@ -76,7 +79,8 @@ pub async fn act(
     let Err(error) = client.query(&sql, &parameters).await else { return Ok(()) };
     let reason = || error.as_db_error().map_or(String::new(), |error| error.message().to_owned());
     match error.code().map(|code| code.code()) {
-        Some("CT002" | "CT003") => Err(ActError::Refused(reason())),
+        Some("CT002") => Err(ActError::Missing(reason())),
+        Some("CT003") => Err(ActError::Refused(reason())),
         Some("42501") => Err(ActError::Denied { reason: reason() }),
         _ => Err(DatabaseError::statement("acting on an incident", &error).into()),
     }
