@@ -18,7 +18,7 @@ comment on column citytide_database.only_row is 'Limits the table to one row';
 comment on column citytide_database.schema_version is 'Version of this schema';
 comment on column citytide_database.domain is 'Name of the domain whose readings are here';
 comment on column citytide_database.topic is 'The Kafka topic, or other source, that the readings come from';
-comment on column citytide_database.windows is 'The windows: name, size_us, slide_us, in the order of the domain file';
+comment on column citytide_database.windows is 'The windows: name, size_us, slide_us, or of sessions gap_us, max_us, by; in the order of the domain file';
 comment on column citytide_database.pane_us is 'Length of a pane in microseconds';
 comment on column citytide_database.horizon_epoch is 'Rows up to this epoch are no longer shown; retention raises it';
 comment on column citytide_database.horizon_raised_at is 'When horizon_epoch was last raised; partitions at or below it are dropped an hour later';

@@ -67,9 +67,8 @@ pub fn build(
         let placed = place(batches, plumbing.domain.pane_us(), telemetry.clone());
         let windowed = window(placed.partials, progress.clone(), plumbing.window_parts(share, &committed));
         let recent = recent(placed.anomalies, progress.clone(), plumbing.recent_parts(share, &committed));
-        let incidents = plumbing.incident_parts(share, &committed);
         let facts = windowed.facts.as_collection();
-        let inputs = plumbing.view_inputs(share, recent, facts, placed.batches, progress.clone(), incidents);
+        let inputs = plumbing.view_inputs(share, &committed, recent, facts, placed.batches, progress.clone());
         let views = views::define(&inputs);
         let batches = inputs.batches.into_stream();
         let copied = copy(batches, scored.blobs, telemetry.clone(), plumbing.open_writer(share));

@@ -18,7 +18,7 @@ use citytide_store::ledger::Ledger;
 use citytide_store::postgres::Database;
 use citytide_store::session::{OnFailure, Session, Wake};
 use citytide_store::takeover::Run;
-use citytide_store::{anomalies, incidents, panes};
+use citytide_store::{anomalies, incidents, panes, sessions};
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::probe::Handle;
@@ -31,7 +31,7 @@ use crate::operators::{CommitParts, Epoch, Held, ReadParts, WindowParts};
 use crate::share::Share;
 use crate::sources::{Assigned, Intake};
 use crate::telemetry::Telemetry;
-use crate::views::{self, Batches, IncidentParts, Inputs, RecentParts};
+use crate::views::{self, Batches, IncidentParts, Inputs, RecentParts, SessionParts};
 
 /// Opens the intake of a worker's partitions.
 pub type OpenIntake = Box<dyn Fn(Share, Vec<Assigned>, Wake) -> Intake + Send + Sync>;
@@ -198,11 +198,11 @@ impl Plumbing {
     pub fn view_inputs<'scope>(
         &self,
         share: Share,
+        committed: &Handle<Epoch>,
         recent: VecCollection<'scope, Epoch, SensorAnomalies, isize>,
         facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
         batches: StreamVec<'scope, Epoch, Batch>,
         progress: StreamVec<'scope, Epoch, Rc<Progress>>,
-        incidents: IncidentParts,
     ) -> Inputs<'scope> {
         Inputs {
             domain: self.domain.clone(),
@@ -211,12 +211,13 @@ impl Plumbing {
             batches: Batches::new(batches),
             restored: views::rows_of_zones(&self.ledger.views, |zone| share.keeps(zone)),
             progress,
-            incidents: RefCell::new(Some(incidents)),
+            incidents: RefCell::new(Some(self.incident_parts(share, committed))),
+            sessions: RefCell::new(Some(self.session_parts(share, committed))),
         }
     }
 
     /// The incidents of the zones routed to a worker.
-    pub fn incident_parts(&self, share: Share, committed: &Handle<Epoch>) -> IncidentParts {
+    fn incident_parts(&self, share: Share, committed: &Handle<Epoch>) -> IncidentParts {
         let loaded = self.ledger.incidents.of_zones(|zone| share.keeps(zone));
         let name = format!("citytide:{}:incidents-{}", self.run.run_id, share.index);
         let (database, domain) = (self.database.clone(), self.domain.clone());
@@ -226,6 +227,21 @@ impl Plumbing {
             committed: committed.clone(),
             open_incidents: Box::new(move |answers, wake| {
                 incidents::spawn(database, domain, name, answers, wake, on_failure)
+            }),
+        }
+    }
+
+    /// The sessions of the zones routed to a worker.
+    fn session_parts(&self, share: Share, committed: &Handle<Epoch>) -> SessionParts {
+        let loaded = self.ledger.sessions.iter().filter(|(of, ..)| share.keeps(&of.zone)).cloned();
+        let name = format!("citytide:{}:sessions-{}", self.run.run_id, share.index);
+        let (database, domain) = (self.database.clone(), self.domain.clone());
+        let on_failure = self.on_failure.clone();
+        SessionParts {
+            sessions: views::restored_sessions(&self.domain, self.ledger.low_us, loaded.collect()),
+            committed: committed.clone(),
+            open_sessions: Box::new(move |answers, wake| {
+                sessions::spawn(database, domain, name, answers, wake, on_failure)
             }),
         }
     }

@@ -44,6 +44,8 @@ pub struct Domain {
     pub metrics: Vec<Metric>,
     /// In the order of the file; `zone_status` shows the first one.
     pub windows: Vec<Window>,
+    /// Those of kind `session`.
+    pub sessions: Vec<SessionWindow>,
     /// The zones that the file names; further ones may appear in readings.
     pub zones: Vec<Zone>,
     pub generator: GeneratorSettings,
@@ -227,6 +229,58 @@ pub struct Window {
     pub size_us: i64,
     /// Distance between the starts of two windows, in microseconds; divides `size_us`.
     pub slide_us: i64,
+}
+
+/// Most session windows of a domain.
+pub const SESSIONS_MAX: usize = 8;
+
+/// Windows of activity: readings that follow each other by less than a gap.
+///
+/// ```
+/// let sessions = citytide_domain::SessionWindow {
+///     name: "visits".into(),
+///     gap_us: 600_000_000,
+///     max_us: citytide_domain::DAY_US,
+///     by: citytide_domain::SessionBy::Sensor,
+/// };
+/// assert_eq!(sessions.table(), "metrics_visits");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionWindow {
+    /// The table is `metrics_<name>`.
+    pub name: String,
+    /// A reading this long after the one before, or later, begins another session; microseconds.
+    pub gap_us: i64,
+    /// No session goes on across a multiple of this, counted from the Unix epoch; microseconds.
+    pub max_us: i64,
+    /// Whose readings follow each other.
+    pub by: SessionBy,
+}
+
+/// Whose readings make a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionBy {
+    /// Those of a zone.
+    Zone,
+    /// Those of a sensor in a zone.
+    Sensor,
+}
+
+impl SessionBy {
+    /// As the domain file says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionBy::Zone => "zone",
+            SessionBy::Sensor => "sensor",
+        }
+    }
+}
+
+impl SessionWindow {
+    /// The table that holds its sessions.
+    pub fn table(&self) -> String {
+        format!("metrics_{}", self.name)
+    }
 }
 
 /// A zone that the domain file names.

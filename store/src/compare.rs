@@ -63,6 +63,16 @@ pub fn interval(us: i64) -> String {
     format!("interval '{us} microseconds'")
 }
 
+/// A grid of times is counted from here, a hundred years before the Unix epoch or less: `date_bin` rounds times
+/// before its origin the wrong way on some servers.
+const ORIGIN_US: i64 = 3_155_760_000_000_000;
+
+/// A time on the grid of multiples of `step_us`, as SQL.
+pub fn grid(time: &str, step_us: i64) -> String {
+    let origin_us = ORIGIN_US - ORIGIN_US % step_us;
+    format!("date_bin({}, {time}, timestamptz 'epoch' - {})", interval(step_us), interval(origin_us))
+}
+
 /// The result of one comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {

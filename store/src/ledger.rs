@@ -14,6 +14,7 @@ use super::panes::load_open;
 use super::postgres::DatabaseError;
 use super::row::{Row, Value};
 use super::schema::{EPOCH, Schema, quoted};
+use super::sessions;
 use super::time::micros;
 
 /// The state from which a run starts.
@@ -33,6 +34,8 @@ pub struct Ledger {
     pub anomalies_below_us: i64,
     /// Incidents that may still change.
     pub incidents: LoadedIncidents,
+    /// Sessions that may still change.
+    pub sessions: sessions::Loaded,
     /// The rows of the live views, by table.
     pub views: BTreeMap<String, Vec<Row>>,
 }
@@ -64,6 +67,7 @@ pub async fn read(
         anomalies,
         anomalies_below_us,
         incidents: incidents::load(client, schema.domain, low_us).await?,
+        sessions: sessions::load(client, schema.domain, low_us).await?,
         views: views(client, schema).await?,
         ..positions
     })

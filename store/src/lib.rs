@@ -26,6 +26,7 @@ pub mod postgres;
 pub mod row;
 pub mod schema;
 pub mod session;
+pub mod sessions;
 pub mod takeover;
 pub mod time;
 pub mod upkeep;

@@ -27,6 +27,7 @@ pub use segment::{Pace, SegmentIndex, create_segment, segment_bounds, segment_ta
 pub(super) use table::comments;
 use table::literal;
 pub use table::{AFTER_EPOCH, Column, Table, View, column, table};
+pub(super) use tables::session_columns;
 
 /// The version of this schema. A newer program creates databases with a higher one.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -81,12 +82,18 @@ pub fn dead_letter_columns() -> Vec<String> {
     tables::dead_letter_columns().into_iter().map(|column| column.name).collect()
 }
 
-/// The domain's windows as `citytide_database.windows` keeps them: JSON, in the order of the file.
+/// The domain's windows as `citytide_database.windows` keeps them: JSON, in the order of the file, the session
+/// windows behind the others.
 pub fn windows_json(domain: &Domain) -> String {
     let windows = domain.windows.iter().map(|window| {
         serde_json::json!({"name": window.name, "size_us": window.size_us, "slide_us": window.slide_us})
     });
-    serde_json::Value::Array(windows.collect()).to_string()
+    let sessions = domain.sessions.iter().map(|window| {
+        serde_json::json!({
+            "name": window.name, "gap_us": window.gap_us, "max_us": window.max_us, "by": window.by.as_str()
+        })
+    });
+    serde_json::Value::Array(windows.chain(sessions).collect()).to_string()
 }
 
 /// What the database needs to know of a live view.
@@ -96,6 +103,8 @@ pub struct LiveTable {
     pub table: fn(&Domain) -> Table,
     /// Recomputes its rows in SQL; `None` for a log, which cannot be recomputed.
     pub comparison: Option<fn(&AsOf, &Domain) -> Comparison>,
+    /// Whether a domain has it.
+    pub is_of: fn(&Domain) -> bool,
     /// Whether a restart reads all of its rows.
     pub is_restored: bool,
     /// Further tables, which the dataflow does not write.
@@ -110,6 +119,7 @@ impl LiveTable {
         LiveTable {
             table,
             comparison: Some(comparison),
+            is_of: |_| true,
             is_restored: true,
             beside: |_| Vec::new(),
             views: |_| Vec::new(),
@@ -121,6 +131,7 @@ impl LiveTable {
         LiveTable {
             table,
             comparison: None,
+            is_of: |_| true,
             is_restored: false,
             beside: |_| Vec::new(),
             views: |_| Vec::new(),

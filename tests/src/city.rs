@@ -32,6 +32,19 @@ pub struct Window {
     pub slide_us: i64,
 }
 
+/// A session window; its table is `metrics_<name>`.
+#[derive(Debug, Clone)]
+pub struct SessionWindow {
+    /// Name.
+    pub name: &'static str,
+    /// Readings this far apart are two sessions; microseconds.
+    pub gap_us: i64,
+    /// Sessions are cut at multiples of this, microseconds.
+    pub max_us: i64,
+    /// Whether each sensor has sessions of its own.
+    pub by_sensor: bool,
+}
+
 /// A domain. Durations in microseconds.
 #[derive(Debug, Clone)]
 pub struct City {
@@ -49,6 +62,8 @@ pub struct City {
     pub metrics: Vec<Metric>,
     /// Windows in the order of the file.
     pub windows: Vec<Window>,
+    /// Session windows.
+    pub sessions: Vec<SessionWindow>,
     /// Zones that the file names.
     pub zones: Vec<String>,
     /// How far a partition's watermark stays behind its greatest accepted event time.
@@ -98,6 +113,7 @@ impl City {
                 metric("traffic_flow", "vehicles/min", (0.0, 600.0), None, Some(500.0)),
             ],
             windows: vec![window("1min", 60, 60), window("5min", 300, 60)],
+            sessions: Vec::new(),
             zones: [
                 "Downtown",
                 "University District",
@@ -152,6 +168,7 @@ impl City {
                 metric("salinity", "", None, None),
             ],
             windows: vec![window("10s", 10, 10), window("quarter", 90, 30), window("2min", 120, 120)],
+            sessions: Vec::new(),
             zones: ["North Quay", "Dock 4"].map(str::to_owned).to_vec(),
             out_of_orderness_us: 2 * SECOND,
             allowed_lateness_us: 20 * SECOND,
@@ -208,6 +225,15 @@ impl City {
             if window.slide_us != window.size_us {
                 let _ = writeln!(file, "slide = {}", ms(window.slide_us));
             }
+        }
+        for window in &self.sessions {
+            let (gap, max) = (ms(window.gap_us), ms(window.max_us));
+            let by = if window.by_sensor { "sensor" } else { "zone" };
+            let _ = write!(
+                file,
+                "\n[[windows]]\nname = {:?}\nkind = \"session\"\ngap = {gap}\nmax = {max}\nby = {by:?}\n",
+                window.name
+            );
         }
         for zone in &self.zones {
             let _ = write!(file, "\n[[zones]]\nname = {zone:?}\n");

@@ -436,6 +436,18 @@ pub fn dump(session: &Session, city: &City) -> Vec<String> {
             ),
         ));
     }
+    for window in &city.sessions {
+        let sensor = if window.by_sensor { "sensor_id, " } else { "" };
+        let sums: Vec<String> = metrics.iter().map(|m| format!("count_{m}, coalesce(sum_{m}, 0)")).collect();
+        selects.push((
+            format!("metrics_{}", window.name),
+            format!(
+                "zone, {sensor}window_start, window_end, reading_count, anomaly_count, {}, is_final, last_recorded_at, {}",
+                figures.join(", "),
+                sums.join(", ")
+            ),
+        ));
+    }
     let mut dump = Vec::new();
     for (table, columns) in selects {
         let rows = session.query(&format!("select r::text from (select {columns} from {table}) r"));

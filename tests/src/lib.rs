@@ -36,4 +36,5 @@ pub mod receiver;
 pub mod scene;
 pub mod schemathesis;
 pub mod services;
+pub mod sessions;
 pub mod snapshot;

@@ -12,6 +12,7 @@ use crate::city::City;
 use crate::database::{Database, Session};
 use crate::incidents;
 use crate::oracle::watermark_us;
+use crate::sessions;
 
 /// Disagreements that one snapshot lists.
 const LISTED_MAX: usize = 10;
@@ -205,6 +206,7 @@ pub fn statement(city: &City) -> String {
 pub fn check_once(session: &Session, city: &City) {
     let mut found = look(session, city);
     found.extend(incidents::look(session).expect("a snapshot").0);
+    found.extend(sessions::look(session, city).expect("a snapshot").0);
     assert!(found.is_empty(), "a snapshot is inconsistent:\n  {}", found.join("\n  "));
 }
 
@@ -259,9 +261,10 @@ impl Checker {
             let mut snapshots = 0;
             while !stopped.load(Ordering::Relaxed) {
                 if snapshots > 0 || session.has_tables() {
-                    // Every other time the incidents: another statement is another snapshot.
-                    let found = match snapshots % 2 {
+                    // In turn with incidents and sessions: another statement is another snapshot.
+                    let found = match snapshots % if city.sessions.is_empty() { 2 } else { 3 } {
                         0 => disagreements(&session, &statement, &city),
+                        2 => sessions::look(&session, &city).map(|(found, _)| found),
                         _ => incidents::look(&session).map(|(found, _)| found),
                     };
                     let found = found.unwrap_or_else(|error| vec![format!("{error:?}")]);

@@ -48,6 +48,7 @@ fn domain(time_zone: Tz) -> Domain {
         incidents: IncidentSettings::default(),
         metrics: vec![metric("temperature"), metric("aqi")],
         windows: vec![Window { name: "1min".to_owned(), size_us: 60 * SECOND, slide_us: 60 * SECOND }],
+        sessions: Vec::new(),
         zones: vec![],
         generator: GeneratorSettings::default(),
     }

@@ -49,6 +49,16 @@ impl ExactSum {
         if self.0 < 0 { -magnitude } else { magnitude }
     }
 
+    /// The sum in units of 2⁻⁶⁰.
+    pub fn units(self) -> i128 {
+        self.0
+    }
+
+    /// The sum of so many units of 2⁻⁶⁰.
+    pub fn from_units(units: i128) -> ExactSum {
+        ExactSum(units)
+    }
+
     /// The units as 16 bytes, big endian, as the panes table holds them.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

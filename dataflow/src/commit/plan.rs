@@ -25,6 +25,8 @@ pub struct ViewRow {
     pub rest: Row,
     /// Whether it is added to the row that is there.
     pub adds_up: bool,
+    /// Whether it is of a window or of counts: its key has a `window_start`, the last time in it.
+    pub has_start: bool,
 }
 
 /// What the epochs of one commit change.
@@ -44,8 +46,8 @@ pub struct Plan {
     pub marks: BTreeMap<i32, Mark>,
     /// Rows of the live views by view and key; `None` deletes. Of a view that adds up, what is added.
     pub views: BTreeMap<(usize, Row), Option<Row>>,
-    /// The earliest time in the keys of rows that add up.
-    pub sums_from_us: Option<i64>,
+    /// The earliest `window_start` among the keys of the live views' rows.
+    pub starts_from_us: Option<i64>,
     /// How accepted readings were judged, by partition; for people only.
     pub tallies: BTreeMap<i32, Tally>,
     /// What the detector decided or found, by epoch.
@@ -63,9 +65,9 @@ impl Plan {
             && !self.notes.iter().any(is_decision)
     }
 
-    /// The earliest start of its rows of windows and of those that add up.
+    /// The earliest start of its rows of windows, sessions and counts.
     pub fn windows_from_us(&self) -> Option<i64> {
-        self.windows.values().map(|row| row.start_us).chain(self.sums_from_us).min()
+        self.windows.values().map(|row| row.start_us).chain(self.starts_from_us).min()
     }
 
     /// Adds a partition's mark.
@@ -87,13 +89,15 @@ impl Plan {
     /// view that adds up, a row that disappears is subtracted.
     pub fn views(&mut self, mut changes: Vec<(ViewRow, isize)>) {
         changes.sort_by_key(|(_, diff)| *diff);
-        for (ViewRow { view, key, rest, adds_up }, diff) in changes {
-            if adds_up {
+        for (ViewRow { view, key, rest, adds_up, has_start }, diff) in changes {
+            if has_start {
                 let starts = key.iter().filter_map(|value| match value {
                     Value::Time(at_us) => Some(*at_us),
                     _ => None,
                 });
-                self.sums_from_us = starts.chain(self.sums_from_us).min();
+                self.starts_from_us = starts.chain(self.starts_from_us).min();
+            }
+            if adds_up {
                 let nothing = || Some(vec![Value::Integer(0); rest.len()]);
                 let sums = self.views.entry((view, key)).or_insert_with(nothing).as_mut();
                 add(sums.expect("a sum is not deleted"), &rest, diff as i64);

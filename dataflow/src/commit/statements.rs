@@ -69,6 +69,13 @@ fn upsert(table: &Table, filled: &[Filled]) -> String {
     )
 }
 
+/// What commits fill of the rows of windows.
+const CORRECTED: [Filled; 3] = [
+    Filled { column: "revision", inserted: "0", updated: "kept.revision + kept.is_final::integer" },
+    Filled { column: "updated_at", inserted: "now()", updated: "excluded.updated_at" },
+    WRITTEN,
+];
+
 /// The commit that wrote the row.
 const WRITTEN: Filled = Filled { column: EPOCH, inserted: "$1::bigint", updated: "excluded.epoch" };
 
@@ -79,13 +86,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 /// SQL of the upsert into the table of one of the domain's windows. What `revision` becomes is decided by the row that
 /// is there: one more if it was final, else what it was.
 pub fn upsert_window(domain: &Domain, window: usize) -> String {
-    let revision = "kept.revision + kept.is_final::integer";
-    let filled = [
-        Filled { column: "revision", inserted: "0", updated: revision },
-        Filled { column: "updated_at", inserted: "now()", updated: "excluded.updated_at" },
-        WRITTEN,
-    ];
-    upsert(&schema::window_table(domain, window), &filled)
+    upsert(&schema::window_table(domain, window), &CORRECTED)
 }
 
 /// Arguments of [`upsert_window`], or `None` when the plan has no row for it.
@@ -224,6 +225,7 @@ const AFTER: Filled = Filled {
 /// SQL of the upsert into a live view's table.
 pub fn upsert_view(table: &Table) -> String {
     match table.adds_up() {
+        _ if table.is_of_windows => upsert(table, &CORRECTED),
         true => upsert(table, &[AFTER, WRITTEN]),
         false => upsert(table, &[WRITTEN]),
     }

@@ -34,7 +34,7 @@ use citytide_store::partitions::{no_segment, segment_of};
 use citytide_store::postgres::{Database, DatabaseError};
 use citytide_store::session::OnFailure;
 use citytide_store::takeover::Run;
-use citytide_store::{incidents, schema, upkeep};
+use citytide_store::{incidents, schema, sessions, upkeep};
 use futures_util::SinkExt;
 use tokio_postgres::Client;
 
@@ -44,7 +44,7 @@ use crate::commit::plan::Plan;
 use crate::commit::statements;
 use crate::commit::writer::{close, copy_into};
 use crate::runtime::exit::Exit;
-use crate::views::{OpenIncidents, facts_of, schema as schema_of, without_letters};
+use crate::views::{OpenIncidents, OpenSessions, facts_of, schema as schema_of, without_letters};
 pub use letters::{Selection, page};
 use views::{Changes, Views};
 
@@ -163,19 +163,22 @@ pub async fn replay(
         fail_at: None,
     };
     let mut reader = LetterReader::new(&domain, &ledger);
-    let name = format!("citytide:{}:incidents", run.run_id);
-    let of = domain.clone();
-    // Nobody else waits for that session: what it does not answer would never come.
+    // Nobody else waits for these sessions: what they do not answer would never come.
     let on_failure: OnFailure = Arc::new(|error| {
         tracing::error!("{error}");
         std::process::exit(Exit::Away.code());
     });
+    let named = |what: &str| format!("citytide:{}:{what}", run.run_id);
+    let (name, of, on, failed) = (named("incidents"), domain.clone(), database.clone(), on_failure.clone());
     let open_incidents: OpenIncidents =
-        Box::new(move |answers, wake| incidents::spawn(database, of, name, answers, wake, on_failure));
+        Box::new(move |answers, wake| incidents::spawn(on, of, name, answers, wake, failed));
+    let (name, of) = (named("sessions"), domain.clone());
+    let open_sessions: OpenSessions =
+        Box::new(move |answers, wake| sessions::spawn(database, of, name, answers, wake, on_failure));
     let mut replay = Replay {
         committer: Committer::open(client, settings).await?,
         rules: Rules::new(&domain),
-        views: Views::new(&domain, &ledger, facts, open_incidents),
+        views: Views::new(&domain, &ledger, facts, open_incidents, open_sessions),
         low_us: ledger.low_us,
         epoch: run.committed_epoch as u64,
         partitions_until: 0,

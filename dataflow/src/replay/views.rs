@@ -20,7 +20,7 @@ use timely::worker::{Config, Worker};
 
 use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
-use crate::views::{self, Batches, IncidentParts, Inputs, OpenIncidents};
+use crate::views::{self, Batches, IncidentParts, Inputs, OpenIncidents, OpenSessions, SessionParts};
 
 /// A fact that holds now (+1) or no longer (−1).
 type FactChange = (Arc<str>, ZoneFact, isize);
@@ -54,6 +54,7 @@ impl Views {
         ledger: &Ledger,
         facts: Vec<FactChange>,
         open_incidents: OpenIncidents,
+        open_sessions: OpenSessions,
     ) -> Views {
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(Config::default(), allocator, Some(clock::instant()));
@@ -63,6 +64,11 @@ impl Views {
             incidents: views::restored_incidents(domain, ledger.low_us, ledger.incidents.clone()),
             committed: Handle::new(),
             open_incidents,
+        };
+        let sessions = SessionParts {
+            sessions: views::restored_sessions(domain, ledger.low_us, ledger.sessions.clone()),
+            committed: Handle::new(),
+            open_sessions,
         };
         let (passed, rows) = (Handle::new(), Rc::new(RefCell::new(Vec::new())));
         worker.dataflow_named("views of a replay", |scope| {
@@ -74,6 +80,7 @@ impl Views {
                 restored: ledger.views.clone(),
                 progress: scope.input_from(&mut progress),
                 incidents: RefCell::new(Some(incidents)),
+                sessions: RefCell::new(Some(sessions)),
             };
             let rows = rows.clone();
             views::define(&inputs)

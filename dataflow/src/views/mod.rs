@@ -8,6 +8,7 @@
 //!                  ├────────────────────────────▶ quality_counts
 //!                  └▶ findings ─┐
 //!  progress ────────────────────┴───────────────▶ incidents
+//!  parts of sessions, progress ─────────────────▶ metrics_… of session windows
 //! ```
 //!
 //! A view is one file: its table, its definition, how it is restored after a restart, and its SQL for `citytide
@@ -20,6 +21,7 @@ mod data_quality;
 mod hot_sensors;
 mod incidents;
 mod recent;
+mod sessions;
 mod zone_latest;
 mod zone_status;
 
@@ -38,19 +40,26 @@ use timely::dataflow::StreamVec;
 pub use batches::Batches;
 pub use incidents::{IncidentParts, OpenIncidents, restored_incidents};
 pub use recent::{RecentParts, recent};
+pub use sessions::{OpenSessions, SessionParts, restored_sessions};
 pub use zone_status::facts_of;
 
 use crate::commit::plan::ViewRow;
 use crate::operators::Epoch;
 
 /// The live views, in the order of their tables.
-const VIEWS: [View; 5] =
-    [hot_sensors::VIEW, zone_status::VIEW, zone_latest::VIEW, data_quality::VIEW, incidents::VIEW];
+const VIEWS: [View; 6] = [
+    hot_sensors::VIEW,
+    zone_status::VIEW,
+    zone_latest::VIEW,
+    data_quality::VIEW,
+    incidents::VIEW,
+    sessions::VIEW,
+];
 
 /// All that there is to a live view.
 struct View {
     stored: &'static [LiveTable],
-    /// The rows of each of its tables.
+    /// The rows of each of its tables that the domain has.
     define: for<'scope> fn(&Inputs<'scope>) -> Vec<VecCollection<'scope, Epoch, Row, isize>>,
 }
 
@@ -69,29 +78,38 @@ pub struct Inputs<'scope> {
     pub progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     /// Of the zones routed to this worker.
     pub incidents: RefCell<Option<IncidentParts>>,
+    /// Of the zones routed to this worker.
+    pub sessions: RefCell<Option<SessionParts>>,
 }
 
 /// The rows of all live views.
 pub fn define<'scope>(inputs: &Inputs<'scope>) -> VecCollection<'scope, Epoch, ViewRow, isize> {
-    let tables = VIEWS.iter().flat_map(|view| view.stored.iter().zip((view.define)(inputs)));
+    let tables = VIEWS.iter().flat_map(|view| stored(view, &inputs.domain).zip((view.define)(inputs)));
     let rows = tables
         .enumerate()
         .map(|(view, (stored, rows))| rows.map(of_view(view, &(stored.table)(&inputs.domain))));
     rows.reduce(|some, others| some.concat(others)).expect("there are live views")
 }
 
+/// The tables of a view that a domain has.
+fn stored<'a>(view: &'a View, domain: &'a Domain) -> impl Iterator<Item = &'a LiveTable> {
+    view.stored.iter().filter(|stored| (stored.is_of)(domain))
+}
+
 /// What becomes of a row of one of the tables.
 fn of_view(view: usize, table: &Table) -> impl Fn(Row) -> ViewRow + 'static {
     let (keys, adds_up) = (table.primary_key().len(), table.adds_up());
+    let has_start = table.primary_key().contains(&"window_start");
     move |mut key| {
         let rest = key.split_off(keys);
-        ViewRow { view, key, rest, adds_up }
+        ViewRow { view, key, rest, adds_up, has_start }
     }
 }
 
 /// What dead letters that become readings take away, by when they were received.
 pub fn without_letters(received_at_us: impl Iterator<Item = i64>, domain: &Domain) -> Vec<(ViewRow, isize)> {
-    let tables = VIEWS.iter().flat_map(|view| view.stored).map(|stored| (stored.table)(domain)).enumerate();
+    let tables =
+        VIEWS.iter().flat_map(|view| stored(view, domain)).map(|stored| (stored.table)(domain)).enumerate();
     let (view, table) =
         tables.into_iter().find(|(_, table)| table.name == data_quality::NAME).expect("it is a view");
     let of_view = of_view(view, &table);
@@ -100,7 +118,7 @@ pub fn without_letters(received_at_us: impl Iterator<Item = i64>, domain: &Domai
 
 /// What a database for `domain` holds, live views included.
 pub fn schema(domain: &Domain) -> Schema<'_> {
-    Schema { domain, live: VIEWS.iter().flat_map(|view| view.stored).copied().collect() }
+    Schema { domain, live: VIEWS.iter().flat_map(|view| stored(view, domain)).copied().collect() }
 }
 
 /// The rows of each table whose first column is one of some zones.

@@ -132,6 +132,18 @@ fn no_incidents() -> IncidentParts {
     }
 }
 
+/// The same without session windows.
+fn no_sessions() -> SessionParts {
+    SessionParts {
+        sessions: restored_sessions(&domain(), citytide_core::NEVER, Default::default()),
+        committed: Handle::new(),
+        open_sessions: Box::new(|_, _| {
+            let failed = Arc::new(|error| panic!("{error}"));
+            Session::spawn("sessions".to_owned(), failed, async |_| Ok(()))
+        }),
+    }
+}
+
 /// As many metrics as facts of these tests have.
 fn domain() -> Domain {
     let mut domain = Domain::smart_city();
@@ -159,6 +171,7 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
                 restored: BTreeMap::new(),
                 progress: scope.input_from(&mut progress),
                 incidents: RefCell::new(Some(no_incidents())),
+                sessions: RefCell::new(Some(no_sessions())),
             };
             define(&inputs).inspect(move |update| out.borrow_mut().push(update.clone())).probe_with(&probe);
         });

@@ -3,9 +3,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use citytide_domain::Domain;
+use citytide::views::schema;
+use citytide_domain::{Domain, SessionBy, SessionWindow};
 use citytide_store::clock::instant;
 use citytide_store::epoch_clock::EpochClock;
+use citytide_store::migrate;
 use citytide_store::partitions::segment_of;
 use citytide_store::postgres::DatabaseError;
 use citytide_store::schema::Pace;
@@ -199,6 +201,36 @@ fn windows_and_panes_go_once_they_are_older_than_their_retention() {
         execute(&client, "update citytide_database set horizon_epoch = 2").await;
         prune_changes(&mut client, 0).await.expect("forgotten with the readings");
         assert_eq!(number(&client, "select count(*) from changes").await, 0);
+    });
+}
+
+#[test]
+fn sessions_go_once_they_ended_longer_ago_than_windows_are_kept() {
+    with_database(async |scratch| {
+        let mut client = scratch.open().await;
+        let mut domain = Domain::smart_city();
+        domain.retention.windows_us = Some(3_600_000_000);
+        domain.sessions = vec![SessionWindow {
+            name: "trips".to_owned(),
+            gap_us: 60_000_000,
+            max_us: 86_400_000_000,
+            by: SessionBy::Sensor,
+        }];
+        migrate::apply(&mut client, &schema(&domain), "t").await.expect("the schema");
+        // Each begins before 11:00; the second one ended after it.
+        execute(
+            &client,
+            "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+             values (1, 0, 0, 0, '2026-11-21 12:00:00+00'); \
+             insert into metrics_trips (zone, sensor_id, window_start, window_end, reading_count, anomaly_count, is_final, \
+             revision, updated_at, last_recorded_at, first_epoch) \
+             select 'a', number::text, '2026-11-21 10:00:00+00', ends, 2, 0, true, 0, now(), ends, 1 \
+             from (values (1, timestamptz '2026-11-21 10:59:59+00'), (2, '2026-11-21 11:00:00+00')) as of (number, ends)",
+        )
+        .await;
+        prune_windows(&mut client, 0, &domain).await.expect("pruned");
+        assert_eq!(texts(&client, "select sensor_id from metrics_trips").await, ["2"]);
+        assert_eq!(texts(&client, "select key ->> 'sensor_id' from changes where epoch = 2").await, ["1"]);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use citytide::cli::verify::{Report, VerifyError, verify};
 use citytide::views::schema;
-use citytide_domain::{Domain, Window};
+use citytide_domain::{Domain, SessionBy, SessionWindow, Window};
 use citytide_store::migrate::{self, Difference};
 use citytide_store::schema::Pace;
 use citytide_store::upkeep::ensure_partitions;
@@ -394,6 +394,74 @@ fn what_lies_behind_the_horizon_is_not_compared_and_the_rest_is() {
         assert_eq!(differing(scratch, &domain).await, ["metrics_5min"]);
         execute(&client, "update quality_counts set late_count = late_count + 1").await;
         assert_eq!(differing(scratch, &domain).await, ["metrics_5min", "quality_counts"]);
+    });
+}
+
+/// Readings of a zone are 0.9 s apart and a late one leaves a gap, those of a sensor in a zone come every 33 s.
+fn with_sessions() -> Domain {
+    let window = |name: &str, gap_s: i64, max_s: i64, by| SessionWindow {
+        name: name.to_owned(),
+        gap_us: gap_s * 1_000_000,
+        max_us: max_s * 1_000_000,
+        by,
+    };
+    let mut domain = Domain::smart_city();
+    domain.sessions =
+        vec![window("visits", 1, 86_400, SessionBy::Zone), window("trips", 40, 120, SessionBy::Sensor)];
+    domain
+}
+
+#[test]
+fn sessions_that_came_later_agree_and_every_kind_of_damage_is_found() {
+    let damages = [
+        (
+            "update metrics_visits set reading_count = reading_count + 1 where zone = 'zone 1'",
+            "metrics_visits",
+        ),
+        ("update metrics_trips set window_end = window_end + interval '1 us'", "metrics_trips"),
+        ("update metrics_trips set is_final = not is_final where zone = 'zone 1'", "metrics_trips"),
+        ("update metrics_visits set sum_aqi = sum_aqi + 1 where count_aqi > 0", "metrics_visits"),
+        ("update metrics_visits set max_aqi = max_aqi + 1", "metrics_visits"),
+        ("update metrics_visits set first_epoch = first_epoch + 50", "metrics_visits"),
+        ("delete from metrics_trips where sensor_id = '7'", "metrics_trips"),
+        ("update metrics_trips set window_start = window_start - interval '1 us'", "metrics_trips"),
+    ];
+    with_database(async |scratch| {
+        let domain = with_sessions();
+        let mut client = scratch.open().await;
+        fill(&mut client, &Domain::smart_city()).await;
+        let added = migrate::apply(&mut client, &schema(&domain), "t").await.expect("added");
+        let tables: Vec<String> = added.iter().map(ToString::to_string).collect();
+        assert_eq!(tables.len(), 2, "{tables:?}");
+        assert!(report(scratch, &domain).await.agrees());
+        // A gap at each late reading, and the zone's last session.
+        let late = "select count(*) from sensor_readings where is_late and kafka_offset > 1";
+        let sessions = number(&client, "select count(*) from metrics_visits").await;
+        assert_eq!(sessions, number(&client, late).await + 3);
+        for (damage, found) in damages {
+            execute(&client, &format!("create table kept as table {found}; {damage}")).await;
+            assert_eq!(differing(scratch, &domain).await.join(" "), found, "{damage}");
+            execute(&client, &format!("truncate {found}; insert into {found} table kept; drop table kept"))
+                .await;
+        }
+        // What lies behind the horizon is not compared, the rest is.
+        let compared = |report: &Report| {
+            let of = |name: &str| {
+                report.checks.iter().find(|check| check.name == name).map(|check| check.compared)
+            };
+            [of("metrics_visits"), of("metrics_trips")]
+        };
+        let before = compared(&report(scratch, &domain).await);
+        let horizon = FIRST_EPOCH + 50 * 10;
+        execute(&client, &format!("update citytide_database set horizon_epoch = {horizon}")).await;
+        execute(&client, &format!("delete from sensor_readings where epoch <= {horizon}")).await;
+        let after = report(scratch, &domain).await;
+        assert!(after.agrees(), "{after}");
+        for (before, after) in before.into_iter().zip(compared(&after)) {
+            assert!(after > Some(0) && after < before, "{after:?} of {before:?}");
+        }
+        execute(&client, "update metrics_trips set reading_count = reading_count + 1").await;
+        assert_eq!(differing(scratch, &domain).await, ["metrics_trips"]);
     });
 }
 

@@ -37,6 +37,7 @@ pub(super) fn read_domain(file: &Section<'_>) -> Domain {
     let factors = read_factors(&generator);
     let incidents = read_incidents(&file.table("incidents", "[incidents]"));
     let metrics = read_metrics(file, &fields, &factors, incidents.rule);
+    let (windows, sessions) = read_windows(file);
     Domain {
         name,
         topic,
@@ -48,7 +49,8 @@ pub(super) fn read_domain(file: &Section<'_>) -> Domain {
         retention,
         detector: read_detector(&detector, &metrics),
         incidents,
-        windows: read_windows(file),
+        windows,
+        sessions,
         zones: read_zones(file, &metrics, &factors),
         generator: read_generator(&generator, factors, &metrics),
         fields,

@@ -74,6 +74,11 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// The text of a key that was read already.
+    pub fn peek(&self, key: &str) -> Option<&'a str> {
+        self.table?.get(key)?.get_ref().as_str()
+    }
+
     pub fn text(&self, key: &'a str) -> Typed<'a, String> {
         self.value(key, |value| self.text_of(key, "text", value))
     }

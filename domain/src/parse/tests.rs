@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::mistakes::Mistakes;
 use crate::{
-    Day, DetectorSettings, Domain, Factor, Fields, Limits, Retention, Scope, Season, Shape, TimeSettings,
-    Trend, Window, Zone,
+    Day, DetectorSettings, Domain, Factor, Fields, Limits, Retention, Scope, Season, SessionBy,
+    SessionWindow, Shape, TimeSettings, Trend, Window, Zone,
 };
 
 /// The least file that is a domain.
@@ -288,6 +288,47 @@ fn two_of_a_kind_cannot_share_a_name() {
         only_with("[fields]\nsensor = \"zone\"\nzone = \"place\"\ntime = \"zone\"").contains("another field")
     );
     assert!(only_with("[fields]\ntime = \"vibration\"").contains("JSON name of another field"));
+}
+
+#[test]
+fn a_session_window_has_a_gap_and_stands_beside_the_others() {
+    let parsed = |text: &str| Domain::parse("plant.toml", &format!("{LEAST}{text}")).expect("right");
+    let visits = "[[windows]]\nname = \"visits\"\nkind = \"session\"\ngap = \"10m\"\n";
+    let domain = parsed(visits);
+    let expected = SessionWindow {
+        name: "visits".to_owned(),
+        gap_us: 600_000_000,
+        max_us: 86_400_000_000,
+        by: SessionBy::Zone,
+    };
+    assert_eq!(domain.sessions, std::slice::from_ref(&expected));
+    let names: Vec<&str> = domain.windows.iter().map(|window| window.name.as_str()).collect();
+    assert_eq!(names, ["1min", "5min"], "zone_status needs one");
+    let hour = "[[windows]]\nname = \"hour\"\nkind = \"tumbling\"\nsize = \"1h\"\n";
+    let domain = parsed(&format!("{visits}by = \"sensor\"\nmax = \"2h\"\n{hour}"));
+    assert_eq!((domain.windows.len(), domain.pane_us()), (1, 3_600_000_000));
+    let by_sensor = SessionWindow { max_us: 7_200_000_000, by: SessionBy::Sensor, ..expected };
+    assert_eq!(domain.sessions, [by_sensor]);
+}
+
+#[test]
+fn mistakes_in_session_windows_are_named() {
+    let with = |keys: &str| only_with(&format!("[[windows]]\nname = \"visits\"\nkind = \"session\"\n{keys}"));
+    assert_eq!(with(""), "`gap` is missing in [[windows]]");
+    assert!(with("gap = \"500ms\"").contains("must be a multiple of 1s"));
+    assert!(with("gap = \"1m\"\nmax = \"30s\"").contains("`max` (30s) must be from `gap` (60s) to 31d"));
+    assert!(with("gap = \"1m\"\nby = \"street\"").contains("must be \"zone\" or \"sensor\""));
+    assert!(with("gap = \"1m\"\nsize = \"1m\"").contains("unknown key `size` in [[windows]]"));
+    let window = |keys: &str| only_with(&format!("[[windows]]\nname = \"w\"\nsize = \"2m\"\n{keys}"));
+    assert!(window("kind = \"sesion\"").contains("must be \"tumbling\", \"sliding\" or \"session\""));
+    assert!(window("kind = \"sliding\"").contains("a `slide` shorter than its `size`"));
+    assert!(window("kind = \"tumbling\"\nslide = \"1m\"").contains("a \"tumbling\" one has not"));
+    let named = "[[windows]]\nname = \"5min\"\nkind = \"session\"\ngap = \"1m\"";
+    assert!(only_with(named).contains("there are `1min` and `5min`; choose another name"));
+    let many: String = (0..9)
+        .map(|number| format!("[[windows]]\nname = \"s{number}\"\nkind = \"session\"\ngap = \"1m\"\n"))
+        .collect();
+    assert!(only_with(&many).contains("at most 8 windows of kind \"session\""));
 }
 
 #[test]

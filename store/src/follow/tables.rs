@@ -118,6 +118,7 @@ fn json(value: &Value) -> serde_json::Value {
         Value::Bool(value) => (*value).into(),
         Value::Integer(value) => (*value).into(),
         Value::Float(bits) => f64::from_bits(*bits).into(),
+        Value::Exact(number) => number.to_string().into(),
         Value::Time(at_us) => {
             chrono::DateTime::from_timestamp_micros(*at_us).map(|at| at.to_rfc3339()).into()
         }

@@ -71,7 +71,7 @@ impl Declared {
         }
         let wanted: serde_json::Value =
             serde_json::from_str(&schema::windows_json(domain)).expect("windows_json returns JSON");
-        if self.windows != wanted {
+        if !fits(&self.windows, &wanted) {
             return Err(MigrateError::OtherWindows {
                 there: in_words(&self.windows),
                 wanted: in_words(&wanted),
@@ -96,12 +96,27 @@ impl Declared {
     }
 }
 
+/// Whether the windows of a database are those wanted, but for further session windows.
+fn fits(there: &serde_json::Value, wanted: &serde_json::Value) -> bool {
+    let of = |list: &serde_json::Value, sessions: bool| -> Vec<serde_json::Value> {
+        let windows = list.as_array().into_iter().flatten();
+        windows.filter(|window| window.get("gap_us").is_some() == sessions).cloned().collect()
+    };
+    let wanted_sessions = of(wanted, true);
+    of(there, false) == of(wanted, false)
+        && of(there, true).iter().all(|window| wanted_sessions.contains(window))
+}
+
 /// Formats windows for messages: `1min (60 s every 60 s), 5min (…)`.
 fn in_words(windows: &serde_json::Value) -> String {
     let seconds =
         |window: &serde_json::Value, key: &str| window[key].as_i64().unwrap_or_default() / 1_000_000;
     let words = |window: &serde_json::Value| {
         let name = window["name"].as_str().unwrap_or("?");
+        if let Some(by) = window["by"].as_str() {
+            let (gap, longest) = (seconds(window, "gap_us"), seconds(window, "max_us"));
+            return format!("{name} (sessions by {by}, {gap} s apart, cut at {longest} s)");
+        }
         format!("{name} ({} s every {} s)", seconds(window, "size_us"), seconds(window, "slide_us"))
     };
     windows.as_array().into_iter().flatten().map(words).collect::<Vec<_>>().join(", ")
@@ -109,6 +124,8 @@ fn in_words(windows: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use citytide_domain::{SessionBy, SessionWindow};
+
     use super::*;
 
     fn declared(domain: &Domain) -> Declared {
@@ -149,6 +166,22 @@ mod tests {
         let mut wider = domain.clone();
         wider.windows[1].slide_us *= 5;
         assert!(words(&wider, "sensor-data").contains("5min (300 s every 300 s)"));
+        let sessions = |name: &str, gap_us| SessionWindow {
+            name: name.to_owned(),
+            gap_us,
+            max_us: 86_400_000_000,
+            by: SessionBy::Zone,
+        };
+        let mut further = domain.clone();
+        further.sessions = vec![sessions("visits", 600_000_000)];
+        assert!(there.check(&further, None).is_ok(), "a session window may come later");
+        let with_sessions = declared(&further);
+        further.sessions.insert(0, sessions("trips", 60_000_000));
+        assert!(with_sessions.check(&further, None).is_ok(), "also before others");
+        further.sessions[1].gap_us *= 2;
+        let refused = with_sessions.check(&further, None).unwrap_err().to_string();
+        assert!(refused.contains("visits (sessions by zone, 600 s apart, cut at 86400 s)"), "{refused}");
+        assert!(with_sessions.check(&domain, None).is_err(), "and does not go");
         let newer = Declared { schema_version: SCHEMA_VERSION + 1, ..declared(&domain) };
         let error = newer.check(&domain, None).unwrap_err();
         assert!(error.is_configuration() && error.to_string().contains("schema version 2"));

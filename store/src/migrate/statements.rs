@@ -110,6 +110,9 @@ pub(super) async fn add_tables(
             grant(transaction, &grants).await?;
         }
     }
+    let windows = schema::windows_json(schema.domain);
+    let declare = "update citytide_database set windows = $1::text::jsonb where windows <> $1::text::jsonb";
+    transaction.execute(declare, &[&windows]).await.map_err(failed("declaring the added session windows"))?;
     for (live, table) in schema.live.iter().zip(schema.live_tables()) {
         if let Some(comparison) = live.comparison.filter(|_| is_missing(&table.name)) {
             let as_of = AsOf::read(transaction).await?;

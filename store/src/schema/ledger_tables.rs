@@ -16,7 +16,7 @@ pub fn ledger() -> Vec<Table> {
         column(
             "windows",
             "jsonb not null",
-            "The windows: name, size_us, slide_us, in the order of the domain file",
+            "The windows: name, size_us, slide_us, or of sessions gap_us, max_us, by; in the order of the domain file",
         ),
         column("pane_us", "bigint not null", "Length of a pane in microseconds"),
         column(

@@ -31,6 +31,7 @@ pub fn table(name: &str, comment: &str, columns: Vec<Column>) -> Table {
         storage: "",
         index: None,
         came_later: false,
+        is_of_windows: false,
         formerly: None,
         followed_by: String::new(),
     }
@@ -51,6 +52,8 @@ pub struct Table {
     pub index: Option<&'static str>,
     /// Whether databases were made before it came: a start makes it.
     pub came_later: bool,
+    /// Whether its rows are those of windows: commits fill `revision` and `updated_at`.
+    pub is_of_windows: bool,
     /// Its name in older databases, which a view may have now.
     pub formerly: Option<&'static str>,
     /// Statements that follow it: functions, further indexes.

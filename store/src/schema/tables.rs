@@ -1,6 +1,6 @@
 //! The tables and views of a domain: every column with its meaning.
 
-use citytide_domain::{Domain, Metric, Window};
+use citytide_domain::{Domain, Metric, SessionBy, SessionWindow, Window};
 
 use super::ledger_tables::progress;
 use super::table::{Column, Table, View, column, table};
@@ -158,15 +158,8 @@ pub fn window_table(domain: &Domain, window: &Window) -> Table {
         column("window_start", "timestamptz not null", "Start, inclusive"),
         column("window_end", "timestamptz not null", "End, exclusive"),
         column("zone", "text not null", "The zone"),
-        column("reading_count", "bigint not null", "Accepted readings; never 0"),
-        column("anomaly_count", "bigint not null", "Anomalous ones among them"),
     ];
-    columns.extend(domain.metrics.iter().flat_map(window_metric));
-    columns.extend([
-        column("is_final", "boolean not null", "Whether W has passed the window's end; never reset"),
-        column("revision", "integer not null", "Number of commits that corrected the row after it was final"),
-        column("updated_at", "timestamptz not null", "When the row was last committed"),
-    ]);
+    columns.extend(window_figures(domain));
     let seconds = |us: i64| us / 1_000_000;
     let comment = format!(
         "Accepted readings by zone in windows of {} s, one every {} s",
@@ -177,8 +170,54 @@ pub fn window_table(domain: &Domain, window: &Window) -> Table {
         key: "zone, window_start",
         storage: ROOM_FOR_UPDATES,
         index: Some("window_start"),
+        is_of_windows: true,
         ..table(&window.table(), &comment, columns)
     }
+}
+
+/// The columns of a table of sessions: its key, those of every window, and what is needed to add to a session.
+pub fn session_columns(domain: &Domain, window: &SessionWindow) -> Vec<Column> {
+    let mut columns = vec![column("zone", "text not null", "The zone")];
+    if window.by == SessionBy::Sensor {
+        columns.push(column("sensor_id", "text not null", "The sensor"));
+    }
+    columns.extend([
+        column("window_start", "timestamptz not null", "Event time of the first reading"),
+        column(
+            "window_end",
+            "timestamptz not null",
+            "A gap after the last reading, or where the session is cut",
+        ),
+    ]);
+    columns.extend(window_figures(domain));
+    columns.extend([
+        column("last_recorded_at", "timestamptz not null", "Event time of the last reading"),
+        column("first_epoch", "bigint not null", "First epoch that added to it"),
+    ]);
+    columns.extend(domain.metrics.iter().flat_map(|metric| {
+        let name = &metric.name;
+        let sum = format!("Exact sum of {name} in units of 2^-60");
+        [
+            column(format!("count_{name}"), "bigint not null default 0", format!("Readings with {name}")),
+            column(format!("sum_{name}"), "numeric", sum),
+        ]
+    }));
+    columns
+}
+
+/// What every window has beside its key and end.
+fn window_figures(domain: &Domain) -> Vec<Column> {
+    let mut columns = vec![
+        column("reading_count", "bigint not null", "Accepted readings; never 0"),
+        column("anomaly_count", "bigint not null", "Anomalous ones among them"),
+    ];
+    columns.extend(domain.metrics.iter().flat_map(window_metric));
+    columns.extend([
+        column("is_final", "boolean not null", "Whether W has passed the window's end; never reset"),
+        column("revision", "integer not null", "Number of commits that corrected the row after it was final"),
+        column("updated_at", "timestamptz not null", "When the row was last committed"),
+    ]);
+    columns
 }
 
 fn window_metric(metric: &Metric) -> [Column; 3] {

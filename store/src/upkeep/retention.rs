@@ -12,6 +12,7 @@ use super::{failed, fenced};
 use crate::partitions::{Partition, partitions};
 use crate::postgres::DatabaseError;
 use crate::schema::{AFTER_EPOCH, LOCK_FOLLOWERS, LOCK_SPACE, RAW, day_bounds};
+use crate::sessions::session_key;
 
 /// Maximum number of rows that one transaction deletes.
 const BATCH_ROWS: u64 = 5_000;
@@ -128,11 +129,19 @@ pub async fn prune_windows(client: &mut Client, run_id: i64, domain: &Domain) ->
     let counts = count_tables(client).await?.into_iter();
     let tables = domain.windows.iter().map(Window::table).chain(counts);
     let tables = tables.map(|table| (table, "window_start", Record::Keys));
-    for (table, start, record) in tables.chain([("panes".to_owned(), "pane_start", Record::None)]) {
+    let before = format!(
+        "(select watermark from commits order by epoch desc limit 1) - interval '{windows_us} microseconds'"
+    );
+    // A session may begin long before the readings that it may still get.
+    for of in &domain.sessions {
+        let (table, key) = (of.table(), session_key(of));
         let which = format!(
-            "select zone, {start} from {table} where {start} < (select watermark from commits \
-             order by epoch desc limit 1) - interval '{windows_us} microseconds' order by {start}"
+            "select {key} from {table} where window_start < {before} and window_end < {before} order by window_start"
         );
+        prune(client, run_id, &table, key, &which, Record::Keys).await?;
+    }
+    for (table, start, record) in tables.chain([("panes".to_owned(), "pane_start", Record::None)]) {
+        let which = format!("select zone, {start} from {table} where {start} < {before} order by {start}");
         prune(client, run_id, &table, &format!("zone, {start}"), &which, record).await?;
     }
     Ok(())

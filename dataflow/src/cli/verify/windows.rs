@@ -1,11 +1,7 @@
 //! Windows and panes from the readings. Nothing here knows how the dataflow computes them.
 
 use citytide_domain::{Domain, Window};
-use citytide_store::compare::{AsOf, Comparison, differences, exactly, interval, nearly, unless};
-
-/// A grid of times is counted from here, a hundred years before the Unix epoch or less: `date_bin` rounds times
-/// before its origin the wrong way on some servers.
-const ORIGIN_US: i64 = 3_155_760_000_000_000;
+use citytide_store::compare::{AsOf, Comparison, differences, exactly, grid, interval, nearly, unless};
 
 /// A window table against `sensor_data`: readings on the grid of the slide, merged over as many as make the size.
 pub fn window(as_of: &AsOf, domain: &Domain, window: &Window) -> Comparison {
@@ -39,7 +35,7 @@ pub fn window(as_of: &AsOf, domain: &Domain, window: &Window) -> Comparison {
          from buckets, generate_series(0, {last}) as back group by 1, 2\n),\n\
          expected as (\n  select *, window_start + {size} as window_end, \
          coalesce(window_start + {size} <= {watermark}, false) as is_final from merged\n)",
-        grid = on_grid(window.slide_us),
+        grid = grid("recorded_at", window.slide_us),
         last = window.size_us / window.slide_us - 1,
         size = interval(window.size_us),
         watermark = as_of.watermark(),
@@ -83,7 +79,7 @@ pub fn panes(as_of: &AsOf, domain: &Domain) -> Comparison {
         "expected as (\n  select {grid} as pane_start, zone, count(*) as reading_count, \
          count(*) filter (where is_anomaly) as anomaly_count, min(epoch) as first_epoch{parts}\n  \
          from sensor_data where not is_late group by 1, 2\n)",
-        grid = on_grid(domain.pane_us()),
+        grid = grid("recorded_at", domain.pane_us()),
     );
     let mut comparable = Vec::new();
     if as_of.horizon > 0 {
@@ -113,10 +109,4 @@ fn full_join(table: &str, start: &str, columns: &[String], comparable: &[String]
          from {table} as actual full join expected using (zone, {start}){comparable}",
         differences("reading_count", columns),
     )
-}
-
-/// `recorded_at` on the grid of multiples of `step_us`, as SQL.
-fn on_grid(step_us: i64) -> String {
-    let origin_us = ORIGIN_US - ORIGIN_US % step_us;
-    format!("date_bin({}, recorded_at, timestamptz 'epoch' - {})", interval(step_us), interval(origin_us))
 }

@@ -116,14 +116,14 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 /// A row with a key of two columns, in view 0.
 fn hot(zone: &str, rank: u32, anomalies: u64) -> ViewRow {
     let key = vec![Value::Text(zone.into()), Value::Integer(rank.into())];
-    ViewRow { view: 0, key, rest: vec![Value::Integer(anomalies as i64)], adds_up: false }
+    ViewRow { view: 0, key, rest: vec![Value::Integer(anomalies as i64)], adds_up: false, has_start: false }
 }
 
 /// The same change in both views; in view 1 the key is one column.
 fn both(row: ViewRow, diff: isize) -> [(ViewRow, isize); 2] {
     let [Value::Text(zone), Value::Integer(rank)] = &row.key[..] else { panic!("a key of two columns") };
     let key = vec![Value::Text(format!("{zone} {rank}").into())];
-    let status = ViewRow { view: 1, key, rest: row.rest.clone(), adds_up: false };
+    let status = ViewRow { view: 1, key, rest: row.rest.clone(), adds_up: false, has_start: false };
     [(row, diff), (status, diff)]
 }
 
@@ -150,7 +150,7 @@ proptest! {
         }
         held.retain(|_, times| *times != 0);
         let written = in_two.views.iter();
-        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone(), adds_up: false });
+        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone(), adds_up: false, has_start: false });
         let written: Vec<ViewRow> = written.collect();
         let mut expected: Vec<ViewRow> = held.into_keys().collect();
         expected.sort_by_key(|row| written.iter().position(|other| other == row));
@@ -167,6 +167,7 @@ proptest! {
             key: vec![Value::Time(minute)],
             rest: vec![Value::Integer(count), Value::Integer(1)],
             adds_up: true,
+            has_start: true,
         };
         let mut plan = Plan::default();
         let mut expected: BTreeMap<(usize, Row), Option<Row>> = BTreeMap::new();
@@ -180,7 +181,7 @@ proptest! {
             expected.insert((3, vec![Value::Time(*minute)]), Some(sums));
         }
         prop_assert_eq!(plan.views, expected);
-        prop_assert_eq!(plan.sums_from_us, counts.iter().map(|one| one.0).min());
+        prop_assert_eq!(plan.starts_from_us, counts.iter().map(|one| one.0).min());
     }
 }
 
