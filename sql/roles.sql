@@ -24,7 +24,7 @@ grant select on sensor_data, dead_letters, conservation to citytide_reader;
 grant select on citytide_database, commits, ingest_progress, runs, run_members to citytide_reader;
 grant select on panes, models, model_disagreements, usual_ranges to citytide_reader;
 grant select on incidents, incident_changes, incident_actions, incident_settings, alarm_load to citytide_reader;
-grant select on data_quality_1min, completeness_1min to citytide_reader;
+grant select on data_quality_1min, completeness_1min, sensor_status to citytide_reader;
 grant select on notifications, notification_routes, notification_failures to citytide_reader;
 
 grant select on citytide_database, commits, incidents, incident_states, incident_transitions to citytide_notifier;

@@ -651,6 +651,52 @@ comment on column incident_transitions.cause is 'condition, escalation, late_dat
 comment on column incident_transitions.evidence is 'Severity, readings, sensors and the reading that stands out most, then';
 comment on column incident_transitions.epoch is 'The commit that last wrote the row, milliseconds';
 
+create table sensor_states (
+    sensor_id       text primary key,
+    zone            text not null,
+    last_recorded_at timestamptz not null,
+    temperature     double precision,
+    temperature_at  timestamptz,
+    humidity        double precision,
+    humidity_at     timestamptz,
+    aqi             double precision,
+    aqi_at          timestamptz,
+    noise_level     double precision,
+    noise_level_at  timestamptz,
+    traffic_flow    double precision,
+    traffic_flow_at timestamptz,
+    clock_offset_ms bigint,
+    hour_start      timestamptz not null,
+    minutes         bigint not null,
+    readings        bigint not null,
+    minutes_before  bigint not null,
+    readings_before bigint not null,
+    as_of           bigint not null,
+    epoch           bigint not null default 0
+) with (fillfactor = 50);
+comment on table sensor_states is 'The last accepted reading of each sensor: read sensor_status instead';
+comment on column sensor_states.sensor_id is 'The sensor';
+comment on column sensor_states.zone is 'The zone of its last accepted reading';
+comment on column sensor_states.last_recorded_at is 'The latest event time of its accepted readings';
+comment on column sensor_states.temperature is 'Its newest accepted temperature in °C; null before the first';
+comment on column sensor_states.temperature_at is 'When that was recorded';
+comment on column sensor_states.humidity is 'Its newest accepted humidity in %; null before the first';
+comment on column sensor_states.humidity_at is 'When that was recorded';
+comment on column sensor_states.aqi is 'Its newest accepted aqi in AQI; null before the first';
+comment on column sensor_states.aqi_at is 'When that was recorded';
+comment on column sensor_states.noise_level is 'Its newest accepted noise_level in dB; null before the first';
+comment on column sensor_states.noise_level_at is 'When that was recorded';
+comment on column sensor_states.traffic_flow is 'Its newest accepted traffic_flow in vehicles/min; null before the first';
+comment on column sensor_states.traffic_flow_at is 'When that was recorded';
+comment on column sensor_states.clock_offset_ms is 'By how many milliseconds its last reading was ahead of Kafka''s timestamp; null where that is not known';
+comment on column sensor_states.hour_start is 'Start of the hour of its last accepted reading';
+comment on column sensor_states.minutes is 'The minutes of that hour in which it had one: bit 0 is the first';
+comment on column sensor_states.readings is 'Its accepted readings in that hour';
+comment on column sensor_states.minutes_before is 'The minutes of the hour before in which it had one: bit 0 is the first';
+comment on column sensor_states.readings_before is 'Its accepted readings in the hour before';
+comment on column sensor_states.as_of is 'It counts the readings up to this epoch';
+comment on column sensor_states.epoch is 'The commit that last wrote the row, milliseconds';
+
 create table incident_actions (
     action_id       bigint generated always as identity primary key,
     incident_id     text not null,
@@ -1255,6 +1301,59 @@ comment on column alarm_load.low_share is 'Share of severity low among those tha
 comment on column alarm_load.medium_share is 'The same for medium';
 comment on column alarm_load.high_share is 'The same for high';
 comment on column alarm_load.minutes_to_acknowledge is 'Median from opening to acknowledgement; null when none was';
+
+create view sensor_status as
+    select sensor_id, zone, last_recorded_at, temperature, humidity, aqi, noise_level, traffic_flow,
+           readings_1h, expected_interval, silent_since, stuck_since, clock_offset, open_incidents, epoch
+    from (
+        select sensor_id, zone, last_recorded_at, temperature, humidity, aqi, noise_level, traffic_flow, 
+           readings + case when minutes_before = 0 then 0 else round(readings_before::numeric
+               * length(replace(substr("minutes before", 2 + "last minute"), '0', ''))
+               / length(replace("minutes before", '0', '')))::bigint end as readings_1h,
+           expected_interval,
+           case when last_recorded_at + 3 * expected_interval < "passed w" then last_recorded_at end as silent_since,
+           stuck_since, clock_offset_ms * interval '1 millisecond' as clock_offset,
+           coalesce(open_incidents, 0) as open_incidents, as_of as epoch
+        from sensor_states
+        cross join lateral (select
+            reverse(minutes_before::bit(60)::text) as "minutes before",
+            reverse(minutes_before::bit(60)::text) || reverse(minutes::bit(60)::text) as "all minutes",
+            floor(extract(epoch from last_recorded_at - hour_start) / 60)::integer as "last minute",
+            readings + readings_before as "all readings"
+        ) as hours
+        cross join lateral (select length(replace("all minutes", '0', '')) as "active minutes") as active
+        cross join lateral (select case
+            when "all readings" >= 2 * "active minutes"
+                then "active minutes" * interval '1 minute' / "all readings"
+            when "all readings" >= 2
+                then (121 - position('1' in reverse("all minutes")) - position('1' in "all minutes"))
+                    * interval '1 minute' / ("all readings" - 1)
+            end as expected_interval
+        ) as expected
+        left join (
+            select sensor_id as "of sensor", count(*) as open_incidents,
+               min(opened_at) filter (where kind = 'stuck') as stuck_since
+            from incident_states where condition = 'open' and sensor_id <> '' group by sensor_id
+        ) as incidents on "of sensor" = sensor_id
+        left join (select watermark as "passed w" from commits
+            where epoch <= (select max(epoch) from commits) - 1000 order by epoch desc limit 1) as passed on true
+    ) as shown;
+comment on view sensor_status is 'What is known of each sensor: its last reading, how often it sends, and whether something is wrong with it';
+comment on column sensor_status.sensor_id is 'The sensor';
+comment on column sensor_status.zone is 'The zone of its last accepted reading';
+comment on column sensor_status.last_recorded_at is 'The latest event time of its accepted readings';
+comment on column sensor_status.temperature is 'Its newest accepted temperature in °C';
+comment on column sensor_status.humidity is 'Its newest accepted humidity in %';
+comment on column sensor_status.aqi is 'Its newest accepted aqi in AQI';
+comment on column sensor_status.noise_level is 'Its newest accepted noise_level in dB';
+comment on column sensor_status.traffic_flow is 'Its newest accepted traffic_flow in vehicles/min';
+comment on column sensor_status.readings_1h is 'Its accepted readings in the hour that its last one ends: those of its hour, and of the hour before as many as fall to the minutes that belong to it';
+comment on column sensor_status.expected_interval is 'How far apart its readings are, learnt from its last hour and the one before; null when there are too few';
+comment on column sensor_status.silent_since is 'Its last reading, when W, as of a second before the newest commit, is three intervals past it; else null';
+comment on column sensor_status.stuck_since is 'Since when an open incident says that it is stuck';
+comment on column sensor_status.clock_offset is 'Event time of its last reading less Kafka''s timestamp';
+comment on column sensor_status.open_incidents is 'Open incidents of this sensor';
+comment on column sensor_status.epoch is 'It counts the readings up to this epoch: at most a second old';
 
 create function latest_readings(number integer) returns table (
     epoch bigint, kafka_partition integer, kafka_offset bigint, sensor_id text,

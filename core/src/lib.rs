@@ -10,6 +10,7 @@ pub mod decode;
 pub mod detect;
 pub mod incidents;
 pub mod position;
+pub mod sensors;
 mod time;
 pub mod window;
 

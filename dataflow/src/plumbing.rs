@@ -210,6 +210,7 @@ impl Plumbing {
             facts,
             batches: Batches::new(batches),
             restored: views::rows_of_zones(&self.ledger.views, |zone| share.keeps(zone)),
+            committed_epoch: self.run.committed_epoch as Epoch,
             progress,
             incidents: RefCell::new(Some(self.incident_parts(share, committed))),
             sessions: RefCell::new(Some(self.session_parts(share, committed))),

@@ -9,6 +9,7 @@ use citytide_core::window::{PaneState, RecentAnomaly};
 use tokio_postgres::Client;
 
 use super::anomalies;
+use super::compare::AsOf;
 use super::incidents::{self, LoadedIncidents};
 use super::panes::load_open;
 use super::postgres::DatabaseError;
@@ -36,7 +37,7 @@ pub struct Ledger {
     pub incidents: LoadedIncidents,
     /// Sessions that may still change.
     pub sessions: sessions::Loaded,
-    /// The rows of the live views, by table.
+    /// The rows of the live views, by table; of those that lag behind the commits, what they lack.
     pub views: BTreeMap<String, Vec<Row>>,
 }
 
@@ -123,7 +124,16 @@ async fn sources(client: &Client) -> Result<BTreeMap<i32, String>, DatabaseError
 
 async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, Vec<Row>>, DatabaseError> {
     let mut views = BTreeMap::new();
-    for (_, table) in schema.live.iter().zip(schema.live_tables()).filter(|(live, _)| live.is_restored) {
+    let as_of = AsOf::read(client).await?;
+    for (live, table) in schema.live.iter().zip(schema.live_tables()) {
+        let columns = table.columns.iter().filter(|column| column.name != EPOCH);
+        let columns: Vec<String> = columns.map(|column| quoted(&column.name)).collect();
+        let columns = columns.join(", ");
+        let sql = match live.overdue {
+            Some(overdue) => format!("select {columns} from ({}) as overdue", overdue(&as_of, schema.domain)),
+            None if live.is_restored => format!("select {columns} from {}", table.name),
+            None => continue,
+        };
         // A command that only reads may open a database that no run of this version has migrated yet.
         let exists = client.query_one("select to_regclass($1) is not null", &[&table.name]).await;
         let exists =
@@ -131,9 +141,7 @@ async fn views(client: &Client, schema: &Schema<'_>) -> Result<BTreeMap<String, 
         if !exists.get::<_, bool>(0) {
             continue;
         }
-        let columns = table.columns.iter().filter(|column| column.name != EPOCH);
-        let columns: Vec<String> = columns.map(|column| quoted(&column.name)).collect();
-        let rows = client.query(&format!("select {} from {}", columns.join(", "), table.name), &[]).await;
+        let rows = client.query(&sql, &[]).await;
         let rows =
             rows.map_err(|error| DatabaseError::statement(format!("reading {}", table.name), &error))?;
         let row =

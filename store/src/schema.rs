@@ -107,6 +107,9 @@ pub struct LiveTable {
     pub is_of: fn(&Domain) -> bool,
     /// Whether a restart reads all of its rows.
     pub is_restored: bool,
+    /// Of a table that lags behind the commits: a query for what committed readings have still to bring to it, rows that a
+    /// restart begins with.
+    pub overdue: Option<fn(&AsOf, &Domain) -> String>,
     /// Further tables, which the dataflow does not write.
     pub beside: fn(&Domain) -> Vec<Table>,
     /// Further views.
@@ -121,6 +124,7 @@ impl LiveTable {
             comparison: Some(comparison),
             is_of: |_| true,
             is_restored: true,
+            overdue: None,
             beside: |_| Vec::new(),
             views: |_| Vec::new(),
         }
@@ -133,6 +137,7 @@ impl LiveTable {
             comparison: None,
             is_of: |_| true,
             is_restored: false,
+            overdue: None,
             beside: |_| Vec::new(),
             views: |_| Vec::new(),
         }

@@ -52,8 +52,8 @@ pub use merge::{COMMITS_MERGED_AFTER_MS, merge_commits};
 use partitions::RecentRate;
 pub use partitions::{Written, ensure_partitions};
 pub use retention::{
-    drop_partitions, prune_changes, prune_commits, prune_detector, prune_incidents, prune_windows,
-    raise_horizon, retention_horizon,
+    drop_partitions, prune_changes, prune_commits, prune_detector, prune_incidents, prune_sensors,
+    prune_windows, raise_horizon, retention_horizon,
 };
 pub use uncommitted::delete_uncommitted;
 
@@ -230,6 +230,7 @@ async fn retain(client: &mut Client, domain: &Domain, run_id: i64, now_ms: u64) 
     prune_changes(client, run_id).await?;
     prune_windows(client, run_id, domain).await?;
     prune_incidents(client, run_id, domain).await?;
+    prune_sensors(client, run_id, domain).await?;
     // Last, because long queries can block its lock for hours.
     drop_partitions(client, run_id).await
 }

@@ -94,6 +94,7 @@ pub fn differences(session: &Session, city: &City, expected: &Expected) -> Diffe
     zone_status(session, city, expected, &mut differences);
     zone_latest(session, city, expected, &mut differences);
     data_quality(session, city, expected, &mut differences);
+    sensors(session, city, expected, &mut differences);
     differences
 }
 
@@ -336,6 +337,62 @@ fn zone_latest(session: &Session, city: &City, expected: &Expected, differences:
     }
 }
 
+/// The last reading of each sensor, where no committed reading is still to be counted, which is at most a second of them;
+/// and how many it had in that reading's hour and in the one before.
+fn sensors(session: &Session, city: &City, expected: &Expected, differences: &mut Differences) {
+    const HOUR_US: i64 = 3_600_000_000;
+    type Newest = (i64, String, Vec<Option<(i64, f64)>>, BTreeMap<i64, i64>);
+    let mut wanted: BTreeMap<String, Newest> = BTreeMap::new();
+    for row in expected.rows.values().filter(|row| !row.is_late) {
+        let reading = &row.reading;
+        let none = || (i64::MIN, String::new(), vec![None; city.metrics.len()], BTreeMap::new());
+        let (last_us, zone, latest, hours) = wanted.entry(reading.sensor.clone()).or_insert_with(none);
+        if (reading.event_us, &reading.zone) > (*last_us, &*zone) {
+            (*last_us, *zone) = (reading.event_us, reading.zone.clone());
+        }
+        for (latest, value) in latest.iter_mut().zip(&reading.values) {
+            let at = value.map(|value| (reading.event_us, value));
+            if at > *latest {
+                *latest = at;
+            }
+        }
+        *hours.entry(reading.event_us.div_euclid(HOUR_US)).or_default() += 1;
+    }
+    let columns: Vec<String> = city
+        .metrics
+        .iter()
+        .map(|metric| format!("{}, {}", metric.name, us(&format!("{}_at", metric.name))))
+        .collect();
+    let rows = session.query(&format!(
+        "select sensor_id, {}, zone, readings, readings_before, not exists (select from sensor_data d where d.sensor_id = \
+         s.sensor_id and not is_late and d.epoch > s.as_of), {} from sensor_states s",
+        us("last_recorded_at"),
+        columns.join(", ")
+    ));
+    let found = unique("sensor_states", rows.iter().map(|row| (row.get::<_, String>(0), row)), differences);
+    for (sensor, row) in &found {
+        let Some((last_us, zone, latest, hours)) = wanted.get(sensor) else {
+            differences.note(|| format!("sensor_states: {sensor:?} has no reading"));
+            continue;
+        };
+        if !row.get::<_, bool>(5) {
+            continue;
+        }
+        let place = |column: &str| format!("sensor_states {sensor:?} {column}");
+        differences.same(|| place("last_recorded_at"), &row.get::<_, i64>(1), last_us);
+        differences.same(|| place("zone"), &row.get::<_, String>(2), zone);
+        let in_hour = |before: i64| hours.get(&(last_us.div_euclid(HOUR_US) - before)).copied().unwrap_or(0);
+        differences.same(|| place("readings"), &row.get::<_, i64>(3), &in_hour(0));
+        differences.same(|| place("readings_before"), &row.get::<_, i64>(4), &in_hour(1));
+        for (index, metric) in city.metrics.iter().enumerate() {
+            let value: Option<f64> = row.get(6 + 2 * index);
+            differences.same(|| place(&metric.name), &value, &latest[index].map(|(_, value)| value));
+            let at: Option<i64> = row.get(7 + 2 * index);
+            differences.same(|| place(&format!("{}_at", metric.name)), &at, &latest[index].map(|(at, _)| at));
+        }
+    }
+}
+
 /// Counts of a zone and minute: accepted, late, dead, and by metric accepted ones with it and with an unusual one.
 fn data_quality(session: &Session, city: &City, expected: &Expected, differences: &mut Differences) {
     let mut wanted: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
@@ -424,6 +481,13 @@ pub fn dump(session: &Session, city: &City) -> Vec<String> {
             format!(
                 "zone, window_start, reading_count, late_count, dead_letter_count, {}",
                 metrics.iter().map(|m| format!("count_{m}, unusual_{m}")).collect::<Vec<_>>().join(", ")
+            ),
+        ),
+        (
+            "sensor_states".to_owned(),
+            format!(
+                "sensor_id, zone, last_recorded_at, hour_start, minutes, readings, minutes_before, readings_before, {}",
+                metrics.iter().map(|m| format!("{m}, {m}_at")).collect::<Vec<_>>().join(", ")
             ),
         ),
     ];

@@ -155,6 +155,7 @@ pub fn statement(city: &City) -> String {
         newest.join(", "),
         other.join(" or ")
     ));
+    parts.push(sensor_states(&metrics));
     let counted: Vec<String> = city
         .metrics
         .iter()
@@ -199,6 +200,49 @@ pub fn statement(city: &City) -> String {
          order by kafka_offset)::text from kept where kept.kafka_partition = p.kafka_partition) from ingest_progress p",
         computed.join(", "),
         parts.join(" union all ")
+    )
+}
+
+/// What each sensor's readings up to `as_of` say, and in which minutes of the last one's hour and of the one before there were
+/// some; a reading that is a second of epochs old is among them.
+fn sensor_states(metrics: &[&str]) -> String {
+    let newest = metrics.iter().map(|m| {
+        format!(
+            ", max(array[us, k.{m}]::float8[]) filter (where k.epoch <= s.as_of and k.{m} is not null) of_{m}"
+        )
+    });
+    let newest: String = newest.collect();
+    let other = metrics.iter().map(|m| {
+        format!(
+            " or t.{m} is distinct from c.of_{m}[2] or (extract(epoch from t.{m}_at) * 1000000)::float8 is distinct from \
+             c.of_{m}[1]"
+        )
+    });
+    let other: String = other.collect();
+    let hour_of =
+        |us: &str| format!("(({us} - mod(mod({us}, 3600000000) + 3600000000, 3600000000)) / 3600000000)");
+    let of_hour = |hours_before: i64, bits: &str, count: &str| {
+        format!(
+            ", coalesce(bit_or(1::bigint << ((us - 3600000000 * hour) / 60000000)::int) filter (where k.epoch <= s.as_of and \
+             hour = {last} - {hours_before}), 0) {bits}, count(*) filter (where k.epoch <= s.as_of and hour = {last} - \
+             {hours_before}) {count}",
+            last = hour_of("(extract(epoch from s.last_recorded_at) * 1000000)::bigint"),
+        )
+    };
+    format!(
+        "select 'sensor_states', sensor_id, row_to_json(t)::text, row_to_json(c)::text from sensor_states t full join (select \
+         k.sensor_id, max(us) filter (where k.epoch <= s.as_of) last_us, (array_agg(k.zone order by us desc, k.zone collate \
+         \"C\" desc) filter (where k.epoch <= s.as_of))[1] last_zone, count(*) filter (where k.epoch > coalesce(s.as_of, 0) \
+         and k.epoch <= (select epoch from newest) - 1000) overdue{newest}{of_hours} from (select *, {hour} as hour from kept) k \
+         left join sensor_states s using (sensor_id) group by 1) c using (sensor_id) where c.overdue is null or c.overdue > 0 \
+         or t.sensor_id is not null and ((extract(epoch from t.last_recorded_at) * 1000000)::bigint is distinct from c.last_us \
+         or t.zone is distinct from c.last_zone or t.as_of > (select epoch from newest) or not exists (select from commits k \
+         where k.epoch = t.epoch and k.epoch >= t.as_of) or extract(epoch from t.hour_start)::bigint <> 3600 * {last} or \
+         t.minutes <> c.bits or t.readings <> c.in_hour or t.minutes_before <> c.bits_before or t.readings_before <> \
+         c.in_hour_before{other})",
+        of_hours = of_hour(0, "bits", "in_hour") + &of_hour(1, "bits_before", "in_hour_before"),
+        hour = hour_of("us"),
+        last = hour_of("c.last_us"),
     )
 }
 

@@ -23,28 +23,28 @@ fn verify_is_content_with_what_a_run_writes_and_names_every_table_that_was_tampe
     let (ended, said) = scene.verify();
     assert_eq!(ended, Ended::Exit(0), "{said}");
     let session = &scene.database.session;
-    for (table, set, zone_is_named) in [
-        ("metrics_1min", "reading_count = reading_count + 1", true),
-        ("metrics_5min", "anomaly_count = anomaly_count + 1", true),
-        ("metrics_1min", "max_aqi = max_aqi + 1", true),
-        ("metrics_5min", "avg_humidity = avg_humidity * 1.00000001", true),
-        ("metrics_1min", "is_final = not is_final", true),
-        ("metrics_1min", "window_start = window_start - interval '1 year'", true),
-        ("hot_sensors", "anomaly_count = anomaly_count + 1", true),
-        ("zone_status", "anomalies_5min = anomalies_5min + 1", true),
-        ("zone_latest", "humidity = humidity + 1", true),
-        ("quality_counts", "unusual_aqi = unusual_aqi + 1", true),
-        ("ingest_progress", "accepted = accepted + 1", false),
+    for (table, set, named) in [
+        ("metrics_1min", "reading_count = reading_count + 1", "zone"),
+        ("metrics_5min", "anomaly_count = anomaly_count + 1", "zone"),
+        ("metrics_1min", "max_aqi = max_aqi + 1", "zone"),
+        ("metrics_5min", "avg_humidity = avg_humidity * 1.00000001", "zone"),
+        ("metrics_1min", "is_final = not is_final", "zone"),
+        ("metrics_1min", "window_start = window_start - interval '1 year'", "zone"),
+        ("hot_sensors", "anomaly_count = anomaly_count + 1", "zone"),
+        ("zone_status", "anomalies_5min = anomalies_5min + 1", "zone"),
+        ("zone_latest", "humidity = humidity + 1", "zone"),
+        ("quality_counts", "unusual_aqi = unusual_aqi + 1", "zone"),
+        ("sensor_states", "readings = readings + 1", "sensor_id"),
+        ("ingest_progress", "accepted = accepted + 1", "''"),
     ] {
         session.batch(&format!("create table saved as select * from {table}"));
-        let zone = if zone_is_named { "zone" } else { "''" };
         let tampered = format!("ctid = (select min(ctid) from {table})");
-        let zone: String = session.value(&format!("select {zone} from {table} where {tampered}"));
+        let name: String = session.value(&format!("select {named} from {table} where {tampered}"));
         session.batch(&format!("update {table} set {set} where {tampered}"));
         let (ended, said) = scene.verify();
         assert_eq!(ended, Ended::Exit(1), "{table} set {set}: {said}");
         assert!(said.contains(table) || table == "ingest_progress", "{table} is named: {said}");
-        assert!(said.contains(&zone), "{zone} is named: {said}");
+        assert!(said.contains(&name), "{name} is named: {said}");
         session.batch(&format!(
             "delete from {table}; insert into {table} select * from saved; drop table saved"
         ));

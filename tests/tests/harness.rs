@@ -192,6 +192,22 @@ fn write_tables(session: &Session, city: &City, expected: &Expected) {
         of_readings.join(", "),
         metrics.iter().map(|_| "0, 0").collect::<Vec<_>>().join(", ")
     );
+    let newest = metrics.iter().map(|m| {
+        format!(
+            ", (max(array[extract(epoch from recorded_at)::float8, {m}]) filter (where {m} is not null))[2] {m}, max(recorded_at) \
+             filter (where {m} is not null) {m}_at"
+        )
+    });
+    sql += &format!(
+        "create table sensor_states as select sensor_id, (array_agg(zone order by recorded_at desc, zone collate \"C\" desc))[1] \
+         zone, max(recorded_at) last_recorded_at{}, max(hour) hour_start, bit_or(1::bigint << minute) filter (where hour = newest) \
+         minutes, count(*) filter (where hour = newest) readings, coalesce(bit_or(1::bigint << minute) filter (where hour = newest \
+         - interval '1 hour'), 0) minutes_before, count(*) filter (where hour = newest - interval '1 hour') readings_before, \
+         7::bigint as_of, 7::bigint epoch from (select *, date_trunc('hour', recorded_at) as hour, date_trunc('hour', \
+         max(recorded_at) over (partition by sensor_id)) as newest, extract(minute from recorded_at)::int as minute from \
+         sensor_data where not is_late) as s group by 1;",
+        newest.collect::<String>(),
+    );
     session.batch(&sql);
 }
 
@@ -232,7 +248,7 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("metrics_1min", "window_start = window_start + interval '1 year'", true),
         ("sensor_data", "is_late = not is_late", true),
         ("sensor_data", "temperature = coalesce(temperature, 0) + 1e6", true),
-        ("sensor_data", "sensor_id = 'x'", false),
+        ("sensor_data", "sensor_id = 'x'", true),
         ("sensor_data", "is_anomaly = not is_anomaly", true),
         ("dead_letters", "reason = 'nothing'", false),
         ("dead_letters", "payload = '\\x00'", false),
@@ -248,6 +264,11 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("quality_counts", "unusual_aqi = unusual_aqi + 1", true),
         ("quality_counts", "dead_letter_count = dead_letter_count + 1", true),
         ("quality_counts", "window_start = window_start + interval '1 minute'", true),
+        ("sensor_states", "aqi = coalesce(aqi, 0) + 1", true),
+        ("sensor_states", "zone = 'x'", true),
+        ("sensor_states", "last_recorded_at = last_recorded_at - interval '1 microsecond'", true),
+        ("sensor_states", "readings = readings + 1", true),
+        ("sensor_states", "readings_before = readings_before + 1", true),
     ] {
         session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
         assert!(!differences(session, &city, &expected).is_empty(), "{table} set {set} goes unnoticed");
@@ -276,6 +297,10 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("hot_sensors", "epoch = 6", some("hot_sensors")),
         ("zone_status", "epoch = 8", some("zone_status")),
         ("quality_counts", "after_epoch = 9", some("quality_counts")),
+        ("sensor_states", "minutes = minutes # 8", some("sensor_states")),
+        ("sensor_states", "minutes_before = minutes_before # 8", some("sensor_states")),
+        ("sensor_states", "hour_start = hour_start - interval '1 hour'", some("sensor_states")),
+        ("sensor_states", "as_of = 8", some("sensor_states")),
         ("commits", "windows_from = 'infinity'", "epoch = 7".to_owned()),
         ("commits", "previous_epoch = 6", "epoch = 7".to_owned()),
     ] {

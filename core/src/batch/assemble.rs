@@ -90,6 +90,7 @@ impl Assembler {
         let mut batch = Batch {
             offsets: Vec::with_capacity(rows),
             event_times_us: Vec::with_capacity(rows),
+            received_at_ms: Vec::with_capacity(rows),
             zones: Vec::with_capacity(rows),
             sensors: Vec::with_capacity(rows * 8),
             sensor_ends: Vec::with_capacity(rows),
@@ -156,6 +157,7 @@ impl Assembler {
                 }
                 batch.offsets.push(chunk.offsets[record]);
                 batch.event_times_us.push(reading.event_time_us);
+                batch.received_at_ms.push(received_at_ms);
                 batch.zones.push(zone);
                 batch.sensors.extend_from_slice(reading.sensor.as_bytes());
                 batch.sensor_ends.push(batch.sensors.len() as u32);

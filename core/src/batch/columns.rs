@@ -29,6 +29,7 @@ impl Columns<'_> {
         Batch {
             sensor_ends: sensor_ends.collect(),
             sensors,
+            received_at_ms: Vec::new(),
             event_times_us: rows.clone().map(|row| self.event_times_us[row]).collect(),
             zones: rows.clone().map(|row| self.zones[row]).collect(),
             metrics: self

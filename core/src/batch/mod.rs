@@ -186,6 +186,8 @@ pub struct Batch {
     pub offsets: Vec<i64>,
     /// Event times, microseconds of the Unix epoch.
     pub event_times_us: Vec<i64>,
+    /// Kafka's timestamps, milliseconds; empty where they are not known.
+    pub received_at_ms: Vec<i64>,
     /// Zones, as indices into `zone_names`.
     pub zones: Vec<u32>,
     /// The names of all zones this worker knew when the batch was made.
@@ -222,6 +224,7 @@ impl Batch {
             progress,
             offsets: Vec::new(),
             event_times_us: Vec::new(),
+            received_at_ms: Vec::new(),
             zones: Vec::new(),
             zone_names: Arc::default(),
             sensors: Vec::new(),
@@ -260,6 +263,9 @@ impl Batch {
         self.sensors = sensors;
         self.offsets = kept.iter().map(|row| self.offsets[*row]).collect();
         self.zones = kept.iter().map(|row| self.zones[*row]).collect();
+        if !self.received_at_ms.is_empty() {
+            self.received_at_ms = kept.iter().map(|row| self.received_at_ms[*row]).collect();
+        }
         for column in &mut self.metrics {
             *column = kept.iter().map(|row| column[*row]).collect();
         }

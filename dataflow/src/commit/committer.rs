@@ -217,6 +217,9 @@ impl Committer {
         for (view, PreparedView { table, delete, upsert }) in prepared.views.iter().enumerate() {
             work.push((table, delete, statements::gone_arrays(plan, view)));
             work.push((table, upsert, statements::view_arrays(plan, view)));
+            for parts in plan.parts.of_view(view) {
+                work.push((table, upsert, statements::part_arrays(plan, parts)));
+            }
         }
         work.extend([
             ("detector_lifts", &prepared.lifts, statements::lift_arrays(plan)),

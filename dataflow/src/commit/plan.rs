@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. the plan of several epochs equals what committing them one by one would leave behind: of a window row, a
-//!    pane, a mark and a view's row the last one stands; rows that add up are one sum;
+//!    pane, a mark and a view's row the last one stands; rows that add up are one sum; parts of rows that the server
+//!    merges are written one after the other;
 //! 2. an empty plan makes no transaction.
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,10 +24,22 @@ pub struct ViewRow {
     pub key: Row,
     /// The other ones; of a view that adds up, counts without those that the commit fills by itself.
     pub rest: Row,
-    /// Whether it is added to the row that is there.
-    pub adds_up: bool,
+    /// What becomes of the row that is there.
+    pub onto: Onto,
     /// Whether it is of a window or of counts: its key has a `window_start`, the last time in it.
     pub has_start: bool,
+}
+
+/// What a row does to the one with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Onto {
+    /// It takes its place.
+    Replaces,
+    /// Its counts are added.
+    Adds,
+    /// The server merges the two, by the rules of the table's columns. It never disappears, and waits until something else
+    /// is to be committed, or for a row without columns, which says that nothing more will come soon.
+    Merges,
 }
 
 /// What the epochs of one commit change.
@@ -48,20 +61,51 @@ pub struct Plan {
     pub views: BTreeMap<(usize, Row), Option<Row>>,
     /// The earliest `window_start` among the keys of the live views' rows.
     pub starts_from_us: Option<i64>,
+    /// Parts of rows that the server merges.
+    pub parts: Parts,
     /// How accepted readings were judged, by partition; for people only.
     pub tallies: BTreeMap<i32, Tally>,
     /// What the detector decided or found, by epoch.
     pub notes: Vec<(u64, Note)>,
 }
 
+/// The columns of the key, and the other ones.
+pub type Part = (Row, Row);
+
+/// Parts of rows that the server merges. A statement writes a row once, so that parts of one row are numbered.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// By view and number.
+    rows: BTreeMap<(usize, usize), Vec<Part>>,
+    /// How many there are of each row.
+    numbers: HashMap<(usize, Row), usize>,
+    /// Whether they no longer wait for something else to commit.
+    are_due: bool,
+}
+
+impl Parts {
+    /// The parts of a view's rows, for one statement after the other.
+    pub fn of_view(&self, view: usize) -> impl Iterator<Item = &[Part]> {
+        self.rows.range((view, 0)..=(view, usize::MAX)).map(|(_, rows)| &rows[..])
+    }
+
+    fn add(&mut self, view: usize, key: Row, rest: Row) {
+        let number = self.numbers.entry((view, key.clone())).or_default();
+        self.rows.entry((view, *number)).or_default().push((key, rest));
+        *number += 1;
+    }
+}
+
 impl Plan {
     /// Whether there is nothing to say. Rows of views come with the mark that moved them; alone, as after a restart,
-    /// they repeat what the tables hold and wait. How far models agree waits for the next reading.
+    /// they repeat what the tables hold and wait. How far models agree waits for the next reading, and parts of rows wait
+    /// until they are due.
     pub fn is_empty(&self) -> bool {
         let is_decision = |(_, note): &(u64, Note)| !matches!(note, Note::Agreed { .. });
         self.marks.is_empty()
             && self.windows.is_empty()
             && self.panes.is_empty()
+            && !self.parts.are_due
             && !self.notes.iter().any(is_decision)
     }
 
@@ -89,7 +133,7 @@ impl Plan {
     /// view that adds up, a row that disappears is subtracted.
     pub fn views(&mut self, mut changes: Vec<(ViewRow, isize)>) {
         changes.sort_by_key(|(_, diff)| *diff);
-        for (ViewRow { view, key, rest, adds_up, has_start }, diff) in changes {
+        for (ViewRow { view, key, rest, onto, has_start }, diff) in changes {
             if has_start {
                 let starts = key.iter().filter_map(|value| match value {
                     Value::Time(at_us) => Some(*at_us),
@@ -97,12 +141,22 @@ impl Plan {
                 });
                 self.starts_from_us = starts.chain(self.starts_from_us).min();
             }
-            if adds_up {
-                let nothing = || Some(vec![Value::Integer(0); rest.len()]);
-                let sums = self.views.entry((view, key)).or_insert_with(nothing).as_mut();
-                add(sums.expect("a sum is not deleted"), &rest, diff as i64);
-            } else {
-                self.views.insert((view, key), (diff > 0).then_some(rest));
+            match onto {
+                Onto::Replaces => {
+                    self.views.insert((view, key), (diff > 0).then_some(rest));
+                }
+                Onto::Adds => {
+                    let nothing = || Some(vec![Value::Integer(0); rest.len()]);
+                    let sums = self.views.entry((view, key)).or_insert_with(nothing).as_mut();
+                    add(sums.expect("a sum is not deleted"), &rest, diff as i64);
+                }
+                Onto::Merges if key.is_empty() => self.parts.are_due = true,
+                Onto::Merges => {
+                    for _ in 1..diff {
+                        self.parts.add(view, key.clone(), rest.clone());
+                    }
+                    self.parts.add(view, key, rest);
+                }
             }
         }
     }

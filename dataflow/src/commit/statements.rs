@@ -18,7 +18,7 @@ pub use detector::{
     promotion_arrays, request_arrays,
 };
 
-use super::plan::Plan;
+use super::plan::{Part, Plan};
 
 /// A statement's arguments, one array per column.
 pub type Arrays = Vec<Box<dyn ToSql + Sync + Send>>;
@@ -56,7 +56,10 @@ fn upsert(table: &Table, filled: &[Filled]) -> String {
     let added = if table.adds_up() { "kept.{} + excluded.{}" } else { "excluded.{}" };
     let set = set.chain(changing.map(|column| {
         let name = quoted(&column.name);
-        format!("{name} = {}", added.replace("{}", &name))
+        match &column.merge {
+            Some(merge) => format!("{name} = {merge}"),
+            None => format!("{name} = {}", added.replace("{}", &name)),
+        }
     }));
     format!(
         "insert into {} as kept ({}) select {} from unnest({}) on conflict ({}) do update set {}",
@@ -235,6 +238,11 @@ pub fn upsert_view(table: &Table) -> String {
 pub fn view_arrays(plan: &Plan, view: usize) -> Option<Arrays> {
     let rows = plan.views.iter().filter(|((of, _), _)| *of == view);
     columns(plan, rows.filter_map(|((_, key), rest)| Some(key.iter().chain(rest.as_ref()?))))
+}
+
+/// Arguments of [`upsert_view`] for parts of rows that the server merges.
+pub fn part_arrays(plan: &Plan, parts: &[Part]) -> Option<Arrays> {
+    columns(plan, parts.iter().map(|(key, rest)| key.iter().chain(rest)))
 }
 
 /// SQL that deletes rows of a live view and leaves their keys in `changes`.

@@ -178,7 +178,7 @@ pub async fn replay(
     let mut replay = Replay {
         committer: Committer::open(client, settings).await?,
         rules: Rules::new(&domain),
-        views: Views::new(&domain, &ledger, facts, open_incidents, open_sessions),
+        views: Views::new(&domain, run.committed_epoch as u64, &ledger, facts, open_incidents, open_sessions),
         low_us: ledger.low_us,
         epoch: run.committed_epoch as u64,
         partitions_until: 0,

@@ -51,6 +51,7 @@ impl Views {
     /// As the ledger has them; `facts` are what the windows know of the zones.
     pub fn new(
         domain: &Arc<Domain>,
+        committed_epoch: Epoch,
         ledger: &Ledger,
         facts: Vec<FactChange>,
         open_incidents: OpenIncidents,
@@ -78,6 +79,7 @@ impl Views {
                 facts: known.to_collection(scope),
                 batches: Batches::new(scope.input_from(&mut batches)),
                 restored: ledger.views.clone(),
+                committed_epoch,
                 progress: scope.input_from(&mut progress),
                 incidents: RefCell::new(Some(incidents)),
                 sessions: RefCell::new(Some(sessions)),

@@ -48,6 +48,17 @@ impl<'scope> Batches<'scope> {
         summaries
     }
 
+    /// Lets an operator of its own look, which passes the batches on.
+    pub fn pass<T>(
+        &self,
+        through: impl FnOnce(StreamVec<'scope, Epoch, Batch>) -> (StreamVec<'scope, Epoch, Batch>, T),
+    ) -> T {
+        let batches = self.0.borrow().clone();
+        let (passed_on, said) = through(batches);
+        self.0.replace(passed_on);
+        said
+    }
+
     /// The batches behind those who looked.
     pub fn into_stream(self) -> StreamVec<'scope, Epoch, Batch> {
         self.0.into_inner()

@@ -6,6 +6,7 @@
 //!  facts of zones ────────────────┴─────────────▶ zone_status
 //!  placed batches ─┬────────────────────────────▶ zone_latest
 //!                  ├────────────────────────────▶ quality_counts
+//!                  ├────────────────────────────▶ sensor_states
 //!                  └▶ findings ─┐
 //!  progress ────────────────────┴───────────────▶ incidents
 //!  parts of sessions, progress ─────────────────▶ metrics_… of session windows
@@ -21,6 +22,7 @@ mod data_quality;
 mod hot_sensors;
 mod incidents;
 mod recent;
+mod sensor_status;
 mod sessions;
 mod zone_latest;
 mod zone_status;
@@ -43,17 +45,18 @@ pub use recent::{RecentParts, recent};
 pub use sessions::{OpenSessions, SessionParts, restored_sessions};
 pub use zone_status::facts_of;
 
-use crate::commit::plan::ViewRow;
+use crate::commit::plan::{Onto, ViewRow};
 use crate::operators::Epoch;
 
 /// The live views, in the order of their tables.
-const VIEWS: [View; 6] = [
+const VIEWS: [View; 7] = [
     hot_sensors::VIEW,
     zone_status::VIEW,
     zone_latest::VIEW,
     data_quality::VIEW,
     incidents::VIEW,
     sessions::VIEW,
+    sensor_status::VIEW,
 ];
 
 /// All that there is to a live view.
@@ -72,8 +75,10 @@ pub struct Inputs<'scope> {
     pub facts: VecCollection<'scope, Epoch, (Arc<str>, ZoneFact), isize>,
     /// The placed batches of this worker's partitions.
     pub batches: Batches<'scope>,
-    /// The committed rows whose first column, a zone, is routed to this worker; by table.
+    /// The committed rows whose first column, a zone or a sensor, is routed to this worker; by table.
     pub restored: BTreeMap<String, Vec<Row>>,
+    /// The last commit before this run.
+    pub committed_epoch: Epoch,
     /// Per epoch, W at its end, on every worker.
     pub progress: StreamVec<'scope, Epoch, Rc<Progress>>,
     /// Of the zones routed to this worker.
@@ -98,11 +103,16 @@ fn stored<'a>(view: &'a View, domain: &'a Domain) -> impl Iterator<Item = &'a Li
 
 /// What becomes of a row of one of the tables.
 fn of_view(view: usize, table: &Table) -> impl Fn(Row) -> ViewRow + 'static {
-    let (keys, adds_up) = (table.primary_key().len(), table.adds_up());
+    let keys = table.primary_key().len();
     let has_start = table.primary_key().contains(&"window_start");
+    let onto = match (table.merges(), table.adds_up()) {
+        (true, _) => Onto::Merges,
+        (_, true) => Onto::Adds,
+        _ => Onto::Replaces,
+    };
     move |mut key| {
-        let rest = key.split_off(keys);
-        ViewRow { view, key, rest, adds_up, has_start }
+        let rest = key.split_off(keys.min(key.len()));
+        ViewRow { view, key, rest, onto, has_start }
     }
 }
 

@@ -169,6 +169,7 @@ fn run(changes: Vec<Change>, stride: usize) -> (Vec<Known>, Vec<Update>) {
                 facts: facts.to_collection(scope),
                 batches: Batches::new(scope.input_from(&mut batches)),
                 restored: BTreeMap::new(),
+                committed_epoch: 0,
                 progress: scope.input_from(&mut progress),
                 incidents: RefCell::new(Some(no_incidents())),
                 sessions: RefCell::new(Some(no_sessions())),

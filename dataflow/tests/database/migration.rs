@@ -64,6 +64,8 @@ fn a_further_metric_gets_its_columns_and_the_views_keep_order_and_rights() {
                 "sensor_readings",
                 "sensor_readings_20261121_115930",
                 "sensor_readings_20261121_120000",
+                "sensor_states",
+                "sensor_status",
                 "zone_latest",
                 "zone_status"
             ]

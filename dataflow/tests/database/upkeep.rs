@@ -14,7 +14,8 @@ use citytide_store::schema::Pace;
 use citytide_store::takeover::Run;
 use citytide_store::upkeep::{
     COMMITS_MERGED_AFTER_MS, Stop, Written, drop_partitions, ensure_partitions, finish_segments,
-    merge_commits, prune_changes, prune_commits, prune_incidents, prune_windows, raise_horizon, spawn,
+    merge_commits, prune_changes, prune_commits, prune_incidents, prune_sensors, prune_windows,
+    raise_horizon, spawn,
 };
 
 use tokio_postgres::Client;
@@ -231,6 +232,44 @@ fn sessions_go_once_they_ended_longer_ago_than_windows_are_kept() {
         prune_windows(&mut client, 0, &domain).await.expect("pruned");
         assert_eq!(texts(&client, "select sensor_id from metrics_trips").await, ["2"]);
         assert_eq!(texts(&client, "select key ->> 'sensor_id' from changes where epoch = 2").await, ["1"]);
+    });
+}
+
+#[test]
+fn sensors_go_once_they_have_sent_nothing_for_as_long_as_windows_are_kept_and_stay_when_they_come_back_meanwhile()
+ {
+    with_database(async |scratch| {
+        let mut client = scratch.with_schema().await;
+        let script = "insert into commits (epoch, previous_epoch, run_id, readings, watermark) \
+             values (1, 0, 0, 0, '2026-11-21 12:00:00+00'); \
+             insert into sensor_states (sensor_id, zone, last_recorded_at, hour_start, minutes, readings, minutes_before, \
+             readings_before, as_of) select id, 'a', at::timestamptz, date_trunc('hour', at::timestamptz), 1, 1, 0, 0, 1 \
+             from (values ('gone', '2026-11-21 10:59:59+00'), ('back', '2026-11-21 09:00:00+00'), \
+             ('here', '2026-11-21 11:00:00+00')) as one (id, at)";
+        execute(&client, script).await;
+        let mut domain = Domain::smart_city();
+        prune_sensors(&mut client, 0, &domain).await.expect("kept for ever");
+        assert_eq!(number(&client, "select count(*) from sensor_states").await, 3);
+        domain.retention.windows_us = Some(3_600_000_000);
+        // A commit under way brings one of them back.
+        let committing = scratch.open().await;
+        execute(&committing, "begin; update sensor_states set last_recorded_at = '2026-11-21 12:00:00+00' where sensor_id = 'back'")
+            .await;
+        let ((), pruned) = futures_util::future::join(
+            async {
+                let waits = "select count(*) from pg_stat_activity where datname = current_database() \
+                             and wait_event_type = 'Lock' and query like '%delete from sensor_states%'";
+                let watching = scratch.open().await;
+                while number(&watching, waits).await == 0 {}
+                execute(&committing, "commit").await;
+            },
+            prune_sensors(&mut client, 0, &domain),
+        )
+        .await;
+        pruned.expect("pruned");
+        assert_eq!(texts(&client, "select sensor_id from sensor_states order by 1").await, ["back", "here"]);
+        let noted = "select table_name || ' ' || key::text || ' ' || epoch from changes";
+        assert_eq!(texts(&client, noted).await, [r#"sensor_states {"sensor_id": "gone"} 2"#]);
     });
 }
 

@@ -3,6 +3,7 @@
 use citytide::cli::verify::{Report, VerifyError, verify};
 use citytide::views::schema;
 use citytide_domain::{Domain, SessionBy, SessionWindow, Window};
+use citytide_store::ledger;
 use citytide_store::migrate::{self, Difference};
 use citytide_store::schema::Pace;
 use citytide_store::upkeep::ensure_partitions;
@@ -97,7 +98,20 @@ async fn fill(client: &mut Client, domain: &Domain) {
              sum(case when is_late then 0 else 1 end), sum(case when is_late then 1 else 0 end), {counted}, \
              min(epoch) - 50 from sensor_readings group by 1, 2; \
              insert into quality_counts (zone, window_start, dead_letter_count, after_epoch) \
-             select '', date_trunc('minute', received_at), count(*), 0 from dead_letter_records group by 2",
+             select '', date_trunc('minute', received_at), count(*), 0 from dead_letter_records group by 2; \
+             insert into sensor_states (sensor_id, zone, last_recorded_at, {newest_columns}, hour_start, minutes, readings, \
+             minutes_before, readings_before, as_of) select sensor_id, \
+             (array_agg(zone order by recorded_at desc))[1], max(recorded_at), {newest_of_sensor}, \
+             timestamptz '2026-11-21 12:00+00', bit_or(1::bigint << extract(minute from recorded_at)::int), count(*), 0, 0, \
+             {LAST_EPOCH} from sensor_readings where not is_late group by sensor_id",
+            newest_of_sensor = each(&|name| {
+                let of = |column: &str| {
+                    format!(
+                        "(array_agg({column} order by recorded_at desc, {name} desc) filter (where {name} is not null))[1]"
+                    )
+                };
+                format!("{}, {}", of(name), of("recorded_at"))
+            }),
             counts = each(&|name| format!("count_{name}, unusual_{name}")),
             counted = each(&|name| {
                 let (least, greatest) = domain.metrics.iter().find(|metric| metric.name == name).expect("it is one").usual;
@@ -197,19 +211,94 @@ fn a_live_view_that_a_database_lacks_comes_filled() {
 }
 
 #[test]
+fn a_database_of_before_sensors_gets_them_from_its_readings_and_a_restart_has_nothing_to_add() {
+    with_database(async |scratch| {
+        let domain = Domain::smart_city();
+        let mut client = scratch.open().await;
+        fill(&mut client, &domain).await;
+        execute(&client, "drop table sensor_states cascade").await;
+        let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
+        assert_eq!(mended.len(), 2, "{mended:?}");
+        let report = report(scratch, &domain).await;
+        assert!(report.agrees(), "{report}");
+        assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
+        assert_eq!(number(&client, "select count(*) from sensor_states").await, 37);
+        let overdue = async |client: &Client| {
+            let ledger = ledger::read(client, &schema(&domain), |low_us| low_us).await.expect("the ledger");
+            ledger.rows("sensor_states").len()
+        };
+        assert_eq!(overdue(&client).await, 0);
+        // What came behind the rows' epoch is read back.
+        execute(
+            &client,
+            &format!("update sensor_states set as_of = {LAST_EPOCH} - 50 where sensor_id = '35'"),
+        )
+        .await;
+        execute(&client, "delete from sensor_states where sensor_id = '34'").await;
+        let sensors = "select count(distinct sensor_id) from sensor_readings where not is_late and sensor_id in ('34', '35')";
+        let since = format!(
+            "{sensors} and epoch > case sensor_id when '34' then {LAST_EPOCH} - 1000 else {LAST_EPOCH} - 50 end"
+        );
+        let states = overdue(&client).await;
+        assert_eq!(states as i64, number(&client, &since).await);
+        assert!(states > 0);
+    });
+}
+
+#[test]
+fn the_status_of_a_sensor_says_how_often_it_sends_since_when_it_is_silent_and_what_is_wrong() {
+    with_database(async |scratch| {
+        let client = scratch.with_schema().await;
+        // A reading each ten seconds; one each four minutes, the last one long ago; one that came once.
+        execute(
+            &client,
+            "insert into commits (epoch, previous_epoch, run_id, readings, watermark) values \
+             (1000, 0, 0, 0, '2026-11-21 12:30:20+00'), (2000, 1000, 0, 0, '2026-11-21 12:59:00+00'); \
+ insert into sensor_states (sensor_id, zone, last_recorded_at, aqi, aqi_at, clock_offset_ms, hour_start, minutes, \
+             readings, minutes_before, readings_before, as_of) values \
+             ('fast', 'a', '2026-11-21 12:30:00+00', 50, '2026-11-21 12:30:00+00', -250, '2026-11-21 12:00:00+00', \
+             (1::bigint << 30) - 1, 180, (1::bigint << 60) - 1, 360, 2000), \
+             ('slow', 'a', '2026-11-21 12:12:00+00', null, null, null, '2026-11-21 12:00:00+00', \
+             1 | (1 << 4) | (1 << 8) | (1 << 12), 4, (1::bigint << 52) | (1::bigint << 56), 2, 700), \
+             ('once', 'b', '2026-11-21 12:00:00+00', null, null, null, '2026-11-21 12:00:00+00', 1, 1, 0, 0, 600); \
+             insert into incident_states (zone, incident_id, kind, metric, sensor_id, condition, severity, severity_peak, \
+             opened_at, last_seen_at, revision, readings, sensors, occurrences, peak_magnitude, peak_at, peak_sensor_id, \
+             peak_metric, unit, reason, model_version) select 'a', id, kind, 'aqi', 'slow', condition, 'low', 'low', \
+             '2026-11-21 12:04+00', now(), 1, 1, 1, 1, 1, now(), 'slow', 'aqi', '', '', 0 from (values ('1', 'stuck', 'open'), ('2', 'model', 'open'), ('3', 'stuck', 'cleared')) \
+             as one (id, kind, condition)",
+        )
+        .await;
+        let time = |of: &str| format!("coalesce(to_char({of} at time zone 'UTC', 'HH24:MI:SS'), '–')");
+        let sql = format!(
+            "select concat_ws(' ', sensor_id, zone, {}, aqi, readings_1h, coalesce(expected_interval::text, '–'), {}, {}, \
+             coalesce(clock_offset::text, '–'), open_incidents, epoch) from sensor_status order by 1",
+            time("last_recorded_at"),
+            time("silent_since"),
+            time("stuck_since"),
+        );
+        let expected = [
+            "fast a 12:30:00 50 354 00:00:10 – – -00:00:00.25 0 2000",
+            "once b 12:00:00 1 – – – – 0 600",
+            "slow a 12:12:00 6 00:04:00 12:12:00 12:04:00 – 2 700",
+        ];
+        assert_eq!(texts(&client, &sql).await, expected);
+    });
+}
+
+#[test]
 fn a_database_of_before_incidents_gets_them_from_its_readings_with_views_and_functions() {
     with_database(async |scratch| {
         let domain = Domain::smart_city();
         let mut client = scratch.open().await;
         fill(&mut client, &domain).await;
-        let before = "drop view alarm_load, incident_changes, incidents, incident_settings; \
+        let before = "drop view sensor_status, alarm_load, incident_changes, incidents, incident_settings; \
                       drop function citytide_incident_acknowledge, citytide_incident_assign, citytide_incident_comment, \
                       citytide_incident_shelve, citytide_incident_unshelve, citytide_incident_service, \
                       citytide_incident_act; \
                       drop table incident_actions, incident_transitions, incident_states, incident_occurrences";
         execute(&client, before).await;
         let mended = migrate::apply(&mut client, &schema(&domain), "t").await.expect("made and filled");
-        assert_eq!(mended.len(), 8, "{mended:?}");
+        assert_eq!(mended.len(), 9, "{mended:?}");
         let report = report(scratch, &domain).await;
         assert!(report.agrees(), "{report}");
         assert!(report.checks.iter().all(|check| check.compared > 0), "{report}");
@@ -325,6 +414,31 @@ fn every_kind_of_damage_is_found() {
              values ('zone 9', '2026-11-21 12:00+00', 1, 0)",
             "quality_counts",
         ),
+        ("update sensor_states set aqi = aqi + 1 where sensor_id = '7'", "sensor_states"),
+        (
+            "update sensor_states set aqi_at = aqi_at - interval '1 microsecond' where sensor_id = '7'",
+            "sensor_states",
+        ),
+        ("update sensor_states set zone = 'zone 9' where sensor_id = '7'", "sensor_states"),
+        (
+            "update sensor_states set last_recorded_at = last_recorded_at + interval '1 second' where sensor_id = '7'",
+            "sensor_states",
+        ),
+        ("update sensor_states set as_of = as_of - 1050 where sensor_id = '7'", "sensor_states"),
+        ("delete from sensor_states where sensor_id = '7'", "sensor_states"),
+        (
+            "insert into sensor_states (sensor_id, zone, last_recorded_at, hour_start, minutes, readings, minutes_before, \
+             readings_before, as_of) values ('x', 'zone 1', now(), now(), 0, 0, 0, 0, 1)",
+            "sensor_states",
+        ),
+        ("update sensor_states set minutes = minutes # 4 where sensor_id = '7'", "sensor_states"),
+        ("update sensor_states set readings = readings + 1 where sensor_id = '7'", "sensor_states"),
+        ("update sensor_states set minutes_before = 1 where sensor_id = '7'", "sensor_states"),
+        ("update sensor_states set readings_before = 1 where sensor_id = '7'", "sensor_states"),
+        (
+            "update sensor_states set hour_start = hour_start + interval '1 hour' where sensor_id = '7'",
+            "sensor_states",
+        ),
         (
             "update incident_occurrences set readings = readings + 1 where zone = 'zone 1'",
             "incident_occurrences",
@@ -355,6 +469,7 @@ fn every_kind_of_damage_is_found() {
             "quality_counts",
             "incident_occurrences",
             "incident_states",
+            "sensor_states",
         ];
         for table in tables {
             execute(&client, &format!("create table kept.{table} as table {table}")).await;

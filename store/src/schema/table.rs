@@ -10,10 +10,13 @@ pub struct Column {
     pub comment: String,
     /// Whether a later version has added it. A start adds it to older databases, so it is nullable or has a default.
     pub came_later: bool,
+    /// What it becomes when a commit brings a row whose key is there: SQL with `kept` and `excluded`. Without it the row
+    /// that comes stands, or is added where rows add up.
+    pub merge: Option<String>,
 }
 
 pub fn column(name: impl Into<String>, definition: &'static str, comment: impl Into<String>) -> Column {
-    Column { name: name.into(), definition, comment: comment.into(), came_later: false }
+    Column { name: name.into(), definition, comment: comment.into(), came_later: false, merge: None }
 }
 
 /// A column of live views whose rows are counts by zone and `window_start`: the commit before the one that made the
@@ -81,6 +84,11 @@ impl Column {
         Column { came_later: true, ..self }
     }
 
+    /// The same, merged with what is there by `sql`.
+    pub fn merged(self, sql: impl Into<String>) -> Column {
+        Column { merge: Some(sql.into()), ..self }
+    }
+
     /// The type without constraints.
     pub fn type_name(&self) -> &'static str {
         let constraints = [" not null", " primary key", " default", " unique", " check", " generated"];
@@ -111,7 +119,12 @@ impl Table {
 
     /// Whether its rows are counts to which commits add: it has the column [`AFTER_EPOCH`].
     pub fn adds_up(&self) -> bool {
-        self.columns.iter().any(|column| column.name == AFTER_EPOCH)
+        !self.merges() && self.columns.iter().any(|column| column.name == AFTER_EPOCH)
+    }
+
+    /// Whether commits bring parts of its rows, which the server merges with those that are there.
+    pub fn merges(&self) -> bool {
+        self.columns.iter().any(|column| column.merge.is_some())
     }
 
     /// The statements that make it.

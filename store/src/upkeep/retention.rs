@@ -185,6 +185,22 @@ pub async fn prune_incidents(client: &mut Client, run_id: i64, domain: &Domain) 
     Ok(())
 }
 
+/// Deletes sensors whose last reading is older than W less the retention of windows, when there is one; their keys are left
+/// in `changes`.
+pub async fn prune_sensors(client: &mut Client, run_id: i64, domain: &Domain) -> Result<(), DatabaseError> {
+    let Some(windows_us) = domain.retention.windows_us else { return Ok(()) };
+    let is_gone = format!(
+        "last_recorded_at < (select watermark from commits order by epoch desc limit 1) - \
+         interval '{windows_us} microseconds'"
+    );
+    // A commit may bring the sensor back while its row is on the way out: said of the row itself, the condition is looked at
+    // again.
+    let key = "sensor_id";
+    let which = format!("select sensor_id from sensor_states where {is_gone} limit {BATCH_ROWS}");
+    let delete = format!("delete from sensor_states where sensor_id in ({which}) and {is_gone}");
+    prune_by(client, run_id, "sensor_states", key, &delete, Record::Keys).await
+}
+
 /// Lists the tables of counts by zone and time.
 async fn count_tables(client: &Client) -> Result<Vec<String>, DatabaseError> {
     let sql = "select relname::text from pg_class join pg_attribute on attrelid = pg_class.oid \
@@ -210,13 +226,25 @@ async fn prune(
     which: &str,
     record: Record,
 ) -> Result<(), DatabaseError> {
-    let attempted = format!("deleting old rows of {table}");
     let delete = format!("delete from {table} where ({key}) in ({which} limit {BATCH_ROWS})");
+    prune_by(client, run_id, table, key, &delete, record).await
+}
+
+/// Runs a statement that deletes a batch of `table` until it finds less.
+async fn prune_by(
+    client: &mut Client,
+    run_id: i64,
+    table: &str,
+    key: &str,
+    delete: &str,
+    record: Record,
+) -> Result<(), DatabaseError> {
+    let attempted = format!("deleting old rows of {table}");
     let and_keys = format!("with gone as ({delete} returning {key}) select to_jsonb(gone)::text from gone");
     for _ in 0..BATCHES {
         let transaction = fenced(client, run_id).await?;
         let deleted = match record {
-            Record::None => transaction.execute(&delete, &[]).await.map_err(failed(attempted.as_str()))?,
+            Record::None => transaction.execute(delete, &[]).await.map_err(failed(attempted.as_str()))?,
             Record::Keys => {
                 // Times in the keys are in UTC, whatever the role's setting.
                 let utc = transaction.batch_execute("set local time zone 'UTC'").await;

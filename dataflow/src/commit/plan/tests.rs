@@ -116,14 +116,20 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 /// A row with a key of two columns, in view 0.
 fn hot(zone: &str, rank: u32, anomalies: u64) -> ViewRow {
     let key = vec![Value::Text(zone.into()), Value::Integer(rank.into())];
-    ViewRow { view: 0, key, rest: vec![Value::Integer(anomalies as i64)], adds_up: false, has_start: false }
+    ViewRow {
+        view: 0,
+        key,
+        rest: vec![Value::Integer(anomalies as i64)],
+        onto: Onto::Replaces,
+        has_start: false,
+    }
 }
 
 /// The same change in both views; in view 1 the key is one column.
 fn both(row: ViewRow, diff: isize) -> [(ViewRow, isize); 2] {
     let [Value::Text(zone), Value::Integer(rank)] = &row.key[..] else { panic!("a key of two columns") };
     let key = vec![Value::Text(format!("{zone} {rank}").into())];
-    let status = ViewRow { view: 1, key, rest: row.rest.clone(), adds_up: false, has_start: false };
+    let status = ViewRow { view: 1, key, rest: row.rest.clone(), onto: Onto::Replaces, has_start: false };
     [(row, diff), (status, diff)]
 }
 
@@ -150,7 +156,7 @@ proptest! {
         }
         held.retain(|_, times| *times != 0);
         let written = in_two.views.iter();
-        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone(), adds_up: false, has_start: false });
+        let written = written.map(|((view, key), rest)| ViewRow { view: *view, key: key.clone(), rest: rest.clone(), onto: Onto::Replaces, has_start: false });
         let written: Vec<ViewRow> = written.collect();
         let mut expected: Vec<ViewRow> = held.into_keys().collect();
         expected.sort_by_key(|row| written.iter().position(|other| other == row));
@@ -166,7 +172,7 @@ proptest! {
             view: 3,
             key: vec![Value::Time(minute)],
             rest: vec![Value::Integer(count), Value::Integer(1)],
-            adds_up: true,
+            onto: Onto::Adds,
             has_start: true,
         };
         let mut plan = Plan::default();
@@ -192,4 +198,29 @@ fn rows_of_views_alone_are_no_reason_for_a_transaction() {
     plan.views(vec![(hot("Downtown", 1, 1), 1)]);
     assert!(plan.is_empty());
     assert_eq!(plan.views.len(), 1, "they wait for a mark");
+}
+
+#[test]
+fn parts_of_a_row_are_written_one_after_the_other_and_wait_for_another_commit_until_they_are_due() {
+    let part = |id: &str, at_us: i64| {
+        let (key, rest) = (vec![Value::Text(id.into()), Value::Time(at_us)], vec![Value::Integer(1)]);
+        ViewRow { view: 4, key, rest, onto: Onto::Merges, has_start: false }
+    };
+    let mut plan = Plan::default();
+    plan.views(vec![(part("a", 7), 1), (part("b", 7), 1)]);
+    plan.views(vec![(part("a", 7), 1), (part("a", 8), 1)]);
+    let rows = |part: &ViewRow| (part.key.clone(), part.rest.clone());
+    let of_view: Vec<Vec<Part>> = plan.parts.of_view(4).map(<[Part]>::to_vec).collect();
+    let first = vec![rows(&part("a", 7)), rows(&part("b", 7)), rows(&part("a", 8))];
+    assert_eq!(of_view, [first, vec![rows(&part("a", 7))]]);
+    assert_eq!(plan.parts.of_view(3).count(), 0);
+    // Which hour a row is of says nothing of windows.
+    assert_eq!(plan.windows_from_us(), None);
+    assert!(plan.is_empty());
+    plan.views(vec![(
+        ViewRow { view: 4, key: Row::new(), rest: Row::new(), onto: Onto::Merges, has_start: false },
+        1,
+    )]);
+    assert!(!plan.is_empty());
+    assert_eq!(plan.parts.of_view(4).map(<[Part]>::len).sum::<usize>(), 4, "what says so is no row");
 }

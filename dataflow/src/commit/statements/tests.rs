@@ -11,7 +11,7 @@ use citytide_core::window::{Applied, PaneState, PaneSums, WindowRow};
 use tokio_postgres::types::{IsNull, Type};
 
 use super::*;
-use crate::commit::plan::ViewRow;
+use crate::commit::plan::{Onto, ViewRow};
 use crate::views::schema;
 
 /// The elements of an array in PostgreSQL's binary format, `None` for null.
@@ -125,14 +125,14 @@ fn plan() -> Plan {
         let zone = Value::Text(zone);
         let key = vec![zone.clone(), Value::Integer(2)];
         let rest = vec![Value::Text(number.to_string().into()), Value::Integer(5), Value::Time(number)];
-        let hot = ViewRow { view: 0, key, rest, adds_up: false, has_start: false };
+        let hot = ViewRow { view: 0, key, rest, onto: Onto::Replaces, has_start: false };
         let mut rest = vec![Value::Null; 4];
         if number > 2 {
             rest[..2].clone_from_slice(&[Value::Time(number), Value::Integer(3)]);
             rest[3] = Value::Float(value.to_bits());
         }
         rest.extend([Value::Null, Value::Integer(6), Value::Time(number)]);
-        let status = ViewRow { view: 1, key: vec![zone], rest, adds_up: false, has_start: false };
+        let status = ViewRow { view: 1, key: vec![zone], rest, onto: Onto::Replaces, has_start: false };
         plan.views(vec![(hot, diff), (status, diff)]);
     }
     plan
