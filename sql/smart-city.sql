@@ -535,6 +535,7 @@ create table incident_occurrences (
     unit            text not null,
     reason          text not null,
     model_version   integer not null,
+    begins_at       timestamptz,
     epoch           bigint not null default 0,
     primary key (zone, kind, metric, sensor_id, first_at)
 ) with (fillfactor = 50);
@@ -546,7 +547,7 @@ comment on column incident_occurrences.metric is 'The metric; '''' where a senso
 comment on column incident_occurrences.sensor_id is 'The sensor; '''' where a zone''s metric is the subject';
 comment on column incident_occurrences.first_at is 'Event time of the first anomaly';
 comment on column incident_occurrences.last_at is 'Event time of the last one';
-comment on column incident_occurrences.readings is 'Anomalous readings';
+comment on column incident_occurrences.readings is 'Anomalous readings; 0: all lie between the clear limit and the bound';
 comment on column incident_occurrences.low_at is 'Event time of the last anomaly of severity low; null when none';
 comment on column incident_occurrences.medium_at is 'The same for medium';
 comment on column incident_occurrences.high_at is 'The same for high';
@@ -561,6 +562,7 @@ comment on column incident_occurrences.spread is 'One standard deviation of that
 comment on column incident_occurrences.unit is 'The metric''s unit';
 comment on column incident_occurrences.reason is 'Why it is anomalous, a sentence';
 comment on column incident_occurrences.model_version is 'The model that judged it; 0 = rules only';
+comment on column incident_occurrences.begins_at is 'Event time of the first anomaly, where readings beyond the rule''s clear limit come before it; null where that is first_at';
 comment on column incident_occurrences.epoch is 'The commit that last wrote the row, milliseconds';
 
 create table incident_states (

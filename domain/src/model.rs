@@ -181,6 +181,15 @@ impl Default for DetectorSettings {
     }
 }
 
+/// The limits behind which the incident of a metric's rule begins to be over: hysteresis.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ClearLimits {
+    /// Of `below`, and greater than it.
+    pub below: Option<f64>,
+    /// Of `above`, and less than it.
+    pub above: Option<f64>,
+}
+
 /// One measured quantity: a JSON field of a reading and a column of the tables.
 ///
 /// ```
@@ -203,6 +212,8 @@ pub struct Metric {
     pub below: Option<f64>,
     /// Anomalous when greater than this.
     pub above: Option<f64>,
+    /// Below and above which a reading keeps the rule's incident from being cleared, where that is not the bound itself.
+    pub clear: ClearLimits,
     /// Template of a value on the console, such as `AQI {}`; `None` does not show it.
     pub show: Option<String>,
     /// When its anomalies are an incident of their zone.

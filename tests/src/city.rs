@@ -19,6 +19,8 @@ pub struct Metric {
     pub below: Option<f64>,
     /// Anomalous when greater.
     pub above: Option<f64>,
+    /// What must be passed downwards before the incident of `above` is cleared.
+    pub clear: Option<f64>,
 }
 
 /// A window; its table is `metrics_<name>`.
@@ -93,6 +95,7 @@ impl City {
             usual,
             below,
             above,
+            clear: None,
         };
         let window = |name: &str, size_s: i64, slide_s: i64| Window {
             name: name.to_owned(),
@@ -150,6 +153,7 @@ impl City {
             usual: (-1000.0, 1000.0),
             below,
             above,
+            clear: None,
         };
         let window = |name: &str, size_s: i64, slide_s: i64| Window {
             name: name.to_owned(),
@@ -207,7 +211,8 @@ impl City {
             ms(self.max_age_us),
         );
         for metric in &self.metrics {
-            let bounds: Vec<String> = [("below", metric.below), ("above", metric.above)]
+            let keys = [("below", metric.below), ("above", metric.above), ("clear", metric.clear)];
+            let bounds: Vec<String> = keys
                 .into_iter()
                 .filter_map(|(key, bound)| bound.map(|bound| format!("{key} = {bound}")))
                 .collect();

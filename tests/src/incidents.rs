@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::city::SECOND;
+use crate::city::{City, SECOND};
 use crate::database::Session;
 
 /// The defaults of the domain file.
@@ -17,14 +17,29 @@ const STEP_DOWN_FOR_US: i64 = 300 * SECOND;
 const STEP_US: i64 = 10 * SECOND;
 const SEVERITIES: [&str; 3] = ["low", "medium", "high"];
 
-/// One statement is one snapshot: W, the accepted anomalies, the occurrences, the current incidents.
+/// One statement is one snapshot: W, the accepted anomalies, the readings beyond clear limits, the occurrences, the current
+/// incidents.
+fn snapshot(city: &City) -> String {
+    let lingering = city.metrics.iter().filter_map(|metric| {
+        let (name, clear) = (&metric.name, metric.clear?);
+        Some(format!(
+            "select zone, '{name}' as metric, (extract(epoch from recorded_at) * 1000000)::bigint as at from sensor_data \
+             where not is_late and {name} > {clear}"
+        ))
+    });
+    let none = "select '' as zone, '' as metric, 0 as at where false".to_owned();
+    let lingering = lingering.chain([none]).collect::<Vec<_>>().join(" union all ");
+    SNAPSHOT.replace("LINGERING", &lingering)
+}
+
 const SNAPSHOT: &str = "with us as (select 1000000 as us) select json_build_object( \
      'w', (select (extract(epoch from watermark) * us)::bigint from commits, us order by epoch desc limit 1), \
      'anomalies', (select json_agg(json_build_array(zone, sensor_id, (extract(epoch from recorded_at) * us)::bigint, \
          severity, reasons)) from sensor_data, us where is_anomaly and not is_late), \
+     'lingering', (select json_agg(json_build_array(zone, metric, at)) from (LINGERING) as lingering), \
      'occurrences', (select json_agg(json_build_array(zone, kind, metric, sensor_id, \
-         (extract(epoch from first_at) * us)::bigint, (extract(epoch from last_at) * us)::bigint, readings, sensor_ids)) \
-         from incident_occurrences, us), \
+         (extract(epoch from first_at) * us)::bigint, (extract(epoch from last_at) * us)::bigint, readings, sensor_ids, \
+         (extract(epoch from begins_at) * us)::bigint)) from incident_occurrences, us), \
      'incidents', (select json_agg(json_build_array(zone, kind, metric, sensor_id, \
          (extract(epoch from opened_at) * us)::bigint, (extract(epoch from last_seen_at) * us)::bigint, readings, sensors, \
          occurrences, condition, severity, severity_peak, (extract(epoch from cleared_at) * us)::bigint)) \
@@ -33,10 +48,12 @@ const SNAPSHOT: &str = "with us as (select 1000000 as us) select json_build_obje
 /// Kind, zone, metric or '', sensor or ''.
 type Subject = (String, String, String, String);
 
+/// An anomaly, or a reading beyond a clear limit.
 struct Anomaly {
     at_us: i64,
     sensor: String,
-    severity: usize,
+    /// Of an anomaly.
+    severity: Option<usize>,
 }
 
 /// What a reading counts for: its broken rules where its sensor was flagged often enough, and what the model found first.
@@ -68,7 +85,7 @@ fn subjects(zone: &str, sensor: &str, reasons: &Value) -> Vec<Subject> {
 }
 
 /// The occurrences and incidents of a snapshot's anomalies, as lines of text.
-fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
+fn expected(now_us: i64, anomalies: &Value, lingering: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut by_subject: BTreeMap<Subject, Vec<Anomaly>> = BTreeMap::new();
     for row in anomalies.as_array().into_iter().flatten() {
         let text = |at: usize| row[at].as_str().unwrap_or_default();
@@ -78,8 +95,17 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
         }
         let severity = SEVERITIES.iter().position(|word| *word == text(3)).expect("a severity");
         for subject in subjects(text(0), text(1), &row[4]) {
-            let anomaly = Anomaly { at_us, sensor: text(1).to_owned(), severity };
+            let anomaly = Anomaly { at_us, sensor: text(1).to_owned(), severity: Some(severity) };
             by_subject.entry(subject).or_default().push(anomaly);
+        }
+    }
+    for row in lingering.as_array().into_iter().flatten() {
+        let text = |at: usize| row[at].as_str().unwrap_or_default().to_owned();
+        let at_us = row[2].as_i64().expect("a time");
+        if at_us < now_us {
+            let subject = ("rule".to_owned(), text(0), text(1), String::new());
+            let one = Anomaly { at_us, sensor: String::new(), severity: None };
+            by_subject.entry(subject).or_default().push(one);
         }
     }
     let (mut occurrences, mut incidents) = (BTreeSet::new(), BTreeSet::new());
@@ -98,10 +124,20 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
         let mut chains: Vec<(bool, Vec<&[Anomaly]>)> = Vec::new();
         for run in runs {
             let (first, last) = ends(run);
-            let names = sensors(&run.iter().collect::<Vec<_>>());
-            occurrences
-                .insert(format!("{zone}|{kind}|{metric}|{sensor}|{first}|{last}|{}|{names:?}", run.len()));
-            let opens = run.len() >= READINGS_MIN && last - first >= FOR_US;
+            let of_anomalies: Vec<&Anomaly> = run.iter().filter(|one| one.severity.is_some()).collect();
+            let names = sensors(&of_anomalies);
+            let begins = of_anomalies.first().map(|one| one.at_us);
+            let shown =
+                begins.filter(|begins| *begins != first).map_or("null".to_owned(), |us| us.to_string());
+            let readings = of_anomalies.len();
+            occurrences.insert(format!(
+                "{zone}|{kind}|{metric}|{sensor}|{first}|{last}|{readings}|{names:?}|{shown}"
+            ));
+            // What lies beyond the clear limit before the first anomaly is no part of an incident.
+            let Some(first) = begins else { continue };
+            let run = &run[run.iter().position(|one| one.severity.is_some()).expect("it begins")..];
+            let lasts = of_anomalies[readings - 1].at_us - first;
+            let opens = readings >= READINGS_MIN && lasts >= FOR_US;
             let before = chains.iter_mut().rev().find(|(is_open, _)| *is_open);
             let near = before.filter(|(_, chain)| {
                 first - ends(chain[chain.len() - 1]).1 <= CLEAR_FOR_US + REOPEN_WITHIN_US
@@ -115,6 +151,8 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
         for (opens, chain) in chains {
             let all: Vec<&Anomaly> = chain.iter().flat_map(|run| run.iter()).collect();
             let (first, last) = (all[0].at_us, all[all.len() - 1].at_us);
+            let all: Vec<&Anomaly> = all.into_iter().filter(|one| one.severity.is_some()).collect();
+            let last_anomaly = all[all.len() - 1].at_us;
             let is_over = now_us >= last + CLEAR_FOR_US;
             if !opens && is_over {
                 continue;
@@ -125,7 +163,7 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
                 (true, true) => "cleared",
             };
             let worst = |since: i64| {
-                let of = all.iter().filter(|one| one.at_us >= since).map(|one| one.severity);
+                let of = all.iter().filter(|one| one.at_us >= since).filter_map(|one| one.severity);
                 SEVERITIES[of.max().expect("an anomaly")]
             };
             incidents.insert(format!(
@@ -133,7 +171,7 @@ fn expected(now_us: i64, anomalies: &Value) -> (BTreeSet<String>, BTreeSet<Strin
                 all.len(),
                 sensors(&all).len(),
                 chain.len(),
-                worst(last - STEP_DOWN_FOR_US),
+                worst(last_anomaly - STEP_DOWN_FOR_US),
                 worst(i64::MIN),
                 if is_over { (last + CLEAR_FOR_US).to_string() } else { "null".to_owned() },
             ));
@@ -160,11 +198,12 @@ fn lines(rows: &Value) -> BTreeSet<String> {
 /// What a snapshot holds and what its anomalies make of it: rows of occurrences and of incidents, `|` between columns.
 type Rows = [(&'static str, BTreeSet<String>, BTreeSet<String>); 2];
 
-fn rows(session: &Session) -> Result<Option<Rows>, tokio_postgres::Error> {
-    let answer = session.try_query(SNAPSHOT)?;
+fn rows(session: &Session, city: &City) -> Result<Option<Rows>, tokio_postgres::Error> {
+    let answer = session.try_query(&snapshot(city))?;
     let found: Value = serde_json::from_str(answer[0].get(0)).expect("JSON");
     let Some(low_us) = found["w"].as_i64() else { return Ok(None) };
-    let (occurrences, incidents) = expected(low_us.div_euclid(STEP_US) * STEP_US, &found["anomalies"]);
+    let (occurrences, incidents) =
+        expected(low_us.div_euclid(STEP_US) * STEP_US, &found["anomalies"], &found["lingering"]);
     Ok(Some([
         ("occurrences", lines(&found["occurrences"]), occurrences),
         ("incidents", lines(&found["incidents"]), incidents),
@@ -172,15 +211,17 @@ fn rows(session: &Session) -> Result<Option<Rows>, tokio_postgres::Error> {
 }
 
 /// Makes the tables with what the anomalies of `sensor_data` say, without the product.
-pub fn write_tables(session: &Session) {
+pub fn write_tables(session: &Session, city: &City) {
     session.batch(
         "create table incident_occurrences (zone text, kind text, metric text, sensor_id text, first_at timestamptz, \
-         last_at timestamptz, readings bigint, sensor_ids jsonb); \
+         last_at timestamptz, readings bigint, sensor_ids jsonb, begins_at timestamptz); \
          create table incident_states (zone text, kind text, metric text, sensor_id text, opened_at timestamptz, \
          last_seen_at timestamptz, readings bigint, sensors bigint, occurrences bigint, condition text, severity text, \
          severity_peak text, cleared_at timestamptz)",
     );
-    let Some([(_, _, occurrences), (_, _, incidents)]) = rows(session).expect("a snapshot") else { return };
+    let Some([(_, _, occurrences), (_, _, incidents)]) = rows(session, city).expect("a snapshot") else {
+        return;
+    };
     for (table, rows) in [("incident_occurrences", occurrences), ("incident_states", incidents)] {
         for row in rows {
             let column = |(at, text): (usize, &str)| match (at, text) {
@@ -201,8 +242,8 @@ pub fn write_tables(session: &Session) {
 /// # Errors
 ///
 /// When the server fails.
-pub fn look(session: &Session) -> Result<(Vec<String>, usize), tokio_postgres::Error> {
-    let Some(tables) = rows(session)? else { return Ok((Vec::new(), 0)) };
+pub fn look(session: &Session, city: &City) -> Result<(Vec<String>, usize), tokio_postgres::Error> {
+    let Some(tables) = rows(session, city)? else { return Ok((Vec::new(), 0)) };
     let mut wrong = Vec::new();
     for (table, actual, expected) in &tables {
         wrong.extend(actual.difference(expected).map(|line| format!("{table}: found {line}")));

@@ -249,7 +249,7 @@ fn sensor_states(metrics: &[&str]) -> String {
 /// Takes one snapshot. Panics when its tables disagree.
 pub fn check_once(session: &Session, city: &City) {
     let mut found = look(session, city);
-    found.extend(incidents::look(session).expect("a snapshot").0);
+    found.extend(incidents::look(session, city).expect("a snapshot").0);
     found.extend(sessions::look(session, city).expect("a snapshot").0);
     assert!(found.is_empty(), "a snapshot is inconsistent:\n  {}", found.join("\n  "));
 }
@@ -309,7 +309,7 @@ impl Checker {
                     let found = match snapshots % if city.sessions.is_empty() { 2 } else { 3 } {
                         0 => disagreements(&session, &statement, &city),
                         2 => sessions::look(&session, &city).map(|(found, _)| found),
-                        _ => incidents::look(&session).map(|(found, _)| found),
+                        _ => incidents::look(&session, &city).map(|(found, _)| found),
                     };
                     let found = found.unwrap_or_else(|error| vec![format!("{error:?}")]);
                     snapshots += 1;

@@ -282,6 +282,7 @@ fn a_further_metric_adds_its_columns_and_a_metric_that_is_gone_is_refused() {
         usual: (0.0, 9.0),
         below: None,
         above: Some(2.0),
+        clear: None,
     };
     scene.city.metrics.insert(1, swell);
     scene.file = scene.city.file("metric");

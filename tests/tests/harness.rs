@@ -233,9 +233,9 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
     let session = &database.session;
     write_tables(session, &city, &expected);
     differences(session, &city, &expected).assert_none();
-    incidents::write_tables(session);
+    incidents::write_tables(session, &city);
     snapshot::check_once(session, &city);
-    assert!(incidents::look(session).expect("a snapshot").1 > 0);
+    assert!(incidents::look(session, &city).expect("a snapshot").1 > 0);
 
     let some = |table: &str| format!("ctid = (select min(ctid) from {table})");
     for (table, set, snapshots_see_it) in [
@@ -285,7 +285,7 @@ fn the_oracle_the_comparison_and_the_snapshots_agree_with_each_other_and_notice_
         ("incident_states", "sensors = sensors - 1"),
     ] {
         session.batch(&format!("begin; update {table} set {set} where {}", some(table)));
-        let (wrong, _) = incidents::look(session).expect("a snapshot");
+        let (wrong, _) = incidents::look(session, &city).expect("a snapshot");
         assert!(!wrong.is_empty(), "{table} set {set} goes unnoticed by a snapshot");
         session.batch("rollback");
     }

@@ -88,7 +88,7 @@ fn a_scripted_day_is_logged_row_by_row() {
     assert_eq!(scene.database.session.value::<i64>(successor), 1, "the gap is filled");
     let (ended, said) = scene.verify();
     assert_eq!(ended, Ended::Exit(0), "{said}");
-    assert_eq!(look(&scene.database.session).expect("a snapshot").0, Vec::<String>::new());
+    assert_eq!(look(&scene.database.session, &scene.city).expect("a snapshot").0, Vec::<String>::new());
 }
 
 /// Half an hour of a city in which rules are broken for a while here and there; some of it is held back for up to an
@@ -117,7 +117,13 @@ fn send_episodes(
                 DAWN + second * SECOND + random.below(SECOND),
                 20.0,
             );
-            reading.values[2] = Some(if is_broken { 301.0 + random.below(100) as f64 } else { 50.0 });
+            // Near the rule, and beyond a clear limit where the city has one.
+            let is_near = scene.city.metrics[2].clear.is_some() && random.chance(6);
+            reading.values[2] = Some(match (is_broken, is_near) {
+                (true, _) => 301.0 + random.below(100) as f64,
+                (false, true) => 285.0,
+                (false, false) => 50.0,
+            });
             match random.below(100) {
                 0..4 => held.push((second + random.below(4_000), reading)),
                 _ => send(&scene.topic, &scene.city, sensor as i32 % 3, reading),
@@ -131,29 +137,86 @@ fn send_episodes(
     scene.topic.flush();
 }
 
-#[test]
-fn every_snapshot_has_the_incidents_of_its_readings_while_runs_are_killed() {
-    let scene = Scene::new("incidents", City::smart(), 3);
+/// Kills runs of these shapes while episodes come and all snapshots are looked at; how many incidents there are.
+fn snapshots_while_killed(scene: &Scene, shapes: &[&str]) -> usize {
     let mut random = Random(11);
     let mut held = Vec::new();
+    // The tables are there before anything is killed.
+    scene.catch_up("-w 1");
     let checker = Checker::start(&scene.database, &scene.city);
-    let shapes = ["-w 1", "-w 2", "-w 3", "-n 2 -w 2", "-w 2", "-n 2"];
     for (turn, shape) in (0..).zip(shapes) {
-        send_episodes(&scene, &mut random, &mut held, turn * 30..turn * 30 + 30);
+        send_episodes(scene, &mut random, &mut held, turn * 30..turn * 30 + 30);
         let mut run = scene.run(shape).spawn();
         std::thread::sleep(std::time::Duration::from_millis(800 + random.below(1_500) as u64));
         run.kill();
-        assert_eq!(look(&scene.database.session).expect("a snapshot").0, Vec::<String>::new(), "{shape}");
+        let (wrong, _) = look(&scene.database.session, &scene.city).expect("a snapshot");
+        assert_eq!(wrong, Vec::<String>::new(), "{shape}");
     }
     scene.catch_up("-w 2");
     checker.finish();
-    let (wrong, incidents) = look(&scene.database.session).expect("a snapshot");
+    let (wrong, incidents) = look(&scene.database.session, &scene.city).expect("a snapshot");
     assert_eq!(wrong, Vec::<String>::new());
-    assert!(incidents > 20, "{incidents}");
-    let late = "select count(*) from incident_changes where cause in ('late_data', 'merge')";
-    assert!(scene.database.session.value::<i64>(late) > 0);
     let mut run = scene.run("--until-caught-up").spawn();
     assert_eq!(run.wait(LIMIT), Ended::Exit(0));
     let (ended, said) = scene.verify();
     assert_eq!(ended, Ended::Exit(0), "{said}");
+    incidents
+}
+
+#[test]
+fn every_snapshot_has_the_incidents_of_its_readings_while_runs_are_killed() {
+    let scene = Scene::new("incidents", City::smart(), 3);
+    let shapes = ["-w 1", "-w 2", "-w 3", "-n 2 -w 2", "-w 2", "-n 2"];
+    let incidents = snapshots_while_killed(&scene, &shapes);
+    assert!(incidents > 20, "{incidents}");
+    let late = "select count(*) from incident_changes where cause in ('late_data', 'merge')";
+    assert!(scene.database.session.value::<i64>(late) > 0);
+}
+
+/// smart-city, where AQI must fall to 280 before an incident of its rule is cleared.
+fn with_clear_limit() -> City {
+    let mut city = City { built_in: false, ..City::smart() };
+    city.metrics[2].clear = Some(280.0);
+    city
+}
+
+#[test]
+fn every_snapshot_has_its_incidents_where_a_rule_has_a_clear_limit() {
+    let scene = Scene::new("lingering", with_clear_limit(), 3);
+    let incidents = snapshots_while_killed(&scene, &["--detector rules -w 2", "-n 2 -w 2", "-w 3"]);
+    assert!(incidents > 5, "{incidents}");
+    let before = "select count(*) from incident_occurrences where begins_at > first_at";
+    assert!(scene.database.session.value::<i64>(before) > 0, "some lingered before their first anomaly");
+    let alone = "select count(*) from incident_occurrences where readings = 0";
+    assert!(scene.database.session.value::<i64>(alone) > 0, "some lingered alone");
+}
+
+#[test]
+fn an_incident_stays_open_between_bound_and_clear_limit() {
+    let scene = Scene::new("hysteresis", with_clear_limit(), 1);
+    // Near the bound before it is broken, for seven minutes behind that, and much later again, which is no incident.
+    let aqi = |second| match second {
+        40..100 | 160..580 | 1_500..1_700 => 290.0,
+        100..160 => 350.0,
+        _ => 50.0,
+    };
+    for second in 0..2_400 {
+        send_one(&scene, "Fire", second % 4, second, aqi(second));
+    }
+    scene.catch_up("--detector rules -w 2");
+    let expected = [
+        "110 Fire >pending condition 10/4",
+        "140 Fire pending>open condition 40/4",
+        "700 Fire open>cleared condition 60/4",
+    ];
+    assert_eq!(log(&scene), expected);
+    // A reading that was held back broke the rule before the second time: that was an incident too, and is long over.
+    for second in 1_510..1_550 {
+        send_one(&scene, "Fire", 1, second, 310.0);
+    }
+    scene.catch_up("--detector rules -w 3");
+    assert_eq!(log(&scene)[3..], ["2390 Fire >cleared late_data 40/1"]);
+    let (ended, said) = scene.verify();
+    assert_eq!(ended, Ended::Exit(0), "{said}");
+    assert_eq!(look(&scene.database.session, &scene.city).expect("a snapshot").0, Vec::<String>::new());
 }

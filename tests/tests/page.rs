@@ -97,6 +97,7 @@ fn odd_city() -> City {
         usual: (0.0, 1000.0),
         below: None,
         above: (number == 2).then_some(300.0),
+        clear: None,
     };
     let named = [
         "<script>alert(1)</script>",

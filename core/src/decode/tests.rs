@@ -21,6 +21,7 @@ fn domain(time_zone: Tz) -> Domain {
         usual: (0.0, 1.0),
         below: None,
         above: None,
+        clear: Default::default(),
         show: None,
         incidents: IncidentRule::default(),
         pattern: Pattern::default(),

@@ -8,7 +8,7 @@ use super::{Condition, Incident, Occurrence, Subject};
 fn opens(occurrence: &Occurrence, rule: &IncidentRule) -> bool {
     occurrence.readings >= rule.min_readings
         && occurrence.sensors.len() as u64 >= rule.min_sensors
-        && occurrence.last_us - occurrence.first_us >= rule.for_us
+        && occurrence.last_anomaly_us() - occurrence.begins_us >= rule.for_us
 }
 
 /// Runs of occurrences, in the order of time, that make up one incident each; one that does not open stands alone.
@@ -26,7 +26,7 @@ pub(super) fn chains<'a>(
         let last = chains.iter_mut().rev().find(|(is_open, _)| *is_open);
         match last {
             Some((_, chain))
-                if occurrence.first_us - chain.last().expect("a chain has one").last_us <= reach_us =>
+                if occurrence.begins_us - chain.last().expect("a chain has one").last_us <= reach_us =>
             {
                 chain.push(occurrence);
             }
@@ -47,6 +47,9 @@ pub(super) fn incidents<'a>(
     let mut incidents: Vec<Incident> = Vec::new();
     for (is_open, chain) in chains(occurrences, rule) {
         let last = chain.last().expect("a chain has one");
+        if !last.has_begun() {
+            continue;
+        }
         let cleared_us = last.last_us + rule.clear_for_us;
         let is_over = now_us >= cleared_us;
         let condition = match (is_open, is_over) {
@@ -56,7 +59,7 @@ pub(super) fn incidents<'a>(
             (false, true) => continue,
         };
         // What may open an incident again is shown once it does.
-        let is_near = |before: &Incident| last.first_us - before.last_us <= reach_us;
+        let is_near = |before: &Incident| last.begins_us - before.last_us <= reach_us;
         if condition == Condition::Pending && incidents.iter().any(is_near) {
             continue;
         }
@@ -77,13 +80,15 @@ fn incident(
     chain[1..].iter().for_each(|occurrence| all.merge((*occurrence).clone()));
     let severity_peak = all.severity_since(i64::MIN).expect("an anomaly has a severity");
     Incident {
-        id: subject.incident_id(first.first_us),
+        id: subject.incident_id(first.begins_us),
         subject: subject.clone(),
         condition,
         superseded_by: None,
-        severity: all.severity_since(last.last_us - rule.step_down_for_us).unwrap_or(severity_peak),
+        severity: all
+            .severity_since(last.last_anomaly_us() - rule.step_down_for_us)
+            .expect("the last anomaly has a severity"),
         severity_peak,
-        opened_us: first.first_us,
+        opened_us: first.begins_us,
         last_us: last.last_us,
         cleared_us,
         revision: 0,

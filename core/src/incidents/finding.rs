@@ -1,12 +1,16 @@
 //! What an anomalous reading says of incidents: read from its reasons, as `sensor_data` holds them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use citytide_domain::Domain;
 
 use serde::Deserialize;
 
-use super::{FLAGGED_OF_8_MIN, Kind, Occurrence, Peak, Subject};
+use super::{FLAGGED_OF_8_MIN, Kind, Occurrence, Peak, STEP_US, Subject};
 use crate::batch::{Batch, RULES_ONLY, Severity};
+use crate::floor_to;
 
 /// An anomalous reading as its row says it.
 #[derive(Debug, Clone)]
@@ -118,5 +122,56 @@ pub fn findings(batch: &Batch, mut add: impl FnMut(Subject, Occurrence)) {
             model_version: batch.opinion.as_ref().map_or(RULES_ONLY, |opinion| opinion.versions[row]),
         };
         findings_of(&finding, &mut add);
+    }
+}
+
+/// The rules that have a clear limit, and what lies beyond it.
+#[derive(Debug, Clone)]
+pub struct Lingering {
+    limits: Vec<Limits>,
+}
+
+#[derive(Debug, Clone)]
+struct Limits {
+    /// The metric's index.
+    column: usize,
+    metric: Arc<str>,
+    below: f64,
+    above: f64,
+}
+
+impl Lingering {
+    /// Those of a domain.
+    pub fn new(domain: &Domain) -> Lingering {
+        let of = |(column, metric): (usize, &citytide_domain::Metric)| {
+            let (below, above) = (metric.clear.below, metric.clear.above);
+            (below.is_some() || above.is_some()).then(|| Limits {
+                column,
+                metric: metric.name.as_str().into(),
+                below: below.unwrap_or(f64::NEG_INFINITY),
+                above: above.unwrap_or(f64::INFINITY),
+            })
+        };
+        Lingering { limits: domain.metrics.iter().enumerate().filter_map(of).collect() }
+    }
+
+    /// What accepted readings add to subjects by lying beyond a clear limit: once for each subject and step.
+    pub fn find(&self, batch: &Batch, mut add: impl FnMut(Subject, Occurrence)) {
+        for limits in &self.limits {
+            let mut steps: BTreeMap<(u32, i64), (i64, i64)> = BTreeMap::new();
+            for (row, value) in batch.metrics[limits.column].iter().enumerate() {
+                if (*value < limits.below || *value > limits.above) && !batch.late[row] {
+                    let at_us = batch.event_times_us[row];
+                    let step =
+                        steps.entry((batch.zones[row], floor_to(at_us, STEP_US))).or_insert((at_us, at_us));
+                    *step = (step.0.min(at_us), step.1.max(at_us));
+                }
+            }
+            for ((zone, _), (first_us, last_us)) in steps {
+                let zone = batch.zone_names[zone as usize].clone();
+                let subject = Subject::of_rule(zone, limits.metric.clone());
+                add(subject, Occurrence::lingering(&limits.metric, first_us, last_us));
+            }
+        }
     }
 }

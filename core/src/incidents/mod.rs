@@ -29,8 +29,8 @@ use crate::batch::Severity;
 use crate::{NEVER, floor_to};
 
 pub use current::{Changes, Incidents, Neighbourhood};
-pub use finding::{Finding, findings, findings_of};
-pub use occurrence::{Occurrence, Peak, Steps};
+pub use finding::{Finding, Lingering, findings, findings_of};
+pub use occurrence::{Occurrence, Peak, SHORT_OF_A_BOUND, Steps};
 
 /// The step in which event time passes for incidents, microseconds: W counts at its last full step.
 pub const STEP_US: i64 = 10_000_000;
@@ -84,6 +84,11 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// What a broken rule is about.
+    pub fn of_rule(zone: Arc<str>, metric: Arc<str>) -> Subject {
+        Subject { zone, kind: Kind::Rule, metric, sensor: "".into() }
+    }
+
     /// The identity of its incident that began at this time: the same in every run.
     pub fn incident_id(&self, opened_us: i64) -> Arc<str> {
         let step = floor_to(opened_us, STEP_US).to_string();
@@ -177,7 +182,7 @@ pub struct Incident {
     pub severity_peak: Severity,
     /// Event time of its first anomaly, microseconds.
     pub opened_us: i64,
-    /// Event time of its last one.
+    /// Event time of its last one, or of the last reading beyond the rule's clear limit.
     pub last_us: i64,
     /// `clear_for` after the last one, once now has reached it.
     pub cleared_us: Option<i64>,

@@ -1,5 +1,8 @@
 //! An occurrence: anomalies of a subject without a gap longer than `clear_for`. Merging is commutative and associative, so
 //! that any order of arrival gives the same.
+//!
+//! Where a rule has a clear limit, readings that lie beyond it *linger*: they are in the run as anomalies are, but neither
+//! begin an incident nor count for it. A run of them alone is kept, since a late anomaly may still come before them.
 
 use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
@@ -11,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{STEP_US, Subject};
 use crate::batch::Severity;
 use crate::{NEVER, floor_to};
+
+/// The magnitude of what merely lingers: any anomaly stands out more.
+pub const SHORT_OF_A_BOUND: f64 = -1.0;
 
 /// The reading that stands out most, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +51,8 @@ pub struct Occurrence {
     pub first_us: i64,
     /// Event time of the last.
     pub last_us: i64,
+    /// Event time of the first that is an anomaly and does not merely linger; [`i64::MAX`] without one.
+    pub begins_us: i64,
     /// Anomalous readings.
     pub readings: u64,
     /// By severity, from low to high: event time of the last such anomaly, [`NEVER`] without one.
@@ -61,13 +69,42 @@ impl Occurrence {
         let mut seen_us = [NEVER; 3];
         seen_us[severity as usize] = at_us;
         let sensors = BTreeSet::from([peak.sensor.clone()]);
-        Occurrence { first_us: at_us, last_us: at_us, readings: 1, seen_us, sensors, peak }
+        Occurrence { first_us: at_us, last_us: at_us, begins_us: at_us, readings: 1, seen_us, sensors, peak }
+    }
+
+    /// Readings that linger beyond the clear limit of a metric's rule, within a step.
+    pub fn lingering(metric: &Arc<str>, first_us: i64, last_us: i64) -> Occurrence {
+        let peak = Peak {
+            magnitude: SHORT_OF_A_BOUND,
+            at_us: first_us,
+            sensor: "".into(),
+            metric: metric.clone(),
+            value: None,
+            typical: None,
+            spread: None,
+            unit: "".into(),
+            text: "".into(),
+            model_version: 0,
+        };
+        let (begins_us, sensors) = (i64::MAX, BTreeSet::new());
+        Occurrence { first_us, last_us, begins_us, readings: 0, seen_us: [NEVER; 3], sensors, peak }
+    }
+
+    /// Whether it has an anomaly.
+    pub fn has_begun(&self) -> bool {
+        self.readings > 0
+    }
+
+    /// Event time of its last anomaly.
+    pub fn last_anomaly_us(&self) -> i64 {
+        self.seen_us.into_iter().max().expect("there are three severities")
     }
 
     /// Adds another one.
     pub fn merge(&mut self, mut other: Occurrence) {
         self.first_us = self.first_us.min(other.first_us);
         self.last_us = self.last_us.max(other.last_us);
+        self.begins_us = self.begins_us.min(other.begins_us);
         self.readings += other.readings;
         for (seen_us, other_us) in self.seen_us.iter_mut().zip(other.seen_us) {
             *seen_us = (*seen_us).max(other_us);

@@ -7,8 +7,12 @@ use proptest::prelude::*;
 use citytide_domain::IncidentRule;
 
 use super::*;
+use crate::batch::example::{Row, batch};
 
 const SECOND: i64 = 1_000_000;
+
+/// In place of a severity: beyond the clear limit only.
+const LINGERS: u8 = 3;
 
 /// 2026-11-21T14:00:00Z.
 const START: i64 = 1_795_269_600 * SECOND;
@@ -48,6 +52,14 @@ fn anomaly(at_us: i64, sensor: u8, severity: Severity, value: i32) -> Occurrence
     Occurrence::of(severity, peak)
 }
 
+/// A reading of this severity, or one that lingers beyond a clear limit.
+fn arrival(at_us: i64, sensor: u8, worst: u8, value: i32) -> Occurrence {
+    match worst {
+        LINGERS => Occurrence::lingering(&"aqi".into(), at_us, at_us),
+        worst => anomaly(at_us, sensor, severity(worst), value),
+    }
+}
+
 /// The incidents of a subject's anomalies, in the plain way.
 fn oracle(subject: &Subject, mut anomalies: Vec<Occurrence>, now_us: i64) -> Vec<Incident> {
     let rule = rules().of(subject);
@@ -61,10 +73,15 @@ fn oracle(subject: &Subject, mut anomalies: Vec<Occurrence>, now_us: i64) -> Vec
         }
     }
     let mut found: Vec<(bool, Vec<Vec<Occurrence>>)> = Vec::new();
-    for run in runs {
-        let sensors: BTreeSet<_> = run.iter().map(|one| one.peak.sensor.clone()).collect();
-        let long = run[run.len() - 1].first_us - run[0].first_us >= rule.for_us;
-        let opens = long && run.len() as u64 >= rule.min_readings && sensors.len() as u64 >= rule.min_sensors;
+    for mut run in runs {
+        // What lingers before the first anomaly is no part of it; what does behind it is.
+        let Some(begins) = run.iter().position(Occurrence::has_begun) else { continue };
+        run.drain(..begins);
+        let anomalies: Vec<&Occurrence> = run.iter().filter(|one| one.has_begun()).collect();
+        let sensors: BTreeSet<_> = anomalies.iter().map(|one| one.peak.sensor.clone()).collect();
+        let long = anomalies[anomalies.len() - 1].first_us - anomalies[0].first_us >= rule.for_us;
+        let enough = anomalies.len() as u64 >= rule.min_readings && sensors.len() as u64 >= rule.min_sensors;
+        let opens = long && enough;
         let reach = rule.clear_for_us + rule.reopen_within_us;
         let near = found.iter().rposition(|(opens, runs)| {
             let last = runs.last().and_then(|run| run.last()).expect("one");
@@ -77,8 +94,9 @@ fn oracle(subject: &Subject, mut anomalies: Vec<Occurrence>, now_us: i64) -> Vec
         }
     }
     let incident = |(opens, runs): &(bool, Vec<Vec<Occurrence>>)| {
-        let all: Vec<&Occurrence> = runs.iter().flatten().collect();
-        let last = all[all.len() - 1].first_us;
+        let last = runs.iter().flatten().map(|one| one.first_us).max().expect("one");
+        let all: Vec<&Occurrence> = runs.iter().flatten().filter(|one| one.has_begun()).collect();
+        let last_anomaly = all[all.len() - 1].first_us;
         let over = now_us >= last + rule.clear_for_us;
         let condition = match (opens, over) {
             (false, true) => return None,
@@ -87,7 +105,7 @@ fn oracle(subject: &Subject, mut anomalies: Vec<Occurrence>, now_us: i64) -> Vec
             (true, true) => Condition::Cleared,
         };
         let severity = |one: &&Occurrence| one.severity_since(i64::MIN).expect("one");
-        let recent = all.iter().filter(|one| one.first_us >= last - rule.step_down_for_us);
+        let recent = all.iter().filter(|one| one.first_us >= last_anomaly - rule.step_down_for_us);
         let sensors: BTreeSet<_> = all.iter().map(|one| one.peak.sensor.clone()).collect();
         let peak = all.iter().map(|one| &one.peak).max_by(|a, b| {
             let of = |peak: &Peak| (peak.at_us, peak.sensor.clone(), peak.metric.clone(), peak.text.clone());
@@ -169,8 +187,10 @@ impl Tables {
         let belong: Vec<&Incident> =
             known.filter(|one| meets(one.opened_us, one.last_us, from, until)).collect();
         for one in all {
-            let is_in = belong.iter().any(|of| meets(one.first_us, one.last_us, of.opened_us, of.last_us));
-            if is_in || meets(one.first_us, one.last_us, from, until) {
+            // One that only lingers within reach begins an incident that is not.
+            let begins_us = if one.has_begun() { one.begins_us } else { one.first_us };
+            let is_in = belong.iter().any(|of| meets(begins_us, one.last_us, of.opened_us, of.last_us));
+            if is_in || meets(begins_us, one.last_us, from, until) {
                 incidents.load_occurrence(subject.clone(), one);
             }
         }
@@ -203,7 +223,7 @@ type Arrival = (usize, i64, u8, u8, i32);
 
 fn arrivals() -> impl Strategy<Value = Vec<(i64, Vec<Arrival>, bool)>> {
     let ahead = prop_oneof![8 => -5i64..40, 2 => -300i64..0, 1 => -7_200i64..0];
-    let arrival = (0usize..3, ahead, 0u8..4, 0u8..3, 0i32..9);
+    let arrival = (0usize..3, ahead, 0u8..4, 0u8..=LINGERS, 0i32..9);
     let step = prop_oneof![6 => 0i64..30, 2 => 30i64..400, 1 => 400i64..2_000];
     prop::collection::vec((step, prop::collection::vec(arrival, 0..6), prop::bool::weighted(0.05)), 1..120)
 }
@@ -231,7 +251,7 @@ proptest! {
                 .iter()
                 .map(|&(of, ahead, sensor, worst, value)| {
                     let at_us = low_us + ahead * SECOND + i64::from(value);
-                    (subject(of), anomaly(at_us, sensor, severity(worst), value))
+                    (subject(of), arrival(at_us, sensor, worst, value))
                 })
                 .collect();
             all.extend(brought.iter().cloned());
@@ -271,7 +291,7 @@ proptest! {
 
     #[test]
     fn what_is_logged_does_not_depend_on_how_far_an_epoch_goes(
-        times in prop::collection::vec((0i64..3_600, 0usize..3, 0u8..4, 0u8..3, 0i32..9), 1..200),
+        times in prop::collection::vec((0i64..3_600, 0usize..3, 0u8..4, 0u8..=LINGERS, 0i32..9), 1..200),
         cuts in prop::collection::vec(1usize..40, 1..20),
     ) {
         let mut times = times;
@@ -280,7 +300,7 @@ proptest! {
             .iter()
             .map(|&(at, of, sensor, worst, value)| {
                 let at_us = START + at * SECOND;
-                (at_us, subject(of), anomaly(at_us, sensor, severity(worst), value))
+                (at_us, subject(of), arrival(at_us, sensor, worst, value))
             })
             .collect();
         let log = |cuts: &mut dyn Iterator<Item = usize>| {
@@ -414,4 +434,47 @@ fn an_incident_is_known_by_its_subject_and_the_ten_seconds_in_which_it_began() {
     assert_eq!(&*subject(0).incident_id(START), &*subject(0).incident_id(START + 9 * SECOND));
     assert_ne!(subject(0).incident_id(START), subject(0).incident_id(START + 10 * SECOND));
     assert_ne!(subject(0).incident_id(START), subject(1).incident_id(START));
+}
+
+#[test]
+fn an_incident_stays_open_while_readings_lie_beyond_the_clear_limit_and_opens_at_an_anomaly() {
+    let lingers = |at: i64| {
+        let at_us = START + at * SECOND;
+        (subject(0), Occurrence::lingering(&"aqi".into(), at_us, at_us))
+    };
+    let mut incidents = Incidents::new(rules(), START);
+    let only_beyond: Vec<_> = (0..30).map(|number| lingers(10 * number)).collect();
+    let log = incidents.advance(1, only_beyond, START + 300 * SECOND).transitions;
+    assert!(log.is_empty(), "what lingers alone is no incident: {log:?}");
+    assert_eq!(run(&mut incidents, &[300, 330, 365], 370).len(), 2);
+    let beyond: Vec<_> = (37..90).map(|number| lingers(10 * number)).collect();
+    let log = incidents.advance(1, beyond, START + 1_000 * SECOND).transitions;
+    assert!(log.is_empty(), "ten minutes without an anomaly: {log:?}");
+    let cleared = incidents.advance(1, [], START + 1_010 * SECOND).transitions;
+    let one = &cleared[0].incident;
+    assert_eq!((one.opened_us, one.last_us), (START + 300 * SECOND, START + 890 * SECOND));
+    assert_eq!((one.condition, one.cleared_us), (Condition::Cleared, Some(START + 1_010 * SECOND)));
+    assert_eq!((one.readings, one.sensors, one.occurrences), (3, 1, 1), "what lingers does not count");
+}
+
+#[test]
+fn a_reading_lingers_beyond_the_clear_limit_of_either_side_and_late_ones_do_not() {
+    let mut domain = Domain::smart_city();
+    domain.metrics[0].clear = citytide_domain::ClearLimits { below: Some(-3.0), above: Some(38.0) };
+    let values = [38.0, 38.5, f64::NAN, -3.5, 50.0, 39.0, 20.0, 41.0];
+    let row = |(offset, value): (i64, &f64)| Row::new(offset, START + 2 * offset * SECOND, &[*value; 5]);
+    let mut batch = batch(0, &(0..).zip(&values).map(row).collect::<Vec<_>>());
+    batch.late = vec![false, false, false, false, false, true, false, false];
+    let mut found = Vec::new();
+    Lingering::new(&domain).find(&batch, |subject, one| found.push((subject, one.first_us, one.last_us)));
+    let of = Subject::of_rule(batch.zone(0).clone(), "temperature".into());
+    assert_eq!(
+        found,
+        [
+            (of.clone(), START + 2 * SECOND, START + 8 * SECOND),
+            (of, START + 14 * SECOND, START + 14 * SECOND)
+        ]
+    );
+    let none = Lingering::new(&Domain::smart_city());
+    none.find(&batch, |subject, _| panic!("{subject:?}: nothing has a clear limit"));
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use citytide_core::batch::Batch;
 use citytide_core::incidents::{
-    Changes, IncidentRules, Incidents, Neighbourhood, Occurrence, Steps, Subject, findings,
+    Changes, IncidentRules, Incidents, Lingering, Neighbourhood, Occurrence, Steps, Subject, findings,
 };
 use citytide_core::window::Progress;
 use citytide_domain::Domain;
@@ -64,9 +64,10 @@ type Update = (Row, Epoch, isize);
 type Changed<'scope> = VecCollection<'scope, Epoch, Row, isize>;
 
 /// What a batch says, each subject once for each step.
-fn found_in(batch: &Batch, found: &mut Vec<Found>) {
+fn found_in(lingering: &Lingering, batch: &Batch, found: &mut Vec<Found>) {
     let mut steps = Steps::default();
     findings(batch, |subject, one| steps.add(subject, one));
+    lingering.find(batch, |subject, one| steps.add(subject, one));
     found.extend(steps);
 }
 
@@ -79,7 +80,9 @@ struct Arrived {
 }
 
 fn define<'scope>(inputs: &Inputs<'scope>) -> Vec<Changed<'scope>> {
-    let found = inputs.batches.summaries("findings of a batch", found_in);
+    let lingering = Lingering::new(&inputs.domain);
+    let find = move |batch: &Batch, found: &mut Vec<Found>| found_in(&lingering, batch, found);
+    let found = inputs.batches.summaries("findings of a batch", find);
     let parts = inputs.incidents.take().expect("incidents are defined once");
     keep(found, inputs.progress.clone(), parts).into()
 }

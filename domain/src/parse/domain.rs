@@ -13,7 +13,8 @@ use super::pattern::{default_pattern, read_pattern};
 use super::section::Section;
 use super::windows::read_windows;
 use crate::{
-    DAY_US, Domain, Factor, Fields, IncidentRule, Limits, Metric, Retention, SECOND_US, TimeSettings, Zone,
+    ClearLimits, DAY_US, Domain, Factor, Fields, IncidentRule, Limits, Metric, Retention, SECOND_US,
+    TimeSettings, Zone,
 };
 
 /// Most rows a limit may ask for.
@@ -178,6 +179,7 @@ fn read_metric(
         "must be greater than `below`, or every value would be anomalous",
     );
     let above = above.option();
+    let clear = read_clear(&rule, below, above);
     let base = default_pattern(normal_band(usual, below, above));
     Metric {
         name,
@@ -186,6 +188,7 @@ fn read_metric(
         usual,
         below,
         above,
+        clear,
         show: metric
             .text("show")
             .check(
@@ -195,6 +198,40 @@ fn read_metric(
             .option(),
         incidents: read_rule(&metric.table("incidents", "incidents"), incidents),
         pattern: read_pattern(&metric.table("pattern", "pattern"), &base, factors),
+    }
+}
+
+/// `clear` of a rule: a number where it has one bound, two where it has both.
+fn read_clear(rule: &Section<'_>, below: Option<f64>, above: Option<f64>) -> ClearLimits {
+    let less = |clear: f64, above: f64| {
+        (clear >= above).then(|| format!("`clear` ({clear}) must be less than `above` ({above})"))
+    };
+    let greater = |clear: f64, below: f64| {
+        (clear <= below).then(|| format!("`clear` ({clear}) must be greater than `below` ({below})"))
+    };
+    match (below, above) {
+        (Some(below), Some(above)) => {
+            let clear = rule.number_pair("clear").refuse_if(|(low, high)| {
+                let is_empty =
+                    || (low > high).then(|| "`clear` must go from the lower to the higher value".to_owned());
+                greater(*low, below).or_else(|| less(*high, above)).or_else(is_empty)
+            });
+            let clear = clear.option();
+            ClearLimits { below: clear.map(|(low, _)| low), above: clear.map(|(_, high)| high) }
+        }
+        (None, Some(above)) => {
+            let clear = rule.number("clear").refuse_if(|clear| less(*clear, above)).option();
+            ClearLimits { below: None, above: clear }
+        }
+        (Some(below), None) => {
+            let clear = rule.number("clear").refuse_if(|clear| greater(*clear, below)).option();
+            ClearLimits { below: clear, above: None }
+        }
+        (None, None) => {
+            let complaint = "needs a bound, `below` or `above`, whose incident it clears";
+            rule.number("clear").check(|_| false, complaint);
+            ClearLimits::default()
+        }
     }
 }
 

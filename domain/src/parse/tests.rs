@@ -340,7 +340,15 @@ fn ranges_and_rules_must_leave_something() {
     assert!(only_with("anomalous = { above = inf }").contains("finite"));
     assert!(only_with("anomalous = { above = nan }").contains("finite"));
     assert!(only_with("anomalous = { above = 1e13 }").contains("10^12"));
-    assert!(only_with("anomalous = { over = 5 }").contains("known here: below, above"));
+    assert!(only_with("anomalous = { over = 5 }").contains("known here: below, above, clear"));
+    let clear = |rule: &str| only_with(&format!("anomalous = {{ {rule} }}"));
+    assert!(clear("above = 5, clear = 5").contains("`clear` (5) must be less than `above` (5)"));
+    assert!(clear("below = 5, clear = 4").contains("`clear` (4) must be greater than `below` (5)"));
+    assert!(clear("below = 5, above = 9, clear = 8").contains("two numbers, as [0, 100], not an integer"));
+    assert!(clear("below = 5, above = 9, clear = [6, 9]").contains("must be less than `above`"));
+    assert!(clear("below = 5, above = 9, clear = [8, 7]").contains("from the lower to the higher"));
+    assert!(clear("above = 5, clear = [2, 4]").contains("a number, not a list of 2"));
+    assert!(clear("clear = 4").contains("needs a bound"));
     assert!(only_with("decimals = 10").contains("from 0 to 9"));
     assert!(only_with("show = \"value\"").contains("hold `{}` once"));
     assert!(only_with("pattern = { peaks = [25] }").contains("from 0 to 24"));

@@ -1,7 +1,7 @@
 //! Recomputes the tables of incidents from the committed readings in SQL.
 
-use citytide_core::incidents::{FLAGGED_OF_8_MIN, IncidentRules, STEP_US};
-use citytide_domain::{Domain, IncidentRule};
+use citytide_core::incidents::{FLAGGED_OF_8_MIN, IncidentRules, SHORT_OF_A_BOUND, STEP_US};
+use citytide_domain::{Domain, IncidentRule, Metric};
 
 use super::tables::{occurrences, states};
 use crate::compare::{AsOf, Comparison, differences, exactly, interval};
@@ -13,6 +13,9 @@ const PEAK_ORDER: &str = "peak_magnitude desc, peak_at, peak_sensor_id collate \
                           reason collate \"C\"";
 const PEAK: &str = "peak_magnitude, peak_at, peak_sensor_id, peak_metric, peak_value, typical, spread, unit, reason, \
                     model_version";
+
+/// The last anomaly of an occurrence or a chain.
+const LAST_ANOMALY: &str = "greatest(low_at, medium_at, high_at)";
 
 /// SQL for a duration of the metric's rule.
 fn of_rule(domain: &Domain, us: impl Fn(&IncidentRule) -> i64) -> String {
@@ -32,6 +35,31 @@ fn by_metric(domain: &Domain, value: impl Fn(&IncidentRule) -> String) -> String
 /// SQL for the current event time: W, rounded down to a step.
 fn now(as_of: &AsOf) -> String {
     format!("date_bin('{} seconds', {}, 'epoch')", STEP_US / 1_000_000, as_of.watermark())
+}
+
+/// The metrics whose rules have clear limits, and what lies beyond these, as SQL.
+pub(super) fn beyond_clear_limits(domain: &Domain) -> Vec<(&str, String)> {
+    let beyond = |metric: &'_ Metric| {
+        let limit = |sign, limit: Option<f64>| {
+            limit.map(|limit| format!("{} {sign} '{limit}'::double precision", metric.name))
+        };
+        let sides = [limit("<", metric.clear.below), limit(">", metric.clear.above)];
+        sides.into_iter().flatten().collect::<Vec<_>>().join(" or ")
+    };
+    let metrics = domain.metrics.iter().map(|metric| (metric.name.as_str(), beyond(metric)));
+    metrics.filter(|(_, beyond)| !beyond.is_empty()).collect()
+}
+
+/// Readings beyond clear limits, which linger, to add to those `found`.
+fn lingering(as_of: &AsOf, domain: &Domain) -> String {
+    let of = |(metric, beyond): (&str, String)| {
+        format!(
+            "\n  union all select zone, 'rule', '{metric}', '', recorded_at, null, {SHORT_OF_A_BOUND}, '', '{metric}', \
+             null, null, null, '', '', 0, false from sensor_data where not is_late and recorded_at < {} and ({beyond})",
+            now(as_of)
+        )
+    };
+    beyond_clear_limits(domain).into_iter().map(of).collect()
 }
 
 /// Common table expressions that recompute occurrences from the readings; the last one is `occurrences`.
@@ -58,10 +86,10 @@ found as (
     sensor as peak_sensor_id, reason ->> 'metric' as peak_metric,
     (reason ->> 'actual')::double precision as peak_value, (reason ->> 'typical')::double precision as typical,
     (reason ->> 'spread')::double precision as spread, coalesce(reason ->> 'unit', '') as unit,
-    coalesce(reason ->> 'text', '') as reason, model_version
+    coalesce(reason ->> 'text', '') as reason, model_version, true as counts
   from (select *, reason ? 'rule' or coalesce(reason ->> 'member' = 'zone', false) as is_of_zone from reasons) as reasons
   where (reason ? 'rule' or ordinality = finding)
-    and (persists or coalesce(reason ->> 'member' = 'zone', false))
+    and (persists or coalesce(reason ->> 'member' = 'zone', false)){lingering}
 ),
 runs as (
   select *, coalesce(magnitude, 0) as peak_magnitude, recorded_at as peak_at,
@@ -73,17 +101,20 @@ peaks as (
   select distinct on ({SUBJECT}, run) {SUBJECT}, run, {PEAK} from runs order by {SUBJECT}, run, {PEAK_ORDER}
 ),
 occurrences as (
-  select {SUBJECT}, first_at, last_at, readings, low_at, medium_at, high_at, sensor_ids, {PEAK}
+  select {SUBJECT}, first_at, last_at, readings, low_at, medium_at, high_at, sensor_ids, {PEAK}, begins_at
   from peaks join (
-    select {SUBJECT}, run, min(recorded_at) as first_at, max(recorded_at) as last_at, count(*) as readings,
+    select {SUBJECT}, run, min(recorded_at) as first_at, max(recorded_at) as last_at,
+      count(*) filter (where counts) as readings,
+      nullif(min(recorded_at) filter (where counts), min(recorded_at)) as begins_at,
       max(recorded_at) filter (where severity = 'low') as low_at,
       max(recorded_at) filter (where severity = 'medium') as medium_at,
       max(recorded_at) filter (where severity = 'high') as high_at,
-      jsonb_agg(distinct peak_sensor_id) as sensor_ids
+      coalesce(jsonb_agg(distinct peak_sensor_id) filter (where counts), '[]') as sensor_ids
     from runs group by {SUBJECT}, run
   ) as grouped using ({SUBJECT}, run)
 )",
         now = now(as_of),
+        lingering = lingering(as_of, domain),
     )
 }
 
@@ -132,7 +163,7 @@ pub fn occurrences_comparison(as_of: &AsOf, domain: &Domain) -> Comparison {
 pub fn states_comparison(as_of: &AsOf, domain: &Domain) -> Comparison {
     let table = states(domain);
     let opens = format!(
-        "readings >= {} and jsonb_array_length(sensor_ids) >= {} and last_at - first_at >= {}",
+        "readings >= {} and jsonb_array_length(sensor_ids) >= {} and {LAST_ANOMALY} - first_at >= {}",
         by_metric(domain, |rule| rule.min_readings.to_string()),
         by_metric(domain, |rule| rule.min_sensors.to_string()),
         of_rule(domain, |rule| rule.for_us),
@@ -144,7 +175,11 @@ pub fn states_comparison(as_of: &AsOf, domain: &Domain) -> Comparison {
     let now = now(as_of);
     let given = format!(
         "{occurrences},
-judged as (select *, {opens} as opens, {now} >= last_at + {clear_for} as is_over from occurrences),
+begun as (
+  select {SUBJECT}, coalesce(begins_at, first_at) as first_at, last_at, readings, low_at, medium_at, high_at, sensor_ids, {PEAK}
+  from occurrences where readings > 0
+),
+judged as (select *, {opens} as opens, {now} >= last_at + {clear_for} as is_over from begun),
 chained as (
   select *, sum(begins::int) over (partition by {SUBJECT}, opens order by first_at) as chain
   from (select *, coalesce(first_at - lag(last_at) over (partition by {SUBJECT}, opens order by first_at)
@@ -175,8 +210,8 @@ expected as (
     kind, metric, sensor_id,
     case when not opens then 'pending' when {now} >= last_seen_at + {clear_for} then 'cleared' else 'open' end as condition,
     null::text as superseded_by,
-    case when high_at >= last_seen_at - {step_down_for} then 'high'
-      when medium_at >= last_seen_at - {step_down_for} then 'medium' else 'low' end as severity,
+    case when high_at >= {LAST_ANOMALY} - {step_down_for} then 'high'
+      when medium_at >= {LAST_ANOMALY} - {step_down_for} then 'medium' else 'low' end as severity,
     case when high_at is not null then 'high' when medium_at is not null then 'medium' else 'low' end as severity_peak,
     opened_at, last_seen_at,
     case when {now} >= last_seen_at + {clear_for} then last_seen_at + {clear_for} end as cleared_at,

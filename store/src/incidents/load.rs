@@ -3,9 +3,12 @@
 //! Each worker has its own session, as for panes. Each request has its own snapshot: what has left memory was committed
 //! before, so the snapshot holds it.
 
+use std::sync::Arc;
+
 use citytide_core::batch::Severity;
 use citytide_core::incidents::{
-    Finding, Incident, IncidentRules, Incidents, Neighbourhood, Occurrence, Steps, Subject, findings_of,
+    Finding, Incident, IncidentRules, Incidents, Neighbourhood, Occurrence, STEP_US, Steps, Subject,
+    findings_of,
 };
 use citytide_domain::Domain;
 use crossbeam_channel::Sender;
@@ -14,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use super::compare::beyond_clear_limits;
 use super::rows::{incident_of, occurrence_of};
 use super::tables::{occurrences, states};
 use crate::compare::interval;
@@ -85,17 +89,21 @@ pub async fn load(client: &Client, domain: &Domain, low_us: i64) -> Result<Loade
         "{} as one where $1::timestamptz is not null and (last_at >= $1 or exists (\n  \
          select from incident_states as of where of.last_seen_at >= $1 and of.zone = one.zone \
          and of.kind = one.kind and of.metric = one.metric and of.sensor_id = one.sensor_id \
-         and one.first_at between of.opened_at and of.last_seen_at))",
+         and one.last_at between of.opened_at and of.last_seen_at))",
         select(&occurrences(domain))
     );
     let kept = rows(client, &sql, &[&kept_from], occurrence_of).await?;
     let sql = format!("{} where $1::timestamptz is not null and last_seen_at >= $1", select(&states(domain)));
     let incidents = rows(client, &sql, &[&kept_from], incident_of).await?;
-    Ok(LoadedIncidents { occurrences: kept, incidents, ahead: ahead(client, known.now_us()).await? })
+    Ok(LoadedIncidents { occurrences: kept, incidents, ahead: ahead(client, domain, known.now_us()).await? })
 }
 
 /// Reads the committed anomalies from `now_us` on, merged by step and subject.
-async fn ahead(client: &Client, now_us: i64) -> Result<Vec<(Subject, Occurrence)>, DatabaseError> {
+async fn ahead(
+    client: &Client,
+    domain: &Domain,
+    now_us: i64,
+) -> Result<Vec<(Subject, Occurrence)>, DatabaseError> {
     let failed = |error| DatabaseError::statement("reading the anomalies ahead of W", &error);
     let sql = "select zone, sensor_id, recorded_at, severity, reasons::text, model_version from sensor_data \
                where is_anomaly and not is_late and ($1::timestamptz is null or recorded_at >= $1)";
@@ -116,6 +124,20 @@ async fn ahead(client: &Client, now_us: i64) -> Result<Vec<(Subject, Occurrence)
             model_version: row.get(5),
         };
         findings_of(&finding, &mut |subject, one| steps.add(subject, one));
+    }
+    for (metric, beyond) in beyond_clear_limits(domain) {
+        let sql = format!(
+            "select zone, min(recorded_at), max(recorded_at) from sensor_data where not is_late \
+             and ($1::timestamptz is null or recorded_at >= $1) and ({beyond}) \
+             group by zone, date_bin('{} seconds', recorded_at, 'epoch')",
+            STEP_US / 1_000_000
+        );
+        let metric = Arc::<str>::from(metric);
+        for row in client.query(&sql, &parameters).await.map_err(failed)? {
+            let at_us = |column| micros(&row, column).expect("a step has readings");
+            let subject = Subject::of_rule(row.get::<_, &str>(0).into(), metric.clone());
+            steps.add(subject, Occurrence::lingering(&metric, at_us(1), at_us(2)));
+        }
     }
     Ok(steps.into_iter().collect())
 }
@@ -144,8 +166,9 @@ async fn read_back(
              and opened_at <= high and last_seen_at >= low group by low, high\n)"
         );
         let same = "zone = $1 and kind = $2 and metric = $3 and sensor_id = $4";
-        let sql =
-            format!("{given}\n{occurrences}, span where {same} and first_at <= high and last_at >= low");
+        let sql = format!(
+            "{given}\n{occurrences}, span where {same} and coalesce(begins_at, first_at) <= high and last_at >= low"
+        );
         loaded.occurrences.extend(rows(client, &sql, &of, occurrence_of).await?);
         let sql =
             format!("{given}\n{states}, span where {same} and opened_at <= high and last_seen_at >= low");
@@ -157,7 +180,7 @@ async fn read_back(
 /// Starts the session that answers each list of neighbourhoods with its incidents and then calls `wake`.
 pub fn spawn(
     database: Database,
-    domain: std::sync::Arc<Domain>,
+    domain: Arc<Domain>,
     name: String,
     answers: Sender<LoadedIncidents>,
     wake: Wake,

@@ -48,6 +48,7 @@ pub fn occurrence_row(of: &Subject, one: &Occurrence) -> Row {
     row.extend(one.seen_us.map(|seen_us| time(Some(seen_us))));
     row.push(text(&json!(one.sensors).to_string()));
     row.extend(peak(&one.peak));
+    row.push(time(Some(one.begins_us).filter(|begins_us| one.has_begun() && *begins_us != one.first_us)));
     row
 }
 
@@ -157,14 +158,19 @@ pub(super) fn occurrence_of(row: &Row) -> Option<(Subject, Occurrence)> {
     let mut values = Values(row.iter());
     let zone = values.text()?;
     let subject = values.subject(zone)?;
-    let occurrence = Occurrence {
+    let mut occurrence = Occurrence {
         first_us: values.time()?,
         last_us: values.time()?,
+        begins_us: i64::MAX,
         readings: values.integer()? as u64,
         seen_us: [(); 3].map(|()| values.time().unwrap_or(NEVER)),
         sensors: serde_json::from_str(&values.text()?).ok()?,
         peak: values.peak()?,
     };
+    let begins_us = values.time();
+    if occurrence.has_begun() {
+        occurrence.begins_us = begins_us.unwrap_or(occurrence.first_us);
+    }
     Some((subject, occurrence))
 }
 
@@ -222,6 +228,12 @@ mod tests {
         let row = occurrence_row(&subject, &one);
         assert_eq!(row.len(), occurrences(&domain).columns.len());
         assert_eq!(occurrence_of(&row), Some((subject.clone(), one.clone())));
+        let mut lingers = Occurrence::lingering(&subject.metric, 2, 3);
+        for _ in 0..2 {
+            let row = occurrence_row(&subject, &lingers);
+            assert_eq!(occurrence_of(&row), Some((subject.clone(), lingers.clone())));
+            lingers.merge(one.clone());
+        }
         let incident = Incident {
             id: subject.incident_id(5),
             subject,

@@ -263,12 +263,14 @@ pub async fn occurrences(
     let rule = IncidentRules::new(domain).of(&subject);
     // Occurrences in between that are too short or too small do not belong to the incident.
     let sql = format!(
-        "select {} from (select *, jsonb_array_length(sensor_ids)::bigint as sensors from incident_occurrences) as one \
+        "select {} from (select zone, kind, metric, sensor_id, coalesce(begins_at, first_at) as first_at, last_at, \
+              greatest(low_at, medium_at, high_at) as anomaly_at, readings, reason, \
+              jsonb_array_length(sensor_ids)::bigint as sensors from incident_occurrences where readings > 0) as one \
          where zone = $1 and kind = $2 and metric = $3 and sensor_id = $4 \
          and first_at between (select opened_at from incident_states where incident_id = $5) \
                           and (select last_seen_at from incident_states where incident_id = $5) \
          and ($6 = 'pending' or readings >= $7 and sensors >= $8 \
-              and last_at - first_at >= $9::bigint * interval '1 microsecond') order by first_at",
+              and coalesce(anomaly_at, last_at) - first_at >= $9::bigint * interval '1 microsecond') order by first_at",
         ShownOccurrence::columns()
     );
     let (metric, sensor) = (&*subject.metric, &*subject.sensor);

@@ -18,7 +18,11 @@ fn subject() -> [Column; 4] {
 /// What stands out most, and when each severity was last seen.
 fn figures() -> Vec<Column> {
     vec![
-        column("readings", "bigint not null", "Anomalous readings"),
+        column(
+            "readings",
+            "bigint not null",
+            "Anomalous readings; 0: all lie between the clear limit and the bound",
+        ),
         column("low_at", "timestamptz", "Event time of the last anomaly of severity low; null when none"),
         column("medium_at", "timestamptz", "The same for medium"),
         column("high_at", "timestamptz", "The same for high"),
@@ -54,6 +58,15 @@ pub fn occurrences(_: &Domain) -> Table {
     ]);
     columns.extend(figures());
     columns.extend(peak());
+    columns.push(
+        column(
+            "begins_at",
+            "timestamptz",
+            "Event time of the first anomaly, where readings beyond the rule's clear limit come before it; null where \
+             that is first_at",
+        )
+        .later(),
+    );
     Table {
         key: "zone, kind, metric, sensor_id, first_at",
         storage: ROOM_FOR_UPDATES,

@@ -158,7 +158,7 @@ pub async fn prune_incidents(client: &mut Client, run_id: i64, domain: &Domain) 
     let occurrences = format!(
         "select zone, kind, metric, sensor_id, first_at from incident_occurrences as one where last_at < {before} \
          and not exists (select from incident_states as of where of.zone = one.zone and of.kind = one.kind \
-         and of.metric = one.metric and of.sensor_id = one.sensor_id and of.opened_at <= one.first_at \
+         and of.metric = one.metric and of.sensor_id = one.sensor_id and of.opened_at <= one.last_at \
          and of.last_seen_at >= greatest(one.last_at, {before})) order by last_at"
     );
     let states = format!(
