@@ -23,7 +23,7 @@ const NAME: &str = "copy";
 /// Deaths of each side.
 const DEATHS: u64 = 10;
 const READINGS: i64 = 30_000;
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "sensor_data",
     "metrics_1min",
     "metrics_5min",
@@ -31,6 +31,7 @@ const TABLES: [&str; 7] = [
     "zone_status",
     "zone_latest",
     "quality_counts",
+    "sensor_states",
 ];
 
 fn simulation(since: &str, count: i64) -> String {
