@@ -126,7 +126,7 @@ fn a_statement_that_postgresql_always_refuses_is_a_bug_and_not_tried_for_ever() 
     for arguments in ["-w 2", "-w 1 --no-supervise"] {
         let (ended, said) = scene.run(arguments).finish(LIMIT);
         assert_eq!(ended, Ended::Exit(70), "{arguments}: {said}");
-        for words in ["metrics_1min", "SQLSTATE 23514", "however often it is tried"] {
+        for words in ["metrics_1min", "SQLSTATE 23514", "will reject this statement again"] {
             assert!(said.contains(words), "{arguments}: {words} is not in: {said}");
         }
     }
