@@ -11,8 +11,8 @@
 //! 2. no sensor is kept in memory: a part is merged with the row that is there, whoever says it in which order, so a restart
 //!    reads only what committed readings have still to bring, those of the last second;
 //! 3. rows move only forward: a reading is never taken away;
-//! 4. parts wait for the next commit. A round after the last accepted reading they are due, and so is a commit that shows that nothing
-//!    is on its way: one in each pause of a second.
+//! 4. parts wait for the next commit. A round after the last accepted reading they are due, and so is a commit that shows
+//!    that nothing is on its way: one in each pause of a second.
 
 mod sql;
 mod tables;
