@@ -7,7 +7,7 @@
 //! 1. which turn tells of a reading follows from its sensor and its epoch alone: less than a round later;
 //! 2. parts can be merged in any order: the newest value of each metric, and bits and counts of the newest hour and of the
 //!    one before;
-//! 3. nothing is kept for longer than a round, so memory is bounded by what comes in one, not by how many sensors there are.
+//! 3. nothing is kept for longer than a round, so memory is bounded by what comes in one, not by the number of sensors.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

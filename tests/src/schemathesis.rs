@@ -8,12 +8,12 @@ use crate::services::unique;
 
 /// Where scripts/page puts it.
 const PROGRAM: &str = "target/schemathesis/bin/st";
-/// What must hold of each answer. A server error is a 500: that the database takes too long for what was asked is told as 503.
+/// What must hold of each answer. Server errors are left out: 503 is the documented answer when the database takes too long.
 const CHECKS: &str = "status_code_conformance,content_type_conformance,response_schema_conformance,\
                       response_headers_conformance";
 
-/// Asks a server that listens on a port for what its document names, in many ways, and panics with what does not fit. Without
-/// Schemathesis the test is skipped and says so; in CI it fails.
+/// Asks a server that listens on a port for what its document names, in many ways, and panics with what does not fit.
+/// Without Schemathesis the test is skipped and says so; in CI it fails.
 ///
 /// `known` are paths of the document with what their `id` is: what a generator would not come upon.
 pub fn hold(port: u16, known: &[(&str, &str)]) {

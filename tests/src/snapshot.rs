@@ -203,8 +203,8 @@ pub fn statement(city: &City) -> String {
     )
 }
 
-/// What each sensor's readings up to `as_of` say, and in which minutes of the last one's hour and of the one before there were
-/// some; a reading that is a second of epochs old is among them.
+/// What each sensor's readings up to `as_of` say, and in which minutes of the last one's hour and of the hour before there
+/// were some; a reading that is a second of epochs old is among them.
 fn sensor_states(metrics: &[&str]) -> String {
     let newest = metrics.iter().map(|m| {
         format!(

@@ -8,8 +8,8 @@
 //! Invariants:
 //! 1. `as_of` says up to which epoch a row counts its sensor's readings: all of them and no others. It lies less than
 //!    [`ROUND_MS`] before the newest commit, or nothing came since;
-//! 2. no sensor is kept in memory: a part is merged with the row that is there, whoever says it in which order, so a restart
-//!    reads only what committed readings have still to bring, those of the last second;
+//! 2. no sensor is kept in memory: the server merges a part with the row that is there, in any order, so a restart reads
+//!    only what committed readings have still to bring, those of the last second;
 //! 3. rows move only forward: a reading is never taken away;
 //! 4. parts wait for the next commit. A round after the last accepted reading they are due, and so is a commit that shows
 //!    that nothing is on its way: one in each pause of a second.

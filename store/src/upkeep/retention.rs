@@ -193,7 +193,7 @@ pub async fn prune_sensors(client: &mut Client, run_id: i64, domain: &Domain) ->
         "last_recorded_at < (select watermark from commits order by epoch desc limit 1) - \
          interval '{windows_us} microseconds'"
     );
-    // A commit may bring the sensor back while its row is on the way out: said of the row itself, the condition is looked at
+    // A commit may bring the sensor back while this waits for its row: PostgreSQL then checks conditions on the row itself
     // again.
     let key = "sensor_id";
     let which = format!("select sensor_id from sensor_states where {is_gone} limit {BATCH_ROWS}");
