@@ -19,7 +19,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
-use super::{Epoch, OpenEpoch, OpenEpochs, Rows, wake};
+use super::{Epoch, OpenEpoch, OpenEpochs, Recall, Rows, wake};
 use crate::share::route;
 use crate::telemetry::{Stage, Telemetry};
 
@@ -86,15 +86,12 @@ pub fn window<'scope>(
     let mut to_commit = OutputBuilder::<_, Rows<Changes>>::from(output);
     let (output, facts) = builder.new_output::<Vec<FactUpdate>>();
     let mut to_views = OutputBuilder::<_, Rows<FactUpdate>>::from(output);
-    let (answers, answered) = crossbeam_channel::unbounded();
-    let panes = (parts.open_panes)(answers, wake(scope, &builder));
+    let mut recall = Recall::open(parts.open_panes, wake(scope, &builder));
     let WindowParts { mut windows, mut low_us, facts: initial, committed, telemetry, .. } = parts;
 
     builder.build(move |capabilities| {
         let mut initial = Some((capabilities, initial));
         let mut epochs: OpenEpochs<Arrived, 2> = OpenEpochs::new(0);
-        // Whether a batch of panes is being read back.
-        let mut asked = false;
         move |frontiers| {
             let mut to_views = to_views.activate();
             if let Some((capabilities, facts)) = initial.take() {
@@ -104,17 +101,14 @@ pub fn window<'scope>(
             partials_in.for_each(|capability, partials| epochs.of(&capability).partials.append(partials));
             progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
             while let Some(mut first) = epochs.first_complete(frontiers) {
-                if asked {
-                    let Ok(loaded) = answered.try_recv() else { break };
-                    loaded.into_iter().for_each(|pane| windows.load(pane));
-                    asked = false;
+                if recall.is_waiting(|loaded| loaded.into_iter().for_each(|pane| windows.load(pane))) {
+                    break;
                 }
                 let Arrived { partials, missing, .. } = &mut first.get_mut().state;
                 if let Some(batch) =
                     missing.get_or_insert_with(|| windows.missing(partials).into()).pop_front()
                 {
-                    panes.send(batch);
-                    asked = true;
+                    recall.ask(batch);
                     break;
                 }
                 let (epoch, OpenEpoch { state, capabilities: [changes, facts] }) = first.remove_entry();

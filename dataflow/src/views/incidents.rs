@@ -32,7 +32,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
 use super::{Inputs, View};
-use crate::operators::{Epoch, OpenEpochs, Rows, wake};
+use crate::operators::{Epoch, OpenEpochs, Recall, Rows, wake};
 use crate::share::route;
 
 pub(super) const VIEW: View = View {
@@ -103,31 +103,25 @@ fn keep<'scope>(
     let mut to_states = OutputBuilder::<_, Rows<Update>>::from(output);
     let (output, transitions) = builder.new_output::<Vec<Update>>();
     let mut to_transitions = OutputBuilder::<_, Rows<Update>>::from(output);
-    let (answers, answered) = crossbeam_channel::unbounded();
-    let session = (parts.open_incidents)(answers, wake(scope, &builder));
+    let mut recall = Recall::open(parts.open_incidents, wake(scope, &builder));
     let IncidentParts { mut incidents, committed, .. } = parts;
 
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut epochs: OpenEpochs<Arrived, 3> = OpenEpochs::new(0);
         let mut low_us = incidents.now_us();
-        // Whether occurrences are being read back.
-        let mut asked = false;
         move |frontiers| {
             found_in.for_each(|capability, found| epochs.of(&capability).found.append(found));
             progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
             while let Some(mut first) = epochs.first_complete(frontiers) {
-                if asked {
-                    let Ok(loaded) = answered.try_recv() else { break };
-                    take_in(&mut incidents, loaded);
-                    asked = false;
+                if recall.is_waiting(|loaded| take_in(&mut incidents, loaded)) {
+                    break;
                 }
                 let state = &mut first.get_mut().state;
                 if !std::mem::replace(&mut state.is_asked, true) {
                     let missing = incidents.missing(state.found.iter().map(|(subject, one)| (subject, one)));
                     if !missing.is_empty() {
-                        session.send(missing);
-                        asked = true;
+                        recall.ask(missing);
                         break;
                     }
                 }

@@ -28,7 +28,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
 use super::{Inputs, View};
-use crate::operators::{Epoch, OpenEpochs, Rows, wake};
+use crate::operators::{Epoch, OpenEpochs, Recall, Rows, wake};
 use crate::share::route;
 
 pub(super) const VIEW: View = View { stored: &STORED, define };
@@ -127,31 +127,25 @@ fn keep<'scope>(
     let mut progress_in = builder.new_input(progress, Pipeline);
     let (output, rows) = builder.new_output::<Vec<Update>>();
     let mut to_commit = OutputBuilder::<_, Rows<Update>>::from(output);
-    let (answers, answered) = crossbeam_channel::unbounded();
-    let session = (parts.open_sessions)(answers, wake(scope, &builder));
+    let mut recall = Recall::open(parts.open_sessions, wake(scope, &builder));
     let SessionParts { mut sessions, committed, .. } = parts;
 
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut epochs: OpenEpochs<Arrived, 1> = OpenEpochs::new(0);
         let mut low_us = sessions.low_us();
-        // Whether sessions are being read back.
-        let mut asked = false;
         move |frontiers| {
             found_in.for_each(|capability, parts| epochs.of(&capability).parts.append(parts));
             progress_in.for_each(|capability, progress| epochs.of(&capability).progress = progress.pop());
             while let Some(mut first) = epochs.first_complete(frontiers) {
-                if asked {
-                    let Ok(loaded) = answered.try_recv() else { break };
-                    take_in(&mut sessions, loaded);
-                    asked = false;
+                if recall.is_waiting(|loaded| take_in(&mut sessions, loaded)) {
+                    break;
                 }
                 let state = &mut first.get_mut().state;
                 if !std::mem::replace(&mut state.is_asked, true) {
                     let missing = sessions.missing(&state.parts);
                     if !missing.is_empty() {
-                        session.send(missing);
-                        asked = true;
+                        recall.ask(missing);
                         break;
                     }
                 }
